@@ -1,0 +1,18 @@
+"""Embed artists: the catalog's related artists to one vector an artist, the target of every submodel.
+
+On this machine:    python jobs/embed_artists.py --catalog FOLDER
+On a cluster:       ray job submit --working-dir . -- python jobs/embed_artists.py --catalog s3://bucket/catalog --store s3://bucket/store
+"""
+
+from musicrec.command import run_job
+
+
+def main(config):
+    from musicrec.stages.catalog import open_run
+    from musicrec.stages.embed import embed
+
+    embed(open_run(config))
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main)

@@ -1,0 +1,17 @@
+"""Ensemble: the Recommendation ensemble over the submodels' predictions; what it needs is done first where it is not there.
+
+On this machine:    python jobs/ensemble.py --catalog FOLDER
+On a cluster:       ray job submit --working-dir . -- python jobs/ensemble.py --catalog s3://bucket/catalog --store s3://bucket/store
+"""
+
+from musicrec.command import run_job
+
+
+def main(config):
+    from musicrec.stages.retrain import train_ensemble
+
+    train_ensemble(config)
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main)

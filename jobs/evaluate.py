@@ -1,0 +1,18 @@
+"""Evaluate: every submodel, the ensemble and the baselines on artists that no model was trained on.
+
+On this machine:    python jobs/evaluate.py --catalog FOLDER
+On a cluster:       ray job submit --working-dir . -- python jobs/evaluate.py --catalog s3://bucket/catalog --store s3://bucket/store
+"""
+
+from musicrec.command import run_job
+
+
+def main(config):
+    from musicrec.stages.retrain import evaluate_run
+    from musicrec.summary import print_results
+
+    print_results(evaluate_run(config))
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main)

@@ -1,0 +1,18 @@
+"""Train: the submodels, each a Ray Train run, and their predictions; --submodels names some of them.
+
+On this machine:    python jobs/train.py --catalog FOLDER --submodels mel.time,mel.freq
+On a cluster:       ray job submit --working-dir . -- python jobs/train.py --catalog s3://bucket/catalog --store s3://bucket/store
+"""
+
+from musicrec.command import run_job
+from musicrec.config import TrainConfig
+
+
+def main(config):
+    from musicrec.stages.retrain import train_submodels
+
+    train_submodels(config, [name for name in config.submodels.split(",") if name])
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main, kind=TrainConfig)

@@ -1,0 +1,17 @@
+"""Validate: does a catalog keep the rules? Every broken one is said in one line, with its row, its value and the fix.
+
+On this machine:    python jobs/validate.py --catalog FOLDER
+On a cluster:       ray job submit --working-dir . -- python jobs/validate.py --catalog s3://bucket/catalog
+"""
+
+from musicrec.command import run_job
+
+
+def main(config):
+    from musicrec.stages.catalog import report_catalog
+
+    report_catalog(config)
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main)

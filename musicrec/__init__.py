@@ -1,0 +1,3 @@
+"""musicrec: a music catalog becomes a content-based recommender, as cluster jobs."""
+
+__version__ = "0.1.0"

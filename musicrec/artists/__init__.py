@@ -1,0 +1,1 @@
+"""Artist embeddings from related artists (thesis section 4), and their neighbours."""

@@ -1,0 +1,93 @@
+"""The thesis' objective for artist embeddings: what one step learns from, its loss and its gradient (thesis section 4, Fig. 18).
+
+An example is (artist, context, label). Its prediction is ``sigmoid(weight * cos(artist, context) + bias)``, its loss the binary cross
+entropy; a step's loss is the mean over its examples. The gradient is written out, since it touches only the rows that a step names:
+automatic differentiation would hold several copies of (examples, D).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from musicrec.artists.graph import ArtistGraph
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of one step: positions of artists and contexts (N,) int64, labels (N,) 0 or 1."""
+
+    artists: torch.Tensor
+    contexts: torch.Tensor
+    labels: torch.Tensor
+
+    def to(self, device: torch.device) -> Examples:
+        return Examples(self.artists.to(device), self.contexts.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Mean loss of a step and its gradient: ``vectors`` (R, D) belongs to the distinct table rows ``rows`` (R,)."""
+
+    loss: torch.Tensor
+    rows: torch.Tensor
+    vectors: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+
+def draw_examples(graph: ArtistGraph, artists: np.ndarray, generator: np.random.Generator) -> Examples:
+    """All relations of ``artists`` (B,) with label 1, and for each artist as many uniformly random artists with label 0.
+
+    Uniform means uniform, as the thesis has it: a random artist may be a related one, or the artist itself (whose cosine of 1 moves nothing
+    but the dense unit). In a catalog of A artists with r relations each that happens to a share of (r + 1) / A: 0.02 % of the thesis'
+    negatives, 19 % in a catalog of 70 artists with 12 relations each.
+    """
+    degrees = graph.degrees[artists]
+    within = np.arange(degrees.sum()) - np.repeat(np.cumsum(degrees) - degrees, degrees)
+    positives = graph.tails[np.repeat(graph.offsets[artists], degrees) + within]
+    negatives = generator.integers(len(graph), size=len(positives))
+    heads = np.repeat(artists, degrees)
+    labels = np.repeat(np.array([1.0, 0.0], dtype=np.float32), len(positives))
+    return Examples(
+        torch.from_numpy(np.concatenate((heads, heads))), torch.from_numpy(np.concatenate((positives, negatives))), torch.from_numpy(labels)
+    )
+
+
+def loss_and_gradient(table: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, examples: Examples) -> Gradient:
+    """Mean binary cross entropy of one step's examples, and its gradient.
+
+    With unit vectors u = x / |x|, v = y / |y| and c = u . v, the gradient of c by x is (v - c u) / |x|.
+
+    Parameters
+    ----------
+    table
+        (A, D) float32 or float64; a zero row has cosine 0 to everything and no gradient.
+    weight, bias
+        The dense unit's two numbers, 0-dimensional.
+    """
+    rows, inverse = torch.unique(torch.cat((examples.artists, examples.contexts)), return_inverse=True)
+    artists, contexts = inverse.chunk(2)
+    vectors = table[rows]
+    lengths = vectors.norm(dim=1, keepdim=True)
+    inverse_lengths = torch.where(lengths > 0, 1 / lengths, 0)
+    units = vectors * inverse_lengths
+
+    artist_units, context_units = units[artists], units[contexts]
+    cosines = torch.einsum("nd,nd->n", artist_units, context_units)
+    logits = weight * cosines + bias
+    labels = examples.labels.to(logits.dtype)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    errors = (torch.sigmoid(logits) - labels) / len(labels)  # d loss / d logit
+
+    slopes = (weight * errors)[:, None]
+    # The part along u itself is the same for every example of a row but for its factor, so it is summed as one number a row.
+    pulls = torch.zeros_like(vectors)
+    pulls.index_add_(0, artists, slopes * context_units)
+    pulls.index_add_(0, contexts, slopes * artist_units)
+    along = torch.zeros_like(lengths)
+    along.index_add_(0, artists, slopes * cosines[:, None])
+    along.index_add_(0, contexts, slopes * cosines[:, None])
+    return Gradient(loss, rows, (pulls - along * units) * inverse_lengths, (errors * cosines).sum(), errors.sum())

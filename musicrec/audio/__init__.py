@@ -1,0 +1,59 @@
+"""From a recording to the six spectral features of the thesis. Pure NumPy, SciPy, Numba and torch: nothing here knows of a cluster.
+
+Decoding and features are imported on first use, since Numba alone takes most of a second to load.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from musicrec.audio.errors import AUDIO_ERRORS, AudioError
+from musicrec.audio.parameters import CLIP_SECONDS, FEATURE_SHAPES, FEATURES, FRAMES, HOP, SAMPLE_RATE, feature_parameters
+from musicrec.audio.standardise import halved_statistics, standardise
+
+if TYPE_CHECKING:
+    from musicrec.audio.decoding import DecodedAudio, Limits, decode, load_audio
+    from musicrec.audio.features import compile_kernels, extract_features
+    from musicrec.audio.segmentation import Segment, segments
+
+_LAZY = {
+    "DecodedAudio": "decoding",
+    "Limits": "decoding",
+    "decode": "decoding",
+    "load_audio": "decoding",
+    "compile_kernels": "features",
+    "extract_features": "features",
+    "Segment": "segmentation",
+    "segments": "segmentation",
+}
+
+__all__ = [
+    "AUDIO_ERRORS",
+    "CLIP_SECONDS",
+    "FEATURES",
+    "FEATURE_SHAPES",
+    "FRAMES",
+    "HOP",
+    "SAMPLE_RATE",
+    "AudioError",
+    "DecodedAudio",
+    "Limits",
+    "Segment",
+    "compile_kernels",
+    "decode",
+    "extract_features",
+    "feature_parameters",
+    "halved_statistics",
+    "load_audio",
+    "segments",
+    "standardise",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,70 @@
+"""AAC and M4A, which libsndfile does not read, through PyAV (an optional package that brings FFmpeg)."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musicrec.audio.errors import AudioError
+from musicrec.audio.source import OpenSource
+
+if TYPE_CHECKING:
+    from musicrec.audio.decoding import Limits
+
+_TOLERANCE = 0.2  # seconds that an MP4's stated length may exceed its samples: encoder delay and the last, partly filled frames
+
+
+def read_mono(opened: OpenSource, offset: float, duration: float | None, limits: Limits) -> tuple[np.ndarray, int, int, str]:
+    """Samples averaged over the channels at the native rate (N,), the rate in Hz, the channels and the codec's name."""
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{opened.name} is AAC or M4A: install musicrec[aac] (PyAV) to decode it", name="av") from error
+    file = opened.rewound()
+    if isinstance(file, int):
+        file = io.FileIO(file, closefd=False)
+    try:
+        with av.open(file) as media:
+            if not media.streams.audio:
+                raise AudioError("not_audio", f"{opened.name} has no audio stream")
+            stream = media.streams.audio[0]
+            rate, channels, codec = stream.rate, stream.channels, stream.codec_context.name
+            limits.check_stream(opened.name, channels, rate)
+            stated = None if stream.duration is None else float(stream.duration * stream.time_base)
+            mono = _decode(media, stream, offset, duration, opened.name, limits)
+    except av.error.FFmpegError as error:
+        raise AudioError("unreadable", f"{opened.name}: {error.strerror}") from error
+    if offset and not len(mono):
+        raise AudioError("too_short", f"{opened.name}: offset={offset:g} s lies behind its end")
+    if stated is not None and codec != "mp3" and media.format.name.startswith("mov"):
+        wanted = stated - offset if duration is None else min(duration, stated - offset)
+        if len(mono) / rate < wanted - _TOLERANCE:
+            raise AudioError("truncated", f"{opened.name}: {len(mono) / rate:.2f} of {wanted:.2f} s could be decoded")
+    return mono, rate, channels, codec
+
+
+def _decode(media, stream, offset: float, duration: float | None, name: str, limits: Limits) -> np.ndarray:  # noqa: ANN001 - PyAV's types
+    import av
+
+    from musicrec.audio.decoding import mix_down
+
+    # The resampler only unpacks sample formats: rate and channels stay. FFmpeg's own mixing to mono would add 3 dB.
+    unpack = av.AudioResampler(format="fltp")
+    start = int(offset * stream.rate)
+    stop = None if duration is None else start + int(duration * stream.rate)
+    parts: list[np.ndarray] = []
+    done = 0
+    for packed in media.decode(stream):
+        for frame in unpack.resample(packed):
+            planes = frame.to_ndarray()  # (channels, N)
+            mono = np.empty(planes.shape[1], dtype=np.float32)
+            mix_down(planes.T, mono)
+            parts.append(mono[max(start - done, 0) :])
+            done += len(mono)
+        limits.check_length(name, done - start, stream.rate)
+        if stop is not None and done >= stop:
+            break
+    samples = np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+    return samples if stop is None else samples[: stop - start]

@@ -1,0 +1,127 @@
+"""The FFT of sixteen real frames at once, one frame a lane (Numba).
+
+pocketfft (SciPy) transforms the 646 frames of a clip in 4.5 ms and leaves them to be transposed; this takes a third of that and writes each
+frequency's frames side by side, as the features are stored. A frame of 2 n samples is taken as n complex numbers (even samples real, odd
+ones imaginary), transformed by Stockham's radix-4 algorithm, which needs no bit reversal, and split into the spectrum of the real frame.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numba import njit
+
+from musicrec.audio.simd import LANES, broadcast, load, store, transpose_block
+
+
+@cache
+def twiddles(points: int) -> np.ndarray:
+    """exp(-2 pi i k / points) for k below `points`, as (real, imaginary) pairs: (2 points,), float32."""
+    angles = -2 * np.pi * np.arange(points) / points
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).reshape(-1)
+
+
+@njit(cache=True, forceinline=True)
+def _butterfly(a_re, a_im, b_re, b_im, c_re, c_im, d_re, d_im, roots, p, s, points, out_re, out_im, at, step):  # noqa: ANN001, ANN202
+    """Radix-4 butterfly of a, b, c, d; results 1..3 turned by the roots p, 2p, 3p; written to `at`, `at` + step, ..."""
+    sum_ac_re, sum_ac_im = a_re + c_re, a_im + c_im
+    dif_ac_re, dif_ac_im = a_re - c_re, a_im - c_im
+    sum_bd_re, sum_bd_im = b_re + d_re, b_im + d_im
+    dif_bd_re, dif_bd_im = b_re - d_re, b_im - d_im
+    store(out_re, at, sum_ac_re + sum_bd_re)
+    store(out_im, at, sum_ac_im + sum_bd_im)
+    k = 2 * p * s
+    w_re, w_im = broadcast(roots[k]), broadcast(roots[k + 1])
+    x_re, x_im = dif_ac_re + dif_bd_im, dif_ac_im - dif_bd_re
+    store(out_re, at + step, x_re * w_re - x_im * w_im)
+    store(out_im, at + step, x_re * w_im + x_im * w_re)
+    w_re, w_im = broadcast(roots[2 * k]), broadcast(roots[2 * k + 1])
+    x_re, x_im = sum_ac_re - sum_bd_re, sum_ac_im - sum_bd_im
+    store(out_re, at + 2 * step, x_re * w_re - x_im * w_im)
+    store(out_im, at + 2 * step, x_re * w_im + x_im * w_re)
+    w_re, w_im = broadcast(roots[3 * k]), broadcast(roots[3 * k + 1])
+    x_re, x_im = dif_ac_re - dif_bd_im, dif_ac_im + dif_bd_re
+    store(out_re, at + 3 * step, x_re * w_re - x_im * w_im)
+    store(out_im, at + 3 * step, x_re * w_im + x_im * w_re)
+
+
+@njit(cache=True)
+def frames_side_by_side(samples, left_padding, hop, columns):  # noqa: ANN001, ANN202
+    """Samples as a flat (hop, columns) matrix: row r, column j holds sample j * hop + r - left_padding, zero outside the recording.
+
+    Sample k of frame f then lies at row k % hop, column f + k // hop: sixteen neighbouring frames are read with one load, and the overlap
+    of the frames costs no copies. `hop` and `columns` are multiples of 16, or `hop` is 16 at least.
+    """
+    padded = np.zeros(columns * hop, dtype=np.float32)
+    end = min(len(samples), len(padded) - left_padding)
+    padded[left_padding : left_padding + end] = samples[:end]
+    result = np.empty(columns * hop, dtype=np.float32)
+    for column in range(0, columns, LANES):
+        for row in range(0, hop, LANES):
+            transpose_block(padded, column * hop + row, hop, result, row * columns + column, columns)
+    return result
+
+
+@njit(cache=True, forceinline=True)
+def _sample_pair(matrix, columns, hop, hop_bits, frame, window, n):  # noqa: ANN001, ANN202
+    """Windowed samples 2 n and 2 n + 1 of sixteen frames."""
+    k = 2 * n
+    at = (k & (hop - 1)) * columns + frame + (k >> hop_bits)
+    return load(matrix, at) * broadcast(window[k]), load(matrix, at + columns) * broadcast(window[k + 1])
+
+
+@njit(cache=True)
+def transform(matrix, columns, hop_bits, frame, window, roots, points, work):  # noqa: ANN001, ANN202
+    """Complex FFT over `points` sample pairs of frames `frame` to `frame` + 15.
+
+    `matrix` is laid out by `frames_side_by_side` with a hop of 2^hop_bits; `work` is (4, points * 16): two complex buffers, between which
+    the passes alternate. Returns the row of `work` where the real parts are; the imaginary parts are in the next.
+    """
+    hop = 1 << hop_bits
+    quarter = points // 4
+    for p in range(quarter):
+        a_re, a_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p)
+        b_re, b_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p + quarter)
+        c_re, c_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p + 2 * quarter)
+        d_re, d_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p + 3 * quarter)
+        _butterfly(a_re, a_im, b_re, b_im, c_re, c_im, d_re, d_im, roots, p, 1, points, work[0], work[1], 4 * p * LANES, LANES)
+    source, s = 0, 4
+    while 4 * s <= points:
+        in_re, in_im, out_re, out_im = work[source], work[source + 1], work[2 - source], work[3 - source]
+        quarter = points // (4 * s)
+        apart = quarter * s * LANES
+        for p in range(quarter):
+            for q in range(s):
+                a = (q + s * p) * LANES
+                b, c, d = a + apart, a + 2 * apart, a + 3 * apart
+                _butterfly(
+                    load(in_re, a), load(in_im, a), load(in_re, b), load(in_im, b),
+                    load(in_re, c), load(in_im, c), load(in_re, d), load(in_im, d),
+                    roots, p, s, points, out_re, out_im, (q + 4 * s * p) * LANES, s * LANES,
+                )  # fmt: skip
+        source, s = 2 - source, 4 * s
+    if s < points:  # twice a power of four: one radix-2 pass is left
+        in_re, in_im, out_re, out_im = work[source], work[source + 1], work[2 - source], work[3 - source]
+        for q in range(s):
+            a, b = q * LANES, (q + s) * LANES
+            a_re, a_im, b_re, b_im = load(in_re, a), load(in_im, a), load(in_re, b), load(in_im, b)
+            store(out_re, a, a_re + b_re)
+            store(out_im, a, a_im + b_im)
+            store(out_re, b, a_re - b_re)
+            store(out_im, b, a_im - b_im)
+        source = 2 - source
+    return source
+
+
+@njit(cache=True, forceinline=True)
+def real_bins(re, im, roots, points, k):  # noqa: ANN001, ANN202
+    """Bins k and points - k of the real frames' spectrum, 1 <= k <= points / 2; `roots` are those of 2 * points."""
+    half = broadcast(np.float32(0.5))
+    a, b = k * LANES, (points - k) * LANES
+    a_re, a_im, b_re, b_im = load(re, a), load(im, a), load(re, b), load(im, b)
+    even_re, even_im = (a_re + b_re) * half, (a_im - b_im) * half
+    odd_re, odd_im = (a_im + b_im) * half, (b_re - a_re) * half
+    w_re, w_im = broadcast(roots[2 * k]), broadcast(roots[2 * k + 1])
+    turned_re, turned_im = odd_re * w_re - odd_im * w_im, odd_re * w_im + odd_im * w_re
+    return even_re + turned_re, even_im + turned_im, even_re - turned_re, turned_im - even_im

@@ -1,0 +1,110 @@
+"""Bytes of a recording: from a path, a URI or memory, without copying a local file."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from musicrec.audio.errors import AudioError
+
+_URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """The whole content of a recording (`data`), and the same as a seekable file for the decoders (a descriptor, where there is one)."""
+
+    name: str
+    data: bytes | mmap.mmap
+    file: int | io.BytesIO
+
+    def rewound(self) -> int | io.BytesIO:
+        """The file, to be read from its beginning."""
+        if isinstance(self.file, int):
+            os.lseek(self.file, 0, os.SEEK_SET)
+        else:
+            self.file.seek(0)
+        return self.file
+
+
+@contextmanager
+def open_source(source: Source, max_bytes: int) -> Iterator[OpenSource]:
+    """Open a local path, a URI (``file://``, or what `pyarrow.fs` knows, as ``s3://``), or bytes in memory.
+
+    Raises
+    ------
+    AudioError
+        not_found, empty (no bytes), too_long (more than `max_bytes`), unreadable (a folder, no permission).
+    OSError
+        The storage behind a URI failed; the file itself may be sound.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        with _in_memory(bytes(source), f"<{len(source)} bytes>", max_bytes) as opened:
+            yield opened
+        return
+    name = os.fspath(source)
+    if _URI.match(name):
+        parts = urlsplit(name)
+        if parts.scheme != "file":
+            with _in_memory(_fetch(name, max_bytes), name, max_bytes) as opened:
+                yield opened
+            return
+        name = unquote(parts.path)
+    with _local(Path(name), max_bytes) as opened:
+        yield opened
+
+
+@contextmanager
+def _local(path: Path, max_bytes: int) -> Iterator[OpenSource]:
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise AudioError("not_found", f"no file at {path}") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise AudioError("unreadable", f"{path}: {error.strerror}") from error
+    with file:
+        _check_size(os.fstat(file.fileno()).st_size, str(path), max_bytes)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield OpenSource(str(path), data, file.fileno())
+
+
+@contextmanager
+def _in_memory(data: bytes, name: str, max_bytes: int) -> Iterator[OpenSource]:
+    _check_size(len(data), name, max_bytes)
+    if not hasattr(os, "memfd_create"):
+        yield OpenSource(name, data, io.BytesIO(data))
+        return
+    # An anonymous file lets libsndfile read by itself. Calling back into Python for every MPEG frame costs a millisecond a clip.
+    with os.fdopen(os.memfd_create("recording"), "w+b", buffering=0) as file:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+        yield OpenSource(name, data, file.fileno())
+
+
+def _fetch(uri: str, max_bytes: int) -> bytes:
+    from pyarrow import fs
+
+    try:
+        file_system, path = fs.FileSystem.from_uri(uri)
+        with file_system.open_input_file(path) as file:
+            _check_size(file.size(), uri, max_bytes)
+            return file.read()
+    except FileNotFoundError as error:
+        raise AudioError("not_found", f"no object at {uri}") from error
+
+
+def _check_size(size: int, name: str, max_bytes: int) -> None:
+    if size == 0:
+        raise AudioError("empty", f"{name} has 0 bytes")
+    if size > max_bytes:
+        raise AudioError("too_long", f"{name} has {size:,} bytes, more than max_bytes={max_bytes:,}")

@@ -1,0 +1,162 @@
+"""STFT, its lower half, mel spectrogram and MFCC of one clip from one transform of its frames (thesis section 1)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numba import njit
+
+from musicrec.audio import tables
+from musicrec.audio.fft import frames_side_by_side, real_bins, transform, twiddles
+from musicrec.audio.parameters import (
+    DYNAMIC_RANGE,
+    FFT_SIZE,
+    FRAMES,
+    HALVED_BINS,
+    HOP,
+    MEL_BANDS,
+    MFCC_COEFFICIENTS,
+    POWER_FLOOR,
+    STFT_BINS,
+)
+from musicrec.audio.simd import LANES, broadcast, decibels, load, maximum, store
+
+_FLOOR = np.float32(POWER_FLOOR)
+
+
+def spectral_features(samples: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Those of stft, stft_halved, mel and mfcc that are in `names`, for float32 samples (N,) of at least `SHORTEST_SAMPLES`.
+
+    `stft_halved` is a view of `stft` where both are asked for.
+    """
+    groups = frame_groups(len(samples), HOP)
+    rows = STFT_BINS if "stft" in names else HALVED_BINS if "stft_halved" in names else 0
+    with_mel = "mel" in names or "mfcc" in names
+    matrix, columns = hop_matrix(samples, FFT_SIZE, HOP)
+    stft = np.empty((rows, FRAMES), dtype=np.float32)
+    mel = np.empty((MEL_BANDS if with_mel else 0, groups * LANES), dtype=np.float32)
+    largest = _transform_clip(
+        matrix, columns, HOP.bit_length() - 1, groups, tables.hann_window(FFT_SIZE), *_roots(FFT_SIZE), *_mel_bands(), stft.reshape(-1), mel
+    )
+    features = {}
+    if rows:
+        clip_below(stft, peak_decibels(largest[:FRAMES]) - np.float32(DYNAMIC_RANGE))
+        features["stft"] = stft
+        features["stft_halved"] = stft[:HALVED_BINS]
+    if with_mel:
+        frames = 1 + len(samples) // HOP
+        if "mfcc" in names:
+            features["mfcc"] = _cosine_transform(mel, mel[:, :frames].max() - np.float32(DYNAMIC_RANGE), tables.cosine_transform())
+        if "mel" in names:
+            features["mel"] = np.maximum(mel[:, :FRAMES], mel[:, :FRAMES].max() - np.float32(DYNAMIC_RANGE))
+    return {name: features[name] for name in names if name in features}
+
+
+def frame_groups(samples: int, hop: int) -> int:
+    """Groups of sixteen frames that hold every centred frame of a recording."""
+    return -(-(1 + samples // hop) // LANES)
+
+
+def hop_matrix(samples: np.ndarray, size: int, hop: int) -> tuple[np.ndarray, int]:
+    """`frames_side_by_side` for centred frames of `size` samples, and its columns."""
+    columns = frame_groups(len(samples), hop) * LANES + max(size // hop, 1)
+    columns = -(-columns // LANES) * LANES
+    return frames_side_by_side(samples, size // 2, hop, columns), columns
+
+
+def peak_decibels(power: np.ndarray) -> np.float32:
+    return np.float32(10 * np.log10(max(float(power.max()), POWER_FLOOR)))
+
+
+@cache
+def _roots(size: int) -> tuple[np.ndarray, np.ndarray]:
+    return twiddles(size // 2), twiddles(size)
+
+
+@cache
+def _mel_bands() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First bin and number of bins of each band, and the weights of all bands one after the other."""
+    filters = tables.mel_filters()
+    inside = filters > 0
+    first = inside.argmax(axis=1)
+    count = inside.sum(axis=1)
+    return first, count, filters[inside]
+
+
+@njit(cache=True)
+def _transform_clip(matrix, columns, hop_bits, groups, window, roots, real_roots, first, count, weights, stft, mel):  # noqa: ANN001, ANN202
+    """Fill `stft` (flat, rows of FRAMES, dB) and `mel` (256, groups * 16, dB) as far as they have rows; the largest power of each frame."""
+    points = len(window) // 2
+    work = np.empty((4, points * LANES), dtype=np.float32)
+    power = np.empty((points + 1) * LANES, dtype=np.float32)
+    largest = np.empty(groups * LANES, dtype=np.float32)
+    bands = mel.reshape(-1)
+    floor = broadcast(_FLOOR)
+    last = np.empty(LANES, dtype=np.float32)
+    rows = len(stft) // FRAMES
+    for group in range(groups):
+        frame = group * LANES
+        source = transform(matrix, columns, hop_bits, frame, window, roots, points, work)
+        store(largest, frame, _powers(work[source], work[source + 1], real_roots, points, power))
+        width = min(LANES, FRAMES - frame)
+        for row in range(rows if width > 0 else 0):
+            level = decibels(load(power, row * LANES), floor)
+            if width == LANES:
+                store(stft, row * FRAMES + frame, level)
+            else:
+                store(last, 0, level)
+                stft[row * FRAMES + frame : row * FRAMES + frame + width] = last[:width]
+        weight = 0
+        for band in range(len(mel)):
+            total = broadcast(np.float32(0.0))
+            for k in range(first[band], first[band] + count[band]):
+                total = total + load(power, k * LANES) * broadcast(weights[weight])
+                weight += 1
+            store(bands, band * groups * LANES + frame, decibels(total, floor))
+    return largest
+
+
+@njit(cache=True)
+def _powers(re, im, roots, points, power):  # noqa: ANN001, ANN202
+    """Power of the bins 0..points of sixteen frames, from the transform of their sample pairs; returns the largest of each frame."""
+    a, b = load(re, 0), load(im, 0)
+    x, y = (a + b) * (a + b), (a - b) * (a - b)
+    store(power, 0, x)
+    store(power, points * LANES, y)
+    largest = maximum(x, y)
+    for k in range(1, points // 2 + 1):
+        x_re, x_im, y_re, y_im = real_bins(re, im, roots, points, k)
+        x, y = x_re * x_re + x_im * x_im, y_re * y_re + y_im * y_im
+        store(power, k * LANES, x)
+        store(power, (points - k) * LANES, y)
+        largest = maximum(largest, maximum(x, y))
+    return largest
+
+
+@njit(cache=True)
+def clip_below(feature, floor):  # noqa: ANN001, ANN201
+    """Raise every value under `floor` to it, in place."""
+    flat = feature.reshape(-1)
+    for i in range(len(flat)):
+        flat[i] = max(flat[i], floor)
+
+
+@njit(cache=True)
+def _cosine_transform(mel, floor, rows):  # noqa: ANN001, ANN202
+    """`rows` (12, 256) times mel (256, frames) in dB, not under `floor`: (12, FRAMES)."""
+    levels = np.empty(mel.shape[0] * LANES, dtype=np.float32)
+    flat = mel.reshape(-1)
+    result = np.empty((rows.shape[0], FRAMES), dtype=np.float32)
+    last = np.empty(LANES, dtype=np.float32)
+    for frame in range(0, FRAMES, LANES):
+        for band in range(mel.shape[0]):
+            store(levels, band * LANES, maximum(load(flat, band * mel.shape[1] + frame), broadcast(floor)))
+        for row in range(rows.shape[0]):
+            total = broadcast(np.float32(0.0))
+            for band in range(mel.shape[0]):
+                total = total + load(levels, band * LANES) * broadcast(rows[row, band])
+            store(last, 0, total)
+            width = min(LANES, FRAMES - frame)
+            result[row, frame : frame + width] = last[:width]
+    return result

@@ -1,0 +1,69 @@
+"""Zero mean and unit deviation, in the ways that the thesis' prose and its experiments allow (thesis section 1)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from musicrec.audio.parameters import HALVED_BINS, STFT_BINS
+
+Standardising = Literal["per_frame", "per_clip", "per_feature_bin", "none"]
+_SMALLEST_DEVIATION = 1e-6  # a constant column (silence) becomes zeros instead of a division by zero
+
+
+def standardise(
+    feature: np.ndarray,
+    how: Standardising = "per_frame",
+    *,
+    mean: np.ndarray | None = None,
+    deviation: np.ndarray | None = None,
+) -> np.ndarray:
+    """Standardise a feature (..., frequency, time); float32 of the same shape.
+
+    Parameters
+    ----------
+    how
+        ``per_frame``: each time column over frequency (the thesis' experiments). ``per_clip``: over both axes (the other reading of its
+        prose). ``per_feature_bin``: each frequency bin with the training set's statistics. ``none``: unchanged.
+    mean, deviation
+        For ``per_feature_bin`` (frequency,), both needed. For ``per_frame`` (..., time), optional: `halved_statistics` of the whole frame,
+        when only the lower half of an STFT is at hand.
+    """
+    if (mean is None) != (deviation is None):
+        raise ValueError("mean and deviation go together: one was given without the other")
+    feature = np.asarray(feature, dtype=np.float32)
+    if how == "none":
+        return feature
+    if how == "per_frame":
+        if mean is None:
+            mean, deviation = _moments(feature, axis=-2)
+        return _scale(feature, np.asarray(mean)[..., None, :], np.asarray(deviation)[..., None, :])
+    if how == "per_clip":
+        return _scale(feature, feature.mean(axis=(-2, -1), keepdims=True, dtype=np.float64), feature.std(axis=(-2, -1), keepdims=True, dtype=np.float64))
+    if how == "per_feature_bin":
+        if mean is None:
+            raise ValueError("how='per_feature_bin' needs the training set's mean and deviation, each (frequency,)")
+        return _scale(feature, np.asarray(mean)[:, None], np.asarray(deviation)[:, None])
+    raise ValueError(f"how={how!r} is not one of per_frame, per_clip, per_feature_bin, none")
+
+
+def halved_statistics(stft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each whole frame of an STFT in dB (2049, time): two float32 arrays (time,).
+
+    The thesis standardises the whole frame and halves it afterwards. Stored beside `stft_halved`, these two rows allow the same without
+    the upper half: ``standardise(stft_halved, "per_frame", mean=mean, deviation=deviation)``.
+    """
+    if stft.shape[-2] != STFT_BINS:
+        raise ValueError(f"stft has {stft.shape[-2]} frequency bins: the statistics are of all {STFT_BINS}, before the cut to {HALVED_BINS}")
+    return _moments(stft, axis=-2)
+
+
+def _moments(feature: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    mean = feature.mean(axis=axis, dtype=np.float64)
+    deviation = feature.std(axis=axis, dtype=np.float64)
+    return mean.astype(np.float32), deviation.astype(np.float32)
+
+
+def _scale(feature: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    return ((feature - mean) / np.maximum(deviation, _SMALLEST_DEVIATION)).astype(np.float32)

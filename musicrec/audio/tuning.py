@@ -1,0 +1,99 @@
+"""How far a recording's pitch lies from A = 440 Hz, as librosa's `estimate_tuning` finds it (chroma of the thesis preset).
+
+Spectral peaks of 2048-sample frames between 150 and 4000 Hz are interpolated by a parabola; the louder half votes for its distance from the
+nearest quarter-tone bin, in steps of a hundredth of a bin. The arithmetic is float32 where librosa's is, since the votes are counted.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+from numba import njit
+
+from musicrec.audio import tables
+from musicrec.audio.fft import real_bins, transform
+from musicrec.audio.parameters import (
+    BINS_PER_OCTAVE,
+    PITCH_HIGHEST,
+    PITCH_LOWEST,
+    PITCH_THRESHOLD,
+    SAMPLE_RATE,
+    TUNING_FFT_SIZE,
+    TUNING_HOP,
+    TUNING_STEPS,
+)
+from musicrec.audio.simd import LANES, broadcast, load, maximum, peak_lanes, square_root, store
+from musicrec.audio.spectral import _roots, frame_groups, hop_matrix
+
+_FIRST_BIN = ceil(PITCH_LOWEST * TUNING_FFT_SIZE / SAMPLE_RATE)
+_END_BIN = ceil(PITCH_HIGHEST * TUNING_FFT_SIZE / SAMPLE_RATE)
+_EDGES = np.linspace(-0.5, 0.5, TUNING_STEPS + 1)
+
+
+def estimate_tuning(samples: np.ndarray) -> float:
+    """Deviation in constant-Q bins, one of the hundredths from -0.5 to 0.49, of float32 samples (N,); 0 where nothing has a pitch.
+
+    Equal to ``librosa.estimate_tuning(y=samples, sr=22050, bins_per_octave=24)``.
+    """
+    matrix, columns = hop_matrix(samples, TUNING_FFT_SIZE, TUNING_HOP)
+    pitches, magnitudes = _peaks(
+        matrix, columns, TUNING_HOP.bit_length() - 1, 1 + len(samples) // TUNING_HOP, tables.hann_window(TUNING_FFT_SIZE), *_roots(TUNING_FFT_SIZE)
+    )
+    if not len(pitches):
+        return 0.0
+    return vote(pitches[magnitudes >= np.median(magnitudes)])
+
+
+def vote(pitches: np.ndarray) -> float:
+    """The fullest hundredth of a bin among float32 frequencies in Hz (N,)."""
+    residual = np.mod(BINS_PER_OCTAVE * np.log2(pitches / np.float32(440.0 / 16)), np.float32(1.0))
+    residual[residual >= 0.5] -= 1.0
+    counts, _ = np.histogram(residual, _EDGES)
+    return float(_EDGES[np.argmax(counts)])
+
+
+@njit(cache=True)
+def _peaks(matrix, columns, hop_bits, frames, window, roots, real_roots):  # noqa: ANN001, ANN202
+    """Interpolated frequency (Hz) and magnitude of every spectral peak in range."""
+    points = len(window) // 2
+    work = np.empty((4, points * LANES), dtype=np.float32)
+    magnitude = np.empty((points + 1) * LANES, dtype=np.float32)
+    capacity = frames * (_END_BIN - _FIRST_BIN + 1) // 2 + LANES
+    pitches = np.empty(capacity, dtype=np.float32)
+    heights = np.empty(capacity, dtype=np.float32)
+    found = 0
+    for frame in range(0, frames, LANES):
+        source = transform(matrix, columns, hop_bits, frame, window, roots, points, work)
+        threshold = _magnitudes(work[source], work[source + 1], real_roots, points, magnitude) * broadcast(np.float32(PITCH_THRESHOLD))
+        inside = (1 << min(LANES, frames - frame)) - 1
+        for k in range(_FIRST_BIN, _END_BIN):
+            at = k * LANES
+            bits = inside & peak_lanes(load(magnitude, at - LANES), load(magnitude, at), load(magnitude, at + LANES), threshold)
+            lane = 0
+            while bits:
+                if bits & 1:
+                    below, centre, above = magnitude[at - LANES + lane], magnitude[at + lane], magnitude[at + LANES + lane]
+                    curvature = above + below - np.float32(2) * centre
+                    slope = (above - below) / np.float32(2)
+                    shift = np.float32(0) if abs(slope) >= abs(curvature) else -slope / curvature
+                    pitches[found] = (np.float32(k) + shift) * np.float32(SAMPLE_RATE) / np.float32(TUNING_FFT_SIZE)
+                    heights[found] = centre + np.float32(0.5) * slope * shift
+                    found += 1
+                bits >>= 1
+                lane += 1
+    return pitches[:found], heights[:found]
+
+
+@njit(cache=True)
+def _magnitudes(re, im, roots, points, magnitude):  # noqa: ANN001, ANN202
+    """Magnitude of the bins that the peaks need of sixteen frames; returns the largest over all bins of each frame."""
+    a, b = load(re, 0), load(im, 0)
+    largest = maximum((a + b) * (a + b), (a - b) * (a - b))
+    for k in range(1, points // 2 + 1):
+        x_re, x_im, y_re, y_im = real_bins(re, im, roots, points, k)
+        x, y = x_re * x_re + x_im * x_im, y_re * y_re + y_im * y_im
+        largest = maximum(largest, maximum(x, y))
+        if _FIRST_BIN - 1 <= k <= _END_BIN:
+            store(magnitude, k * LANES, square_root(x))
+    return square_root(largest)

@@ -1,0 +1,233 @@
+"""What the six features of a clip cost and how far they are from librosa, measured on real music.
+
+Every way is timed in process CPU time on one pinned core, all ways on one clip before the next clip, so that a noisy machine disturbs all
+of them alike. The librosa paths stand here in full: six loads are the thesis' own way, one load is the better use of the same library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from musicrec.audio.parameters import FEATURES, FFT_SIZE, FRAMES, HOP, MEL_BANDS, SAMPLE_RATE
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+DEMO_CLIPS = 12
+REPEATS = 3
+TARGETS = {"six loads": 10.0, "one load": 5.0}  # at least so many times the CPU time of ours
+DECODING_TARGET = 2.0  # at most so many times the bare decoding
+LIMITS = {"stft": (0.01, 1e-3), "stft_halved": (0.01, 1e-3), "mel": (0.01, 1e-3), "mfcc": (0.01, 1e-3), "cqt": (0.02, 3e-3), "chroma": (1e-3, 1e-3)}
+TORCH_FACTOR = 5  # the torch backend may be so many times further from librosa
+HALF_LIMIT = 0.04  # dB that float16 storage may add, but for mfcc, whose values reach beyond 128
+
+
+def librosa_feature(name: str, samples: np.ndarray) -> np.ndarray:
+    """One feature by librosa (frequency, 643), as the thesis computed it (thesis section 1)."""
+    import librosa
+
+    frame = {"n_fft": FFT_SIZE, "hop_length": HOP}
+    rate = {"sr": SAMPLE_RATE}
+    if name in ("stft", "stft_halved"):
+        stft = librosa.amplitude_to_db(np.abs(librosa.stft(samples, **frame))[:, :FRAMES])
+        return stft[:1024] if name == "stft_halved" else stft
+    if name == "mel":
+        return librosa.power_to_db(librosa.feature.melspectrogram(y=samples, n_mels=MEL_BANDS, **rate, **frame)[:, :FRAMES])
+    if name == "mfcc":
+        return librosa.feature.mfcc(y=samples, n_mfcc=13, n_mels=MEL_BANDS, **rate, **frame)[1:, :FRAMES]
+    if name == "cqt":
+        cqt = librosa.cqt(samples, hop_length=HOP, n_bins=168, bins_per_octave=24, **rate)
+        return librosa.amplitude_to_db(np.abs(cqt)[:, :FRAMES])
+    return librosa.feature.chroma_cqt(y=samples, hop_length=HOP, bins_per_octave=24, **rate)[:, :FRAMES]
+
+
+def six_loads(path: Path) -> None:
+    """The thesis' way: every feature decodes the file again, and is standardised per frame."""
+    import librosa
+
+    for name in FEATURES:
+        feature = librosa_feature(name, librosa.load(path, sr=SAMPLE_RATE)[0])
+        (feature - feature.mean(axis=0)) / np.maximum(feature.std(axis=0), 1e-6)
+
+
+def one_load(path: Path) -> None:
+    """librosa at its best: one load, and the lower half of the STFT taken from the whole."""
+    import librosa
+
+    samples = librosa.load(path, sr=SAMPLE_RATE)[0]
+    features = {name: librosa_feature(name, samples) for name in FEATURES if name != "stft_halved"}
+    features["stft_halved"] = features["stft"][:1024]
+
+
+def ours(path: Path) -> None:
+    from musicrec.audio import extract_features, load_audio
+
+    extract_features(load_audio(path))
+
+
+def our_load(path: Path) -> None:
+    from musicrec.audio import load_audio
+
+    load_audio(path)
+
+
+def bare_decode(path: Path) -> None:
+    import soundfile
+
+    soundfile.read(path, dtype="float32")
+
+
+WAYS: dict[str, Callable[[Path], None]] = {
+    "six loads": six_loads,
+    "one load": one_load,
+    "ours": ours,
+    "our load": our_load,
+    "bare decode": bare_decode,
+}
+
+
+def render_clips(folder: Path, count: int) -> list[Path]:
+    """Render works of the demo catalog, genre by genre in turn, as 30 s of 44.1 kHz stereo MP3 at 256 kb/s."""
+    import av
+
+    from musicrec.catalog.demo_render import SAMPLE_RATE as RATE
+    from musicrec.catalog.demo_render import cut_clip, read_parts, sounding_notes, synthesize
+    from musicrec.catalog.demo_works import demo_works
+
+    paths = []
+    for work in demo_works(0, count):
+        path = folder / f"{work.genre_top} {work.track_id}.mp3"
+        samples = synthesize(cut_clip(sounding_notes(read_parts(work)), work.start), work.program)
+        with av.open(path, "w") as output:
+            stream = output.add_stream("libmp3lame", rate=RATE, layout="stereo", bit_rate=256_000)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="stereo")
+            frame.sample_rate = RATE
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                output.mux(packet)
+        paths.append(path)
+    return paths
+
+
+def measure(paths: list[Path], repeats: int) -> dict[str, np.ndarray]:
+    """CPU milliseconds (clips,) of each way: the median of `repeats` runs, the ways taking turns on each clip."""
+    for way in WAYS.values():
+        way(paths[0])  # compiles, builds tables, fills the page cache
+    times: dict[str, list[float]] = {name: [] for name in WAYS}
+    for path in paths:
+        runs: dict[str, list[float]] = {name: [] for name in WAYS}
+        for _ in range(repeats):
+            for name, way in WAYS.items():
+                start = time.process_time()
+                way(path)
+                runs[name].append(1000 * (time.process_time() - start))
+        for name, values in runs.items():
+            times[name].append(float(np.median(values)))
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def speed_table(times: dict[str, np.ndarray]) -> tuple[list[str], bool]:
+    """Lines of the table, and whether every target is met."""
+    lines = [f"{'CPU ms a clip':<14} {'median':>8} {'quartiles':>15} {'x ours':>8} {'target':>8}"]
+    met = True
+    for name, values in times.items():
+        low, middle, high = np.percentile(values, [25, 50, 75])
+        ratio = float(np.median(values / times["ours"]))
+        target = ""
+        if name in TARGETS:
+            target = f">= {TARGETS[name]:g}"
+            met &= ratio >= TARGETS[name]
+        lines.append(f"{name:<14} {middle:8.1f} {low:7.1f}-{high:7.1f} {ratio:8.2f} {target:>8}")
+    over_decoding = float(np.median(times["ours"] / times["bare decode"]))
+    lines.append(f"ours / bare decode: {over_decoding:.2f} (target <= {DECODING_TARGET:g})")
+    return lines, met and over_decoding <= DECODING_TARGET
+
+
+def parity_table(paths: list[Path]) -> tuple[list[str], bool]:
+    """Largest and 99.9th-percentile distance from librosa on the same samples, for the kernels, the torch backend and float16 storage."""
+    import torch
+
+    from musicrec.audio import extract_features, load_audio
+    from musicrec.audio.torch_backend import extract_features_batch
+
+    rows: dict[str, list[list[float]]] = {name: [] for name in FEATURES}
+    for path in paths:
+        samples = load_audio(path)
+        kernels = extract_features(samples)
+        batch = extract_features_batch(torch.from_numpy(samples)[None])
+        for name in FEATURES:
+            reference = librosa_feature(name, samples)
+            half = np.abs(kernels[name].astype(np.float16).astype(np.float32) - kernels[name]).max()
+            distances = [np.abs(kernels[name] - reference), np.abs(batch[name][0].numpy() - reference)]
+            rows[name].append([*(f(d) for d in distances for f in (np.max, lambda d: np.quantile(d, 0.999))), half])
+    lines = [f"{'worst clip':<12} {'max':>9} {'99.9 %':>9} {'limits':>16} {'torch max':>10} {'99.9 %':>9} {'float16':>9}"]
+    met = True
+    for name, values in rows.items():
+        largest, usual, torch_largest, torch_usual, half = np.max(values, axis=0)
+        limits = LIMITS[name]
+        met &= largest <= limits[0] and usual <= limits[1]
+        met &= torch_largest <= TORCH_FACTOR * limits[0] and torch_usual <= TORCH_FACTOR * limits[1]
+        met &= name == "mfcc" or half <= HALF_LIMIT
+        lines.append(f"{name:<12} {largest:9.1e} {usual:9.1e} {limits[0]:>7g} {limits[1]:>8g} {torch_largest:10.1e} {torch_usual:9.1e} {half:9.1e}")
+    return lines, bool(met)
+
+
+def device_lines(paths: list[Path], device: str, batch_size: int = 32) -> list[str]:
+    """Clips a second of the torch backend on a GPU, and the share of a worker's time that decoding takes."""
+    import torch
+
+    from musicrec.audio import load_audio
+    from musicrec.audio.features import fit_clip
+    from musicrec.audio.torch_backend import extract_features_batch
+
+    start = time.perf_counter()
+    clips = [fit_clip(load_audio(path)) for path in paths]
+    decoding = (time.perf_counter() - start) / len(paths)
+    length = min(map(len, clips))
+    batch = torch.from_numpy(np.stack([clips[i % len(clips)][:length] for i in range(batch_size)])).pin_memory()
+    seconds = []
+    for _ in range(6):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for feature in extract_features_batch(batch, device=device).values():
+            feature.cpu()
+        seconds.append(time.perf_counter() - start)
+    each = float(np.median(seconds[1:])) / batch_size
+    return [
+        f"torch on {torch.cuda.get_device_name()}: {1 / each:,.0f} clips/s in batches of {batch_size}, copies to and from the GPU included",
+        f"decoding {1000 * decoding:.1f} ms a clip and core: {decoding / (decoding + each):.0%} of the time of a worker with one core",
+    ]
+
+
+def run(arguments: list[str]) -> int:
+    """Print the tables; 0 if every target is met, else 1."""
+    parser = argparse.ArgumentParser(prog="benchmark.py features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, help="folder of 30 s MP3s; without it, works of the demo catalog are rendered")
+    parser.add_argument("--count", type=int, default=DEMO_CLIPS, help="how many clips to use (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="runs of each way on each clip (default %(default)s)")
+    parser.add_argument("--device", help="a CUDA device to measure the torch backend on, as cuda")
+    options = parser.parse_args(arguments)
+    # Thread pools are sized when NumPy and Numba load: start over with one thread, if that is not so already.
+    if any(os.environ.get(variable) != "1" for variable in THREAD_VARIABLES):
+        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
+        code = f"import sys; sys.path[:0] = {sys.path!r}; from musicrec.benchmarks.features import run; sys.exit(run({arguments!r}))"
+        return os.spawnve(os.P_WAIT, sys.executable, [sys.executable, "-c", code], environment)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    with tempfile.TemporaryDirectory() as folder:
+        paths = sorted(options.clips.rglob("*.mp3"))[: options.count] if options.clips else render_clips(Path(folder), options.count)
+        if not paths:
+            parser.error(f"no .mp3 under {options.clips}")
+        speed, fast = speed_table(measure(paths, options.repeats))
+        parity, equal = parity_table(paths)
+        lines = [f"{len(paths)} clips, one core, {options.repeats} runs each", "", *speed, "", *parity]
+        if options.device:
+            lines += ["", *device_lines(paths, options.device)]
+    lines += ["", f"speed targets {'met' if fast else 'MISSED'}, parity limits {'met' if equal else 'MISSED'}"]
+    print("\n".join(lines))
+    return 0 if fast and equal else 1

@@ -1,0 +1,320 @@
+"""The three tables of a catalog: read as text, given their types, written, identified by their content.
+
+Conventions
+-----------
+``read_raw`` takes every cell as text, so that a bad value is a ``Problem`` with its row and not a failed read; ``typed`` turns checked text
+into the columns of ``musicrec.schema``. Rows are counted from 1 at the first row under the header; a row of empty cells only is left out
+and still counted. White space around a cell is not part of it, except in lyrics. A list is one text with ``;`` between its elements.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import posixpath
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from musicrec.schema import ARTISTS, RELATED, TRACKS, SchemaError, conform
+
+TABLES = {"tracks": TRACKS, "artists": ARTISTS, "related": RELATED}
+PROBLEM_LINES = 20  # lines of one rule in one table: more would hide the other rules from a person at a terminal
+CSV_BLOCK_BYTES = 32 << 20  # pyarrow.csv reads no row that is longer than its block
+CSV_COLUMNS = 200
+PARQUET_ROWS = 50_000_000  # a Parquet file of a few bytes can announce, and unfold to, any number of rows
+LIST_SEPARATOR = ";"
+REPLACEMENT = "\ufffd"
+FINGERPRINT_ROWS = 16_384  # are hashed at a time; another number gives other fingerprints
+MISSING_FIX = "{name}.csv or {name}.parquet must lie in the catalog's root"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One broken rule: where (``row`` from 1, the header not counted), the value, what to do. An error stops, a warning does not."""
+
+    table: str
+    row: int | None
+    column: str | None
+    value: str | None
+    rule: str
+    fix: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        row = "" if self.row is None else f" row {self.row}"
+        column = "" if self.column is None else f", {self.column}"
+        value = "" if self.value is None else f" {self.value if len(self.value) <= 80 else self.value[:77] + '...'!r}"
+        line = f"{self.severity}: {self.table}{row}{column}{value}: {self.rule}; {self.fix}"
+        return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+
+
+class CatalogError(ValueError):
+    """A catalog that cannot be used; ``problems`` says why, and the message has a line for each."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(["the catalog cannot be used (row 1 is the first under the header):", *map(str, problems)]))
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """One table as text: string columns, None for an empty cell; ``rows`` (int64) are the numbers of its rows in the file."""
+
+    columns: pa.Table
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class RawCatalog:
+    """The tables that are there, as text, and what went wrong in reading them. An unreadable table has no columns."""
+
+    root: str
+    tables: dict[str, RawTable]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A catalog in the types of ``musicrec.schema``; relative ``audio`` and ``artwork`` values start from ``root``, a folder or URI."""
+
+    root: str
+    tracks: pa.Table
+    artists: pa.Table
+    related: pa.Table
+
+
+def limited(problems: list[Problem], total: int) -> list[Problem]:
+    """The first ``PROBLEM_LINES`` of problems of one rule, then one that counts the rest of ``total``."""
+    shown = list(problems[:PROBLEM_LINES])
+    if total > len(shown) > 0:
+        shown.append(replace(shown[-1], row=None, value=None, fix=f"... and {total - len(shown)} more"))
+    return shown
+
+
+def read_raw(root: str, filesystem: tuple[fs.FileSystem, str]) -> RawCatalog:
+    """Read what is there of the three tables, each ``NAME.parquet`` or ``NAME.csv``, as text.
+
+    Raises
+    ------
+    OSError
+        The storage does not answer. What the files hold never raises: it is in ``problems``.
+    """
+    store, base = filesystem
+    tables: dict[str, RawTable] = {}
+    problems: list[Problem] = []
+    for name in TABLES:
+        paths = [f"{base.rstrip('/')}/{name}{end}" for end in (".parquet", ".csv")]
+        found = [info.path for info in store.get_file_info(paths) if info.type == fs.FileType.File]
+        if not found:
+            continue
+        try:
+            if len(found) == 2:
+                raise pa.ArrowInvalid(f"{name}.parquet and {name}.csv are both there, and only one can be meant: move one away")
+            tables[name], more = (_read_parquet if found[0].endswith(".parquet") else _read_csv)(store, found[0], name)
+            problems += more
+        except pa.ArrowInvalid as error:
+            tables[name] = RawTable(pa.table({}), np.arange(0))
+            long_row = f"a row is longer than {CSV_BLOCK_BYTES >> 20} MB: look for a double quote that is not closed"
+            fix = long_row if "straddling" in str(error) else str(error).partition("\n")[0]
+            problems.append(Problem(name, None, None, None, "not readable", fix))
+    return RawCatalog(root, tables, tuple(problems))
+
+
+def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, list[Problem]]:
+    ragged: list[int] = []
+    problems: list[Problem] = []
+    decoder = codecs.getincrementaldecoder("utf-8")("strict")
+
+    def utf8(content: pa.Buffer) -> bytes:  # from the first wrong byte on with U+FFFD for wrong ones: pyarrow.csv could not say their rows
+        try:
+            return decoder.decode(content, len(content) == 0).encode()
+        except UnicodeDecodeError:
+            decoder.errors = "replace"
+            return decoder.decode(content, len(content) == 0).encode()
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        ragged.append(row.number)
+        if len(ragged) <= PROBLEM_LINES:
+            fix = f"expected {row.expected_columns} cells, found {row.actual_columns}: put a cell with a comma in it between double quotes"
+            problems.append(Problem(name, row.number - 1, None, row.text, "wrong number of cells", fix))
+        return "skip"
+
+    # The header is read as a row, so that every column is bytes whatever it is called; with one thread, so that rows have numbers.
+    read = pyarrow.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES, autogenerate_column_names=True)
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip)
+    kinds = {f"f{index}": pa.binary() for index in range(CSV_COLUMNS)}
+    convert = pyarrow.csv.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=True, check_utf8=False)
+    with store.open_input_stream(path, compression=None) as stream:
+        table = pyarrow.csv.read_csv(pa.TransformInputStream(stream, utf8), read, parse, convert)
+    header = [column[0].as_py() or b"" for column in table.columns[:CSV_COLUMNS]]
+    if table.num_columns > CSV_COLUMNS or not any(header) or header[0].startswith(2 * REPLACEMENT.encode()):  # UTF-16 begins so
+        raise pa.ArrowInvalid(f"the first line must name at most {CSV_COLUMNS} columns; save it as comma-separated UTF-8")
+    names = [cell.decode().strip() for cell in header]
+    if len(names) == 1 and set(names[0]) & {";", "\t", "|"}:
+        raise pa.ArrowInvalid(f"its first line is {names[0][:60]!r}: save it with commas between the cells")
+    rows = np.setdiff1d(np.arange(1, table.num_rows + len(ragged) + 1), ragged)[1:] - 1
+    raw, more = as_text(table.slice(1), names, rows, name, replaced=decoder.errors == "replace")
+    return raw, limited(problems, len(ragged)) + more
+
+
+def _read_parquet(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, list[Problem]]:
+    with store.open_input_file(path) as file:
+        content = file.read_buffer()  # before it is parsed, so that an OSError below is the file's content and not the storage
+    try:
+        parquet = pq.ParquetFile(pa.BufferReader(content))
+        if parquet.metadata.num_rows > PARQUET_ROWS:
+            raise pa.ArrowInvalid(f"it announces {parquet.metadata.num_rows} rows, and at most {PARQUET_ROWS} are read")
+        names = parquet.schema_arrow.names
+        table = parquet.read(columns=[column for column in names if column in TABLES[name].names])
+        for column in sorted({*names} - {*TABLES[name].names}):  # what nobody reads stays, empty, so that its name can be checked
+            table = table.append_column(column, pa.nulls(table.num_rows, pa.string()))
+        return as_text(table, table.column_names, np.arange(1, table.num_rows + 1), name)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise pa.ArrowInvalid(f"as Parquet: {error}") from error
+
+
+def as_text(table: pa.Table, names: list[str], rows: np.ndarray, name: str, replaced: bool = False) -> tuple[RawTable, list[Problem]]:
+    """Every column as strings, empty cells as None, rows of empty cells only left out; ``replaced``: U+FFFD stands for a wrong byte."""
+    problems: list[Problem] = []
+    columns: dict[str, pa.ChunkedArray] = {}
+    filled = np.zeros(len(rows), dtype=bool)
+    for column, values in zip(names, table.columns, strict=True):
+        if column in columns:
+            problems.append(Problem(name, None, column, None, "column named twice", "keep one of the two"))
+            continue
+        texts, broken = _decoded(_as_bytes(values, column))
+        wrong = np.flatnonzero(pc.fill_null(pc.match_substring(texts, REPLACEMENT), False)) if broken or replaced else np.arange(0)
+        shown = [(int(rows[index]), column, texts[int(index)].as_py()) for index in wrong[:PROBLEM_LINES]]
+        problems += limited([Problem(name, *place, "not UTF-8", "save the file as UTF-8") for place in shown], len(wrong))
+        texts = texts if column == "lyrics" else pc.utf8_trim_whitespace(texts)
+        columns[column] = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+        filled |= columns[column].is_valid().to_numpy()
+    result = pa.table(columns)
+    return RawTable(result if filled.all() else result.filter(pa.array(filled)), rows[filled]), problems
+
+
+def _as_bytes(values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
+    kind = values.type
+    if isinstance(kind, pa.BaseExtensionType) or pa.types.is_struct(kind) or pa.types.is_map(kind):
+        raise pa.ArrowInvalid(f"column '{column}' is {kind}: write it as text, numbers or lists of text")
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        joined = pc.binary_join(values.cast(pa.list_(pa.string())), LIST_SEPARATOR).cast(pa.binary())
+        if joined.null_count > values.null_count:
+            raise pa.ArrowInvalid(f"column '{column}' has lists with missing elements: leave those elements out")
+        return joined
+    if pa.types.is_floating(kind):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values)  # pandas writes an empty cell as NaN
+    return values if pa.types.is_binary(kind) else values.cast(pa.string()).cast(pa.binary())
+
+
+def _decoded(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, bool]:
+    """Bytes as strings, and whether some are not UTF-8; what cannot be read becomes U+FFFD."""
+    try:
+        return values.cast(pa.string()), False
+    except pa.ArrowInvalid:
+        texts = [None if cell is None else cell.decode("utf-8", "replace") for cell in values.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())]), True
+
+
+def numbers(texts: pa.ChunkedArray, whole: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Texts as float64, NaN where empty or wrong, and the mask of the wrong ones. A whole number may end in ``.0``, as pandas writes it."""
+    pattern = r"^[+-]?\d{1,15}(\.0*)?$" if whole else r"^[+-]?(\d{1,15}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?$"
+    good = pc.fill_null(pc.match_substring_regex(texts, pattern), False)
+    values = pc.if_else(good, pc.utf8_ltrim(texts, "+"), pa.scalar(None, pa.string())).cast(pa.float64())
+    return values.to_numpy(), pc.and_(texts.is_valid(), pc.invert(good)).to_numpy()
+
+
+def split_lists(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lists of strings from texts with ``;`` between the elements; empty elements are left out, and an empty text is an empty list."""
+    tidy = pc.utf8_trim(pc.replace_substring_regex(texts, rf"\s*{LIST_SEPARATOR}[\s{LIST_SEPARATOR}]*", LIST_SEPARATOR), LIST_SEPARATOR)
+    filled = pc.if_else(pc.equal(tidy, ""), pa.scalar(None, pa.string()), tidy)
+    return pc.fill_null(pc.split_pattern(filled, LIST_SEPARATOR), [])
+
+
+def typed(raw: RawTable, name: str) -> pa.Table:
+    """A raw table in the columns and types of ``TABLES[name]``; SchemaError if a column is missing or holds what its type cannot."""
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {}
+    for field in TABLES[name]:
+        present = field.name in raw.columns.column_names
+        texts = raw.columns[field.name] if present else pa.chunked_array([pa.nulls(len(raw.rows), pa.string())])
+        if pa.types.is_list(field.type):
+            columns[field.name] = split_lists(texts)
+        elif pa.types.is_string(field.type) and present:
+            columns[field.name] = texts
+        elif present:
+            values, wrong = numbers(texts, whole=pa.types.is_integer(field.type))
+            if wrong.any():
+                index = int(np.argmax(wrong))
+                raise SchemaError(f"{name} row {raw.rows[index]}, {field.name} {texts[index].as_py()!r}: not a number")
+            columns[field.name] = pa.array(values, pa.float64(), from_pandas=True).cast(field.type)
+    return conform(pa.table(columns), TABLES[name], name)
+
+
+def with_all_artists(artists: pa.Table, tracks: pa.Table) -> pa.Table:
+    """``artists`` and, by id, a row for each artist who has tracks only: the name is that of one of the tracks."""
+    others = tracks.filter(pc.invert(pc.is_in(tracks["artist_id"], artists["artist_id"].combine_chunks())))
+    names = others.group_by("artist_id").aggregate([("artist", "min")]).sort_by("artist_id")
+    genres = pa.array([[]] * names.num_rows, pa.list_(pa.string()))
+    added = pa.table({"artist_id": names["artist_id"], "name": names["artist_min"], "genres": genres})
+    return pa.concat_tables([artists, conform(added, ARTISTS, "artists")])
+
+
+def read_catalog(root: str, filesystem: tuple[fs.FileSystem, str]) -> Catalog:
+    """A catalog that has its splits and passed ``load_validated`` before: types are checked (SchemaError), rules are not.
+
+    Raises
+    ------
+    CatalogError
+        A table is missing or unreadable (``artists`` may be missing).
+    """
+    raw = read_raw(root, filesystem)
+    missing = {"tracks", "related"} - raw.tables.keys()
+    problems = [Problem(name, None, None, None, "missing table", MISSING_FIX.format(name=name)) for name in sorted(missing)]
+    if problems or raw.problems:
+        raise CatalogError([*problems, *raw.problems])
+    tracks, related = typed(raw.tables["tracks"], "tracks"), typed(raw.tables["related"], "related")
+    artists = typed(raw.tables["artists"], "artists") if "artists" in raw.tables else ARTISTS.empty_table()
+    return Catalog(root, tracks, with_all_artists(artists, tracks), related)
+
+
+def write_catalog(catalog: Catalog, filesystem: fs.FileSystem, base: str) -> None:
+    """Write the three tables as Parquet into the folder ``base``, ``audio`` values as they are, relative ones too."""
+    filesystem.create_dir(base, recursive=True)
+    for name in TABLES:
+        pq.write_table(getattr(catalog, name), f"{base.rstrip('/')}/{name}.parquet", filesystem=filesystem, compression="zstd")
+
+
+def fingerprint(catalog: Catalog) -> str:
+    """SHA-256 of the content of the three tables, the same for any order of rows, any file format and any root."""
+    digest = hashlib.sha256()
+    for name, schema in TABLES.items():
+        table = getattr(catalog, name)
+        keys = [column for column in ("track_id", "artist_id", "related_artist_id", "rank") if column in schema.names]
+        order = pc.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
+        for start in range(0, len(order), FINGERPRINT_ROWS):
+            part = table.take(order.slice(start, FINGERPRINT_ROWS))
+            for column in part.columns:
+                texts = pc.binary_join(column, LIST_SEPARATOR) if pa.types.is_list(column.type) else column.cast(pa.string())
+                filled = pc.fill_null(texts, "").combine_chunks()
+                joined = pc.binary_join(pa.ListArray.from_arrays([0, len(filled)], filled), "")[0].as_py()
+                for facts in (texts.is_valid().to_numpy(), pc.binary_length(filled).to_numpy().astype("<i4"), joined.encode()):
+                    digest.update(facts)
+        digest.update(f"{name}:{table.num_rows}".encode())
+    return digest.hexdigest()
+
+
+def audio_uri(catalog_root: str, value: str) -> str:
+    """Where an ``audio`` or ``artwork`` value lies: absolute, without ``.`` and ``..`` segments; a relative value starts from the root."""
+    if "://" not in value and not value.startswith("/"):
+        value = f"{catalog_root.rstrip('/')}/{value}"
+    scheme, _, path = value.rpartition("://")
+    if scheme in ("", "file"):
+        return posixpath.abspath(posixpath.expanduser(path))
+    return f"{scheme}://{posixpath.normpath(path) if '/.' in path else path}"  # an object's name may hold //

@@ -1,0 +1,36 @@
+"""What every job does around its one call: read the configuration, run, and end with an exit code that a scheduler can act on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from musicrec.config import EXIT_CONFIG, Config, ConfigError, parse
+
+
+def run_job(
+    document: str, work: Callable[[Any], None], arguments: list[str] | None = None, kind: type = Config, default: Any = None
+) -> None:
+    """Parse the command line, call ``work`` with the configuration, and exit: 0 done, 2 wrong configuration or catalog, 1 anything else.
+
+    Parameters
+    ----------
+    document
+        The job's docstring: it is what ``--help`` shows.
+    """
+    config = parse(sys.argv[1:] if arguments is None else arguments, document, kind, default)
+    started = time.perf_counter()
+    # Imported after the command line was checked: a typing mistake is answered in the first second.
+    from musicrec.catalog.tables import CatalogError
+    from musicrec.extraction import TooManyErrors
+
+    try:
+        work(config)
+    except (ConfigError, CatalogError, TooManyErrors) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_CONFIG) from error
+    from musicrec.progress import event
+
+    event("job", "done", minutes=round((time.perf_counter() - started) / 60, 2))

@@ -1,0 +1,107 @@
+"""Pictures of a clip: the six features (thesis, Figures 1-6) and what edge kernels see in a spectrogram (Figure 8)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.ndimage import convolve
+
+from musicrec.audio import HOP, SAMPLE_RATE
+from musicrec.audio.parameters import BINS_PER_OCTAVE, CHROMA_CLASSES, FFT_SIZE, MEL_BANDS
+from musicrec.audio.tables import cqt_frequencies, mel_band_centres
+
+_NOTES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
+_TITLES = {
+    "stft": "Short-time Fourier transform",
+    "stft_halved": "Short-time Fourier transform, lower half",
+    "mel": "Mel spectrogram",
+    "cqt": "Constant-Q transform",
+    "chroma": "Chroma",
+    "mfcc": "Mel-frequency cepstral coefficients",
+}
+_SIZE = (9.0, 5.0)  # inches
+_PIXELS_PER_INCH = 120
+
+# Figure 8: 8 in the middle, -1 around, for edges of any direction, of onsets and ends (along time), and of steady tones (along frequency).
+EDGE_KERNELS: dict[str, np.ndarray] = {}
+for _shape in ((3, 3), (9, 1), (1, 9)):
+    _kernel = np.full(_shape, -1.0, dtype=np.float32)
+    _kernel[_shape[0] // 2, _shape[1] // 2] = 8.0
+    EDGE_KERNELS[f"{_shape[0]} x {_shape[1]}"] = _kernel
+
+
+def plot_feature(feature: np.ndarray, name: str, clip: str = "") -> Figure:
+    """One feature (frequency, time) with its frequency axis in Hz, notes or coefficients, time in seconds, and values in dB.
+
+    Parameters
+    ----------
+    name
+        One of `musicrec.audio.FEATURES`.
+    clip
+        Stands in the title.
+    """
+    figure = Figure(figsize=_SIZE, dpi=_PIXELS_PER_INCH, layout="constrained")
+    axes = figure.add_subplot()
+    title = _TITLES[name] if not clip else f"{_TITLES[name]}: {clip}"
+    unit = {"chroma": "share of the strongest pitch class", "mfcc": "coefficient"}.get(name, "dB")
+    _draw(axes, feature, name, title, unit)
+    return figure
+
+
+def plot_edges(feature: np.ndarray, name: str, clip: str = "") -> Figure:
+    """A spectrogram (frequency, time) and the three `EDGE_KERNELS` over it, each through ReLU."""
+    figure = Figure(figsize=(2 * _SIZE[0], 2 * _SIZE[1]), dpi=_PIXELS_PER_INCH, layout="constrained")
+    panels = figure.subplots(2, 2).flat
+    _draw(panels[0], feature, name, _TITLES[name] if not clip else f"{_TITLES[name]}: {clip}", "dB")
+    for axes, (shape, response) in zip(list(panels)[1:], edges(feature).items(), strict=True):
+        _draw(axes, response, name, f"{shape} edge kernel (frequency x time), ReLU", "dB", top=float(np.quantile(response, 0.995)))
+    return figure
+
+
+def edges(feature: np.ndarray) -> dict[str, np.ndarray]:
+    """The response of each edge kernel, negative values cut to 0; the margin is mirrored. Same shape as the feature."""
+    return {shape: np.maximum(convolve(feature, kernel, mode="reflect"), 0.0) for shape, kernel in EDGE_KERNELS.items()}
+
+
+def save_pictures(features: dict[str, np.ndarray], folder: Path, clip: str) -> list[Path]:
+    """Write a PNG for each feature, and the edge kernels over the mel spectrogram where it is among them; returns the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {name: plot_feature(feature, name, clip) for name, feature in features.items()}
+    if "mel" in features:
+        figures["edge_kernels"] = plot_edges(features["mel"], "mel", clip)
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1])
+    return paths
+
+
+def _draw(axes: Axes, feature: np.ndarray, name: str, title: str, unit: str, top: float | None = None) -> None:
+    seconds = feature.shape[1] * HOP / SAMPLE_RATE
+    image = axes.imshow(
+        feature, origin="lower", aspect="auto", interpolation="nearest", cmap="magma", vmax=top, extent=(0, seconds, -0.5, len(feature) - 0.5)
+    )
+    positions, labels, quantity = frequency_axis(name)
+    axes.set_yticks(positions, labels)
+    axes.set(title=title, xlabel="time (s)", ylabel=quantity)
+    axes.figure.colorbar(image, ax=axes, label=unit)
+
+
+def frequency_axis(name: str) -> tuple[list[float], list[str], str]:
+    """Rows to mark, their labels, and what the axis shows."""
+    if name in ("stft", "stft_halved"):
+        hertz = range(0, 11_001, 1000) if name == "stft" else range(0, 5501, 500)
+        return [value * FFT_SIZE / SAMPLE_RATE for value in hertz], [f"{value:,}" for value in hertz], "frequency (Hz)"
+    if name == "mel":
+        hertz = [100, 250, 500, 1000, 2000, 4000, 8000]
+        return np.interp(hertz, mel_band_centres(), np.arange(MEL_BANDS)).tolist(), [f"{value:,}" for value in hertz], "frequency (Hz, mel scale)"
+    if name == "cqt":
+        rows = range(0, len(cqt_frequencies()), BINS_PER_OCTAVE // 2)
+        notes = [f"{'CF♯'[row % BINS_PER_OCTAVE // 12 : 1 + 2 * (row % BINS_PER_OCTAVE // 12)]}{1 + row // BINS_PER_OCTAVE}" for row in rows]
+        return list(rows), notes, "pitch"
+    if name == "chroma":
+        return list(range(CHROMA_CLASSES)), list(_NOTES), "pitch class"
+    return list(range(12)), [str(number) for number in range(1, 13)], "coefficient"

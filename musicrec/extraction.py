@@ -1,0 +1,123 @@
+"""The Ray Data pipeline around ``musicrec.features`` and ``musicrec.artwork``: files in, Parquet blocks out.
+
+A task reads the rows of one block, extracts them and commits the block to the store by itself; what travels through Ray is a summary of
+some bytes, so memory stays flat whatever the size of the features. A task that is repeated writes the same block again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from musicrec.blocks import Blocks, failures
+from musicrec.progress import Meter, event
+
+# A block whose worker process dies is tried once more as a whole; then its rows are tried alone, each in a process of its own.
+BLOCK_RETRIES = 1
+
+# Reads the planned rows (item, uri, columns) of one block: a table with one row for each, in the same order, whose columns begin with
+# track_id and end with reason and detail. Picklable. A row whose input cannot be read has a reason; it never raises for that.
+Reader = Callable[[pa.Table], pa.Table]
+
+
+class TooManyErrors(RuntimeError):
+    """More rows failed than the configured ceiling allows."""
+
+
+def run_blocks(blocks: Blocks, plan: pa.Table, reader: Reader, stage: str, maximum_failed_share: float) -> dict[str, float]:
+    """Work on every block of the plan that is not committed yet; returns counts of what this call did.
+
+    Raises
+    ------
+    TooManyErrors
+        As soon as the failed rows of the plan exceed ``maximum_failed_share``.
+    """
+    counts = {"rows": 0, "errors": 0, "bytes": 0, "cpu_seconds": 0.0}
+    failed_before = failures(blocks.outcomes()).num_rows
+    total = plan.num_rows
+    work = _outstanding(blocks, plan)
+    with Meter(stage, sum(table.num_rows for table in work), "rows") as meter:
+        for summary in _stream(blocks, work, reader, stage):
+            for name in counts:
+                counts[name] += summary[name]
+            meter.advance(summary["rows"], errors=counts["errors"])
+            _check_ceiling(failed_before + counts["errors"], total, stage, maximum_failed_share)
+    _check_ceiling(failed_before + counts["errors"], total, stage, maximum_failed_share)
+    return counts
+
+
+def _check_ceiling(failed: int, total: int, stage: str, maximum_failed_share: float) -> None:
+    if failed > maximum_failed_share * total:
+        raise TooManyErrors(
+            f"{stage}: {failed} of {total} rows failed, more than extract.maximum_failed_share = {maximum_failed_share:g} allows. "
+            "Repair the files and run again with --extract.retry-errors True, or raise the ceiling"
+        )
+
+
+def _outstanding(blocks: Blocks, plan: pa.Table) -> list[pa.Table]:
+    """The plan's uncommitted blocks, one table each."""
+    done = pa.array(sorted(blocks.done()), pa.string())
+    rest = plan.filter(pc.invert(pc.is_in(plan.column("block"), value_set=done)))
+    runs = pc.run_end_encode(rest.column("block").combine_chunks()).run_ends.to_pylist() if rest.num_rows else []
+    return [rest.slice(start, stop - start).combine_chunks() for start, stop in zip([0, *runs], runs, strict=False)]
+
+
+def _stream(blocks: Blocks, work: list[pa.Table], reader: Reader, stage: str) -> Iterator[dict[str, Any]]:
+    """Summaries of the blocks as they are committed."""
+    if not work:
+        return
+    import ray.data
+
+    context = ray.data.DataContext.get_current().copy()
+    context.max_errored_blocks = -1  # a block lost with its worker is taken up below, row by row
+    with ray.data.DataContext.current(context):
+        dataset = ray.data.from_arrow(work).map_batches(
+            lambda rows: pa.Table.from_pylist([_extract(rows, blocks, reader)]),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=1,
+            ray_remote_args_fn=lambda: {"max_retries": BLOCK_RETRIES},
+        )
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from batch.to_pylist()
+    done = blocks.done()
+    for rows in work:
+        if rows.column("block")[0].as_py() not in done:
+            yield _isolated(rows, blocks, reader, stage)
+
+
+def _extract(rows: pa.Table, blocks: Blocks, reader: Reader) -> dict[str, Any]:
+    started = time.process_time()
+    return _commit(rows, blocks, reader(rows), time.process_time() - started)
+
+
+def _commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table, cpu_seconds: float) -> dict[str, Any]:
+    block = rows.column("block")[0].as_py()
+    size = blocks.commit(block, outcome)
+    errors = outcome.num_rows - outcome.column("reason").null_count
+    return {"block": block, "rows": rows.num_rows, "errors": errors, "bytes": size, "cpu_seconds": cpu_seconds}
+
+
+def _read_alone(row: pa.Table, reader: Reader) -> pa.Table:
+    return reader(row)
+
+
+def _isolated(rows: pa.Table, blocks: Blocks, reader: Reader, stage: str) -> dict[str, Any]:
+    """A block that took its worker with it: each row in a process of its own, so that the one to blame is known and the others are kept."""
+    import ray
+
+    event(stage, "a worker died on a block: its rows are read one by one", block=rows.column("block")[0].as_py(), rows=rows.num_rows)
+    task = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(_read_alone)
+    outcomes = []
+    for index in range(rows.num_rows):
+        row = rows.slice(index, 1)
+        try:
+            outcomes.append(ray.get(task.remote(row, reader)))
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+            detail = f"{row.column('uri')[0].as_py()}: the process that read it ended ({type(error).__name__})"
+            outcomes.append(pa.table({"track_id": row.column("item"), "reason": ["killed_worker"], "detail": [detail]}))
+    return _commit(rows, blocks, pa.concat_tables(outcomes, promote_options="default"), 0.0)

@@ -1,0 +1,23 @@
+"""Every architecture of thesis.md sections 2 and 3, in plain torch."""
+
+from __future__ import annotations
+
+from .build import build_model, build_stack
+from .layers import count_parameters, initialise
+from .recommendation import AUDIO_ONLY, BRANCHES, BY_ALBUMS, BY_LOCATION, BY_LYRICS, BY_YEAR, VARIANTS
+from .shapes import INPUT_SHAPES
+
+__all__ = [
+    "AUDIO_ONLY",
+    "BRANCHES",
+    "BY_ALBUMS",
+    "BY_LOCATION",
+    "BY_LYRICS",
+    "BY_YEAR",
+    "INPUT_SHAPES",
+    "VARIANTS",
+    "build_model",
+    "build_stack",
+    "count_parameters",
+    "initialise",
+]

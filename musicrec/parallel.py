@@ -1,0 +1,68 @@
+"""Ray, joined or started, and a function mapped over items through it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from musicrec.config import RaySettings
+
+# One thread a task: a task takes one CPU, and BLAS, Numba or OpenMP threads beside it would only take those of its neighbours.
+SINGLE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+
+
+def connect(settings: RaySettings) -> None:
+    """Join the cluster that RAY_ADDRESS or the settings name, or start one on this machine. Does nothing where one is joined already."""
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    # Ray reads its environment as it is imported. A user's own setting stands.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # reports are taken at this rate; Ray's 2 s would slow short epochs
+    if address is None:
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one more process a training; nobody takes this machine away
+    import ray
+    import ray.data
+
+    if not ray.is_initialized():
+        ray.init(
+            address=address,
+            num_cpus=None if address else settings.num_cpus,
+            include_dashboard=None if address else True,  # Ray Train frees the resources of a stopped run through its State API
+            runtime_env={"env_vars": SINGLE_THREAD},
+            logging_level=logging.ERROR,
+            log_to_driver=settings.worker_logs,
+        )
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.enable_fallback_to_arrow_object_ext_type = False  # a column that Arrow cannot hold is an error here, never a pickle
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+
+
+def cpus() -> int:
+    """CPUs of the joined cluster."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def map_unordered(function: Callable[..., Any], items: Iterable[Any], *arguments: Any, in_flight: int | None = None) -> Iterator[Any]:
+    """Results of ``function(item, *arguments)`` for each item as they come, each in a task of one CPU.
+
+    At most ``in_flight`` tasks (twice the cluster's CPUs if not given) are under way at once, so that memory does not grow with the items.
+    """
+    import ray
+
+    task = ray.remote(num_cpus=1)(function)
+    shared = [ray.put(argument) for argument in arguments]
+    limit = in_flight or 2 * cpus()
+    pending: list[Any] = []
+    for item in items:
+        if len(pending) >= limit:
+            done, pending = ray.wait(pending, num_returns=1)
+            yield ray.get(done[0])
+        pending.append(task.remote(item, *shared))
+    while pending:
+        done, pending = ray.wait(pending, num_returns=1)
+        yield ray.get(done[0])

@@ -1,0 +1,1 @@
+"""The MLflow model: what it takes, what it answers, and which version serves."""

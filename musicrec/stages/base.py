@@ -1,0 +1,81 @@
+"""What all stages share: the run they belong to, their keys, and the record of a finished one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from musicrec.catalog.tables import Catalog
+from musicrec.config import Config, resolved
+from musicrec.progress import event
+from musicrec.store import Stage, Store
+
+VERSIONS = ("musicrec", "ray", "torch", "librosa", "pyarrow", "mlflow", "numpy")
+# A part of every key: raised when the same configuration and inputs give another output.
+REVISION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration and the catalog that it names."""
+
+    config: Config
+    store: Store
+    catalog: Catalog
+    catalog_key: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished stage: where it lies, what it recorded, and whether this call did the work."""
+
+    stage: Stage
+    record: dict[str, Any]
+    worked: bool
+
+
+def run_stage(run: Run, stage: Stage, work: Callable[[Stage], dict[str, Any]], label: str | None = None) -> Outcome:
+    """Do a stage's work unless it is complete; the record holds what ``work`` returned, the configuration, versions and seconds."""
+    label = label or stage.name
+    if stage.success() is not None:
+        return already_complete(stage, label)
+    started = time.perf_counter()
+    run.store.write_json(stage.path("config.json"), resolved(run.config))
+    record = work(stage)
+    record |= {"seconds": round(time.perf_counter() - started, 2), "versions": versions(), "finished": time.time()}
+    stage.finish(record)
+    event(label, "done", **{k: v for k, v in record.items() if isinstance(v, int | float | str) and k != "finished"})
+    return Outcome(stage, record, worked=True)
+
+
+def already_complete(stage: Stage, label: str) -> Outcome:
+    """The outcome of a stage that needs no work."""
+    event(label, "already complete, nothing to do", key=stage.key)
+    return Outcome(stage, stage.success(), worked=False)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    found = {"python": platform.python_version()}
+    for package in VERSIONS:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"  # musicrec itself, run from its source folder
+    return found
+
+
+def check_counts(stage: str, rows_in: int, rows_out: int, rows_in_errors: int) -> None:
+    """Every row is accounted for.
+
+    Raises
+    ------
+    RuntimeError
+        Rows were lost or doubled.
+    """
+    if rows_in != rows_out + rows_in_errors:
+        raise RuntimeError(f"{stage}: {rows_in} rows in, but {rows_out} out and {rows_in_errors} in errors: rows were lost or doubled")

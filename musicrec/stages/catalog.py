@@ -1,0 +1,117 @@
+"""The catalog of a run: the user's, checked, or the embedded demo, built where it is not there yet."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow.fs
+
+from musicrec.catalog import demo
+from musicrec.catalog.split import split_report
+from musicrec.catalog.tables import fingerprint, write_catalog
+from musicrec.catalog.validate import load_validated
+from musicrec.config import Config
+from musicrec.progress import Meter, event
+from musicrec.stages.base import Run
+from musicrec.store import Store, absolute, resolve, write_atomically
+
+DEMO = "demo"
+T = TypeVar("T")
+
+
+def open_run(config: Config) -> Run:
+    """The run of a configuration, its catalog read, checked and kept in the store as Parquet.
+
+    Raises
+    ------
+    CatalogError
+        The catalog breaks a rule.
+    """
+    store = Store(config.store)
+    root = demo_catalog(config, store) if config.catalog == DEMO else absolute(config.catalog)
+    catalog, problems = load_validated(root, resolve(root), seed=config.seed, allowed_roots=config.catalog_rules.allowed_roots)
+    for problem in problems:
+        event("catalog", str(problem))
+    key = fingerprint(catalog)[:16]
+    if not store.exists(f"catalog/{key}/related.parquet"):
+        filesystem, base = store.locate(f"catalog/{key}")
+        filesystem.create_dir(base, recursive=True)
+        write_catalog(catalog, filesystem, base)
+    event("catalog", "read", tracks=catalog.tracks.num_rows, artists=catalog.artists.num_rows, related=catalog.related.num_rows, root=root)
+    return Run(config, store, catalog, key)
+
+
+def report_catalog(config: Config) -> None:
+    """Check a catalog, its files included, and say every broken rule and how alike its splits are.
+
+    Raises
+    ------
+    CatalogError
+        The catalog breaks a rule that no run can do with.
+    """
+    root = demo_catalog(config, Store(config.store)) if config.catalog == DEMO else absolute(config.catalog)
+
+    def exists(uri: str) -> bool:
+        filesystem, path = resolve(uri)
+        return filesystem.get_file_info(path).type == pyarrow.fs.FileType.File
+
+    allowed = config.catalog_rules.allowed_roots
+    catalog, problems = load_validated(root, resolve(root), seed=config.seed, exists=exists, allowed_roots=allowed)
+    for problem in problems:
+        event("validate", str(problem))
+    event("validate", "splits", **split_report(catalog.tracks, catalog.artists))
+    event("validate", "the catalog can be used", tracks=catalog.tracks.num_rows, warnings=len(problems))
+
+
+def demo_catalog(config: Config, store: Store) -> str:
+    """The URI of the demo catalog of this run's seed, rendered through Ray where it is not complete."""
+    clips, seed = config.catalog_rules.demo_clips, config.seed
+    folder = f"catalogs/demo-seed{seed}-{clips}clips"
+    root = store.uri(folder)
+    if _is_built(store, folder, seed, clips):
+        return root
+    from musicrec.parallel import connect, map_unordered
+
+    connect(config.ray)
+    works = demo.demo_works(seed, clips)
+    rows = []
+    with Meter("demo catalog", len(works), "clips rendered from scores") as meter:
+        for row in map_unordered(_render, works, root):
+            rows.append(row)
+            meter.advance(artist=row["artist"] or "")
+    _in_folder(root, lambda local: demo.write_tables(rows, local, seed))
+    event("demo catalog", "built", clips=len(rows), root=root)
+    return root
+
+
+def _is_built(store: Store, folder: str, seed: int, clips: int) -> bool:
+    if store.is_local:
+        return demo.is_built(store.uri(folder), seed, clips)
+    return store.exists(f"{folder}/{demo.MARKER}")
+
+
+def _render(work: demo.Work, root: str) -> dict:
+    """Render one work into the catalog, unless an earlier build did."""
+    filesystem, base = resolve(root)
+    done = f"{base}/rows/{work.track_id}.json"
+    if not isinstance(filesystem, pyarrow.fs.LocalFileSystem) and filesystem.get_file_info(done).type == pyarrow.fs.FileType.File:
+        with filesystem.open_input_file(done) as stream:
+            return json.loads(stream.read())["row"]
+    return _in_folder(root, lambda local: demo.render_work(work, local))
+
+
+def _in_folder(root: str, write: Callable[[str], T]) -> T:
+    """Call ``write`` with a local folder whose files end up under ``root``: that folder itself, or one that is uploaded, markers last."""
+    filesystem, base = resolve(root)
+    if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+        return write(base)
+    with tempfile.TemporaryDirectory() as local:
+        result = write(local)
+        files = [path for path in Path(local).rglob("*") if path.is_file()]
+        for path in sorted(files, key=lambda path: (path.suffix == ".json", path)):
+            write_atomically(filesystem, f"{base}/{path.relative_to(local)}", path.read_bytes())
+    return result

@@ -1,0 +1,74 @@
+"""The Recommendation ensemble over the submodels' predictions and the metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from musicrec.config import BRANCH_SUBMODELS, ConfigError
+from musicrec.ensemble import BRANCH_NUMBERS, EnsembleSpec
+from musicrec.stages.base import REVISION, Outcome, Run, already_complete
+from musicrec.stages.embed import TABLE
+from musicrec.stages.trainings import run_trainings, schedule
+from musicrec.store import Stage, fingerprint
+from musicrec.training.tasks import EXAMPLES, Task, read_stack_inputs
+
+NAME = "recommendation"
+
+
+def ensemble(run: Run, embedded: Outcome, trained: dict[str, Outcome]) -> Outcome:
+    """Train the ensemble; the stage's folder holds its weights and its predictions of every track that has what it needs."""
+    settings = run.config.ensemble
+    needed = {name: trained[name] for branch in settings.branches for name in BRANCH_SUBMODELS[branch]}
+    keys = {name: outcome.stage.key for name, outcome in needed.items()}
+    stage = run.store.stage("ensembles", fingerprint(REVISION, embedded.stage.key, keys, dataclasses.asdict(settings), run.config.seed))
+    if stage.success() is not None:
+        return already_complete(stage, "ensemble")
+    predictions = {name: outcome.record["predictions"] for name, outcome in needed.items()}
+    return run_trainings(run, [_task(run, stage, embedded, predictions)])[NAME]
+
+
+def _task(run: Run, stage: Stage, embedded: Outcome, predictions: dict[str, list[str]]) -> Task:
+    settings = run.config.ensemble
+    rows = track_rows(run)
+    ranges = {name: _range([row[name] for row in rows]) for branch in settings.branches for name in BRANCH_NUMBERS.get(branch, ())}
+    spec = EnsembleSpec(embedded.record["dimensions"], settings.branches, settings.sizes, ranges, needs_all=settings.modality_dropout == 0)
+    examples = pa.Table.from_pylist(rows, schema=EXAMPLES)
+    usable = read_stack_inputs(run.store, spec, examples, predictions).usable(spec.needs_all)
+    splits = np.array([row["split"] for row in rows])
+    for split in ("train", "validation"):
+        if not usable[splits == split].any():
+            raise ConfigError(
+                f"ensemble: no track of the split '{split}' has every one of the branches {', '.join(settings.branches)}; "
+                "set ensemble.modality_dropout above 0, so that any subset works, or leave branches out"
+            )
+    run.store.write_json(stage.path("spec.json"), spec.as_json())
+    run.store.write_table(stage.path("examples.parquet"), examples, EXAMPLES)
+    return Task(
+        store=run.store.root,
+        name=NAME,
+        folder=stage.folder,
+        embeddings=embedded.stage.path(TABLE),
+        schedule=schedule(settings),
+        seed=run.config.seed,
+        modality_dropout=settings.modality_dropout,
+        predictions=predictions,
+    )
+
+
+def track_rows(run: Run) -> list[dict[str, Any]]:
+    """Each track with its artist's place and its year."""
+    artists = {row["artist_id"]: row for row in run.catalog.artists.to_pylist()}
+    columns = ["track_id", "artist_id", "split", "year"]
+    return [
+        row | {name: artists[row["artist_id"]][name] for name in ("latitude", "longitude")}
+        for row in run.catalog.tracks.select(columns).to_pylist()
+    ]
+
+
+def _range(values: list[float | None]) -> tuple[float, float]:
+    known = [value for value in values if value is not None]
+    return (float(min(known)), float(max(known))) if known else (0.0, 1.0)

@@ -1,0 +1,65 @@
+"""Registration: the run's history and model in MLflow, and the decision which version serves."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from musicrec.config import resolved
+from musicrec.progress import event
+from musicrec.stages.base import REVISION, Outcome, Run, run_stage
+from musicrec.stages.ensemble import NAME as ENSEMBLE
+from musicrec.stages.evaluate import RESULTS
+from musicrec.store import Stage, fingerprint
+
+
+def register(run: Run, embedded: Outcome, trained: dict[str, Outcome], stacked: Outcome, evaluated: Outcome) -> Outcome:
+    """Log the run and its trainings to MLflow, register the model, and set its alias."""
+    stage = run.store.stage("registered", fingerprint(REVISION, evaluated.stage.key, vars(run.config.registry)))
+    return run_stage(run, stage, lambda stage: _work(run, stage, embedded, trained, stacked, evaluated))
+
+
+def _work(run: Run, stage: Stage, embedded: Outcome, trained: dict[str, Outcome], stacked: Outcome, evaluated: Outcome) -> dict[str, Any]:
+    from musicrec import tracking
+
+    experiment = tracking.connect(run.config.registry, run.store)
+    import mlflow
+
+    from musicrec.registry.package import log_version
+    from musicrec.registry.promotion import decide
+
+    results = run.store.read_json(evaluated.stage.path(RESULTS))
+    with tracking.tracked(experiment, "retrain", stage.key) as parent:
+        run_id = parent.info.run_id
+        tracking.log_parameters(resolved(run.config))
+        mlflow.log_metrics({f"test_{name}": value for name, value in _metrics(results[ENSEMBLE]).items()})
+        mlflow.log_metrics({"artist_jaccard": embedded.record["jaccard"]})
+        mlflow.log_dict(results, RESULTS)
+        for name, outcome in {**trained, ENSEMBLE: stacked}.items():
+            with tracking.tracked(experiment, name, f"{stage.key}-{outcome.stage.key}", parent=run_id) as child:
+                tracking.log_parameters(run.store.read_json(outcome.stage.path("config.json"))["models"].get(name, {}))
+                tracking.log_history(child.info.run_id, outcome.record["history"])
+                mlflow.log_metrics({f"test_{metric}": value for metric, value in _metrics(results[name]).items()})
+        versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+        if not versions:
+            log_version(run, embedded, trained, stacked)
+            versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+        decision = decide(run, int(versions[0].version), results[ENSEMBLE])
+        mlflow.set_tag("musicrec.decision", decision.sentence())
+    event("register", decision.sentence())
+    return {
+        "rows_in": 1,
+        "rows_out": 1,
+        "rows_in_errors": 0,
+        "model": run.config.registry.model,
+        "version": decision.version,
+        "alias": decision.alias,
+        "decision": decision.sentence(),
+        "tracking_uri": mlflow.get_tracking_uri(),
+        "run_id": run_id,
+    }
+
+
+def _metrics(results: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a result, under names that MLflow takes."""
+    return {name.replace("@", "_at_"): value for name, value in results.items() if isinstance(value, int | float) and math.isfinite(value)}

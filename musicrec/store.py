@@ -1,0 +1,262 @@
+"""One root URI (a folder or ``s3://...``) and everything that lies under it: the only module that knows where things lie.
+
+Layout::
+
+    ROOT/catalogs/NAME/                 catalogs that musicrec made (the demo)
+    ROOT/features/KEY/plans|parts|errors    blocks of extracted rows (see musicrec.blocks)
+    ROOT/STAGE/KEY/config.json          the resolved configuration that decided KEY
+    ROOT/STAGE/KEY/...                  the stage's output
+    ROOT/STAGE/KEY/_SUCCESS.json        written last: rows in, rows out, rows in errors, versions, seconds
+
+KEY is a hash of what decides the output (configuration and the keys of the inputs), so two configurations never mix, a finished stage is
+recognised without reading it, and a stage interrupted is found again by the same key. Every write is atomic: a reader sees the old content
+or the new, never a half.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet
+
+from musicrec import schema
+
+SUCCESS = "_SUCCESS.json"
+CONNECT_TIMEOUT_SECONDS = 10
+REQUEST_TIMEOUT_SECONDS = 60
+# A long-lived file system under a 30 % fault rate needs more than the default 3 attempts to get through.
+S3_ATTEMPTS = 10
+
+
+class StoreError(OSError):
+    """A URI that cannot be used, with what to do about it."""
+
+
+@functools.lru_cache(maxsize=8)
+def _s3_filesystem(endpoint: str | None, region: str | None) -> pa.fs.S3FileSystem:
+    return pa.fs.S3FileSystem(
+        endpoint_override=endpoint,
+        region=region,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        request_timeout=REQUEST_TIMEOUT_SECONDS,
+        retry_strategy=pa.fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
+    )
+
+
+def _s3_endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _s3_region() -> str | None:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
+    """The file system of a URI (or local path) and the path within it.
+
+    Endpoint, region and credentials of ``s3://`` come from the standard environment variables, profiles or roles.
+
+    Raises
+    ------
+    StoreError
+        The scheme is unknown, or the URI is not well formed.
+    """
+    if "://" not in uri:
+        return pa.fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+    if uri.startswith("s3://"):
+        return _s3_filesystem(_s3_endpoint(), _s3_region()), uri.removeprefix("s3://").rstrip("/")
+    try:
+        filesystem, path = pa.fs.FileSystem.from_uri(uri)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StoreError(
+            f"'{uri}' is not a usable location: {error}. Use a folder, s3://bucket/prefix or another pyarrow.fs URI"
+        ) from error
+    return filesystem, path.rstrip("/")
+
+
+def absolute(uri: str) -> str:
+    """The URI as it means the same in every process: a local path made absolute, anything else unchanged."""
+    return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short stable hash (16 hexadecimal digits) of values that JSON can write."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Files under one root. Names are relative to it, with ``/`` between their parts."""
+
+    root: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", absolute(self.root))
+
+    def uri(self, name: str) -> str:
+        """The full URI of a name."""
+        return f"{self.root}/{name}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine (or one mounted on it)."""
+        return isinstance(resolve(self.root)[0], pa.fs.LocalFileSystem)
+
+    def locate(self, name: str) -> tuple[pa.fs.FileSystem, str]:
+        """The file system and the path within it."""
+        filesystem, base = resolve(self.root)
+        return filesystem, f"{base}/{name}"
+
+    def exists(self, name: str) -> bool:
+        filesystem, path = self.locate(name)
+        return filesystem.get_file_info(path).type != pa.fs.FileType.NotFound
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files directly in a folder, sorted; empty if there is no such folder."""
+        filesystem, path = self.locate(folder)
+        selector = pa.fs.FileSelector(path, allow_not_found=True)
+        return sorted(
+            i.base_name for i in filesystem.get_file_info(selector) if i.type == pa.fs.FileType.File and not i.base_name.startswith(".")
+        )
+
+    def read(self, name: str) -> bytes:
+        filesystem, path = self.locate(name)
+        with filesystem.open_input_file(path) as stream:
+            return stream.read()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a whole file; replaces one of the same name."""
+        filesystem, path = self.locate(name)
+        write_atomically(filesystem, path, content)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file unless one of this name exists; False if it did. Of several writers at once, exactly one succeeds."""
+        filesystem, path = self.locate(name)
+        if isinstance(filesystem, pa.fs.LocalFileSystem):
+            return _create_local(Path(path), content)
+        if isinstance(filesystem, pa.fs.S3FileSystem):
+            return _create_s3(path, content)
+        raise StoreError(f"{self.root}: a store needs conditional writes, which musicrec knows for folders and s3://")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        return json.loads(self.read(name))
+
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        self.write(name, json.dumps(value, indent=1, sort_keys=True, default=str).encode())
+
+    def read_table(self, name: str, contract: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+        """Read one Parquet file and check it against its contract."""
+        filesystem, path = self.locate(name)
+        if columns is not None:
+            contract = pa.schema([contract.field(column) for column in columns])
+        table = pa.parquet.read_table(path, filesystem=filesystem, columns=columns, partitioning=None)
+        return schema.conform(table, contract, name)
+
+    def write_table(self, name: str, table: pa.Table, contract: pa.Schema) -> None:
+        """Check a table against its contract and write it as one Parquet file."""
+        self.write(name, parquet_bytes(schema.conform(table, contract, name)))
+
+    def stage(self, name: str, key: str) -> Stage:
+        return Stage(self, name, key)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The folder of one stage's output: ``STAGE/KEY``."""
+
+    store: Store
+    name: str
+    key: str
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}/{self.key}"
+
+    def path(self, name: str) -> str:
+        """The store's name of a file in this folder."""
+        return f"{self.folder}/{name}"
+
+    def success(self) -> dict[str, Any] | None:
+        """The record of a finished stage, or None."""
+        name = self.path(SUCCESS)
+        return self.store.read_json(name) if self.store.exists(name) else None
+
+    def finish(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Write the record that makes this stage complete."""
+        self.store.write_json(self.path(SUCCESS), record)
+        return record
+
+
+def parquet_bytes(table: pa.Table, row_group_size: int | None = None, statistics: list[str] | bool = True) -> bytes:
+    """One Parquet file: zstd level 1 and no dictionaries, which on spectrograms are pure loss (a third of the writing speed)."""
+    sink = pa.BufferOutputStream()
+    pa.parquet.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,
+        row_group_size=row_group_size,
+        write_statistics=statistics,
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def write_atomically(filesystem: pa.fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
+    """Write a whole file so that nobody ever sees a part of it."""
+    if not isinstance(filesystem, pa.fs.LocalFileSystem):
+        with filesystem.open_output_stream(path) as stream:  # an object appears when its upload is closed, whole
+            stream.write(content)
+        return
+    target = Path(path)
+    with _temporary(target) as temporary:
+        temporary.write_bytes(content)
+        os.replace(temporary, target)
+
+
+@contextlib.contextmanager
+def _temporary(target: Path) -> Iterator[Path]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _create_local(target: Path, content: bytes) -> bool:
+    with _temporary(target) as temporary:
+        temporary.write_bytes(content)
+        try:
+            os.link(temporary, target)  # fails if the name exists: the content appears whole, or not at all
+        except FileExistsError:
+            return False
+    return True
+
+
+def _create_s3(path: str, content: bytes) -> bool:
+    import boto3
+    import botocore.exceptions
+
+    bucket, _, key = path.partition("/")
+    client = boto3.client("s3", endpoint_url=_s3_endpoint(), region_name=_s3_region())
+    try:
+        client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+    except botocore.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (409, 412):
+            raise
+        # After a lost answer the client's own retry is refused, although the first attempt was ours: then the object holds our bytes.
+        return client.get_object(Bucket=bucket, Key=key)["Body"].read() == content
+    return True

@@ -1,0 +1,104 @@
+"""What a trained submodel is, apart from its weights: enough to build it and to prepare what it reads, in training and in serving alike."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from musicrec.audio import FEATURE_SHAPES, standardise
+from musicrec.config import SubmodelSettings
+from musicrec.features import Statistics
+from musicrec.lyrics import Vocabulary
+from musicrec.models import build_model
+
+
+@dataclass(frozen=True)
+class SubmodelSpec:
+    """One submodel.
+
+    Attributes
+    ----------
+    outputs
+        Length of the vector that it predicts.
+    pool
+        (frequency, time) sizes of the average pooling in front of the model.
+    pixels
+        Side of the pictures it reads (architecture "albums").
+    vocabulary
+        The words it knows (architecture "lyrics").
+    """
+
+    name: str
+    architecture: str
+    outputs: int
+    feature: str | None = None
+    sizes: dict[str, Any] = field(default_factory=dict)
+    standardise: str = "per_frame"
+    pool: tuple[int, int] = (1, 1)
+    pixels: int | None = None
+    vocabulary: Vocabulary | None = None
+
+    @property
+    def modality(self) -> str:
+        """What it reads: a feature's name, "lyrics" or "artwork"."""
+        return self.feature or {"lyrics": "lyrics", "albums": "artwork"}[self.architecture]
+
+    def input_shape(self) -> tuple[int, int]:
+        """(frequency, time) of what the model reads."""
+        frequency, time = FEATURE_SHAPES[self.feature]
+        return frequency // self.pool[0], time // self.pool[1]
+
+    def build(self) -> nn.Module:
+        """The model, its weights drawn from torch's global generator."""
+        sizes = dict(self.sizes)
+        if self.feature is not None and self.pool != (1, 1):
+            sizes["shape"] = self.input_shape()
+        if self.vocabulary is not None:
+            sizes["vocabulary"] = self.vocabulary.rows
+        return build_model(self.architecture, self.feature, self.outputs, **sizes)
+
+    def prepare(self, feature: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
+        """A feature as it was extracted (F, T) in dB -> what the model reads (F / pool[0], T / pool[1]) float32, standardised, then pooled.
+
+        ``statistics`` are the whole frames' mean and deviation, for ``stft_halved``.
+        """
+        mean, deviation = statistics if self.standardise == "per_frame" and statistics is not None else (None, None)
+        values = standardise(feature, self.standardise, mean=mean, deviation=deviation)
+        (high, wide), (rows, frames) = self.pool, self.input_shape()
+        if (high, wide) == (1, 1):
+            return values.astype(np.float32, copy=False)
+        cut = values[: rows * high, : frames * wide]
+        return cut.reshape(rows, high, frames, wide).mean(axis=(1, 3), dtype=np.float32)
+
+    def as_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        if self.vocabulary is not None:
+            values["vocabulary"] = {"words": self.vocabulary.words, "shares": self.vocabulary.shares, "cut": self.vocabulary.cut}
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> SubmodelSpec:
+        vocabulary = values["vocabulary"]
+        if vocabulary is not None:
+            vocabulary = Vocabulary(tuple(vocabulary["words"]), tuple(vocabulary["shares"]), vocabulary["cut"])
+        return cls(**{**values, "pool": tuple(values["pool"]), "vocabulary": vocabulary})
+
+    @classmethod
+    def from_settings(
+        cls, name: str, settings: SubmodelSettings, outputs: int, pixels: int, vocabulary: Vocabulary | None = None
+    ) -> SubmodelSpec:
+        """The submodel that a configuration asks for."""
+        return cls(
+            name=name,
+            architecture=settings.architecture,
+            outputs=outputs,
+            feature=settings.feature,
+            sizes=settings.sizes,
+            standardise=settings.standardise,
+            pool=settings.pool,
+            pixels=pixels if settings.architecture == "albums" else None,
+            vocabulary=vocabulary if settings.architecture == "lyrics" else None,
+        )

@@ -1,0 +1,129 @@
+"""The last screen of a retrain: what was trained, how good it is beside what needs no model, and what to type next."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from musicrec import schema
+from musicrec.catalog.tables import audio_uri
+from musicrec.evaluation.metrics import unit_rows
+from musicrec.progress import console
+from musicrec.stages.embed import TABLE
+from musicrec.stages.ensemble import NAME as ENSEMBLE
+from musicrec.stages.evaluate import RESULTS, TestSplit
+from musicrec.stages.base import Outcome
+from musicrec.stages.retrain import Evaluated
+
+EXAMPLE_ARTISTS = 5
+
+
+def print_summary(done: Evaluated, registered: Outcome) -> None:
+    """Print the results, and where everything is."""
+    if not (done.worked or registered.worked):
+        console.print("\nEverything was already complete: nothing was done. The results of that run:")
+    print_results(done)
+    record = registered.record
+    _say(f"MLflow: {record['decision']}")
+    _say(f"Look at it:  mlflow ui --backend-store-uri {record['tracking_uri']}")
+    run = done.run
+    track = audio_uri(run.catalog.root, run.catalog.tracks.column("audio")[0].as_py())
+    _say(f"Type next:   python jobs/recommend.py --store {run.config.store} --audio {track}")
+
+
+def print_results(done: Evaluated) -> None:
+    """Print the results table, examples, and what became of every track."""
+    console.print(results_table(done))
+    for table in example_tables(done):
+        console.print(table)
+    extracted, embedded = done.extracted.record, done.embedded.record
+    _say(f"Tracks: {extracted['rows_in']} in, {extracted['rows_out']} extracted, {extracted['rows_in_errors']} in errors")
+    if extracted["rows_in_errors"] or extracted["artwork_errors"]:
+        _say(f"Errors: {extracted['errors']}")
+    _say(f"Artist embeddings: Jaccard {embedded['jaccard']:.3f} (chance {embedded['jaccard_chance']:.3f})")
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True)
+
+
+def results_table(done: Evaluated) -> Table:
+    """Test scores of every model and baseline."""
+    results = done.run.store.read_json(done.evaluated.stage.path(RESULTS))
+    k = done.run.config.evaluate.neighbours[0]
+    table = Table(title=f"Test: artists that no model was trained on ({done.evaluated.record['test_artists']} artists)")
+    for column in ("model", "epochs", "validation cosine", "test cosine", "95 % interval", f"NDCG@{k}", f"recall@{k}", "tracks"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    chance = results[ENSEMBLE].get("chance", {})
+    table.add_row("chance (exact)", "", "", "", "", _figure(chance.get(f"ndcg@{k}")), _figure(chance.get(f"recall@{k}")), "")
+    trained = {**done.trained, ENSEMBLE: done.stacked}
+    for name, scores in results.items():
+        record = trained[name].record if name in trained else {}
+        low, high = scores.get("cosine_interval", (None, None))
+        table.add_row(
+            name,
+            str(record.get("epochs", "")),
+            _figure(record.get("validation_cosine")),
+            _figure(scores.get("cosine")),
+            "" if low is None else f"{low:.3f} .. {high:.3f}",
+            _figure(scores.get(f"ndcg@{k}")),
+            _figure(scores.get(f"recall@{k}")),
+            str(scores["tracks"]),
+            style="bold" if name == ENSEMBLE else None,
+            end_section=name == "popularity",
+        )
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def example_tables(done: Evaluated) -> list[Table]:
+    """Recommendations for some test artists, as the thesis' Table 7: well done, middling and badly done."""
+    from musicrec.artists.neighbours import nearest_neighbours
+    from musicrec.registry.package import artist_table
+    from musicrec.training.tasks import read_predictions
+
+    run = done.run
+    split = TestSplit(run, run.store.read_table(done.embedded.stage.path(TABLE), schema.EMBEDDINGS))
+    predicted = read_predictions(run.store, done.stacked.record["predictions"], split.tracks, split.table.shape[1])
+    artists, vectors = split.by_artist(predicted, np.flatnonzero(np.any(predicted != 0, axis=1)))
+    scores = run.store.read_json(done.evaluated.stage.path(RESULTS))[ENSEMBLE]["by_artist"]
+    order = sorted(range(len(artists)), key=lambda row: -scores[artists[row]])
+    count = min(run.config.evaluate.examples, len(order))
+    chosen = [order[round(step * (len(order) - 1) / max(1, count - 1))] for step in range(count)]
+    table = artist_table(run, done.embedded)
+    names = {row["artist_id"]: row["name"] or row["artist_id"] for row in table.to_pylist()}
+    places = {artist: row for row, artist in enumerate(split.ids)}
+    tables = []
+    for row in chosen:
+        own = np.array([places[artists[row]]])
+        found, similarity = nearest_neighbours(
+            unit_rows(vectors[row][None]), split.table, min(EXAMPLE_ARTISTS, len(split.ids) - 1), exclude=own
+        )
+        facts = table.drop_columns(["vector"]).take(found[0]).to_pylist()
+        related = set(split.related.get(artists[row], []))
+        title = (
+            f"Recommended from the music of {names[artists[row]]} (a test artist; NDCG {scores[artists[row]]:.2f}; * is a related artist)"
+        )
+        answer = [fact | {"similarity": float(value)} for fact, value in zip(facts, similarity[0], strict=True)]
+        tables.append(recommendation_table(title, answer, related))
+    return tables
+
+
+def recommendation_table(title: str, artists: list[dict[str, Any]], related: set[str] = frozenset()) -> Table:
+    """Recommended artists with name, similarity, genres, origin and years (thesis Table 7)."""
+    table = Table(title=title, title_justify="left")
+    for column in ("artist", "similarity", "genres", "origin", "years"):
+        table.add_column(column, justify="right" if column == "similarity" else "left")
+    for artist in artists:
+        years = sorted({year for year in (artist["first_year"], artist["last_year"]) if year is not None})
+        origin = ", ".join(part for part in (artist["origin"], artist["country"]) if part)
+        mark = " *" if artist["artist_id"] in related else ""
+        name = artist["name"] or artist["artist_id"]
+        table.add_row(name + mark, f"{artist['similarity']:.3f}", ", ".join(artist["genres"] or []), origin, "-".join(map(str, years)))
+    return table

@@ -1,0 +1,1 @@
+"""From tables to trained models: inputs, objectives, the loop, and Ray Train around it."""

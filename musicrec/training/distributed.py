@@ -1,0 +1,127 @@
+"""Ray Train around the loop: each training is a TorchTrainer with its own workers, several of them at a time from one driver."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty
+from typing import Any
+
+from musicrec.config import TrainSettings
+from musicrec.store import Store
+from musicrec.training.tasks import Task
+
+# Epochs of all trainings come through one queue; a driver that is busy elsewhere may lag behind by so many.
+QUEUED_EPOCHS = 10_000
+# Ray takes a report only as its controller polls (half a second at best); an epoch of a small ensemble takes a twentieth of one.
+SECONDS_BETWEEN_REPORTS = 5.0
+
+
+class TrainingFailed(RuntimeError):
+    """One or more trainings failed: which, and why."""
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """What each worker of a training runs."""
+    import ray.train.torch
+    import torch
+
+    from musicrec.training.loop import World
+    from musicrec.training.tasks import run
+
+    context = ray.train.get_context()
+    torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
+    world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+    task: Task = config["task"]
+
+    def wrap(model: torch.nn.Module) -> torch.nn.Module:
+        return ray.train.torch.prepare_model(model) if world.size > 1 else model
+
+    last_report = time.monotonic()
+
+    def on_epoch(record: dict[str, float]) -> None:
+        nonlocal last_report
+        if world.rank == 0:
+            config["queue"].put((task.name, record))
+        # All workers must report alike: the mean of their clocks is the same number on each.
+        if world.mean([time.monotonic() - last_report]) > SECONDS_BETWEEN_REPORTS:
+            ray.train.report({name: record[name] for name in ("epoch", "loss", "validation")})
+            last_report = time.monotonic()
+
+    run(task, world, wrap, on_epoch)
+
+
+def train_all(
+    tasks: list[Task], settings: TrainSettings, on_epoch: Callable[[str, dict[str, float]], None], on_done: Callable[[Task], None]
+) -> None:
+    """Run every training; ``on_done`` is called for each as it ends well. A failed one does not stop the others.
+
+    Raises
+    ------
+    TrainingFailed
+        After all have ended, naming those that failed and why.
+    """
+    from ray.util.queue import Queue
+
+    if not tasks:
+        return
+    queue = Queue(maxsize=QUEUED_EPOCHS, actor_options={"num_cpus": 0})
+    failures: dict[str, str] = {}
+    try:
+        with ThreadPoolExecutor(settings.parallel_runs) as pool:
+            running: dict[Future[None], Task] = {pool.submit(_fit, task, settings, queue): task for task in tasks}
+            while running:
+                _drain(queue, on_epoch)
+                for future in [future for future in running if future.done()]:
+                    task, error = running.pop(future), future.exception()
+                    _drain(queue, on_epoch, wait=False)
+                    if error is None:
+                        on_done(task)
+                    else:
+                        failures[task.name] = _cause(error)
+    finally:
+        queue.shutdown(force=True)
+    if failures:
+        lines = "\n".join(f"  {name}: {reason}" for name, reason in sorted(failures.items()))
+        raise TrainingFailed(f"{len(failures)} of {len(tasks)} trainings failed, the others are kept:\n{lines}")
+
+
+def _fit(task: Task, settings: TrainSettings, queue: Any) -> None:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    resources = {"CPU": settings.cpus_per_worker} | ({"GPU": 1.0} if settings.gpu else {})
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"task": task, "queue": queue},
+        scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=settings.gpu, resources_per_worker=resources),
+        run_config=RunConfig(
+            name=task.folder.replace("/", "-"),
+            storage_path=Store(task.store).uri("ray_train"),
+            failure_config=FailureConfig(max_failures=settings.maximum_failures),
+        ),
+    )
+    trainer.fit()
+
+
+def _drain(queue: Any, on_epoch: Callable[[str, dict[str, float]], None], wait: bool = True) -> None:
+    """Hand on the epochs that have come; wait up to a second for the first."""
+    try:
+        name, record = queue.get(block=wait, timeout=1.0 if wait else None)
+        while True:
+            on_epoch(name, record)
+            name, record = queue.get(block=False)
+    except Empty:
+        return
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of a failed training, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    failures = getattr(error, "worker_failures", None)
+    if failures:
+        return _cause(next(iter(failures.values())))
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

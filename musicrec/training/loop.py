@@ -1,0 +1,230 @@
+"""The training loop, in plain torch: staged learning rates, early stopping, best weights restored, resumable after every epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from musicrec.training import order
+from musicrec.training.objectives import Objective
+
+Batch = tuple[tuple[Any, ...], Tensor]
+
+
+class Diverged(RuntimeError):
+    """The loss is not finite: the epoch, the rows and the learning rate."""
+
+
+class Examples(Protocol):
+    """Rows to train on, each a tuple of model arguments and a target."""
+
+    train: np.ndarray
+    validation: np.ndarray
+
+    def groups(self) -> Sequence[np.ndarray]:
+        """The training rows, those stored together in one array."""
+
+    def window(self) -> int:
+        """How many groups can be held in memory at once."""
+
+    def batch(self, rows: np.ndarray, generator: np.random.Generator | None) -> Batch:
+        """Arguments and targets (B, outputs) of some rows; augmented where a generator is given."""
+
+
+class Checkpoints(Protocol):
+    """Where a training keeps its last state and its best weights."""
+
+    def load_last(self) -> dict[str, Any] | None: ...
+
+    def save_last(self, state: dict[str, Any]) -> None: ...
+
+    def load_best(self) -> dict[str, Tensor]: ...
+
+    def save_best(self, weights: dict[str, Tensor]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast: one learning rate and one patience (epochs) a stage."""
+
+    learning_rates: tuple[float, ...]
+    patience: tuple[int, ...]
+    maximum_epochs: int
+    batch_size: int
+    gradient_norm: float | None = None
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class World:
+    """This worker among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def mean(self, values: Sequence[float]) -> float:
+        """The mean of all workers' values."""
+        total = torch.tensor([math.fsum(values), len(values)], dtype=torch.float64, device=self.device)
+        if self.size > 1:
+            torch.distributed.all_reduce(total)
+        return float(total[0] / total[1])
+
+
+@dataclass
+class Progress:
+    """Where a training stands between two epochs; carried by its checkpoint."""
+
+    stage: int = 0
+    epoch: int = 0
+    stage_epochs: int = 0
+    waited: int = 0
+    best: float = math.nan
+    best_epoch: int = -1
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def draw_seed(*parts: int | str) -> int:
+    """A seed for torch's generators that depends on every part."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "little")
+
+
+def fit(
+    model: nn.Module,
+    examples: Examples,
+    objective: Objective,
+    schedule: Schedule,
+    seed: int,
+    checkpoints: Checkpoints,
+    world: World | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Progress:
+    """Train until the last stage's patience is spent; the model ends with the best weights.
+
+    A stage starts from the best weights so far with a fresh Adam. Everything random in an epoch is drawn from (seed, epoch), so that a run
+    continued from its checkpoint equals the uninterrupted one.
+
+    Parameters
+    ----------
+    model
+        On ``world.device``; wrapped for several workers by the caller.
+    on_epoch
+        Called on every worker after an epoch is saved, with its record.
+
+    Raises
+    ------
+    Diverged
+        The loss is not finite.
+    """
+    world = world or World()
+    plain = model.module if hasattr(model, "module") else model
+    progress, saved = Progress(), checkpoints.load_last()
+    optimizer = _optimizer(model, schedule, 0)
+    if saved is not None:
+        progress = Progress(**saved["progress"])
+        plain.load_state_dict(saved["model"])
+        optimizer = _optimizer(model, schedule, min(progress.stage, len(schedule.learning_rates) - 1))
+        if progress.stage_epochs:
+            optimizer.load_state_dict(saved["optimizer"])
+    while progress.stage < len(schedule.learning_rates):
+        record = _epoch(model, examples, objective, schedule, optimizer, seed, progress, world)
+        improved = math.isnan(progress.best) or objective.better * (record["validation"] - progress.best) > 0
+        progress.epoch += 1
+        progress.stage_epochs += 1
+        progress.waited = 0 if improved else progress.waited + 1
+        progress.history.append(record)
+        if improved:
+            progress.best, progress.best_epoch = record["validation"], record["epoch"]
+            if world.rank == 0:
+                checkpoints.save_best(plain.state_dict())
+        stage_ends = progress.waited >= schedule.patience[progress.stage] or progress.stage_epochs >= schedule.maximum_epochs
+        if stage_ends:
+            _barrier(world)
+            plain.load_state_dict(checkpoints.load_best())
+            progress.stage, progress.stage_epochs, progress.waited = progress.stage + 1, 0, 0
+            if progress.stage < len(schedule.learning_rates):
+                optimizer = _optimizer(model, schedule, progress.stage)
+        if world.rank == 0:
+            checkpoints.save_last({"progress": asdict(progress), "model": plain.state_dict(), "optimizer": optimizer.state_dict()})
+        if on_epoch is not None:
+            on_epoch(record)
+    return progress
+
+
+def evaluate(model: nn.Module, examples: Examples, rows: np.ndarray, objective: Objective, batch_size: int, world: World) -> float:
+    """The mean metric over all of ``rows``, split over the workers."""
+    model.eval()
+    values: list[float] = []
+    with torch.no_grad():
+        for part in order.share(rows, batch_size, world.rank, world.size):
+            arguments, target = examples.batch(part, None)
+            output = model(*_to_device(arguments, world.device))
+            values += objective.metric(output, target.to(world.device)).tolist()
+    return world.mean(values)
+
+
+def _epoch(
+    model: nn.Module,
+    examples: Examples,
+    objective: Objective,
+    schedule: Schedule,
+    optimizer: torch.optim.Optimizer,
+    seed: int,
+    progress: Progress,
+    world: World,
+) -> dict[str, float]:
+    started = time.perf_counter()
+    torch.manual_seed(draw_seed(seed, progress.epoch, world.rank))
+    generator = np.random.default_rng([seed, progress.epoch, world.rank])
+    model.train()
+    losses = []
+    rows_in_order = order.epoch_order(examples.groups(), seed, progress.epoch, examples.window())
+    for rows in order.batches(rows_in_order, schedule.batch_size, world.rank, world.size):
+        arguments, target = examples.batch(rows, generator)
+        loss = objective.loss(model(*_to_device(arguments, world.device)), target.to(world.device))
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            rate = schedule.learning_rates[progress.stage]
+            raise Diverged(
+                f"the loss is {losses[-1]} in epoch {progress.epoch}, rows {rows.tolist()}, learning rate {rate:g}: lower the rate"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if schedule.gradient_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_norm)
+        optimizer.step()
+    return {
+        "epoch": progress.epoch,
+        "stage": progress.stage,
+        "learning_rate": schedule.learning_rates[progress.stage],
+        "loss": world.mean(losses),
+        "validation": evaluate(model, examples, examples.validation, objective, schedule.batch_size, world),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _optimizer(model: nn.Module, schedule: Schedule, stage: int) -> torch.optim.Optimizer:
+    # Without weight decay this is Adam (0.9, 0.999). Keras' epsilon is 1e-7.
+    return torch.optim.AdamW(model.parameters(), lr=schedule.learning_rates[stage], eps=1e-7, weight_decay=schedule.weight_decay)
+
+
+def _to_device(arguments: Any, device: torch.device) -> Any:
+    if isinstance(arguments, Tensor):
+        return arguments.to(device, non_blocking=True)
+    if isinstance(arguments, dict):
+        return {name: _to_device(value, device) for name, value in arguments.items()}
+    return tuple(_to_device(value, device) for value in arguments)
+
+
+def _barrier(world: World) -> None:
+    if world.size > 1:
+        torch.distributed.barrier()

@@ -1,0 +1,162 @@
+"""Model inputs of training rows: spectrograms and pictures from Parquet blocks, lyrics from their text."""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+from torch import Tensor
+
+from musicrec.artwork import decode_png
+from musicrec.blocks import ROW_GROUP_ROWS
+from musicrec.features import decode_feature, read_columns
+from musicrec.lyrics import Vocabulary, pad, subsample
+from musicrec.store import resolve
+from musicrec.submodels import SubmodelSpec
+from musicrec.training.objectives import masked
+
+OPEN_FILES = 64
+
+
+class Rows(Protocol):
+    """Inputs of numbered rows."""
+
+    def groups(self, rows: np.ndarray) -> Sequence[np.ndarray]:
+        """The given rows, those that are read together in one array."""
+
+    def window(self) -> int:
+        """How many groups can be held in memory at once."""
+
+    def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Any, ...]:
+        """The model's arguments for these rows; augmented where a generator is given."""
+
+
+class StoredRows(abc.ABC):
+    """Rows of Parquet blocks, read a row group at a time and kept, prepared, as far as the memory allowed for it goes.
+
+    Parameters
+    ----------
+    parts, places
+        (N,) the URI of each row's part, and its row in it.
+    cache_bytes
+        Memory for prepared inputs.
+    """
+
+    def __init__(self, parts: Sequence[str], places: np.ndarray, cache_bytes: float, bytes_of_row: int) -> None:
+        self.parts, self.places = parts, places
+        self._capacity = max(2, int(cache_bytes / (bytes_of_row * ROW_GROUP_ROWS)))
+        self._cache: OrderedDict[tuple[str, int], list[np.ndarray | None]] = OrderedDict()
+        self._file = functools.lru_cache(maxsize=OPEN_FILES)(_open)
+
+    def groups(self, rows: np.ndarray) -> list[np.ndarray]:
+        together: dict[tuple[str, int], list[int]] = {}
+        for row in rows.tolist():
+            together.setdefault(self._group(row), []).append(row)
+        return [np.array(members) for members in together.values()]
+
+    def window(self) -> int:
+        return self._capacity
+
+    def arrays(self, rows: np.ndarray) -> np.ndarray:
+        """The prepared inputs of rows, stacked."""
+        return np.stack([self._load(self._group(row))[self.places[row] % ROW_GROUP_ROWS] for row in rows.tolist()])
+
+    def _group(self, row: int) -> tuple[str, int]:
+        return self.parts[row], int(self.places[row]) // ROW_GROUP_ROWS
+
+    def _load(self, group: tuple[str, int]) -> list[np.ndarray | None]:
+        if group in self._cache:
+            self._cache.move_to_end(group)
+            return self._cache[group]
+        part, number = group
+        file = self._file(part)
+        table = file.read_row_group(number, columns=self.columns(file.schema_arrow.names))
+        prepared = self.prepared(table)
+        self._cache[group] = prepared
+        if len(self._cache) > self._capacity:
+            self._cache.popitem(last=False)
+        return prepared
+
+    @abc.abstractmethod
+    def columns(self, stored: list[str]) -> list[str]:
+        """The columns to read of those stored in a part."""
+
+    @abc.abstractmethod
+    def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
+        """What the model reads of each row of a row group; None where the row failed."""
+
+
+def _open(uri: str) -> pa.parquet.ParquetFile:
+    filesystem, path = resolve(uri)
+    return pa.parquet.ParquetFile(filesystem.open_input_file(path))
+
+
+class FeatureRows(StoredRows):
+    """Spectrograms (B, 1, F, T) of one submodel."""
+
+    def __init__(
+        self, spec: SubmodelSpec, parts: Sequence[str], places: np.ndarray, cache_bytes: float, masks: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
+        super().__init__(parts, places, cache_bytes, bytes_of_row=4 * int(np.prod(spec.input_shape())))
+        self.spec, self.masks = spec, masks
+
+    def columns(self, stored: list[str]) -> list[str]:
+        return read_columns(self.spec.feature, stored)
+
+    def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
+        return [None if decoded is None else self.spec.prepare(*decoded) for decoded in decode_feature(table, self.spec.feature)]
+
+    def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Tensor]:
+        batch = torch.from_numpy(self.arrays(rows)).unsqueeze(1)  # (B, 1, F, T)
+        if generator is not None and any(self.masks):
+            draws = torch.Generator().manual_seed(int(generator.integers(2**62)))
+            batch = masked(batch, *self.masks, draws)
+        return (batch,)
+
+
+class ArtworkRows(StoredRows):
+    """Pictures (B, 3, pixels, pixels) in [0, 1]."""
+
+    def __init__(self, pixels: int, parts: Sequence[str], places: np.ndarray, cache_bytes: float) -> None:
+        super().__init__(parts, places, cache_bytes, bytes_of_row=3 * pixels * pixels)
+
+    def columns(self, stored: list[str]) -> list[str]:
+        return ["artwork"]
+
+    def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
+        return [None if cell is None else decode_png(cell) for cell in table.column("artwork").to_pylist()]
+
+    def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Tensor]:
+        return (pictures(self.arrays(rows)),)
+
+
+def pictures(batch: np.ndarray) -> Tensor:
+    """uint8 pictures (B, H, W, 3) as the model reads them: float32 (B, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+class LyricsRows:
+    """Texts as integers (B, L), zeros at the front; frequent words are thinned out in training."""
+
+    def __init__(self, vocabulary: Vocabulary, texts: Sequence[str]) -> None:
+        self.numbers = [vocabulary.encode(text) for text in texts]
+        self.drop = vocabulary.drop_probabilities()
+
+    def groups(self, rows: np.ndarray) -> list[np.ndarray]:
+        return [rows]
+
+    def window(self) -> int:
+        return 1
+
+    def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Tensor]:
+        texts = [self.numbers[row] for row in rows.tolist()]
+        if generator is not None:
+            texts = [subsample(numbers, self.drop, generator) for numbers in texts]
+        return (torch.from_numpy(pad(texts)),)

@@ -1,0 +1,18 @@
+"""A planted graph of a few hundred artists for every test of the artists."""
+
+from __future__ import annotations
+
+import pytest
+from planted import PlantedGraph, planted_graph
+
+from musicrec.artists.graph import ArtistGraph, build_graph
+
+
+@pytest.fixture(scope="session")
+def planted() -> PlantedGraph:
+    return planted_graph(300, 12)
+
+
+@pytest.fixture(scope="session")
+def graph(planted: PlantedGraph) -> ArtistGraph:
+    return build_graph(planted.artist_id, planted.related_artist_id, planted.rank, planted.artist_ids)

@@ -1,0 +1,200 @@
+"""Tables keep their content through every format, and what lies outside a table's types is refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
+
+from musicrec.catalog.tables import (
+    Catalog,
+    CatalogError,
+    RawTable,
+    audio_uri,
+    fingerprint,
+    numbers,
+    read_catalog,
+    read_raw,
+    split_lists,
+    typed,
+    with_all_artists,
+    write_catalog,
+)
+from musicrec.schema import ARTISTS, RELATED, TRACKS, SchemaError, conform
+
+LOCAL = fs.LocalFileSystem()
+
+
+def small_catalog(root: str = "/catalog") -> Catalog:
+    tracks = pa.table(
+        {
+            "track_id": ["t1", "t2", "t3"],
+            "artist_id": ["a1", "a2", "a3"],
+            "artist": ["Ada", "Ben", None],
+            "title": ["Ä, \"b\"", None, "三味線"],
+            "year": pa.array([1720, None, 1998], pa.int32()),
+            "audio": ["1.mp3", "2.mp3", "3.mp3"],
+            "lyrics": [" first line\nsecond; line ", None, None],
+            "genres": [["folk", "dance"], [], ["court"]],
+            "split": ["train", "validation", "test"],
+        }
+    )
+    artists = pa.table({"artist_id": ["a1", "a2"], "latitude": [48.85, None], "longitude": [0.1 + 0.2, None], "genres": [["folk"], []]})
+    related = pa.table({"artist_id": ["a1", "a1"], "related_artist_id": ["a2", "x"], "rank": [1, 2]})
+    return Catalog(root, conform(tracks, TRACKS, "tracks"), conform(artists, ARTISTS, "artists"), conform(related, RELATED, "related"))
+
+
+def write_csv(catalog: Catalog, folder: Path, encoding: str = "utf-8") -> None:
+    """The tables as a spreadsheet program writes them."""
+    for name in ("tracks", "artists", "related"):
+        frame = getattr(catalog, name).to_pandas()
+        if "genres" in frame:
+            frame["genres"] = ["; ".join(genres) for genres in frame["genres"]]
+        frame.to_csv(folder / f"{name}.csv", index=False, encoding=encoding, lineterminator="\r\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_csv_and_parquet_give_the_same_catalog(tmp_path: Path, encoding: str) -> None:
+    catalog = small_catalog()
+    catalog = replace(catalog, artists=with_all_artists(catalog.artists, catalog.tracks))
+    write_catalog(catalog, LOCAL, str(tmp_path / "parquet/new"))
+    (tmp_path / "csv").mkdir()
+    write_csv(catalog, tmp_path / "csv", encoding)
+    for folder in (tmp_path / "parquet/new", tmp_path / "csv"):
+        read = read_catalog("/catalog", (LOCAL, str(folder)))
+        assert read.tracks.equals(catalog.tracks)
+        assert read.artists.equals(catalog.artists)
+        assert read.related.equals(catalog.related)
+        assert fingerprint(read) == fingerprint(catalog)
+
+
+def test_fingerprint_ignores_order_and_root_and_sees_every_cell() -> None:
+    catalog = small_catalog()
+    shuffled = Catalog("s3://elsewhere", catalog.tracks.take([2, 0, 1]), catalog.artists.take([1, 0]), catalog.related.take([1, 0]))
+    assert fingerprint(shuffled) == fingerprint(catalog)
+    seen = {fingerprint(catalog)}
+    for name in ("tracks", "artists", "related"):
+        table = getattr(catalog, name)
+        for index, field in enumerate(table.schema):
+            values = table.column(index).to_pylist()
+            values[0] = ["x", "y"] if pa.types.is_list(field.type) else "x" if pa.types.is_string(field.type) else 7
+            other = table.set_column(index, field, pa.array(values, field.type))
+            seen.add(fingerprint(replace(catalog, **{name: other})))
+    assert len(seen) == 1 + len(TRACKS) + len(ARTISTS) + len(RELATED)
+
+
+def test_fingerprint_tells_where_a_value_ends() -> None:
+    def with_titles(*titles: str | None) -> str:
+        catalog = small_catalog()
+        return fingerprint(replace(catalog, tracks=catalog.tracks.set_column(1, TRACKS.field("title"), pa.array(titles, pa.string()))))
+
+    texts = [("ab", "c", "d"), ("a", "bc", "d"), ("abcd", None, None), (None, "abcd", None)]
+    assert len({with_titles(*titles) for titles in texts}) == len(texts)
+
+
+def test_fingerprint_spans_parts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("musicrec.catalog.tables.FINGERPRINT_ROWS", 2)
+    catalog = small_catalog()
+    assert fingerprint(replace(catalog, tracks=catalog.tracks.take([1, 2, 0]))) == fingerprint(catalog)
+
+
+@pytest.mark.parametrize(
+    ("root", "value", "uri"),
+    [
+        ("s3://bucket/catalog", "clips/a.mp3", "s3://bucket/catalog/clips/a.mp3"),
+        ("s3://bucket/catalog/", "clips/./a.mp3", "s3://bucket/catalog/clips/a.mp3"),
+        ("s3://bucket/catalog", "clips//a.mp3", "s3://bucket/catalog/clips//a.mp3"),
+        ("s3://bucket/catalog", "s3://other/a.mp3", "s3://other/a.mp3"),
+        ("s3://bucket/catalog", "../secret/a.mp3", "s3://bucket/secret/a.mp3"),
+        ("s3://bucket/catalog", "/data/a.mp3", "/data/a.mp3"),
+        ("/data/catalog", "a b/ä.mp3", "/data/catalog/a b/ä.mp3"),
+        ("file:///data/catalog", "a.mp3", "/data/catalog/a.mp3"),
+        ("/data/catalog", "../../etc/passwd", "/etc/passwd"),
+    ],
+)
+def test_audio_uri(root: str, value: str, uri: str) -> None:
+    assert audio_uri(root, value) == uri
+
+
+def test_audio_uri_of_a_relative_root_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert audio_uri("catalog", "a.mp3") == f"{tmp_path}/catalog/a.mp3"
+
+
+def test_numbers_take_what_spreadsheets_write_and_nothing_else() -> None:
+    good = ["1998", "+7", "-3", "1998.0", None]
+    bad = ["1998.5", "1e3", "0x10", "inf", "nan", "1,5", "", "9" * 40, "1998-05-01", "\uff11\uff19\uff19\uff18"]
+    values, wrong = numbers(pa.chunked_array([good + bad], pa.string()), whole=True)
+    np.testing.assert_array_equal(values[:5], [1998, 7, -3, 1998, np.nan])
+    assert wrong.tolist() == [False] * 5 + [True] * len(bad)
+    values, wrong = numbers(pa.chunked_array([["-0.5", ".25", "1e-7", "12.", "1e999", "--1", "0.1.2"]]), whole=False)
+    np.testing.assert_array_equal(values[:4], [-0.5, 0.25, 1e-7, 12])
+    assert wrong.tolist() == [False] * 4 + [True] * 3
+
+
+def test_split_lists_leaves_empty_elements_out() -> None:
+    texts = pa.chunked_array([["folk; dance", ";a;;b; ", ";", None], ["one"]], pa.string())
+    assert split_lists(texts).to_pylist() == [["folk", "dance"], ["a", "b"], [], [], ["one"]]
+
+
+def test_typed_names_the_row_of_a_bad_number() -> None:
+    table = pa.table({"artist_id": ["a", "b"], "related_artist_id": ["b", "a"], "rank": ["1", "first"]})
+    with pytest.raises(SchemaError, match="related row 9, rank 'first': not a number"):
+        typed(RawTable(table, np.array([7, 9])), "related")
+    with pytest.raises(SchemaError, match="lacks the column 'rank'"):
+        typed(RawTable(table.drop_columns(["rank"]), np.array([7, 9])), "related")
+
+
+def test_artists_with_tracks_only_are_added_once_with_their_name() -> None:
+    catalog = small_catalog()
+    tracks = pa.concat_tables([catalog.tracks, catalog.tracks])
+    artists = with_all_artists(catalog.artists.slice(1, 1), tracks)
+    assert artists.schema == ARTISTS
+    assert artists.select(["artist_id", "name", "genres"]).to_pylist() == [
+        {"artist_id": "a2", "name": None, "genres": []},
+        {"artist_id": "a1", "name": "Ada", "genres": []},
+        {"artist_id": "a3", "name": None, "genres": []},
+    ]
+
+
+def test_missing_and_unreadable_tables_are_named_together(tmp_path: Path) -> None:
+    (tmp_path / "related.parquet").write_bytes(b"PAR1 is how a Parquet file begins, and not how it goes on PAR1")
+    with pytest.raises(CatalogError) as error:
+        read_catalog(str(tmp_path), (LOCAL, str(tmp_path)))
+    lines = [str(problem) for problem in error.value.problems]
+    assert lines[0] == "error: tracks: missing table; tracks.csv or tracks.parquet must lie in the catalog's root"
+    assert lines[1].startswith("error: related: not readable; as Parquet: ")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "fix"),
+    [
+        ("year", pa.array([{"of": 1}]), "column 'year' is struct<of: int64>: write it as text, numbers or lists of text"),
+        ("audio", pa.ExtensionArray.from_storage(pa.opaque(pa.binary(), "pickle", "x"), pa.array([b"x"])), "column 'audio' is extension"),
+        ("genres", pa.array([["a", None]]), "column 'genres' has lists with missing elements: leave those elements out"),
+    ],
+)
+def test_parquet_columns_of_other_kinds_are_refused(tmp_path: Path, column: str, values: pa.Array, fix: str) -> None:
+    table = pa.table({"track_id": ["t"], "artist_id": ["a"]}).append_column(column, values)
+    pq.write_table(table, tmp_path / "tracks.parquet")
+    (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
+    assert problem.fix.startswith(f"as Parquet: {fix}")
+
+
+def test_parquet_that_announces_too_many_rows_is_not_unfolded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("musicrec.catalog.tables.PARQUET_ROWS", 10)
+    pq.write_table(pa.table({"track_id": ["t"] * 11}), tmp_path / "tracks.parquet")
+    (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
+    assert str(problem) == "error: tracks: not readable; as Parquet: it announces 11 rows, and at most 10 are read"
+
+
+def test_parquet_text_that_is_not_utf8_names_its_row(tmp_path: Path) -> None:
+    wrong = pa.Array.from_buffers(pa.string(), 2, pa.array([b"good", b"b\xe9"], pa.binary()).buffers())
+    pq.write_table(pa.table({"track_id": wrong}), tmp_path / "tracks.parquet")
+    (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
+    assert (problem.row, problem.column, problem.value, problem.rule) == (2, "track_id", "b\ufffd", "not UTF-8")

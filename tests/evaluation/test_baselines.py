@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from musicrec.evaluation import baselines
+from musicrec.evaluation.metrics import mean_cosine
+
+
+def test_clip_statistics_equal_scipy():
+    generator = np.random.default_rng(0)
+    feature = generator.gamma(2, 3, size=(12, 643)).astype(np.float32) - 80
+    found = baselines.clip_statistics(feature).reshape(7, 12)
+    wide = feature.astype(np.float64)
+    expected = [
+        wide.mean(axis=1),
+        wide.std(axis=1),
+        scipy.stats.skew(wide, axis=1),
+        scipy.stats.kurtosis(wide, axis=1),
+        np.median(wide, axis=1),
+        wide.min(axis=1),
+        wide.max(axis=1),
+    ]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_clip_statistics_of_a_row_that_does_not_vary():
+    constant = np.full((1, 643), -80.1, dtype=np.float32)
+    found = baselines.clip_statistics(constant)
+    np.testing.assert_allclose(found, [-80.1, 0, 0, 0, -80.1, -80.1, -80.1], atol=1e-5)
+    np.testing.assert_array_equal(baselines.clip_statistics(np.zeros((2, 1))), np.zeros(14))
+
+
+@pytest.mark.parametrize("feature", [np.zeros(5), np.zeros((3, 0)), np.array([[1.0, np.nan]])])
+def test_clip_statistics_refuse_what_has_none(feature):
+    with pytest.raises(ValueError, match="finite"):
+        baselines.clip_statistics(feature)
+
+
+def test_no_constant_prediction_beats_the_mean_embedding():
+    generator = np.random.default_rng(1)
+    targets = generator.normal([2, 0, 0, 1, 0, 0], 1, size=(60, 6)) * generator.uniform(0.1, 50, size=(60, 1))
+    mean = baselines.mean_embedding(targets, 60)
+    assert mean.shape == (60, 6)
+    np.testing.assert_allclose(np.linalg.norm(mean, axis=1), 1, atol=1e-6)
+    best = mean_cosine(targets, mean)
+    for other in baselines.random_unit_vectors(200, 6, seed=0) * 0.1 + mean[0]:
+        assert mean_cosine(targets, np.tile(other, (60, 1))) <= best + 1e-9
+
+
+def test_random_unit_vectors_are_uniform_and_seeded():
+    vectors = baselines.random_unit_vectors(4000, 5, seed=2)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=4 / np.sqrt(5 * 4000))
+    np.testing.assert_allclose(vectors.T @ vectors / 4000, np.eye(5) / 5, atol=0.02)
+    np.testing.assert_array_equal(vectors, baselines.random_unit_vectors(4000, 5, seed=2))
+
+
+@pytest.fixture
+def regression():
+    """Tracks of 40 artists whose statistics hold the direction of their embedding, under noise, among columns that hold nothing."""
+    generator = np.random.default_rng(3)
+    artists = np.repeat(np.arange(40), 6)
+    embedding = generator.normal(size=(40, 5))
+    signal = embedding[artists] @ generator.normal(size=(5, 8)) + generator.normal(size=(240, 8))
+    noise = 100 + 30 * generator.normal(size=(240, 60))
+    return np.concatenate((signal, noise), axis=1), embedding[artists], artists
+
+
+def test_ridge_finds_the_embedding_of_artists_it_never_saw(regression):
+    statistics, targets, artists = regression
+    train, test = artists < 30, artists >= 30
+    found = baselines.ridge_embedding(statistics[train], targets[train], artists[train], statistics[test])
+    assert found.shape == (60, 5)
+    mean = mean_cosine(targets[test], baselines.mean_embedding(targets[train], 60))
+    assert mean_cosine(targets[test], found) > mean + 0.3
+
+
+def test_ridge_chooses_its_penalty_on_artists_held_out(regression):
+    statistics, targets, artists = regression
+    # Columns that tell the artist and nothing of the embedding: folds of tracks would take the smallest penalty, which reads them.
+    voices = np.random.default_rng(7).normal(size=(40, 60))[artists] + 0.01 * np.random.default_rng(8).normal(size=(240, 60))
+    statistics = np.concatenate((statistics[:, :8], voices), axis=1)
+    train, test = artists < 30, artists >= 30
+
+    def cosine(*penalties):
+        found = baselines.ridge_embedding(statistics[train], targets[train], artists[train], statistics[test], penalties=penalties)
+        return mean_cosine(targets[test], found)
+
+    small, large = cosine(1e-3), cosine(300.0)
+    assert large > small + 0.1
+    assert cosine(1e-3, 300.0) == large
+
+
+def test_ridge_needs_two_artists(regression):
+    statistics, targets, artists = regression
+    with pytest.raises(ValueError, match="at least 2 training artists"):
+        baselines.ridge_embedding(statistics[:6], targets[:6], artists[:6], statistics)
+
+
+def test_majority_class():
+    assert baselines.majority_class(np.array(["rock", "folk", "jazz", "folk", "rock"]), 2).tolist() == ["folk", "folk"]
+
+
+def test_classifiers_learn_what_they_can_and_no_more():
+    generator = np.random.default_rng(4)
+    labels = np.repeat(["rock", "folk", "jazz"], 60)
+    centres = {"rock": (0, 0), "folk": (4, 0), "jazz": (0, 4)}
+    separable = np.array([centres[label] for label in labels]) + generator.normal(size=(180, 2))
+    # A ring around a core: no straight line parts them, a Gaussian kernel does.
+    radius = np.where(np.arange(180) < 90, 1, 4) + 0.3 * generator.normal(size=180)
+    angle = generator.uniform(0, 2 * np.pi, size=180)
+    ring, ring_labels = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1), np.arange(180) < 90
+    train, test = np.arange(180) % 3 > 0, np.arange(180) % 3 == 0
+
+    def accuracy(classifier, statistics, truth):
+        return np.mean(classifier(statistics[train] * 1000, truth[train], statistics[test] * 1000) == truth[test])
+
+    assert accuracy(baselines.logistic_regression, separable, labels) > 0.9
+    assert accuracy(baselines.rbf_svm, separable, labels) > 0.9
+    assert accuracy(baselines.logistic_regression, ring, ring_labels) < 0.75
+    assert accuracy(baselines.rbf_svm, ring, ring_labels) > 0.95
