@@ -1,7 +1,7 @@
 """Pictures of one recording: its six spectral features and what edge kernels see in them, as PNG.
 
-Here:        python jobs/inspect_audio.py FILE [--out FOLDER]
-On a cluster: ray job submit --working-dir . -- python jobs/inspect_audio.py FILE --out FOLDER
+On this machine:    python jobs/inspect_audio.py FILE [--out FOLDER]
+On a cluster:       ray job submit --working-dir . -- python jobs/inspect_audio.py s3://bucket/track.mp3 --out FOLDER
 
 FILE is a path or a URI (s3://...). Of a recording longer than 30 s, the window that begins at --offset is shown.
 """

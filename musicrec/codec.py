@@ -44,7 +44,9 @@ def describe(column: pa.Field) -> tuple[tuple[int, ...], str]:
 def encode(array: np.ndarray, precision: str) -> bytes:
     """One array (frequency, time) as the bytes of a cell."""
     if precision == "float16":
-        return np.ascontiguousarray(array, dtype="<f2").tobytes()
+        from musicrec.audio.half import to_float16  # Numba loads where a feature is written, not where one is read
+
+        return to_float16(np.asarray(array, np.float32)).tobytes()
     low, high = float(array.min()), float(array.max())
     scale = (high - low) / 255 or 1.0
     header = np.array([low, scale], dtype="<f4").tobytes()

@@ -7,6 +7,7 @@ some bytes, so memory stays flat whatever the size of the features. A task that 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -71,16 +72,19 @@ def _stream(blocks: Blocks, work: list[pa.Table], reader: Reader, stage: str) ->
     if not work:
         return
     import ray.data
+    from ray.util.annotations import RayDeprecationWarning
 
     context = ray.data.DataContext.get_current().copy()
     context.max_errored_blocks = -1  # a block lost with its worker is taken up below, row by row
-    with ray.data.DataContext.current(context):
+    with ray.data.DataContext.current(context), warnings.catch_warnings():
+        # The retries of a task have no named argument in this release, and their default is to try for ever.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
         dataset = ray.data.from_arrow(work).map_batches(
             lambda rows: pa.Table.from_pylist([_extract(rows, blocks, reader)]),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=1,
-            ray_remote_args_fn=lambda: {"max_retries": BLOCK_RETRIES},
+            max_retries=BLOCK_RETRIES,
         )
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch.to_pylist()

@@ -87,6 +87,6 @@ class AudioReader:
         if "stft_halved" in columns:
             features["stft_halved"], statistics = halve(features["stft"])
             row |= {name: value.astype("<f4").tobytes() for name, value in zip(HALVED_STATISTICS, statistics, strict=True)}
-        facts = {"duration_seconds": audio.duration_seconds, "sample_rate": audio.sample_rate, "channels": audio.channels}
+        facts = {"duration_seconds": audio.duration_seconds, "sample_rate": audio.native_sample_rate, "channels": audio.channels}
         facts |= {"codec": audio.codec, "silent": audio.silent}
         return row | facts | {name: codec.encode(features[name], self.precision) for name in columns}

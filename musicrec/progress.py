@@ -14,7 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 # A log collector wants to see that work goes on, not each row of it.
 SECONDS_BETWEEN_LINES = 10.0
 
-console = Console()
+# A log has no width of its own; tables are made for one that a person would choose.
+LOG_WIDTH = 130
+
+console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
 
 
 def event(stage: str, message: str, **counts: Any) -> None:

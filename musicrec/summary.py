@@ -14,7 +14,7 @@ from musicrec.evaluation.metrics import unit_rows
 from musicrec.progress import console
 from musicrec.stages.embed import TABLE
 from musicrec.stages.ensemble import NAME as ENSEMBLE
-from musicrec.stages.evaluate import RESULTS, TestSplit
+from musicrec.stages.evaluate import BASELINES, RESULTS, TestSplit
 from musicrec.stages.base import Outcome
 from musicrec.stages.retrain import Evaluated
 
@@ -55,12 +55,13 @@ def results_table(done: Evaluated) -> Table:
     results = done.run.store.read_json(done.evaluated.stage.path(RESULTS))
     k = done.run.config.evaluate.neighbours[0]
     table = Table(title=f"Test: artists that no model was trained on ({done.evaluated.record['test_artists']} artists)")
-    for column in ("model", "epochs", "validation cosine", "test cosine", "95 % interval", f"NDCG@{k}", f"recall@{k}", "tracks"):
+    for column in ("model", "epochs", "val. cosine", "test cosine", "95 % interval", f"NDCG@{k}", f"recall@{k}", "tracks"):
         table.add_column(column, justify="left" if column == "model" else "right")
     chance = results[ENSEMBLE].get("chance", {})
     table.add_row("chance (exact)", "", "", "", "", _figure(chance.get(f"ndcg@{k}")), _figure(chance.get(f"recall@{k}")), "")
     trained = {**done.trained, ENSEMBLE: done.stacked}
-    for name, scores in results.items():
+    for name in (*BASELINES, *trained):
+        scores = results[name]
         record = trained[name].record if name in trained else {}
         low, high = scores.get("cosine_interval", (None, None))
         table.add_row(
@@ -73,7 +74,7 @@ def results_table(done: Evaluated) -> Table:
             _figure(scores.get(f"recall@{k}")),
             str(scores["tracks"]),
             style="bold" if name == ENSEMBLE else None,
-            end_section=name == "popularity",
+            end_section=name in (BASELINES[-1], list(done.trained)[-1]),
         )
     return table
 

@@ -27,7 +27,6 @@ ACCESS_KEY, SECRET_KEY = "musicrec-test", "musicrec-test-secret"
 REGION = "us-east-1"
 STARTS = 3  # between the choice of a free port and its use another process may take it
 SECONDS_TO_START = 30
-SECONDS_TO_STOP = 10
 GRPC_OFFSET = 10_000  # each service of the server also listens this far above its HTTP port
 PORTS = range(20_000, 30_000)  # under the ports that systems hand out by themselves, so that both of a pair are likely free
 
@@ -103,12 +102,8 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=SECONDS_TO_STOP)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    process.kill()  # nothing of it is kept, and an orderly end takes up to ten seconds
+    process.wait()
 
 
 def _free_port() -> int:

@@ -15,6 +15,7 @@ from musicrec.audio.standardise import halved_statistics, standardise
 if TYPE_CHECKING:
     from musicrec.audio.decoding import DecodedAudio, Limits, decode, load_audio
     from musicrec.audio.features import compile_kernels, extract_features
+    from musicrec.audio.half import to_float16
     from musicrec.audio.segmentation import Segment, segments
 
 _LAZY = {
@@ -24,6 +25,7 @@ _LAZY = {
     "load_audio": "decoding",
     "compile_kernels": "features",
     "extract_features": "features",
+    "to_float16": "half",
     "Segment": "segmentation",
     "segments": "segmentation",
 }
@@ -48,6 +50,7 @@ __all__ = [
     "load_audio",
     "segments",
     "standardise",
+    "to_float16",
 ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from musicrec.audio.constantq import constantq_features
+from musicrec.audio.half import to_float16
 from musicrec.audio.parameters import CLIP_SAMPLES, FEATURES, SAMPLE_RATE, SHORTEST_SAMPLES, ChromaKind, check_chroma, check_names
 from musicrec.audio.spectral import spectral_features
 
@@ -69,4 +70,4 @@ def fit_clip(samples: np.ndarray) -> np.ndarray:
 def compile_kernels() -> None:
     """Compile every kernel, or load it from Numba's cache on disk, before the first clip is timed or many workers start at once."""
     noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32)
-    extract_features(noise)
+    to_float16(extract_features(noise)["mfcc"])

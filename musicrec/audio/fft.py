@@ -12,14 +12,15 @@ from functools import cache
 import numpy as np
 from numba import njit
 
-from musicrec.audio.simd import LANES, broadcast, load, store, transpose_block
+from musicrec.audio.simd import LANES, as_type_of, broadcast, load, store, transpose_block
 
 
 @cache
-def twiddles(points: int) -> np.ndarray:
-    """exp(-2 pi i k / points) for k below `points`, as (real, imaginary) pairs: (2 points,), float32."""
-    angles = -2 * np.pi * np.arange(points) / points
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).reshape(-1)
+def roots_of_unity(size: int, dtype: type[np.floating] = np.float32) -> tuple[np.ndarray, np.ndarray]:
+    """exp(-2 pi i k / n), as (real, imaginary) pairs, for n = size / 2, which `transform` needs, and n = size, which `real_bins` needs."""
+    angles = -2 * np.pi * np.arange(size) / size
+    roots = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(dtype)
+    return np.ascontiguousarray(roots[::2]).reshape(-1), roots.reshape(-1)
 
 
 @njit(cache=True, forceinline=True)
@@ -68,7 +69,8 @@ def _sample_pair(matrix, columns, hop, hop_bits, frame, window, n):  # noqa: ANN
     """Windowed samples 2 n and 2 n + 1 of sixteen frames."""
     k = 2 * n
     at = (k & (hop - 1)) * columns + frame + (k >> hop_bits)
-    return load(matrix, at) * broadcast(window[k]), load(matrix, at + columns) * broadcast(window[k + 1])
+    first, second = as_type_of(window, load(matrix, at)), as_type_of(window, load(matrix, at + columns))
+    return first * broadcast(window[k]), second * broadcast(window[k + 1])
 
 
 @njit(cache=True)
@@ -76,7 +78,7 @@ def transform(matrix, columns, hop_bits, frame, window, roots, points, work):  #
     """Complex FFT over `points` sample pairs of frames `frame` to `frame` + 15.
 
     `matrix` is laid out by `frames_side_by_side` with a hop of 2^hop_bits; `work` is (4, points * 16): two complex buffers, between which
-    the passes alternate. Returns the row of `work` where the real parts are; the imaginary parts are in the next.
+    the passes alternate. `window`, `roots` and `work` are all float32 or all float64, which decides the arithmetic. Returns the row of `work` where the real parts are; the imaginary parts are in the next.
     """
     hop = 1 << hop_bits
     quarter = points // 4
@@ -117,7 +119,7 @@ def transform(matrix, columns, hop_bits, frame, window, roots, points, work):  #
 @njit(cache=True, forceinline=True)
 def real_bins(re, im, roots, points, k):  # noqa: ANN001, ANN202
     """Bins k and points - k of the real frames' spectrum, 1 <= k <= points / 2; `roots` are those of 2 * points."""
-    half = broadcast(np.float32(0.5))
+    half = broadcast(re.dtype.type(0.5))
     a, b = k * LANES, (points - k) * LANES
     a_re, a_im, b_re, b_im = load(re, a), load(im, a), load(re, b), load(im, b)
     even_re, even_im = (a_re + b_re) * half, (a_im - b_im) * half

@@ -1,9 +1,11 @@
-"""Sixteen float32 numbers as one Numba value, so that a kernel says itself what runs in parallel.
+"""Sixteen numbers (float32, or float64 where rounding would show) as one Numba value, so that a kernel says itself what runs in parallel.
 
 LLVM's own vectoriser gives up on an FFT: it cannot prove that the many strided arrays do not overlap. With an explicit vector type the
 kernels in this package treat sixteen frames at once and LLVM maps each operation to the machine's registers (one of AVX-512, two of AVX,
 four of SSE or NEON). Only what the kernels need is here: load, store, broadcast, + - *, maximum, square root, comparison, logarithm.
 Indices are not checked against the arrays' bounds.
+
+Numba's cache on disk follows the file of the kernel, not of what it calls: after a change here or in `fft`, delete ``__pycache__/*.nbi``.
 """
 
 from __future__ import annotations
@@ -18,24 +20,29 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 16
-_F32 = ir.FloatType()
 _I32 = ir.IntType(32)
-_VECTOR = ir.VectorType(_F32, LANES)
 _INTEGERS = ir.VectorType(_I32, LANES)
 
 
-class Float32x16(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name="Float32x16")
+class Vector(types.Type):
+    """Sixteen numbers of one Numba float type."""
+
+    def __init__(self, element: types.Float) -> None:
+        self.element = element
+        self.llvm = ir.VectorType(ir.FloatType() if element == types.float32 else ir.DoubleType(), LANES)
+        super().__init__(name=f"Vector({element})")
 
 
-float32x16 = Float32x16()
+float32x16 = Vector(types.float32)
+float64x16 = Vector(types.float64)
+_VECTORS = {types.float32: float32x16, types.float64: float64x16}
+_VECTOR = float32x16.llvm
 
 
-@register_model(Float32x16)
-class _Float32x16Model(models.PrimitiveModel):
-    def __init__(self, dmm: Any, fe_type: Any) -> None:
-        super().__init__(dmm, fe_type, _VECTOR)
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Vector) -> None:
+        super().__init__(dmm, fe_type, fe_type.llvm)
 
 
 def _constant(value: float) -> ir.Constant:
@@ -48,42 +55,58 @@ def _integer_constant(value: int) -> ir.Constant:
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), _VECTORS[array_type.dtype].llvm.as_pointer())
 
 
 def _is_flat(array: Any) -> bool:
-    return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and array.dtype == types.float32
+    return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and array.dtype in _VECTORS
 
 
 @intrinsic
 def load(typingctx, array, index):  # noqa: ANN001, ANN201 - Numba's types
-    """Sixteen numbers of a flat float32 array from `index` on."""
+    """Sixteen numbers of a flat array from `index` on."""
     if not _is_flat(array):
         return None
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        return builder.load(_pointer(context, builder, signature.args[0], *arguments), align=4)
+        return builder.load(_pointer(context, builder, signature.args[0], *arguments), align=array.dtype.bitwidth // 8)
 
-    return float32x16(array, types.intp), generate
+    return _VECTORS[array.dtype](array, types.intp), generate
 
 
 @intrinsic
 def store(typingctx, array, index, vector):  # noqa: ANN001, ANN201
-    """Write sixteen numbers to a flat float32 array from `index` on."""
-    if not _is_flat(array):
+    """Write sixteen numbers to a flat array of their type from `index` on."""
+    if not (_is_flat(array) and vector is _VECTORS[array.dtype]):
         return None
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        builder.store(arguments[2], _pointer(context, builder, signature.args[0], *arguments[:2]), align=4)
+        pointer = _pointer(context, builder, signature.args[0], *arguments[:2])
+        builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, float32x16), generate
+    return types.void(array, types.intp, vector), generate
+
+
+@intrinsic
+def as_type_of(typingctx, array, vector):  # noqa: ANN001, ANN201
+    """The vector, its numbers in the type of the array's."""
+    if not (isinstance(array, types.Array) and isinstance(vector, Vector)):
+        return None
+    target = _VECTORS[array.dtype]
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        if target is vector:
+            return arguments[1]
+        return (builder.fpext if target is float64x16 else builder.fptrunc)(arguments[1], target.llvm)
+
+    return target(array, vector), generate
 
 
 @intrinsic
 def transpose_block(typingctx, source, start, source_stride, target, at, target_stride):  # noqa: ANN001, ANN201
     """Write the 16 x 16 block of `source` at `start` (rows `source_stride` apart), transposed, to `target` at `at`."""
-    if not (_is_flat(source) and _is_flat(target)):
+    if not (_is_flat(source) and _is_flat(target) and source.dtype == target.dtype == types.float32):
         return None
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
@@ -116,10 +139,10 @@ def broadcast(typingctx, number):  # noqa: ANN001, ANN201
     """The same number in every lane."""
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        vector = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), arguments[0], _I32(0))
-        return builder.shuffle_vector(vector, ir.Constant(_VECTOR, ir.Undefined), _integer_constant(0))
+        undefined = ir.Constant(_VECTORS[number].llvm, ir.Undefined)
+        return builder.shuffle_vector(builder.insert_element(undefined, arguments[0], _I32(0)), undefined, _integer_constant(0))
 
-    return float32x16(types.float32), generate
+    return _VECTORS[number](number), generate
 
 
 def _binary(instruction: str) -> Any:
@@ -128,7 +151,7 @@ def _binary(instruction: str) -> Any:
         def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
             return getattr(builder, instruction)(*arguments, flags=("contract",))  # a * b + c becomes one fused instruction
 
-        return float32x16(float32x16, float32x16), generate
+        return left(left, right), generate
 
     return operation
 
@@ -139,7 +162,7 @@ _add, _subtract, _multiply = _binary("fadd"), _binary("fsub"), _binary("fmul")
 def _overload(python_operator: Any, operation: Any) -> None:
     @overload(python_operator)
     def choose(left, right):  # noqa: ANN001, ANN202
-        if left is float32x16 and right is float32x16:
+        if isinstance(left, Vector) and left is right:
             return lambda left, right: operation(left, right)
         return None
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.fft import frames_side_by_side, real_bins, transform, twiddles
+from musicrec.audio.fft import frames_side_by_side, real_bins, roots_of_unity, transform
 from musicrec.audio.parameters import (
     DYNAMIC_RANGE,
     FFT_SIZE,
@@ -37,7 +37,7 @@ def spectral_features(samples: np.ndarray, names: tuple[str, ...]) -> dict[str, 
     stft = np.empty((rows, FRAMES), dtype=np.float32)
     mel = np.empty((MEL_BANDS if with_mel else 0, groups * LANES), dtype=np.float32)
     largest = _transform_clip(
-        matrix, columns, HOP.bit_length() - 1, groups, tables.hann_window(FFT_SIZE), *_roots(FFT_SIZE), *_mel_bands(), stft.reshape(-1), mel
+        matrix, columns, HOP.bit_length() - 1, groups, tables.hann_window(FFT_SIZE), *roots_of_unity(FFT_SIZE), *_mel_bands(), stft.reshape(-1), mel
     )
     features = {}
     if rows:
@@ -67,11 +67,6 @@ def hop_matrix(samples: np.ndarray, size: int, hop: int) -> tuple[np.ndarray, in
 
 def peak_decibels(power: np.ndarray) -> np.float32:
     return np.float32(10 * np.log10(max(float(power.max()), POWER_FLOOR)))
-
-
-@cache
-def _roots(size: int) -> tuple[np.ndarray, np.ndarray]:
-    return twiddles(size // 2), twiddles(size)
 
 
 @cache

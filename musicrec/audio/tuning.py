@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.fft import real_bins, transform
+from musicrec.audio.fft import real_bins, roots_of_unity, transform
 from musicrec.audio.parameters import (
     BINS_PER_OCTAVE,
     PITCH_HIGHEST,
@@ -24,7 +24,7 @@ from musicrec.audio.parameters import (
     TUNING_STEPS,
 )
 from musicrec.audio.simd import LANES, broadcast, load, maximum, peak_lanes, square_root, store
-from musicrec.audio.spectral import _roots, frame_groups, hop_matrix
+from musicrec.audio.spectral import hop_matrix
 
 _FIRST_BIN = ceil(PITCH_LOWEST * TUNING_FFT_SIZE / SAMPLE_RATE)
 _END_BIN = ceil(PITCH_HIGHEST * TUNING_FFT_SIZE / SAMPLE_RATE)
@@ -38,7 +38,7 @@ def estimate_tuning(samples: np.ndarray) -> float:
     """
     matrix, columns = hop_matrix(samples, TUNING_FFT_SIZE, TUNING_HOP)
     pitches, magnitudes = _peaks(
-        matrix, columns, TUNING_HOP.bit_length() - 1, 1 + len(samples) // TUNING_HOP, tables.hann_window(TUNING_FFT_SIZE), *_roots(TUNING_FFT_SIZE)
+        matrix, columns, TUNING_HOP.bit_length() - 1, 1 + len(samples) // TUNING_HOP, tables.hann_window(TUNING_FFT_SIZE), *roots_of_unity(TUNING_FFT_SIZE)
     )
     if not len(pitches):
         return 0.0

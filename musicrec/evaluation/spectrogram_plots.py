@@ -99,8 +99,9 @@ def frequency_axis(name: str) -> tuple[list[float], list[str], str]:
         hertz = [100, 250, 500, 1000, 2000, 4000, 8000]
         return np.interp(hertz, mel_band_centres(), np.arange(MEL_BANDS)).tolist(), [f"{value:,}" for value in hertz], "frequency (Hz, mel scale)"
     if name == "cqt":
-        rows = range(0, len(cqt_frequencies()), BINS_PER_OCTAVE // 2)
-        notes = [f"{'CF♯'[row % BINS_PER_OCTAVE // 12 : 1 + 2 * (row % BINS_PER_OCTAVE // 12)]}{1 + row // BINS_PER_OCTAVE}" for row in rows]
+        half_octave = BINS_PER_OCTAVE // 2
+        rows = range(0, len(cqt_frequencies()), half_octave)
+        notes = [f"{('C', 'F♯')[row // half_octave % 2]}{1 + row // BINS_PER_OCTAVE}" for row in rows]
         return list(rows), notes, "pitch"
     if name == "chroma":
         return list(range(CHROMA_CLASSES)), list(_NOTES), "pitch class"

@@ -19,6 +19,7 @@ from musicrec.store import Stage, fingerprint
 from musicrec.training.tasks import read_predictions
 
 RESULTS = "results.json"
+BASELINES = ("random", "popularity", "mean embedding")
 
 
 def evaluate(run: Run, embedded: Outcome, trained: dict[str, Outcome], stacked: Outcome) -> Outcome:

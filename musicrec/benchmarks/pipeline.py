@@ -1,0 +1,107 @@
+"""What the Ray pipeline keeps of a bare loop's speed: extraction of the same clips, in one process and through the cluster.
+
+The bare loop decodes, extracts, encodes and writes blocks as a worker does, in this process on one thread; the pipeline does it on all CPUs
+of a Ray started here, after a first small pass that starts the workers. The share is the pipeline's rate over the loop's rate times CPUs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from musicrec.audio import FEATURES
+from musicrec.benchmarks.features import THREAD_VARIABLES, render_clips
+from musicrec.blocks import Blocks
+from musicrec.config import RaySettings
+from musicrec.extraction import run_blocks
+from musicrec.features import AudioReader, stored_columns
+from musicrec.store import Store
+
+TARGET = 0.85
+CLIPS = 512
+ROWS_PER_BLOCK = 32
+RENDERED = 12
+
+
+def run(arguments: list[str]) -> int:
+    """Measure and print; 1 if the pipeline keeps less than its target."""
+    parser = argparse.ArgumentParser(prog="benchmark.py pipeline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, help="folder of clips; without it, works of the demo catalog are rendered")
+    parser.add_argument("--count", type=int, default=CLIPS, help="how many rows; the clips are taken in turn (default %(default)s)")
+    parser.add_argument("--loop", type=int, default=96, help="how many of them the bare loop reads (default %(default)s)")
+    parser.add_argument("--cpus", type=int, default=os.cpu_count(), help="CPUs of the pipeline (default %(default)s)")
+    options = parser.parse_args(arguments)
+    for name in THREAD_VARIABLES:
+        os.environ[name] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        clips = sorted(p for p in options.clips.iterdir() if p.is_file()) if options.clips else render_clips(Path(folder) / "clips", RENDERED)
+        uris = [str(clips[index % len(clips)]) for index in range(options.count)]
+        loop = _bare_loop(Store(f"{folder}/loop"), uris[: options.loop])
+        rate, memory = _pipeline(Store(f"{folder}/ray"), uris, options.cpus)
+    share = rate / (loop * options.cpus)
+    print(f"bare loop, one process                {loop:8.1f} clips/s")
+    print(f"pipeline, {options.cpus} CPUs, {options.count} clips          {rate:8.1f} clips/s   {rate / options.cpus:.1f} clips/s and core")
+    print(f"share of bare loop x CPUs             {share:8.2f}           target >= {TARGET}")
+    print(f"peak memory of a worker               {memory / 2**20:8.0f} MiB")
+    return int(share < TARGET)
+
+
+def _bare_loop(store: Store, uris: list[str]) -> float:
+    """Clips a second of one process."""
+    blocks, reader = Blocks(store, "features"), _reader()
+    plan = blocks.extend(_items(uris), stored_columns(FEATURES), ROWS_PER_BLOCK)
+    reader(plan.slice(0, 1))  # Numba loads its kernels
+    started = time.perf_counter()
+    for start in range(0, plan.num_rows, ROWS_PER_BLOCK):
+        rows = plan.slice(start, ROWS_PER_BLOCK)
+        blocks.commit(rows.column("block")[0].as_py(), reader(rows))
+    return plan.num_rows / (time.perf_counter() - started)
+
+
+def _pipeline(store: Store, uris: list[str], cpus: int) -> tuple[float, int]:
+    """Clips a second through Ray, and the largest resident memory of a worker in bytes."""
+    import ray
+
+    from musicrec.parallel import connect
+
+    connect(RaySettings(num_cpus=cpus))
+    warm = Blocks(store, "warm")
+    run_blocks(warm, warm.extend(_items(uris[: 4 * cpus]), stored_columns(FEATURES), 2), _reader(), "warm-up", 0.0)
+    blocks = Blocks(store, "features")
+    plan = blocks.extend(_items(uris), stored_columns(FEATURES), ROWS_PER_BLOCK)
+    started = time.perf_counter()
+    run_blocks(blocks, plan, _MeasuredReader(_reader(), f"{store.root}/memory"), "pipeline", 0.0)
+    seconds = time.perf_counter() - started
+    memory = max(int(path.read_text()) for path in Path(f"{store.root}/memory").iterdir())
+    ray.shutdown()
+    return len(uris) / seconds, memory
+
+
+class _MeasuredReader:
+    """A reader that notes its process' largest resident memory."""
+
+    def __init__(self, reader: AudioReader, folder: str) -> None:
+        self.reader, self.folder = reader, folder
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        import resource
+
+        outcome = self.reader(rows)
+        os.makedirs(self.folder, exist_ok=True)
+        unit = 1 if sys.platform == "darwin" else 1024
+        Path(self.folder, str(os.getpid())).write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit))
+        return outcome
+
+
+def _reader() -> AudioReader:
+    return AudioReader(precision="float16", chroma="librosa", minimum_seconds=29.0)
+
+
+def _items(uris: list[str]) -> pa.Table:
+    return pa.table({"item": [f"clip-{index:06d}" for index in range(len(uris))], "uri": uris})

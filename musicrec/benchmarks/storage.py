@@ -1,0 +1,65 @@
+"""Bytes a track and milliseconds of each feature and precision as they are stored, and what whole catalogs add up to."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from musicrec import codec
+from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, load_audio
+from musicrec.benchmarks.features import render_clips
+from musicrec.blocks import ROW_GROUP_ROWS
+from musicrec.store import parquet_bytes
+
+CATALOGS = {"FMA large": 104_284, "a million tracks": 1_000_000}
+RENDERED = 16
+
+
+def run(arguments: list[str]) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="benchmark.py storage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, help="folder of clips; without it, works of the demo catalog are rendered")
+    parser.add_argument("--count", type=int, default=RENDERED, help="how many clips to use (default %(default)s)")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        clips = sorted(p for p in options.clips.iterdir() if p.is_file()) if options.clips else render_clips(Path(folder), options.count)
+        extracted = [extract_features(load_audio(clip)) for clip in clips[: options.count]]
+    print(f"{len(extracted)} clips; Parquet, zstd 1, no dictionaries; largest error over all clips, in the feature's own unit (dB; chroma linear)")
+    print("| feature | precision | bytes a track | write ms | read ms | largest error | " + " | ".join(CATALOGS) + " |")
+    print("|---|---|---|---|---|---|" + "---|" * len(CATALOGS))
+    totals = dict.fromkeys(codec.PRECISIONS, 0.0)
+    for name in FEATURES:
+        for precision in codec.PRECISIONS:
+            size, write, read, error = _measure([features[name] for features in extracted], name, precision)
+            totals[precision] += size if name != "stft_halved" else 0
+            sums = " | ".join(f"{size * tracks / 1e9:,.0f} GB" for tracks in CATALOGS.values())
+            print(f"| {name} | {precision} | {size:,.0f} | {write:.2f} | {read:.2f} | {error:.3f} | {sums} |")
+    for precision, size in totals.items():
+        sums = " | ".join(f"{size * tracks / 1e9:,.0f} GB" for tracks in CATALOGS.values())
+        print(f"| all six (stft_halved within stft) | {precision} | {size:,.0f} | | | | {sums} |")
+    return 0
+
+
+def _measure(arrays: list[np.ndarray], name: str, precision: str) -> tuple[float, float, float, float]:
+    """Bytes, milliseconds to encode and write, to read and decode, of one track; and the largest error."""
+    schema = pa.schema([codec.field(name, FEATURE_SHAPES[name], precision)])
+    _write(arrays, schema, precision)  # memory that was never touched costs more than the work
+    started = time.process_time()
+    content = _write(arrays, schema, precision)
+    written = time.process_time()
+    decoded = codec.decode_column(pyarrow.parquet.read_table(pa.BufferReader(content), use_threads=False), name)
+    read = time.process_time()
+    error = max(float(np.abs(array - back).max()) for array, back in zip(arrays, decoded, strict=True))
+    count = len(arrays)
+    return len(content) / count, 1e3 * (written - started) / count, 1e3 * (read - written) / count, error
+
+
+def _write(arrays: list[np.ndarray], schema: pa.Schema, precision: str) -> bytes:
+    cells = pa.array([codec.encode(array, precision) for array in arrays], pa.large_binary())
+    return parquet_bytes(pa.Table.from_arrays([cells], schema=schema), row_group_size=ROW_GROUP_ROWS, statistics=False)

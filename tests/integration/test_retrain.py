@@ -1,0 +1,157 @@
+"""The whole way on a small catalog: what each stage records, what MLflow holds, and what a second run does (nothing)."""
+
+from __future__ import annotations
+
+import dataclasses
+import runpy
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from conftest import REPOSITORY, Retrained, tiny_yaml
+from small_catalog import FORMATS, encoded, files_under, sound
+
+from musicrec import schema
+from musicrec.stages.catalog import open_run
+from musicrec.stages.embed import TABLE
+from musicrec.stages.extract import INDEX, extract
+from musicrec.stages.retrain import retrain
+from musicrec.store import Store
+
+MODELS = ("mfcc.large_rnn", "lyrics")
+
+
+@pytest.fixture(scope="module")
+def registry(retrained: Retrained) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(retrained.registered.record["tracking_uri"])
+
+
+def prediction_ids(retrained: Retrained, record: dict) -> list[str]:
+    store = Store(retrained.store)
+    tables = [store.read_table(name, schema.PREDICTIONS) for name in record["predictions"]]
+    return [track for table in tables for track in table.column("track_id").to_pylist()]
+
+
+def test_every_track_is_extracted_once(retrained: Retrained) -> None:
+    record, stage = retrained.done.extracted.record, retrained.done.extracted.stage
+    assert (record["rows_in"], record["rows_out"], record["rows_in_errors"], record["artwork_errors"]) == (24, 24, 0, 0)
+    assert (record["rows_extracted_now"], record["pictures_now"]) == (24, 6)  # a picture that two tracks share is read once
+    index = Store(retrained.store).read_table(stage.path("index.parquet"), INDEX).to_pylist()
+    places = [(row["track_id"], row["modality"]) for row in index]
+    assert len(places) == len(set(places))
+    for modality in ("mel", "mfcc"):
+        assert {track for track, found in places if found == modality} == retrained.catalog.track_ids()
+    pictured = {row["track_id"] for row in retrained.catalog.tracks if row["artwork"]}
+    assert {track for track, found in places if found == "artwork"} == pictured
+
+
+def test_every_format_was_decoded(retrained: Retrained) -> None:
+    store, suffix = Store(retrained.store), {row["track_id"]: row["audio"].rpartition(".")[2] for row in retrained.catalog.tracks}
+    parts = [name for name in files_under(retrained.store, "features") if "/parts/" in name]
+    facts = [row for part in parts for row in store.read_table(part, schema.pa.schema(schema.FEATURE_FACTS)).to_pylist()]
+    assert {row["codec"] for row in facts if suffix[row["track_id"]] == "mp3"} == {"mpeg_layer_iii"}
+    assert {suffix[row["track_id"]] for row in facts} == set(FORMATS)
+    assert all(row["duration_seconds"] == pytest.approx(3, abs=0.1) and not row["silent"] for row in facts)
+
+
+def test_embeddings_of_every_artist_those_without_tracks_too(retrained: Retrained) -> None:
+    record, stage = retrained.done.embedded.record, retrained.done.embedded.stage
+    table = Store(retrained.store).read_table(stage.path(TABLE), schema.EMBEDDINGS)
+    assert set(table.column("artist_id").to_pylist()) == {row["artist_id"] for row in retrained.catalog.artists} | {"teacher"}
+    assert record["rows_in"] == record["rows_out"] == 13
+    assert record["jaccard"] > record["jaccard_chance"]
+
+
+@pytest.mark.parametrize("name", [*MODELS, "recommendation"])
+def test_the_record_of_a_training(retrained: Retrained, name: str) -> None:
+    outcome = retrained.done.trained[name] if name in MODELS else retrained.done.stacked
+    record = outcome.record
+    expected = retrained.catalog.track_ids() if name != "lyrics" else {r["track_id"] for r in retrained.catalog.tracks if r["lyrics"]}
+    ids = prediction_ids(retrained, record)
+    assert len(ids) == len(set(ids)) == record["rows_out"]
+    assert set(ids) == expected
+    assert record["rows_in"] == record["rows_out"] + record["rows_incomplete"]
+    assert [epoch["epoch"] for epoch in record["history"]] == [0, 1]
+    assert record["epochs"] == 2
+    assert record["validation_cosine"] == max(epoch["validation"] for epoch in record["history"])
+
+
+def test_the_stages_say_what_made_them(retrained: Retrained) -> None:
+    store = Store(retrained.store)
+    stages = [retrained.done.extracted, retrained.done.embedded, *retrained.done.trained.values(), retrained.done.stacked]
+    for outcome in [*stages, retrained.done.evaluated, retrained.registered]:
+        assert outcome.worked
+        assert outcome.stage.success() == outcome.record
+        assert outcome.record["versions"]["torch"]
+        assert store.read_json(outcome.stage.path("config.json"))["seed"] == retrained.config.seed
+
+
+def test_evaluation_is_on_the_test_split_alone(retrained: Retrained) -> None:
+    record = retrained.done.evaluated.record
+    assert (record["rows_in"], record["rows_out"], record["rows_incomplete"], record["test_artists"]) == (4, 4, 0, 2)
+    assert -1 <= record["test_cosine"] <= 1
+    assert 0 <= record["ndcg@5"] <= 1
+
+
+def test_mlflow_has_one_run_with_a_child_for_each_model(retrained: Retrained, registry: mlflow.MlflowClient) -> None:
+    experiment = registry.get_experiment_by_name("musicrec")
+    runs = registry.search_runs([experiment.experiment_id])
+    children = {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    assert len(runs) == 4
+    assert set(children) == {*MODELS, "recommendation"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parent.info.run_id}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert parent.data.params["extract.features"] == '["mel", "mfcc"]'
+    assert parent.data.metrics["test_cosine"] == pytest.approx(retrained.done.evaluated.record["test_cosine"])
+    for name, run in children.items():
+        outcome = {**retrained.done.trained, "recommendation": retrained.done.stacked}[name]
+        logged = sorted(registry.get_metric_history(run.info.run_id, "validation_cosine"), key=lambda metric: metric.step)
+        assert [metric.step for metric in logged] == [0, 1]
+        assert [metric.value for metric in logged] == pytest.approx([epoch["validation"] for epoch in outcome.record["history"]])
+
+
+def test_the_first_version_is_the_champion(retrained: Retrained, registry: mlflow.MlflowClient) -> None:
+    assert [version.version for version in registry.search_model_versions("name = 'musicrec'")] == ["1"]
+    assert registry.get_model_version_by_alias("musicrec", "champion").run_id == retrained.registered.record["run_id"]
+    assert retrained.registered.record["alias"] == "champion"
+
+
+def test_a_second_run_writes_nothing_and_says_so(
+    retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files_under(retrained.store)
+    again, registered = retrain(retrained.config)
+    assert not again.worked
+    assert not registered.worked
+    assert registered.record == retrained.registered.record
+
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(tiny_yaml(retrained.store, retrained.config.catalog))
+    monkeypatch.setattr(sys, "argv", ["retrain.py", "--config", str(settings)])
+    runpy.run_path(str(REPOSITORY / "jobs" / "retrain.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert "Everything was already complete: nothing was done" in said
+    assert "version 1 is the first and becomes champion" in said
+    # No run of Ray Train, no run or version in MLflow: not one file was written, nor the registry's database touched.
+    assert files_under(retrained.store) == before
+
+
+def test_of_a_catalog_with_one_more_track_only_that_one_is_read(retrained: Retrained, tmp_path: Path) -> None:
+    grown = retrained.catalog.copy()
+    grown.files["audio/new.flac"] = encoded(sound("organ", [9]), "flac")
+    grown.tracks.append(grown.tracks[0] | {"track_id": "new", "audio": "audio/new.flac"})
+    grown.write(retrained.config.catalog)
+    parts = {name for name in files_under(retrained.store, "features") if "/parts/" in name}
+    try:
+        outcome = extract(open_run(retrained.config))
+    finally:
+        retrained.catalog.write(retrained.config.catalog)
+    assert outcome.worked
+    assert (outcome.record["rows_in"], outcome.record["rows_out"]) == (25, 25)
+    assert (outcome.record["rows_extracted_now"], outcome.record["pictures_now"]) == (1, 0)
+    (new,) = {name for name in files_under(retrained.store, "features") if "/parts/" in name} - parts
+    assert Store(retrained.store).read_table(new, schema.pa.schema(schema.FEATURE_FACTS)).column("track_id").to_pylist() == ["new"]
+    back = dataclasses.replace(retrained.config)
+    assert not extract(open_run(back)).worked  # the catalog as it was finds its own extraction complete

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import collections
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from musicrec.blocks import OUTCOME_FIELDS, OUTCOMES, PLAN, ROW_GROUP_ROWS, Blocks, failures
+from musicrec.schema import SchemaError
+from musicrec.store import Store
+
+FOLDER = "features/key"
+
+
+@pytest.fixture
+def blocks(store_root: str) -> Blocks:
+    return Blocks(Store(store_root), FOLDER)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Blocks:
+    return Blocks(Store(str(tmp_path)), FOLDER)
+
+
+def items(*names: str, folder: str = "audio") -> pa.Table:
+    return pa.table({"item": pa.array(names, pa.string()), "uri": pa.array([f"{folder}/{name}.mp3" for name in names], pa.string())})
+
+
+def planned(plan: pa.Table) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(row["block"], row["item"], tuple(row["columns"])) for row in plan.to_pylist()]
+
+
+def commit(blocks: Blocks, plan: pa.Table, broken: tuple[str, ...] = ()) -> None:
+    """Work on every block of the plan that is not committed: the rows of ``broken`` fail, each other one has its columns' values."""
+    for block in dict.fromkeys(plan.column("block").to_pylist()):
+        if block in blocks.done():
+            continue
+        rows = [row for row in plan.to_pylist() if row["block"] == block]
+        schema = pa.schema([("track_id", pa.string()), *((column, pa.string()) for column in rows[0]["columns"]), *OUTCOME_FIELDS])
+        values = [
+            {"track_id": row["item"], "reason": "not_audio", "detail": f"{row['uri']} is text"}
+            if row["item"] in broken
+            else {"track_id": row["item"]} | {column: f"{column} of {row['uri']}" for column in row["columns"]}
+            for row in rows
+        ]
+        blocks.commit(block, pa.Table.from_pylist(values, schema=schema))
+
+
+def failed_items(blocks: Blocks) -> list[str]:
+    return failures(blocks.outcomes()).column("item").to_pylist()
+
+
+def test_a_plan_assigns_every_row_once_in_order(blocks: Blocks) -> None:
+    plan = blocks.extend(items("a", "b", "c", "d", "e"), ["mel", "cqt"], rows_per_block=2)
+    assert planned(plan) == [
+        ("0000-000000", "a", ("mel", "cqt")),
+        ("0000-000000", "b", ("mel", "cqt")),
+        ("0000-000001", "c", ("mel", "cqt")),
+        ("0000-000001", "d", ("mel", "cqt")),
+        ("0000-000002", "e", ("mel", "cqt")),
+    ]
+    assert plan.column("uri").to_pylist()[4] == "audio/e.mp3"
+
+
+def test_a_plan_is_durable(blocks: Blocks) -> None:
+    plan = blocks.extend(items("a", "b"), ["mel"], 2)
+    again = Blocks(Store(blocks.store.root), FOLDER)
+    assert again.plan() == plan
+    assert again.extend(items("b", "a"), ["mel"], 1) == plan  # neither another order nor another block size plans anew
+    assert again.plan_names() == ["0000"]
+
+
+def test_no_items_make_no_plan(blocks: Blocks) -> None:
+    assert blocks.extend(items(), ["mel"], 2).num_rows == 0
+    assert blocks.plan_names() == []
+    assert blocks.plan().schema == PLAN
+    assert blocks.outcomes().schema == OUTCOMES
+
+
+def test_only_new_rows_are_planned(blocks: Blocks) -> None:
+    first = blocks.extend(items("a", "b", "c"), ["mel"], 2)
+    plan = blocks.extend(items("a", "d", "b", "c", "e"), ["mel"], 2)
+    assert plan.slice(0, 3) == first
+    assert planned(plan.slice(3)) == [("0001-000000", "d", ("mel",)), ("0001-000000", "e", ("mel",))]
+
+
+def test_a_row_whose_file_has_moved_is_a_new_row(local: Blocks) -> None:
+    local.extend(items("a"), ["mel"], 2)
+    plan = local.extend(items("a", folder="moved"), ["mel"], 2)
+    assert plan.column("uri").to_pylist() == ["audio/a.mp3", "moved/a.mp3"]
+
+
+def test_item_and_uri_together_are_the_key(local: Blocks) -> None:
+    # Joined without a separator, these two rows would be one.
+    first = pa.table({"item": ["a"], "uri": ["bc"]})
+    second = pa.table({"item": ["ab"], "uri": ["c"]})
+    local.extend(first, ["mel"], 2)
+    assert local.extend(second, ["mel"], 2).num_rows == 2
+
+
+def test_only_new_columns_are_planned(blocks: Blocks) -> None:
+    blocks.extend(items("a", "b"), ["mel"], 4)
+    plan = blocks.extend(items("a", "b", "c"), ["mel", "cqt", "chroma"], 4)
+    assert planned(plan.slice(2)) == [
+        ("0001-000000", "a", ("cqt", "chroma")),
+        ("0001-000000", "b", ("cqt", "chroma")),
+        ("0001-000001", "c", ("mel", "cqt", "chroma")),  # rows that lack other columns never share a block
+    ]
+    assert blocks.extend(items("a", "b", "c"), ["chroma", "mel"], 4) == plan
+
+
+def test_columns_of_two_plans_together_cover_a_row(local: Blocks) -> None:
+    local.extend(items("a"), ["mel"], 4)
+    local.extend(items("a"), ["cqt"], 4)
+    assert local.extend(items("a"), ["cqt", "mel"], 4).num_rows == 2
+
+
+@pytest.mark.parametrize("names", [(("a", "b", "c"), ("b", "c", "d")), (("a", "b"), ("c", "d")), (("a", "b"), ("a", "b"))])
+def test_planners_that_race_assign_no_row_twice(blocks: Blocks, names: tuple[tuple[str, ...], ...]) -> None:
+    together = Barrier(4)
+
+    def extend(number: int) -> pa.Table:
+        planner = Blocks(Store(blocks.store.root), FOLDER)
+        together.wait()
+        return planner.extend(items(*names[number % 2]), ["mel"], 2)
+
+    with ThreadPoolExecutor(4) as pool:
+        returned = list(pool.map(extend, range(4)))
+    plan = blocks.plan()
+    assert collections.Counter(plan.column("item").to_pylist()) == collections.Counter({*names[0], *names[1]})
+    assert len(set(plan.column("block").to_pylist())) == sum(len({block for block, _, _ in planned(p)}) for p in _plans(blocks))
+    for number, seen in enumerate(returned):
+        assert {*names[number % 2]} <= {*seen.column("item").to_pylist()}
+
+
+def _plans(blocks: Blocks) -> list[pa.Table]:
+    return [blocks.store.read_table(f"{FOLDER}/plans/{name}.parquet", PLAN) for name in blocks.plan_names()]
+
+
+def test_a_block_written_twice_leaves_one(blocks: Blocks) -> None:
+    plan = blocks.extend(items("a", "b", "c"), ["mel"], 2)
+    commit(blocks, plan)
+    block = plan.column("block")[0].as_py()
+    part = blocks.store.read(f"{FOLDER}/parts/{block}.parquet")
+    blocks.commit(block, pa.parquet.read_table(pa.BufferReader(part)))  # a worker whose driver died is still at it
+    assert blocks.done() == {"0000-000000", "0000-000001"}
+    assert blocks.outcomes().column("item").to_pylist() == ["a", "b", "c"]
+    assert blocks.store.read(f"{FOLDER}/parts/{block}.parquet") == part
+
+
+def test_outcomes_say_where_each_row_lies(blocks: Blocks) -> None:
+    plan = blocks.extend(items("a", "b", "c", "d", "e"), ["mel"], 3)
+    commit(blocks, plan, broken=("b", "d"))
+    outcomes = blocks.outcomes()
+    assert outcomes.column("row").to_pylist() == [0, 1, 2, 0, 1]
+    assert outcomes.column("reason").to_pylist() == [None, "not_audio", None, "not_audio", None]
+    assert outcomes.column("detail").to_pylist()[1] == "audio/b.mp3 is text"
+    for row in outcomes.to_pylist():
+        part = blocks.store.read_table(blocks.part_uri(row["block"]).removeprefix(f"{blocks.store.root}/"), _one_column("track_id"))
+        assert part.column("track_id")[row["row"]].as_py() == row["item"]
+
+
+def _one_column(name: str) -> pa.Schema:
+    return pa.schema([(name, pa.string())])
+
+
+def test_outcomes_of_a_part_of_a_plan_are_those_that_are_committed(blocks: Blocks) -> None:
+    plan = blocks.extend(items("a", "b", "c", "d"), ["mel"], 2)
+    commit(blocks, plan.slice(2))
+    assert blocks.done() == {"0000-000001"}
+    assert blocks.outcomes().column("item").to_pylist() == ["c", "d"]
+    assert blocks.store.names(f"{FOLDER}/outcomes") == []
+    commit(blocks, plan)
+    assert blocks.outcomes().column("item").to_pylist() == ["a", "b", "c", "d"]
+
+
+def test_outcomes_of_a_finished_plan_are_read_from_one_file(blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit(blocks, blocks.extend(items(*map(str, range(20))), ["mel"], 2), broken=("7",))
+    before = blocks.outcomes()
+    commit(blocks, blocks.extend(items("new"), ["mel"], 2))
+    opened: list[str] = []
+    read_table = Store.read_table
+    monkeypatch.setattr(Store, "read_table", lambda self, name, *a, **k: opened.append(name) or read_table(self, name, *a, **k))
+    outcomes = blocks.outcomes()
+    assert outcomes.slice(0, 20) == before
+    assert outcomes.num_rows == 21
+    assert [name for name in opened if "/parts/" in name] == [f"{FOLDER}/parts/0001-000000.parquet"]
+
+
+def test_a_part_changed_by_hand_is_found(local: Blocks) -> None:
+    commit(local, local.extend(items("a", "b"), ["mel"], 2))
+    local.commit("0000-000000", pa.parquet.read_table(local.part_uri("0000-000000")).take([1, 0]))
+    with pytest.raises(SchemaError, match="changed by hand"):
+        local.outcomes()
+
+
+def test_a_part_is_stored_in_groups_that_training_reads(local: Blocks) -> None:
+    commit(local, local.extend(items(*map(str, range(2 * ROW_GROUP_ROWS + 1))), ["mel"], 100))
+    metadata = pa.parquet.read_metadata(local.part_uri("0000-000000"))
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [ROW_GROUP_ROWS, ROW_GROUP_ROWS, 1]
+
+
+def test_errors_are_not_planned_again_unless_asked(blocks: Blocks) -> None:
+    plan = blocks.extend(items("a", "b", "c"), ["mel"], 4)
+    commit(blocks, plan, broken=("b",))
+    assert blocks.extend(items("a", "b", "c"), ["mel"], 4) == plan
+    again = blocks.extend(items("a", "b", "c"), ["mel"], 4, retry=True)
+    assert planned(again.slice(3)) == [("0001-000000", "b", ("mel",))]
+
+
+def test_a_later_plan_heals_a_failure(blocks: Blocks) -> None:
+    tracks = items("a", "b", "c")
+    commit(blocks, blocks.extend(tracks, ["mel"], 4), broken=("b", "c"))
+    assert failed_items(blocks) == ["b", "c"]
+    plan = blocks.extend(tracks, ["mel"], 4, retry=True)
+    commit(blocks, plan, broken=("c",))
+    assert set(failed_items(blocks)) == {"c"}
+    plan = blocks.extend(tracks, ["mel"], 4, retry=True)
+    assert planned(plan.slice(5)) == [("0002-000000", "c", ("mel",))]
+    commit(blocks, plan)
+    assert failed_items(blocks) == []
+    assert blocks.extend(tracks, ["mel"], 4, retry=True) == plan
+
+
+def test_a_failure_of_two_columns_is_healed_when_both_are_there(local: Blocks) -> None:
+    commit(local, local.extend(items("a"), ["mel", "cqt"], 4), broken=("a",))
+    commit(local, local.extend(items("a"), ["mel"], 4, retry=True))
+    assert failed_items(local) == ["a"]
+    commit(local, local.extend(items("a"), ["mel", "cqt"], 4, retry=True))
+    assert failed_items(local) == []
+
+
+def test_a_good_row_of_another_file_heals_nothing(local: Blocks) -> None:
+    commit(local, local.extend(items("a"), ["mel"], 4), broken=("a",))
+    commit(local, local.extend(items("a", folder="moved"), ["mel"], 4))
+    assert failures(local.outcomes()).column("uri").to_pylist() == ["audio/a.mp3"]

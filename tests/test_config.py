@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from musicrec.config import (
+    BRANCH_SUBMODELS,
+    BRANCHES,
+    EXIT_CONFIG,
+    Config,
+    ConfigError,
+    RecommendConfig,
+    TrainConfig,
+    from_yaml,
+    parse,
+    preset,
+    presets,
+    resolved,
+)
+
+ROOT = Path(__file__).parents[1]
+# What takes seconds to import, or starts something.
+HEAVY = ("torch", "ray", "mlflow", "numba", "librosa", "scipy", "sklearn", "pandas", "pyarrow", "numpy")
+SECONDS_TO_ANSWER = 30  # a bound against hanging, not a measurement: the machine may be busy
+
+
+def mistake(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        from_yaml(text, "run.yaml")
+    return str(caught.value)
+
+
+def exit_of(arguments: list[str], kind: type = Config, default: object = None) -> int:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments, "A job.", kind, default)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "meant"),
+    [
+        ("Seed: 1", "Seed", "seed"),
+        ("ensembel: {}", "ensembel", "ensemble"),
+        ("extract: {precisoin: uint8}", "extract.precisoin", "precision"),
+        ("catalog_rules: {demo_clip: 3}", "catalog_rules.demo_clip", "demo_clips"),
+        ("models: {a: {architecture: time, feature: mel, learning_rate: [1.0]}}", "models.a.learning_rate", "learning_rates"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_one_that_was_meant(text: str, key: str, meant: str) -> None:
+    assert mistake(text) == f"run.yaml: {key}: unknown key (did you mean '{meant}'?)"
+
+
+def test_an_unknown_key_like_no_other_is_named() -> None:
+    assert mistake("extract: {zzz: 1}") == "run.yaml: extract.zzz: unknown key"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "rule"),
+    [
+        ("seed: abc", "seed = 'abc'", "integer"),
+        ("train: {workers: 0}", "train.workers = 0", "greater than or equal to 1"),
+        ("ensemble: {modality_dropout: 1.5}", "ensemble.modality_dropout = 1.5", "less than or equal to 1"),
+        ("extract: {maximum_failed_share: -0.1}", "extract.maximum_failed_share = -0.1", "greater than or equal to 0"),
+        ("extract: {artwork_pixels: 8}", "extract.artwork_pixels = 8", "greater than or equal to 32"),
+        ("extract: {features: [mel, mell]}", "extract.features.1 = 'mell'", "'mel', 'cqt', 'chroma' or 'mfcc'"),
+        ("ensemble: {branches: [mood]}", "ensemble.branches.0 = 'mood'", "'chroma'"),
+        ("extract: 3", "extract = 3", "ExtractSettings"),
+        ("embed: {learning_rates: [0.0, 1.0, 1.0]}", "embed.learning_rates.0 = 0.0", "greater than 0"),
+        ("embed: {learning_rates: [.nan, 1.0, 1.0]}", "embed.learning_rates.0 = nan", "greater than 0"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_key(text: str, key: str, rule: str) -> None:
+    message = mistake(text)
+    assert message.startswith(f"run.yaml: {key}: ")
+    assert rule in message
+
+
+def test_every_mistake_is_said_at_once() -> None:
+    assert mistake("seed: x\ntrain: {worker: 2, workers: 0}").count(";") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1", r"run\.yaml: expected keys and values at the top, found list"),
+        ("a: [", r"run\.yaml: not readable as YAML: .*line 1"),
+        ("a: !!python/object/apply:os.getcwd []", r"run\.yaml: not readable as YAML: .*could not determine a constructor"),
+    ],
+)
+def test_what_is_no_configuration_is_refused_in_one_line(text: str, message: str) -> None:
+    assert re.match(message, mistake(text))
+    assert "\n" not in mistake(text)
+
+
+MODELS = "models: {a: {architecture: time, feature: mel}}\nensemble: {branches: [year]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "models: {a: {architecture: time, feature: mel, learning_rates: [0.1, 0.01]}}",
+            "models.a.learning_rates has 2 stages and models.a.patience 1: give one patience a stage",
+        ),
+        ("ensemble: {branches: [year], patience: [1, 2]}", "ensemble.learning_rates has 1 stages and ensemble.patience 2"),
+        ("embed: {patience: [1]}", "embed.learning_rates has 3 stages and embed.patience 1"),
+        ("embed: {artists_per_step: [1]}", "embed.artists_per_step and embed.patience must have one value a stage each"),
+        ("models: {a: {architecture: time}}", "models.a.feature is None, and architecture 'time' reads another input: give one of stft,"),
+        ("models: {a: {architecture: lyrics, feature: mel}}", "models.a.feature is mel, and architecture 'lyrics' reads another input"),
+        (
+            "models: {a: {architecture: time, feature: mel}}\nextract: {features: [cqt]}",
+            "models.a.feature is 'mel', which extract.features does not list: add it there",
+        ),
+        (MODELS.replace("year", "year, mel"), "ensemble.branches has 'mel', which needs models.mel.time: add that model or leave the branch"),
+    ],
+)
+def test_rules_that_span_keys(text: str, message: str) -> None:
+    assert mistake(text).startswith(message)
+
+
+def test_absent_keys_keep_their_defaults() -> None:
+    config = from_yaml(MODELS + "seed: 5\nextract: {rows_per_block: 4}", "run.yaml")
+    assert (config.seed, config.extract.rows_per_block) == (5, 4)
+    assert config.extract.features == Config().extract.features
+    assert config.models["a"].patience == (10,)
+    assert config.ensemble.branches == ("year",)
+
+
+def test_an_exponent_without_a_dot_is_a_number() -> None:
+    # YAML 1.1 reads 1e-3 as text.
+    config = from_yaml("models: {a: {architecture: time, feature: mel, learning_rates: [1e-3]}}\nensemble: {branches: [year]}", "run.yaml")
+    assert config.models["a"].learning_rates == (0.001,)
+
+
+def test_every_branch_knows_its_submodels() -> None:
+    from musicrec.models.recommendation import BRANCHES as BUILT
+    from musicrec.models.recommendation import SUBMODELS
+
+    assert BRANCHES == BUILT
+    assert {branch: SUBMODELS.get(branch, ()) for branch in BRANCHES} == BRANCH_SUBMODELS
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_loads_and_says_how_to_run_it(name: str) -> None:
+    assert preset(name).models
+    header = (ROOT / "musicrec" / "presets" / f"{name}.yaml").read_text().partition("\nextract")[0]
+    assert f"python jobs/retrain.py --preset {name}" in header or f"--preset {name}" in header
+    assert "Hardware:" in header
+
+
+def test_an_unknown_preset_is_named_with_the_one_that_was_meant() -> None:
+    with pytest.raises(ConfigError, match=r"--preset dmo: .*did you mean 'demo'\?.*presets are .*thesis-webapi"):
+        preset("dmo")
+
+
+def test_the_command_line_overrides_the_preset() -> None:
+    config = parse(["--seed", "7", "--preset", "demo", "--extract.rows-per-block", "3", "--models.mel.time.batch-size", "2"], "A job.")
+    assert (config.seed, config.extract.rows_per_block, config.models["mel.time"].batch_size) == (7, 3, 2)
+    assert config.models["mel.freq"] == preset("demo").models["mel.freq"]
+    assert parse(["--extract.retry-errors"], "A job.").extract.retry_errors
+
+
+def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(MODELS + "seed: 5\nstore: here")
+    config = parse(["--config", str(tmp_path / "run.yaml"), "--seed", "6"], "A job.")
+    assert (config.seed, config.store, list(config.models)) == (6, "here", ["a"])
+
+
+def test_a_job_with_more_settings_takes_the_same_files() -> None:
+    config = parse(["--preset", "demo", "--submodels", "mel.time,lyrics"], "A job.", TrainConfig)
+    assert isinstance(config, TrainConfig)
+    assert config.submodels == "mel.time,lyrics"
+    assert config.models == preset("demo").models
+
+
+def test_a_resolved_configuration_reads_back_as_itself() -> None:
+    import yaml
+
+    for name in presets():
+        plain = yaml.safe_dump(yaml.safe_load(yaml.safe_dump(_plain(resolved(preset(name))))))
+        assert from_yaml(plain, "config.json") == preset(name)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "dmo"], "configuration error: --preset dmo: there is none of this name (did you mean 'demo'?)"),
+        (["--config", "none.yaml"], "configuration error: --config none.yaml: there is no such file"),
+        (["--train.workers", "0"], "configuration error: the command line: train.workers = 0: Input should be greater than or equal to 1"),
+        (["--ensemble.learning-rates", "1.0", "2.0"], "configuration error: ensemble.learning_rates has 2 stages"),
+        (["--sead", "1"], "--seed INT"),
+        (["--preset", "demo", "--config", "run.yaml"], "not allowed with argument --preset"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_code_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of(arguments) == EXIT_CONFIG == 2
+    captured = capsys.readouterr()
+    assert message in captured.err + captured.out
+
+
+def test_coordinates_off_the_globe_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of(["--audio", "a.mp3", "--latitude", "100"], RecommendConfig, RecommendConfig()) == 2
+    assert "latitude = 100.0: Input should be less than or equal to 90" in capsys.readouterr().err
+
+
+def run_job(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "importtime", str(ROOT / "jobs" / f"{name}.py"), *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS_TO_ANSWER, check=False)
+
+
+def imported(stderr: str) -> set[str]:
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_a_broken_file_ends_a_job_at_once(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("extract:\n  precisoin: uint8\n")
+    done = run_job("retrain", "--config", str(broken))
+    assert done.returncode == EXIT_CONFIG
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert said == [f"configuration error: {broken}: extract.precisoin: unknown key (did you mean 'precision'?)"]
+    assert {"musicrec", "yaml"} <= imported(done.stderr)
+    assert not imported(done.stderr) & {*HEAVY}
+
+
+@pytest.mark.parametrize("job", sorted(path.stem for path in (ROOT / "jobs").glob("*.py")))
+def test_every_job_explains_itself_before_it_imports_anything_heavy(job: str) -> None:
+    done = run_job(job, "--help")
+    assert done.returncode == 0
+    assert "--help" in done.stdout
+    assert f"jobs/{job}.py" in done.stdout
+    assert not imported(done.stderr) & {"torch", "ray", "mlflow"}

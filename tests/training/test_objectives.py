@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from musicrec.training.objectives import EMBEDDING, masked
+
+
+def test_cosine_of_each_example() -> None:
+    output = torch.tensor([[1.0, 0.0], [3.0, 4.0], [-2.0, 0.0], [0.0, 0.0]])
+    target = torch.tensor([[5.0, 0.0], [4.0, 3.0], [1.0, 0.0], [1.0, 0.0]])
+    np.testing.assert_allclose(EMBEDDING.metric(output, target), [1, 24 / 25, -1, 0], atol=1e-6)
+    assert EMBEDDING.loss(output, target).item() == pytest.approx(-(1 + 24 / 25 - 1 + 0) / 4)
+    assert EMBEDDING.better == 1
+
+
+def test_the_loss_falls_along_its_gradient_and_ignores_length() -> None:
+    output = torch.tensor([[1.0, 2.0, -1.0]], requires_grad=True)
+    target = torch.tensor([[0.5, -1.0, 2.0]])
+    loss = EMBEDDING.loss(output, target)
+    loss.backward()
+    assert EMBEDDING.loss(output - 0.1 * output.grad, target) < loss
+    assert EMBEDDING.loss(7 * output, target).item() == pytest.approx(loss.item())
+    assert float((output.grad * output).sum()) == pytest.approx(0, abs=1e-6)  # no pull along the vector itself
+
+
+def test_an_output_of_zeros_has_a_finite_gradient() -> None:
+    output = torch.zeros(1, 3, requires_grad=True)
+    EMBEDDING.loss(output, torch.ones(1, 3)).backward()
+    assert torch.isfinite(output.grad).all()
+
+
+def widths(features: torch.Tensor, axis: int) -> np.ndarray:
+    """How many lines along an axis are all zero, in each example."""
+    other = 2 if axis == 3 else 3
+    return (features == 0).all(dim=other).sum(dim=-1).flatten().numpy()
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_masks_are_one_block_an_axis_within_their_share() -> None:
+    features = masked(torch.ones(500, 1, 20, 100), 0.2, 0.5, generator())
+    for axis, size, share in ((3, 100, 0.2), (2, 20, 0.5)):
+        found = widths(features, axis)
+        assert found.max() <= share * size
+        assert found.min() == 0
+        assert found.mean() == pytest.approx(share * size / 2, rel=0.15)  # uniform between nothing and the share
+    lines = (features == 0).all(dim=2).squeeze(1).numpy().astype(int)  # (B, T)
+    assert (np.diff(np.pad(lines, ((0, 0), (1, 1)))) == 1).sum(axis=1).max() == 1
+
+
+def test_masks_reach_both_ends_of_an_axis() -> None:
+    features = masked(torch.ones(2000, 1, 4, 10), 0.4, 0.0, generator())
+    hidden = (features == 0).all(dim=2).squeeze(1).float().mean(dim=0)
+    assert hidden.min() > 0
+
+
+def test_examples_are_masked_differently_and_repeatably() -> None:
+    ones = torch.ones(8, 1, 20, 100)
+    assert torch.equal(masked(ones, 0.3, 0.3, generator()), masked(ones, 0.3, 0.3, generator()))
+    assert not torch.equal(masked(ones, 0.3, 0.3, generator()), masked(ones, 0.3, 0.3, generator(1)))
+    features = masked(ones, 0.3, 0.3, generator())
+    assert len({tuple(example.flatten().tolist()) for example in features}) == 8
+
+
+def test_without_shares_nothing_is_masked_and_the_input_is_never_changed() -> None:
+    features = torch.randn(4, 1, 5, 6)
+    before = features.clone()
+    assert torch.equal(masked(features, 0.0, 0.0, generator()), before)
+    masked(features, 1.0, 1.0, generator())
+    assert torch.equal(features, before)
