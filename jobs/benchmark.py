@@ -1,10 +1,11 @@
 """Benchmark: speed as ratios measured side by side in one run.
 
-    python jobs/benchmark.py features     the six features against librosa: CPU time a clip, and how far from librosa they are
-    python jobs/benchmark.py pipeline     extraction through Ray against a bare loop over the same clips
-    python jobs/benchmark.py storage      bytes and milliseconds of each feature and precision
-
+On this machine:    python jobs/benchmark.py features
 On a cluster:       ray job submit --working-dir . -- python jobs/benchmark.py features
+
+features    the six features against librosa: CPU time a clip, and how far from librosa they are
+pipeline    extraction through Ray against a bare loop over the same clips
+storage     bytes and milliseconds of each feature and precision
 """
 
 import importlib

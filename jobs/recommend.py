@@ -1,13 +1,13 @@
 """Recommend: the artists nearest to a track, from the registered champion.
 
-One file, printed:          python jobs/recommend.py --audio FILE [--lyrics TEXT] [--artwork FILE] [--year 1791] [--latitude 48.2 --longitude 16.4]
-A folder or a catalog:      python jobs/recommend.py --folder FOLDER --out recommendations.parquet
-                            python jobs/recommend.py --catalog FOLDER --out recommendations.parquet
-On a cluster:               ray job submit --working-dir . -- python jobs/recommend.py --catalog s3://b/catalog --store s3://b/store --out s3://b/r.parquet
+One file, printed:  python jobs/recommend.py --audio FILE [--lyrics TEXT] [--artwork FILE] [--year 1791] [--latitude 48.2 --longitude 16.4]
+Many, as Parquet:   python jobs/recommend.py --folder FOLDER --out recommendations.parquet
+A catalog's tracks: python jobs/recommend.py --catalog FOLDER --out recommendations.parquet
+On a cluster:       ray job submit --working-dir . -- python jobs/recommend.py --catalog s3://b/c --store s3://b/s --out s3://b/r.parquet
 """
 
 from musicrec.command import run_job
-from musicrec.config import RecommendConfig
+from musicrec.settings import RecommendConfig
 
 
 def main(config):

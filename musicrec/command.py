@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from musicrec.config import EXIT_CONFIG, Config, ConfigError, parse
+from musicrec.config import EXIT_CONFIG, ConfigError, parse
+from musicrec.settings import Config
 
 
 def run_job(

@@ -13,211 +13,20 @@ import difflib
 import importlib.resources
 import os
 import sys
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import pydantic
 import tyro
 import yaml
-from pydantic import Field
 
-FEATURES = ("stft", "stft_halved", "mel", "cqt", "chroma", "mfcc")
-BRANCHES = ("chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year")
+from musicrec.settings import BRANCH_SUBMODELS, FEATURES, Config, SubmodelSettings
+
 EXIT_CONFIG = 2
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 T = TypeVar("T")
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be run: the key, its value and the fix."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RaySettings:
-    """The cluster: joined where RAY_ADDRESS or ``address`` names one, else started on this machine."""
-
-    address: str | None = None
-    num_cpus: Count | None = None
-    """CPUs of a cluster started here; the machine's own number if not given."""
-    worker_logs: bool = False
-    """Show what the workers print; Ray keeps it in its log folder in any case."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CatalogSettings:
-    allowed_roots: tuple[str, ...] = ()
-    """Locations outside the catalog's own folder that its URIs may name."""
-    demo_clips: Count = 208
-    """How many clips the embedded demo catalog holds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtractSettings:
-    features: tuple[Literal["stft", "stft_halved", "mel", "cqt", "chroma", "mfcc"], ...] = FEATURES
-    precision: Literal["float16", "uint8"] = "float16"
-    chroma: Literal["librosa", "folded"] = "librosa"
-    minimum_seconds: Positive = 29.0
-    """A clip with less audio is an error (too_short): 643 frames take 29.9 s."""
-    artwork_pixels: Annotated[int, Field(ge=32, le=2048)] = 640
-    rows_per_block: Count = 32
-    """Rows that one task extracts and commits together (32 clips of all features are about 75 MB)."""
-    maximum_failed_share: Share = 0.05
-    retry_errors: bool = False
-    """Read again what is in the errors table (after the files were repaired)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedSettings:
-    """Artist embeddings from related artists (thesis section 4)."""
-
-    dimensions: Count = 800
-    full_batch: bool = False
-    """All artists in each step (small catalogs)."""
-    learning_rates: tuple[Positive, ...] = (1e-3, 5e-4, 1e-5)
-    artists_per_step: tuple[Count, ...] = (32, 16, 1)
-    patience: tuple[Count, ...] = (1, 1, 2)
-    maximum_passes: Count = 200
-    """Passes of one stage, at most."""
-    select_by: Literal["loss", "jaccard"] = "loss"
-    """The figure that ends a stage and chooses the table that is kept; the Jaccard peaks and falls again while the loss still improves."""
-    lazy: bool = False
-    """Adam moves only the rows that a step names, for catalogs where a walk over the whole table in each step is too slow."""
-    jaccard_artists: Count | None = None
-    """Artists over which the Jaccard index is averaged, drawn once; all if not given."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubmodelSettings:
-    """One submodel: what it reads, how wide it is, how it is trained (thesis section 5)."""
-
-    architecture: Literal["simple", "time", "freq", "rnn", "large_rnn", "lyrics", "albums"]
-    feature: Literal["stft", "stft_halved", "mel", "cqt", "chroma", "mfcc"] | None = None
-    sizes: dict[str, Any] = field(default_factory=dict)
-    """Constructor arguments of the architecture; the thesis' values where not given."""
-    standardise: Literal["per_frame", "per_clip", "none"] = "per_frame"
-    pool: tuple[Count, Count] = (1, 1)
-    """Average pooling of the input (frequency, time) before the model; (1, 1) is the thesis."""
-    maximum_vocabulary: Count | None = None
-    batch_size: Count = 8
-    learning_rates: tuple[Positive, ...] = (1e-3,)
-    patience: tuple[Count, ...] = (10,)
-    """Epochs without a better validation metric after which each stage ends."""
-    maximum_epochs: Count = 200
-    """Epochs of one stage, at most."""
-    gradient_norm: Positive | None = None
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    time_mask: Share = 0.0
-    """Augmentation: up to this share of the frames is masked in each training example."""
-    frequency_mask: Share = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    workers: Count = 1
-    cpus_per_worker: Positive = 1.0
-    gpu: bool = False
-    parallel_runs: Count = 1
-    """Submodels trained at the same time."""
-    cache_gigabytes: Positive = 2.0
-    """Decoded inputs that a worker may keep in memory; what does not fit is read again each epoch."""
-    maximum_failures: Annotated[int, Field(ge=0)] = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnsembleSettings:
-    branches: tuple[Literal["chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year"], ...] = BRANCHES
-    sizes: dict[str, Any] = field(default_factory=dict)
-    modality_dropout: Share = 0.0
-    """Probability with which a training example loses a branch, so that any subset of inputs works; 0: every input is needed."""
-    batch_size: Count = 8
-    learning_rates: tuple[Positive, ...] = (1e-5,)
-    patience: tuple[Count, ...] = (3,)
-    maximum_epochs: Count = 200
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
-    neighbours: tuple[Count, ...] = (10,)
-    examples: Annotated[int, Field(ge=0)] = 3
-    """Recommendation examples to print."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegistrySettings:
-    tracking_uri: str | None = None
-    """MLflow; MLFLOW_TRACKING_URI, then an SQLite file in a local store, if not given."""
-    experiment: str = "musicrec"
-    model: str = "musicrec"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """A whole run, from a catalog to a registered recommender."""
-
-    store: str = "musicrec-store"
-    """Where everything is written: a folder or s3://bucket/prefix."""
-    catalog: str = "demo"
-    """A folder or URI with the three tables, or 'demo'."""
-    seed: int = 0
-    ray: RaySettings = field(default_factory=RaySettings)
-    catalog_rules: CatalogSettings = field(default_factory=CatalogSettings)
-    extract: ExtractSettings = field(default_factory=ExtractSettings)
-    embed: EmbedSettings = field(default_factory=EmbedSettings)
-    models: dict[str, SubmodelSettings] = field(default_factory=dict)
-    """The submodels by name."""
-    train: TrainSettings = field(default_factory=TrainSettings)
-    ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
-    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
-    registry: RegistrySettings = field(default_factory=RegistrySettings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig(Config):
-    """A run of which only some submodels are trained."""
-
-    submodels: str = ""
-    """Names separated by commas (mel.time,mel.freq); all of the configuration's models if empty."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecommendConfig:
-    """What to recommend for: one track (audio), the audio files of a folder, or a catalog."""
-
-    store: str = "musicrec-store"
-    audio: str | None = None
-    """An audio file, path or URI."""
-    lyrics: str | None = None
-    artwork: str | None = None
-    """A picture, path or URI."""
-    year: float | None = None
-    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
-    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
-    folder: str | None = None
-    catalog: str | None = None
-    out: str = "recommendations.parquet"
-    """Where the answers for a folder or a catalog are written."""
-    neighbours: Count = 10
-    """Artists for each track."""
-    model: str = "models:/musicrec@champion"
-    ray: RaySettings = field(default_factory=RaySettings)
-    registry: RegistrySettings = field(default_factory=RegistrySettings)
-
-
-# The submodels that each branch of the Recommendation ensemble reads (thesis section 3).
-BRANCH_SUBMODELS = {
-    "chroma": ("chroma.large_rnn",),
-    "mfcc": ("mfcc.large_rnn",),
-    "cqt": ("cqt.time", "cqt.freq"),
-    "mel": ("mel.time", "mel.freq"),
-    "lyrics": ("lyrics",),
-    "albums": ("albums",),
-    "location": (),
-    "year": (),
-}
 
 
 def presets() -> list[str]:
@@ -259,16 +68,18 @@ def from_yaml(text: str, source: str) -> Config:
 
 def parse(arguments: list[str], description: str, kind: type[T] = Config, default: T | None = None) -> T:
     """The configuration of a job from its command line; prints the mistake and exits with code 2 if there is one."""
+    # tyro joins lines that no empty one parts.
+    usage = description.strip().replace("\n\n", "\n").replace("\n", "\n\n")
     try:
-        chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        source = chooser.add_mutually_exclusive_group()
-        source.add_argument("--preset")
-        source.add_argument("--config")
-        chosen, rest = chooser.parse_known_args(arguments)
         if default is None:
+            chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+            source = chooser.add_mutually_exclusive_group()
+            source.add_argument("--preset")
+            source.add_argument("--config")
+            chosen, arguments = chooser.parse_known_args(arguments)
             default = kind(**vars(_from_file(chosen.config) if chosen.config else preset(chosen.preset or "demo")))
-        usage = f"{description}\n\n--preset NAME ({', '.join(presets())}) or --config FILE.yaml first, then overrides:"
-        config = tyro.cli(kind, default=default, args=rest, description=usage)
+            usage += f"\n\n--preset NAME ({', '.join(presets())}) or --config FILE.yaml first, then overrides:"
+        config = tyro.cli(kind, default=default, args=arguments, description=usage)
         return _validated(kind, dataclasses.asdict(config), "the command line")
     except ConfigError as error:
         print(f"configuration error: {error}", file=sys.stderr)
@@ -356,20 +167,3 @@ def _validated(kind: type[T], mapping: dict[str, Any], source: str) -> T:
 
 def _adapter(kind: type[T]) -> pydantic.TypeAdapter[T]:
     return pydantic.TypeAdapter(kind)
-
-
-for _section in (
-    RaySettings,
-    CatalogSettings,
-    ExtractSettings,
-    EmbedSettings,
-    SubmodelSettings,
-    TrainSettings,
-    EnsembleSettings,
-    EvaluateSettings,
-    RegistrySettings,
-    Config,
-    TrainConfig,
-    RecommendConfig,
-):
-    _section.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musicrec.config import BRANCH_SUBMODELS
 from musicrec.models import build_stack
-
-BRANCH_NUMBERS = {"location": ("latitude", "longitude"), "year": ("year",)}
+from musicrec.models.recommendation import NUMBERS
+from musicrec.settings import BRANCH_SUBMODELS
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class EnsembleSpec:
 
     def numbers(self) -> list[str]:
         """The names of the numbers that it reads."""
-        return [name for branch in self.branches for name in BRANCH_NUMBERS.get(branch, ())]
+        return [name for branch in self.branches for name in NUMBERS.get(branch, ())]
 
     def scale(self, name: str, values: np.ndarray) -> np.ndarray:
         """A number scaled to 0..1 over the catalog's range, float32; values beyond it are held at its ends, NaN stays."""
@@ -88,7 +87,7 @@ class StackInputs:
         scaled = {name: spec.scale(name, numbers[name]) for name in spec.numbers()}
         known = {name: np.any(vectors[name] != 0, axis=1) for name in spec.submodels()} | {n: ~np.isnan(v) for n, v in scaled.items()}
         present = {
-            branch: np.logical_and.reduce([known[name] for name in (*BRANCH_SUBMODELS[branch], *BRANCH_NUMBERS.get(branch, ()))])
+            branch: np.logical_and.reduce([known[name] for name in (*BRANCH_SUBMODELS[branch], *NUMBERS.get(branch, ()))])
             for branch in spec.branches
         }
         return cls(

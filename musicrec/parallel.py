@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from musicrec.config import RaySettings
+from musicrec.settings import RaySettings
 
 # One thread a task: a task takes one CPU, and BLAS, Numba or OpenMP threads beside it would only take those of its neighbours.
 SINGLE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}

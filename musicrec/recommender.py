@@ -22,10 +22,10 @@ from torch import nn
 from musicrec.artists.neighbours import nearest_neighbours
 from musicrec.artwork import load_artwork
 from musicrec.audio import decode, extract_features
-from musicrec.config import BRANCHES
 from musicrec.ensemble import EnsembleSpec, StackInputs
 from musicrec.features import halve
 from musicrec.lyrics import pad
+from musicrec.settings import BRANCHES
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import pictures
 

@@ -12,11 +12,12 @@ from musicrec import schema
 from musicrec.artwork import ArtworkError
 from musicrec.audio import AudioError
 from musicrec.catalog.validate import load_validated
-from musicrec.config import ConfigError, RecommendConfig
+from musicrec.config import ConfigError
 from musicrec.progress import Meter, event
 from musicrec.recommender import MissingInput, Query, Recommender
 from musicrec.registry.promotion import catalog_query
 from musicrec.registry.serving import load_recommender
+from musicrec.settings import RecommendConfig
 from musicrec.stages.base import check_counts
 from musicrec.store import Store, absolute, parquet_bytes, resolve, write_atomically
 

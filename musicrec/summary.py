@@ -12,10 +12,10 @@ from musicrec import schema
 from musicrec.catalog.tables import audio_uri
 from musicrec.evaluation.metrics import unit_rows
 from musicrec.progress import console
+from musicrec.stages.base import Outcome
 from musicrec.stages.embed import TABLE
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import BASELINES, RESULTS, TestSplit
-from musicrec.stages.base import Outcome
 from musicrec.stages.retrain import Evaluated
 
 EXAMPLE_ARTISTS = 5

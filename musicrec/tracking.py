@@ -9,7 +9,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from musicrec.config import ConfigError, RegistrySettings
+from musicrec.config import ConfigError
+from musicrec.settings import RegistrySettings
 from musicrec.store import Store
 
 KEY_TAG = "musicrec.key"

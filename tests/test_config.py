@@ -9,19 +9,15 @@ from pathlib import Path
 import pytest
 
 from musicrec.config import (
-    BRANCH_SUBMODELS,
-    BRANCHES,
     EXIT_CONFIG,
-    Config,
     ConfigError,
-    RecommendConfig,
-    TrainConfig,
     from_yaml,
     parse,
     preset,
     presets,
     resolved,
 )
+from musicrec.settings import BRANCH_SUBMODELS, BRANCHES, Config, RecommendConfig, TrainConfig
 
 ROOT = Path(__file__).parents[1]
 # What takes seconds to import, or starts something.

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass
-from struct import unpack_from
+from struct import pack, unpack_from
 
 Buffer = bytes | mmap.mmap
 
+LARGEST_FRAME = 2881  # bytes of an MPEG audio frame at most
 _SYNC_SEARCH = 65536  # bytes of rubbish tolerated before the first MPEG frame: the reach of libmpg123
 _MISSING_FRAMES = 2  # encoders disagree whether the header frame and the last padding frame count
 _STREAMED = 0x7FFFF000  # sizes from here up are written by encoders that do not know the length yet
@@ -154,6 +155,19 @@ def _declared_frames(data: Buffer, first: int) -> int | None:
     if frame[36:40] == b"VBRI" and len(frame) >= 54:
         return unpack_from(">I", frame, 50)[0]
     return None
+
+
+def with_frame_count(data: Buffer) -> bytes:
+    """An MPEG stream behind a Xing header that counts its frames, for a stream that has none.
+
+    Without one libsndfile guesses the length from the first frame's bitrate and stops there: a variable bitrate loses half the recording.
+    """
+    first = _first_frame(data, _after_id3(data))
+    second, third, fourth = data[first + 1] | 1, data[first + 2] & 0x0C | 0x90, data[first + 3]  # no checksum; room for the header
+    is_mono, is_mpeg1 = fourth >> 6 == 3, second >> 3 & 3 == 3
+    side_information = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
+    header = bytes([0xFF, second, third, fourth]) + bytes(side_information) + b"Xing" + pack(">II", 1, _count_frames(data, first)[0])
+    return header.ljust(_frame_length(header, 0), b"\0") + data[first:]
 
 
 def _count_frames(data: Buffer, first: int) -> tuple[int, bool]:

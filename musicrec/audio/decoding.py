@@ -7,7 +7,8 @@ The channels are averaged block by block while they are in the processor's cache
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import soundfile
@@ -27,6 +28,8 @@ SILENCE_PEAK = 1e-4  # -80 dB below full scale, the reach of the features' decib
 
 _BLOCK = 1 << 16  # frames; a stereo block (512 KiB) stays in the second-level cache
 _MPEG_FRAME = 1152  # samples
+_UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's count of frames where the header has none
+_FIRST_ALLOCATION = 1 << 22  # frames of an unknown length
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,9 @@ def decode(
             from musicrec.audio.advanced_audio_coding import read_mono
 
             mono, rate, channels, codec = read_mono(opened, offset, duration, limits)
+        elif found.kind == "mpeg" and not found.counted:
+            with open_source(container.with_frame_count(opened.data), limits.max_bytes + container.LARGEST_FRAME) as counted:
+                mono, rate, channels, codec = _read_mono(replace(counted, name=opened.name), found, offset, duration, limits)
         else:
             mono, rate, channels, codec = _read_mono(opened, found, offset, duration, limits)
     seconds = len(mono) / rate
@@ -166,29 +172,33 @@ def _read_mono(
             if start and start >= sound.frames:
                 raise AudioError("too_short", f"{opened.name}: offset={offset:g} s lies behind its end at {sound.frames / rate:.3f} s")
             wanted = sound.frames - start if duration is None else min(int(duration * rate), sound.frames - start)
-            limits.check_length(opened.name, wanted, rate)
+            if sound.frames != _UNKNOWN_LENGTH:
+                limits.check_length(opened.name, wanted, rate)
             if start:
                 sound.seek(start)
-            mono = _mix_blocks(sound, wanted)
+            mono = _mix_blocks(sound, wanted, lambda done: limits.check_length(opened.name, done, rate))
             codec = sound.subtype.lower()
     except soundfile.LibsndfileError as error:
         raise AudioError(_decoder_fault(opened, found), f"{opened.name}: {error.error_string}") from error
-    if found.counted and len(mono) < wanted - 2 * _MPEG_FRAME:
+    if found.counted and wanted < _UNKNOWN_LENGTH - start and len(mono) < wanted - 2 * _MPEG_FRAME:
         raise AudioError("truncated", f"{opened.name}: {len(mono):,} of {wanted:,} samples could be decoded")
     return mono, rate, channels, codec
 
 
-def _mix_blocks(sound: soundfile.SoundFile, frames: int) -> np.ndarray:
-    """The next `frames` frames (fewer where the stream ends), averaged over the channels: (frames,) float32."""
-    mono = np.empty(max(frames, 0), dtype=np.float32)
+def _mix_blocks(sound: soundfile.SoundFile, frames: int, check_length: Callable[[int], None]) -> np.ndarray:
+    """The next `frames` frames (fewer where the stream ends), averaged over the channels: float32 (N,)."""
+    mono = np.empty(min(frames, _FIRST_ALLOCATION) if frames > _UNKNOWN_LENGTH // 2 else max(frames, 0), dtype=np.float32)
     block = np.empty((min(_BLOCK, len(mono)), sound.channels), dtype=np.float32)
     done = 0
-    while done < len(mono):
+    while done < frames:
+        if done == len(mono):
+            mono = np.concatenate([mono, np.empty_like(mono)])
         read = sound.read(out=block[: len(mono) - done])
         if not len(read):
             break
         mix_down(read, mono[done : done + len(read)])
         done += len(read)
+        check_length(done)
     return mono[:done]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from musicrec import tracking
-from musicrec.config import ConfigError, RegistrySettings
+from musicrec.config import ConfigError
 from musicrec.recommender import Recommender
+from musicrec.settings import RegistrySettings
 from musicrec.store import Store
 
 

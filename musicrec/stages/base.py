@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from musicrec.catalog.tables import Catalog
-from musicrec.config import Config, resolved
+from musicrec.config import resolved
 from musicrec.progress import event
+from musicrec.settings import Config
 from musicrec.store import Stage, Store
 
 VERSIONS = ("musicrec", "ray", "torch", "librosa", "pyarrow", "mlflow", "numpy")

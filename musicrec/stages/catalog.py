@@ -14,8 +14,8 @@ from musicrec.catalog import demo
 from musicrec.catalog.split import split_report
 from musicrec.catalog.tables import fingerprint, write_catalog
 from musicrec.catalog.validate import load_validated
-from musicrec.config import Config
 from musicrec.progress import Meter, event
+from musicrec.settings import Config
 from musicrec.stages.base import Run
 from musicrec.store import Store, absolute, resolve, write_atomically
 

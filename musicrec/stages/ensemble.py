@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from musicrec.config import BRANCH_SUBMODELS, ConfigError
-from musicrec.ensemble import BRANCH_NUMBERS, EnsembleSpec
+from musicrec.config import ConfigError
+from musicrec.ensemble import EnsembleSpec
+from musicrec.models.recommendation import NUMBERS
+from musicrec.settings import BRANCH_SUBMODELS
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.embed import TABLE
 from musicrec.stages.trainings import run_trainings, schedule
@@ -34,7 +36,7 @@ def ensemble(run: Run, embedded: Outcome, trained: dict[str, Outcome]) -> Outcom
 def _task(run: Run, stage: Stage, embedded: Outcome, predictions: dict[str, list[str]]) -> Task:
     settings = run.config.ensemble
     rows = track_rows(run)
-    ranges = {name: _range([row[name] for row in rows]) for branch in settings.branches for name in BRANCH_NUMBERS.get(branch, ())}
+    ranges = {name: _range([row[name] for row in rows]) for branch in settings.branches for name in NUMBERS.get(branch, ())}
     spec = EnsembleSpec(embedded.record["dimensions"], settings.branches, settings.sizes, ranges, needs_all=settings.modality_dropout == 0)
     examples = pa.Table.from_pylist(rows, schema=EXAMPLES)
     usable = read_stack_inputs(run.store, spec, examples, predictions).usable(spec.needs_all)

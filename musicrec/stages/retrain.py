@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from musicrec.config import Config
+from musicrec.settings import Config
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
 

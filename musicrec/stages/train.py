@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from musicrec.config import ConfigError, SubmodelSettings
+from musicrec.config import ConfigError
 from musicrec.lyrics import build_vocabulary, words
+from musicrec.settings import SubmodelSettings
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.embed import TABLE
 from musicrec.stages.extract import places

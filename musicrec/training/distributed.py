@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty
 from typing import Any
 
-from musicrec.config import TrainSettings
+from musicrec.settings import TrainSettings
 from musicrec.store import Store
 from musicrec.training.tasks import Task
 

@@ -41,14 +41,14 @@ EMBEDDING = Objective("cosine", loss=lambda output, target: -_cosine(output, tar
 def masked(feature: Tensor, time_share: float, frequency_share: float, generator: torch.Generator) -> Tensor:
     """Features (B, 1, F, T) with one block of frames and one of rows set to zero in each example (SpecAugment, Park et al. 2019).
 
-    The width of a block is uniform between nothing and the given share of the axis.
+    The width of a block is uniform between nothing and the given share of the axis, in whole lines, and so is its place.
     """
     masks = []
     for axis, share in ((3, time_share), (2, frequency_share)):
         size = feature.shape[axis]
         draws = torch.rand(2, feature.shape[0], 1, generator=generator)
-        width = draws[0] * share * size
-        start = draws[1] * (size - width)
+        width = (draws[0] * (int(share * size) + 1)).floor()
+        start = (draws[1] * (size - width + 1)).floor()
         place = torch.arange(size)[None, :]
         inside = (place >= start) & (place < start + width)  # (B, size)
         masks.append(inside[:, None, None, :] if axis == 3 else inside[:, None, :, None])

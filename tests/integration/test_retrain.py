@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import runpy
 import sys
 from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import REPOSITORY, Retrained, tiny_yaml
 from small_catalog import FORMATS, encoded, files_under, sound
+from small_run import REPOSITORY, Retrained, tiny_yaml
 
 from musicrec import schema
 from musicrec.stages.catalog import open_run
@@ -113,7 +112,7 @@ def test_mlflow_has_one_run_with_a_child_for_each_model(retrained: Retrained, re
 
 
 def test_the_first_version_is_the_champion(retrained: Retrained, registry: mlflow.MlflowClient) -> None:
-    assert [version.version for version in registry.search_model_versions("name = 'musicrec'")] == ["1"]
+    assert [int(version.version) for version in registry.search_model_versions("name = 'musicrec'")] == [1]
     assert registry.get_model_version_by_alias("musicrec", "champion").run_id == retrained.registered.record["run_id"]
     assert retrained.registered.record["alias"] == "champion"
 
@@ -153,5 +152,4 @@ def test_of_a_catalog_with_one_more_track_only_that_one_is_read(retrained: Retra
     assert (outcome.record["rows_extracted_now"], outcome.record["pictures_now"]) == (1, 0)
     (new,) = {name for name in files_under(retrained.store, "features") if "/parts/" in name} - parts
     assert Store(retrained.store).read_table(new, schema.pa.schema(schema.FEATURE_FACTS)).column("track_id").to_pylist() == ["new"]
-    back = dataclasses.replace(retrained.config)
-    assert not extract(open_run(back)).worked  # the catalog as it was finds its own extraction complete
+    assert not extract(open_run(retrained.config)).worked  # the catalog as it was finds its own extraction complete

@@ -1,0 +1,176 @@
+"""Every reason why a recording is refused, on files broken in the ways that files break."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+from sound import DATA, compose
+
+from musicrec.audio import AUDIO_ERRORS, AudioError, Limits, decode, load_audio
+from musicrec.audio.container import _frame_length, inspect
+
+
+def encode(samples: np.ndarray, rate: int = 22_050, container: str = "WAV", subtype: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
+    return buffer.getvalue()
+
+
+def recording(suffix: str) -> bytes:
+    return (DATA / f"chord.{suffix}").read_bytes()
+
+
+def mpeg_frames(data: bytes) -> list[bytes]:
+    frames, position = [], 0
+    while length := _frame_length(data, position):
+        frames.append(data[position : position + length])
+        position += length
+    return frames
+
+
+def reason(source: bytes | str, **options: object) -> str:
+    with pytest.raises(AudioError) as raised:
+        decode(source, **options)
+    assert raised.value.detail
+    return raised.value.reason
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "flac", "ogg", "opus", "wav", "aiff", "m4a"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_cut_in_the_middle(suffix, share):
+    data = recording(suffix)
+    assert reason(data[: int(share * len(data))]) == "truncated"
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "flac", "ogg", "opus", "wav", "aiff", "m4a", "aac"])
+def test_whole_files_are_not_suspected(suffix):
+    found = inspect(recording(suffix))
+    assert found is not None
+    assert found.fault is None
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "ogg", "wav"])
+def test_a_part_of_a_cut_file_is_refused_too(suffix):
+    data = recording(suffix)
+    assert reason(data[: int(0.7 * len(data))], duration=0.2) == "truncated"
+
+
+def test_mp3_without_a_frame_count():
+    """Cut inside a frame it is truncated; cut between two frames nothing tells it from a shorter recording."""
+    frames = mpeg_frames(recording("mp3"))
+    bare = b"".join(frames[1:])
+    assert inspect(bare).counted is False
+    assert decode(bare).duration_seconds == pytest.approx(0.8, abs=0.1)
+    assert reason(bare[:-100]) == "truncated"
+    assert decode(b"".join(frames[1:20])).duration_seconds == pytest.approx(19 * 1152 / 44_100, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000])
+def test_wav_of_a_stream_has_no_size(size):
+    data = bytearray(encode(compose(0.5)))
+    data[40:44] = struct.pack("<I", size)
+    assert decode(bytes(data)).duration_seconds == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "data", [b"<html><body>404 Not Found</body></html>" * 50, "ünïcödé text\n".encode() * 300, bytes(5000), b"\xff", b"RIFF", b"%PDF-1.7" + bytes(999)]
+)
+def test_not_audio(tmp_path, data):
+    path = tmp_path / "song.mp3"
+    path.write_bytes(data)
+    assert reason(str(path)) == "not_audio"
+
+
+def test_random_bytes_are_never_audio():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        assert reason(rng.bytes(3000)) in ("not_audio", "unreadable", "truncated", "empty")
+
+
+def test_empty(tmp_path):
+    path = tmp_path / "empty.mp3"
+    path.touch()
+    assert reason(str(path)) == "empty"
+    assert reason(b"") == "empty"
+    assert reason(encode(np.zeros((0, 2)))) == "empty"
+    assert reason(encode(np.zeros((0, 2)), container="FLAC")) == "empty"
+
+
+def test_not_found(tmp_path):
+    assert reason(str(tmp_path / "missing.mp3")) == "not_found"
+    assert reason((tmp_path / "missing.mp3").as_uri()) == "not_found"
+
+
+def test_object_not_found(s3_server):
+    assert reason(f"s3://{s3_server.bucket}/missing.mp3") == "not_found"
+
+
+def test_storage_that_fails_is_no_fault_of_the_recording(s3_server, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(OSError, match=r"(?i)access.denied|signature"):
+        load_audio(f"s3://{s3_server.bucket}/ready")
+
+
+def test_folder(tmp_path):
+    assert reason(str(tmp_path)) == "unreadable"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none(value):
+    samples = compose(1.0)
+    samples[12_345, 1] = value
+    with pytest.raises(AudioError, match=r"sample 12,345 \(0.560 s\) is -?(nan|inf)") as raised:
+        load_audio(encode(samples, subtype="FLOAT"))
+    assert raised.value.reason == "unreadable"
+
+
+def test_damage_inside_a_flac():
+    data = bytearray(encode(compose(8.0), container="FLAC"))
+    middle = len(data) // 2
+    data[middle : middle + 20_000] = bytes(20_000)
+    assert reason(bytes(data)) == "unreadable"
+
+
+def test_too_short():
+    assert reason(recording("mp3"), minimum_seconds=1.0) == "too_short"
+    assert decode(recording("mp3"), minimum_seconds=0.7).duration_seconds > 0.7
+    for suffix in ("mp3", "wav", "m4a"):
+        assert reason(recording(suffix), offset=5.0) == "too_short"
+
+
+def test_limits():
+    wav = encode(np.zeros((8_000, 6)), 8_000)
+    assert reason(wav, limits=Limits(max_channels=5)) == "unreadable"
+    assert reason(wav, limits=Limits(max_native_rate=7_999)) == "unreadable"
+    assert reason(wav, limits=Limits(max_bytes=1_000)) == "too_long"
+    assert reason(wav, limits=Limits(max_seconds=0.9)) == "too_long"
+    assert reason(recording("m4a"), limits=Limits(max_seconds=0.5)) == "too_long"
+
+
+def test_flac_bomb_is_refused_by_its_header():
+    """Silence packs 2,000 to 1: nothing is allocated for what the header announces."""
+    data = encode(np.zeros(22_050 * 600), container="FLAC")
+    assert len(data) < 300_000
+    assert reason(data, limits=Limits(max_seconds=300)) == "too_long"
+
+
+def test_flac_of_unknown_length():
+    """A header without a length (written to a pipe) is read to its end, and bounded while it is."""
+    data = bytearray(encode(compose(3.0), container="FLAC"))
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    assert decode(bytes(data)).duration_seconds == pytest.approx(3.0)
+    assert reason(bytes(data), limits=Limits(max_seconds=2)) == "too_long"
+
+
+def test_errors_cross_process_borders():
+    error = pickle.loads(pickle.dumps(AudioError("too_long", "an opera")))
+    assert (error.reason, error.detail, str(error)) == ("too_long", "an opera", "too_long: an opera")
+    with pytest.raises(ValueError, match="'boring' is not one of"):
+        AudioError("boring", "minimal music")
+    assert "silent" not in AUDIO_ERRORS

@@ -1,0 +1,99 @@
+"""A configuration whose whole run takes seconds, and jobs in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from small_catalog import UserCatalog
+
+import musicrec
+from musicrec.config import Config, from_yaml
+
+REPOSITORY = Path(__file__).parents[2]
+
+TINY = """
+store: {store}
+catalog: {catalog}
+ray: {{num_cpus: 2}}
+extract:
+  features: [mel, mfcc]
+  minimum_seconds: 2
+  artwork_pixels: 32
+  rows_per_block: 4
+embed:
+  dimensions: 8
+  full_batch: true
+  learning_rates: [0.1]
+  artists_per_step: [1]
+  patience: [20]
+  maximum_passes: 60
+models:
+  mfcc.large_rnn:
+    architecture: large_rnn
+    feature: mfcc
+    pool: [1, 8]
+    sizes: {{hidden: [8, 8, 8]}}
+    batch_size: 8
+    learning_rates: [0.01]
+    patience: [{epochs}]
+    maximum_epochs: {epochs}
+  lyrics:
+    architecture: lyrics
+    sizes: {{embedding_size: 8, hidden: [8, 8, 8]}}
+    batch_size: 8
+    learning_rates: [0.01]
+    patience: [{epochs}]
+    maximum_epochs: {epochs}
+train: {{parallel_runs: 2, cache_gigabytes: 0.1}}
+ensemble:
+  branches: [mfcc, lyrics, location, year]
+  sizes: {{branch_hidden: 16, branch_outputs: 8, location_hidden: 8, head: [16]}}
+  modality_dropout: 0.3
+  batch_size: 8
+  learning_rates: [0.01]
+  patience: [{epochs}]
+  maximum_epochs: {epochs}
+evaluate: {{neighbours: [5], examples: 2}}
+"""
+
+
+def tiny_yaml(store: str, catalog: str, epochs: int = 2) -> str:
+    """A whole run that takes seconds beside the start of its trainings."""
+    return TINY.format(store=store, catalog=catalog, epochs=epochs)
+
+
+def tiny_config(store: str, catalog: str, epochs: int = 2) -> Config:
+    return from_yaml(tiny_yaml(store, catalog, epochs), "tiny.yaml")
+
+
+def job_environment(**more: str) -> dict[str, str]:
+    """The environment of a job in a process of its own: it imports the musicrec that these tests import."""
+    path = os.pathsep.join([str(Path(musicrec.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": path} | more
+
+
+def run_job_process(job: str, *arguments: str, timeout: float, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A job from the command line, as a user starts it."""
+    command = [sys.executable, str(REPOSITORY / "jobs" / f"{job}.py"), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, check=False, cwd=REPOSITORY, env=job_environment(**environment)
+    )
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A finished retrain: its configuration, and what the call returned."""
+
+    config: Config
+    catalog: UserCatalog
+    done: Any
+    registered: Any
+
+    @property
+    def store(self) -> str:
+        return self.config.store

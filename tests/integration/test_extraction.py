@@ -1,0 +1,212 @@
+"""Extraction of a user's files, on a folder and on S3: broken ones are rows of the errors table, and no row is lost, doubled or read twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from small_catalog import UserCatalog, encoded, files_under, remove, sound
+from small_run import tiny_config
+
+from musicrec import schema
+from musicrec.blocks import OUTCOME_FIELDS, Blocks, failures
+from musicrec.config import Config
+from musicrec.extraction import TooManyErrors, run_blocks
+from musicrec.stages.base import Outcome
+from musicrec.stages.catalog import open_run
+from musicrec.stages.extract import INDEX, audio_blocks, extract
+from musicrec.store import Store, resolve
+
+Places = tuple[str, str]
+BROKEN = {
+    "empty": "empty",
+    "text": "not_audio",
+    "half": "truncated",
+    "short": "too_short",
+    "missing": "not_found",
+}
+
+
+@pytest.fixture
+def catalog(catalog_of_users: UserCatalog) -> UserCatalog:
+    """Four artists of all splits, eight tracks; two of the artists have a picture."""
+    return catalog_of_users.of_artists("organ-0", "organ-3", "fiddle-0", "fiddle-2")
+
+
+def with_broken_files(catalog: UserCatalog) -> UserCatalog:
+    """Six more tracks: five that cannot be used, and a FLAC file that is named .mp3."""
+    mp3 = next(content for name, content in catalog.files.items() if name.endswith(".mp3"))
+    catalog.files |= {
+        "audio/empty.mp3": b"",
+        "audio/text.mp3": b"This is a text and no music at all.\n" * 100,
+        "audio/half.mp3": mp3[: len(mp3) // 2],
+        "audio/short.mp3": encoded(sound("organ", [1], seconds=1.0), "mp3"),
+        "audio/renamed.mp3": encoded(sound("organ", [2]), "flac"),
+    }
+    catalog.tracks += [catalog.tracks[0] | {"track_id": name, "audio": f"audio/{name}.mp3"} for name in (*BROKEN, "renamed")]
+    return catalog
+
+
+def configured(places: Places, **settings: Any) -> Config:
+    """The tiny run over a catalog that may have a half of broken files, with other settings of its extraction."""
+    config = tiny_config(*places)
+    return dataclasses.replace(config, extract=dataclasses.replace(config.extract, **({"maximum_failed_share": 0.5} | settings)))
+
+
+def extracted(config: Config) -> Outcome:
+    outcome = extract(open_run(config))
+    record = outcome.record
+    assert record["rows_in"] == record["rows_out"] + record["rows_in_errors"]
+    return outcome
+
+
+def errors_of(outcome: Outcome) -> dict[str, dict[str, str]]:
+    rows = outcome.stage.store.read_table(outcome.stage.path("errors.parquet"), schema.ERRORS).to_pylist()
+    assert len(rows) == len({row["track_id"] for row in rows})
+    return {row["track_id"]: row for row in rows}
+
+
+def extracted_tracks(outcome: Outcome, modality: str) -> set[str]:
+    rows = outcome.stage.store.read_table(outcome.stage.path("index.parquet"), INDEX).to_pylist()
+    tracks = [row["track_id"] for row in rows if row["modality"] == modality]
+    assert len(tracks) == len(set(tracks))
+    return set(tracks)
+
+
+def test_broken_files_are_rows_of_the_errors_table(places: Places, catalog: UserCatalog) -> None:
+    good = catalog.track_ids()
+    with_broken_files(catalog).write(places[1])
+    outcome = extracted(configured(places))
+    errors = errors_of(outcome)
+    assert {track: row["reason"] for track, row in errors.items()} == BROKEN
+    for track, row in errors.items():
+        assert row["stage"] == "extract"
+        assert f"{places[1]}/audio/{track}.mp3" in row["detail"]
+    assert extracted_tracks(outcome, "mfcc") == extracted_tracks(outcome, "mel") == good | {"renamed"}
+    assert (outcome.record["rows_in"], outcome.record["rows_out"]) == (len(good) + 6, len(good) + 1)
+    before = files_under(places[0])
+    assert not extracted(configured(places)).worked  # errors are not read again by themselves
+    assert files_under(places[0]) == before
+
+
+def test_a_broken_picture_costs_the_picture_and_not_the_track(places: Places, catalog: UserCatalog) -> None:
+    catalog.files["artwork/organ-0.png"] = catalog.files["artwork/organ-0.png"][:60]
+    catalog.write(places[1])
+    outcome = extracted(configured(places))
+    errors = errors_of(outcome)
+    assert {(row["stage"], row["reason"]) for row in errors.values()} == {("artwork", "unreadable")}
+    assert set(errors) == {"organ-0-0", "organ-0-1"}  # both tracks show this picture
+    assert (outcome.record["rows_in_errors"], outcome.record["artwork_errors"]) == (0, 2)
+    assert extracted_tracks(outcome, "mel") == catalog.track_ids()
+    assert extracted_tracks(outcome, "artwork") == {"fiddle-0-0", "fiddle-0-1"}
+
+
+def test_too_many_errors_stop_the_run(places: Places, catalog: UserCatalog) -> None:
+    with_broken_files(catalog).write(places[1])
+    with pytest.raises(TooManyErrors, match=r"of 14 rows failed, more than extract\.maximum_failed_share = 0\.1 allows"):
+        extract(open_run(configured(places, maximum_failed_share=0.1)))
+    assert not [name for name in files_under(places[0], "extract") if name.endswith("_SUCCESS.json")]
+    outcome = extracted(configured(places))  # the ceiling raised, the run goes on with what was read
+    assert set(errors_of(outcome)) == set(BROKEN)
+
+
+def test_repaired_files_are_read_again_when_asked(places: Places, catalog: UserCatalog) -> None:
+    with_broken_files(catalog).write(places[1])
+    extracted(configured(places))
+    for number, name in enumerate(BROKEN):
+        catalog.files[f"audio/{name}.mp3"] = encoded(sound("fiddle", [3, number]), "mp3")
+    catalog.files["audio/short.mp3"] = b"still no music"
+    catalog.write(places[1])
+    outcome = extracted(configured(places, retry_errors=True))
+    assert outcome.record["rows_extracted_now"] == len(BROKEN)
+    assert {track: row["reason"] for track, row in errors_of(outcome).items()} == {"short": "not_audio"}
+    assert extracted_tracks(outcome, "mel") == catalog.track_ids() - {"short"}
+
+    catalog.files["audio/short.mp3"] = encoded(sound("fiddle", [4]), "mp3")
+    catalog.write(places[1])
+    assert extracted(configured(places, retry_errors=True)).record["rows_extracted_now"] == 1
+    healed = extracted(configured(places, retry_errors=True))
+    assert not healed.worked
+    assert errors_of(healed) == {}
+
+
+def test_a_feature_added_later_is_computed_alone(places: Places, catalog: UserCatalog) -> None:
+    catalog.write(places[1])
+    extracted(configured(places, features=("mfcc",), artwork_pixels=32))
+    before = files_under(places[0], "features")
+    outcome = extracted(configured(places, features=("mel", "mfcc")))
+    after = files_under(places[0], "features")
+    assert {name: after[name] for name in before} == before
+    columns = [pa.parquet.read_schema(path, filesystem=system).names for system, path in new_parts(places[0], before, after)]
+    assert columns
+    assert all("mel" in names and "mfcc" not in names for names in columns)
+    assert outcome.record["pictures_now"] == 0
+    assert extracted_tracks(outcome, "mel") == extracted_tracks(outcome, "mfcc") == catalog.track_ids()
+
+
+def new_parts(root: str, before: dict[str, Any], after: dict[str, Any]) -> list[tuple[pa.fs.FileSystem, str]]:
+    system, base = resolve(root)
+    return [(system, f"{base}/{name}") for name in sorted(after.keys() - before.keys()) if "/parts/" in name]
+
+
+def test_a_file_that_vanished_later_does_not_matter_to_what_is_extracted(places: Places, catalog: UserCatalog) -> None:
+    catalog.write(places[1])
+    extracted(configured(places))
+    remove(places[1], catalog.tracks[0]["audio"])
+    catalog.tracks.append(catalog.tracks[1] | {"track_id": "again"})
+    catalog.write(places[1])
+    remove(places[1], catalog.tracks[0]["audio"])
+    outcome = extracted(configured(places))
+    assert outcome.record["rows_extracted_now"] == 1
+    assert errors_of(outcome) == {}
+
+
+@dataclass(frozen=True)
+class KillsItsWorker:
+    """A reader that passes each row on, but for one, at which its process ends as on a fault in a decoder."""
+
+    fatal: str
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        items = rows.column("item").to_pylist()
+        if self.fatal in items:
+            os._exit(1)
+        fields = pa.schema([("track_id", pa.string()), ("value", pa.int64()), *OUTCOME_FIELDS])
+        return pa.Table.from_pylist([{"track_id": item, "value": len(item)} for item in items], schema=fields)
+
+
+def test_a_row_that_kills_its_worker_is_named_and_the_others_are_kept(places: Places) -> None:
+    blocks = Blocks(Store(places[0]), "features/key")
+    names = [f"track-{number}" for number in range(12)]
+    items = pa.table({"item": names, "uri": [f"{places[1]}/{name}.mp3" for name in names]})
+    plan = blocks.extend(items, ["value"], rows_per_block=4)
+    counts = run_blocks(blocks, plan, KillsItsWorker("track-5"), "extract", maximum_failed_share=0.1)
+    assert (counts["rows"], counts["errors"]) == (12, 1)
+    outcomes = blocks.outcomes()
+    assert Counter(outcomes.column("item").to_pylist()) == Counter(names)
+    (failed,) = failures(outcomes).to_pylist()
+    assert (failed["item"], failed["reason"]) == ("track-5", "killed_worker")
+    assert failed["detail"].startswith(f"{places[1]}/track-5.mp3: the process that read it ended")
+    assert run_blocks(blocks, plan, KillsItsWorker("track-5"), "extract", maximum_failed_share=0.1)["rows"] == 0
+
+
+def test_a_block_that_was_lost_with_its_driver_is_read_by_the_next(places: Places, catalog: UserCatalog) -> None:
+    catalog.write(places[1])
+    config = configured(places)
+    run = open_run(config)
+    first = extracted(config)
+    blocks, _ = audio_blocks(run)
+    lost = sorted(blocks.done())[0]
+    system, base = resolve(places[0])
+    system.delete_file(f"{base}/{blocks.folder}/parts/{lost}.parquet")
+    system.delete_dir(f"{base}/{blocks.folder}/outcomes")
+    system.delete_file(f"{base}/{first.stage.path('_SUCCESS.json')}")
+    again = extracted(config)
+    assert again.record["rows_extracted_now"] == 4
+    assert extracted_tracks(again, "mel") == catalog.track_ids()
