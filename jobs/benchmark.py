@@ -8,17 +8,17 @@ pipeline    extraction through Ray against a bare loop over the same clips
 storage     bytes and milliseconds of each feature and precision
 """
 
+import argparse
 import importlib
 import sys
 
-BENCHMARKS = ("features", "pipeline", "storage")
-
 
 def main() -> int:
-    if len(sys.argv) < 2 or sys.argv[1] not in BENCHMARKS:
-        print(__doc__)
-        return 0 if sys.argv[1:] in (["--help"], ["-h"]) else 2
-    return importlib.import_module(f"musicrec.benchmarks.{sys.argv[1]}").run(sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("benchmark", choices=("features", "pipeline", "storage"))
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="the benchmark's own; NAME --help lists them")
+    chosen = parser.parse_args()
+    return importlib.import_module(f"musicrec.benchmarks.{chosen.benchmark}").run(chosen.options)
 
 
 if __name__ == "__main__":

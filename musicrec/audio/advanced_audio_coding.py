@@ -11,6 +11,9 @@ from musicrec.audio.errors import AudioError
 from musicrec.audio.source import OpenSource
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
     from musicrec.audio.decoding import Limits
 
 _TOLERANCE = 0.2  # seconds that an MP4's stated length may exceed its samples: encoder delay and the last, partly filled frames
@@ -45,7 +48,7 @@ def read_mono(opened: OpenSource, offset: float, duration: float | None, limits:
     return mono, rate, channels, codec
 
 
-def _decode(media, stream, offset: float, duration: float | None, name: str, limits: Limits) -> np.ndarray:  # noqa: ANN001 - PyAV's types
+def _decode(media: InputContainer, stream: AudioStream, offset: float, duration: float | None, name: str, limits: Limits) -> np.ndarray:
     import av
 
     from musicrec.audio.decoding import mix_down

@@ -71,7 +71,7 @@ def constantq_magnitudes(samples: np.ndarray, tunings: list[float]) -> list[np.n
 
 
 @njit(cache=True)
-def _scale(samples, factor):  # noqa: ANN001, ANN202
+def _scale(samples: np.ndarray, factor: float) -> None:
     """Multiply in place in float64 and round once, as librosa does: a float32 factor rounds otherwise and is heard 70 dB down (3e-3 dB)."""
     for i in range(len(samples)):
         samples[i] = np.float32(np.float64(samples[i]) * factor)
@@ -99,7 +99,9 @@ def _sparse_wavelets(tuning: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @njit(cache=True)
-def _octave_spectra(matrix, columns, hop_bits, window, roots, real_roots):  # noqa: ANN001, ANN202
+def _octave_spectra(
+    matrix: np.ndarray, columns: int, hop_bits: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray
+) -> np.ndarray:
     """Spectra of an octave's frames at the bins of the wavelets: flat (group, bin, real or imaginary, 16)."""
     points = len(window) // 2
     bins = _END_BIN - _FIRST_BIN
@@ -116,7 +118,7 @@ def _octave_spectra(matrix, columns, hop_bits, window, roots, real_roots):  # no
 
 
 @njit(cache=True)
-def _project(spectra, first, count, wavelets, result):  # noqa: ANN001, ANN202
+def _project(spectra: np.ndarray, first: np.ndarray, count: np.ndarray, wavelets: np.ndarray, result: np.ndarray) -> None:
     """Magnitudes of the spectra's products with each wavelet, into `result`: flat (24, 656)."""
     bins = _END_BIN - _FIRST_BIN
     up, down = broadcast(np.float32(_SCALE)), broadcast(np.float32(1 / _SCALE))
@@ -136,7 +138,7 @@ def _project(spectra, first, count, wavelets, result):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True)
-def _levels(magnitudes):  # noqa: ANN001, ANN202
+def _levels(magnitudes: np.ndarray) -> np.ndarray:
     """Magnitudes (168, 656) in dB, at most 80 dB under the clip's peak: (168, FRAMES)."""
     flat = magnitudes.reshape(-1)
     result = np.empty((magnitudes.shape[0], FRAMES), dtype=np.float32)

@@ -50,11 +50,14 @@ _FRAME_LENGTHS = _frame_lengths()
 
 @dataclass(frozen=True)
 class Container:
-    """`kind`: wav, aiff, flac, ogg, mpeg, adts or mp4; `fault`: why the file is not whole, or None; `counted`: it states its length."""
+    """`kind`: wav, aiff, flac, ogg, mpeg, adts or mp4; `fault`: why the file is not whole, or None.
+
+    `uncounted_samples`: samples in the frames of an MPEG stream that does not state their number itself, else 0.
+    """
 
     kind: str
     fault: str | None = None
-    counted: bool = True
+    uncounted_samples: int = 0
 
 
 def inspect(data: Buffer) -> Container | None:
@@ -68,12 +71,7 @@ def inspect(data: Buffer) -> Container | None:
         return Container("ogg", _cut_ogg(data))
     if head[4:8] == b"ftyp":
         return Container("mp4", None if data.find(b"moov") >= 0 else "the moov atom, which lists the samples, is missing")
-    start = _after_id3(data)
-    if data[start : start + 4] == b"fLaC":
-        return Container("flac")
-    if _is_adts(data, start):
-        return Container("adts", counted=False)
-    return _inspect_mpeg(data, start)
+    return _inspect_tagged(data, _after_id3(data))
 
 
 def _cut_chunk(data: Buffer, wanted: bytes, order: str) -> str | None:
@@ -121,6 +119,12 @@ def _frame_length(data: Buffer, position: int) -> int:
     return length + padding if third & 2 else length
 
 
+def _samples_per_frame(data: Buffer, position: int) -> int:
+    second = data[position + 1]
+    layer = 4 - (second >> 1 & 3)
+    return 384 if layer == 1 else 576 if layer == 3 and second >> 3 & 3 != 3 else 1152
+
+
 def _first_frame(data: Buffer, start: int) -> int:
     """Where two frames follow each other (or one ends the file); -1 if nowhere within reach."""
     position = data.find(b"\xff", start, start + _SYNC_SEARCH)
@@ -132,6 +136,15 @@ def _first_frame(data: Buffer, start: int) -> int:
     return -1
 
 
+def _inspect_tagged(data: Buffer, start: int) -> Container | None:
+    """The formats that may stand behind an ID3 tag, which ends at `start`."""
+    if data[start : start + 4] == b"fLaC":
+        return Container("flac")
+    if _is_adts(data, start):
+        return Container("adts")
+    return _inspect_mpeg(data, start)
+
+
 def _inspect_mpeg(data: Buffer, start: int) -> Container | None:
     first = _first_frame(data, start)
     if first < 0:
@@ -139,7 +152,7 @@ def _inspect_mpeg(data: Buffer, start: int) -> Container | None:
     declared = _declared_frames(data, first)
     present, last_is_cut = _count_frames(data, first)
     if declared is None:
-        return Container("mpeg", "the last frame is incomplete" if last_is_cut else None, counted=False)
+        return Container("mpeg", "the last frame is incomplete" if last_is_cut else None, present * _samples_per_frame(data, first))
     if present < declared - _MISSING_FRAMES:
         return Container("mpeg", f"{present:,} of {declared:,} MPEG frames are there")
     return Container("mpeg")
@@ -160,7 +173,8 @@ def _declared_frames(data: Buffer, first: int) -> int | None:
 def with_frame_count(data: Buffer) -> bytes:
     """An MPEG stream behind a Xing header that counts its frames, for a stream that has none.
 
-    Without one libsndfile guesses the length from the first frame's bitrate and stops there: a variable bitrate loses half the recording.
+    Without one libsndfile guesses the length from the first frame's bitrate and stops there: of a variable bitrate it may read half. With
+    one it takes off the decoder's delay of 529 samples, which `librosa.load` leaves on streams without a header.
     """
     first = _first_frame(data, _after_id3(data))
     second, third, fourth = data[first + 1] | 1, data[first + 2] & 0x0C | 0x90, data[first + 3]  # no checksum; room for the header

@@ -135,7 +135,7 @@ def decode(
             from musicrec.audio.advanced_audio_coding import read_mono
 
             mono, rate, channels, codec = read_mono(opened, offset, duration, limits)
-        elif found.kind == "mpeg" and not found.counted:
+        elif found.uncounted_samples and _guessed_length(opened) < found.uncounted_samples - 2 * _MPEG_FRAME:
             with open_source(container.with_frame_count(opened.data), limits.max_bytes + container.LARGEST_FRAME) as counted:
                 mono, rate, channels, codec = _read_mono(replace(counted, name=opened.name), found, offset, duration, limits)
         else:
@@ -180,9 +180,18 @@ def _read_mono(
             codec = sound.subtype.lower()
     except soundfile.LibsndfileError as error:
         raise AudioError(_decoder_fault(opened, found), f"{opened.name}: {error.error_string}") from error
-    if found.counted and wanted < _UNKNOWN_LENGTH - start and len(mono) < wanted - 2 * _MPEG_FRAME:
+    if not found.uncounted_samples and wanted < _UNKNOWN_LENGTH - start and len(mono) < wanted - 2 * _MPEG_FRAME:
         raise AudioError("truncated", f"{opened.name}: {len(mono):,} of {wanted:,} samples could be decoded")
     return mono, rate, channels, codec
+
+
+def _guessed_length(opened: OpenSource) -> int:
+    """Samples that libsndfile expects of an MPEG stream without a frame count."""
+    try:
+        with soundfile.SoundFile(opened.rewound(), closefd=False) as sound:
+            return sound.frames
+    except soundfile.LibsndfileError as error:
+        raise AudioError("unreadable", f"{opened.name}: {error.error_string}") from error
 
 
 def _mix_blocks(sound: soundfile.SoundFile, frames: int, check_length: Callable[[int], None]) -> np.ndarray:

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numba import njit
 
-from musicrec.audio.simd import LANES, as_type_of, broadcast, load, store, transpose_block
+from musicrec.audio.simd import LANES, Vector, as_type_of, broadcast, load, store, transpose_block
 
 
 @cache
@@ -24,7 +24,10 @@ def roots_of_unity(size: int, dtype: type[np.floating] = np.float32) -> tuple[np
 
 
 @njit(cache=True, forceinline=True)
-def _butterfly(a_re, a_im, b_re, b_im, c_re, c_im, d_re, d_im, roots, p, s, points, out_re, out_im, at, step):  # noqa: ANN001, ANN202
+def _butterfly(
+    a_re: Vector, a_im: Vector, b_re: Vector, b_im: Vector, c_re: Vector, c_im: Vector, d_re: Vector, d_im: Vector,
+    roots: np.ndarray, p: int, s: int, out_re: np.ndarray, out_im: np.ndarray, at: int, step: int,
+) -> None:  # fmt: skip
     """Radix-4 butterfly of a, b, c, d; results 1..3 turned by the roots p, 2p, 3p; written to `at`, `at` + step, ..."""
     sum_ac_re, sum_ac_im = a_re + c_re, a_im + c_im
     dif_ac_re, dif_ac_im = a_re - c_re, a_im - c_im
@@ -48,7 +51,7 @@ def _butterfly(a_re, a_im, b_re, b_im, c_re, c_im, d_re, d_im, roots, p, s, poin
 
 
 @njit(cache=True)
-def frames_side_by_side(samples, left_padding, hop, columns):  # noqa: ANN001, ANN202
+def frames_side_by_side(samples: np.ndarray, left_padding: int, hop: int, columns: int) -> np.ndarray:
     """Samples as a flat (hop, columns) matrix: row r, column j holds sample j * hop + r - left_padding, zero outside the recording.
 
     Sample k of frame f then lies at row k % hop, column f + k // hop: sixteen neighbouring frames are read with one load, and the overlap
@@ -65,7 +68,9 @@ def frames_side_by_side(samples, left_padding, hop, columns):  # noqa: ANN001, A
 
 
 @njit(cache=True, forceinline=True)
-def _sample_pair(matrix, columns, hop, hop_bits, frame, window, n):  # noqa: ANN001, ANN202
+def _sample_pair(
+    matrix: np.ndarray, columns: int, hop: int, hop_bits: int, frame: int, window: np.ndarray, n: int
+) -> tuple[Vector, Vector]:
     """Windowed samples 2 n and 2 n + 1 of sixteen frames."""
     k = 2 * n
     at = (k & (hop - 1)) * columns + frame + (k >> hop_bits)
@@ -74,11 +79,14 @@ def _sample_pair(matrix, columns, hop, hop_bits, frame, window, n):  # noqa: ANN
 
 
 @njit(cache=True)
-def transform(matrix, columns, hop_bits, frame, window, roots, points, work):  # noqa: ANN001, ANN202
+def transform(
+    matrix: np.ndarray, columns: int, hop_bits: int, frame: int, window: np.ndarray, roots: np.ndarray, points: int, work: np.ndarray
+) -> int:
     """Complex FFT over `points` sample pairs of frames `frame` to `frame` + 15.
 
     `matrix` is laid out by `frames_side_by_side` with a hop of 2^hop_bits; `work` is (4, points * 16): two complex buffers, between which
-    the passes alternate. `window`, `roots` and `work` are all float32 or all float64, which decides the arithmetic. Returns the row of `work` where the real parts are; the imaginary parts are in the next.
+    the passes alternate. `window`, `roots` and `work` are all float32 or all float64, which decides the arithmetic. Returns the row of
+    `work` where the real parts are; the imaginary parts are in the next.
     """
     hop = 1 << hop_bits
     quarter = points // 4
@@ -87,7 +95,7 @@ def transform(matrix, columns, hop_bits, frame, window, roots, points, work):  #
         b_re, b_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p + quarter)
         c_re, c_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p + 2 * quarter)
         d_re, d_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p + 3 * quarter)
-        _butterfly(a_re, a_im, b_re, b_im, c_re, c_im, d_re, d_im, roots, p, 1, points, work[0], work[1], 4 * p * LANES, LANES)
+        _butterfly(a_re, a_im, b_re, b_im, c_re, c_im, d_re, d_im, roots, p, 1, work[0], work[1], 4 * p * LANES, LANES)
     source, s = 0, 4
     while 4 * s <= points:
         in_re, in_im, out_re, out_im = work[source], work[source + 1], work[2 - source], work[3 - source]
@@ -97,11 +105,10 @@ def transform(matrix, columns, hop_bits, frame, window, roots, points, work):  #
             for q in range(s):
                 a = (q + s * p) * LANES
                 b, c, d = a + apart, a + 2 * apart, a + 3 * apart
-                _butterfly(
-                    load(in_re, a), load(in_im, a), load(in_re, b), load(in_im, b),
-                    load(in_re, c), load(in_im, c), load(in_re, d), load(in_im, d),
-                    roots, p, s, points, out_re, out_im, (q + 4 * s * p) * LANES, s * LANES,
-                )  # fmt: skip
+                a_re, a_im, b_re, b_im = load(in_re, a), load(in_im, a), load(in_re, b), load(in_im, b)
+                c_re, c_im, d_re, d_im = load(in_re, c), load(in_im, c), load(in_re, d), load(in_im, d)
+                at, step = (q + 4 * s * p) * LANES, s * LANES
+                _butterfly(a_re, a_im, b_re, b_im, c_re, c_im, d_re, d_im, roots, p, s, out_re, out_im, at, step)
         source, s = 2 - source, 4 * s
     if s < points:  # twice a power of four: one radix-2 pass is left
         in_re, in_im, out_re, out_im = work[source], work[source + 1], work[2 - source], work[3 - source]
@@ -117,7 +124,7 @@ def transform(matrix, columns, hop_bits, frame, window, roots, points, work):  #
 
 
 @njit(cache=True, forceinline=True)
-def real_bins(re, im, roots, points, k):  # noqa: ANN001, ANN202
+def real_bins(re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, k: int) -> tuple[Vector, Vector, Vector, Vector]:
     """Bins k and points - k of the real frames' spectrum, 1 <= k <= points / 2; `roots` are those of 2 * points."""
     half = broadcast(re.dtype.type(0.5))
     a, b = k * LANES, (points - k) * LANES

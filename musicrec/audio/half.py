@@ -5,6 +5,8 @@ NumPy converts number by number: 3 to 6 ms for the STFT of a clip, as much as co
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import binding, ir
 from numba import njit, types
@@ -21,12 +23,12 @@ def _processor_converts() -> bool:
 
 
 @intrinsic
-def _store_half(typingctx, array, index, vector):  # noqa: ANN001, ANN202 - Numba's types
+def _store_half(typingctx: Any, array: types.Type, index: types.Type, vector: types.Type) -> Any:
     """Round sixteen float32 to float16 and write their bits to a flat uint16 array from `index` on."""
     if vector is not float32x16:
         return None
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         pointer = builder.bitcast(builder.gep(data, [arguments[1]]), _HALVES.as_pointer())
         builder.store(builder.fptrunc(arguments[2], _HALVES), pointer, align=2)
@@ -36,7 +38,7 @@ def _store_half(typingctx, array, index, vector):  # noqa: ANN001, ANN202 - Numb
 
 
 @njit(cache=True)
-def _convert(numbers, bits):  # noqa: ANN001, ANN202
+def _convert(numbers: np.ndarray, bits: np.ndarray) -> None:
     """Both flat and of at least 16 elements; the last block overlaps the one before."""
     for at in range(0, len(numbers) - LANES + 1, LANES):
         _store_half(bits, at, load(numbers, at))

@@ -63,24 +63,24 @@ def _is_flat(array: Any) -> bool:
 
 
 @intrinsic
-def load(typingctx, array, index):  # noqa: ANN001, ANN201 - Numba's types
+def load(typingctx: Any, array: types.Type, index: types.Type) -> Any:
     """Sixteen numbers of a flat array from `index` on."""
     if not _is_flat(array):
         return None
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(_pointer(context, builder, signature.args[0], *arguments), align=array.dtype.bitwidth // 8)
 
     return _VECTORS[array.dtype](array, types.intp), generate
 
 
 @intrinsic
-def store(typingctx, array, index, vector):  # noqa: ANN001, ANN201
+def store(typingctx: Any, array: types.Type, index: types.Type, vector: types.Type) -> Any:
     """Write sixteen numbers to a flat array of their type from `index` on."""
     if not (_is_flat(array) and vector is _VECTORS[array.dtype]):
         return None
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, signature.args[0], *arguments[:2])
         builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
@@ -89,13 +89,13 @@ def store(typingctx, array, index, vector):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def as_type_of(typingctx, array, vector):  # noqa: ANN001, ANN201
+def as_type_of(typingctx: Any, array: types.Type, vector: types.Type) -> Any:
     """The vector, its numbers in the type of the array's."""
     if not (isinstance(array, types.Array) and isinstance(vector, Vector)):
         return None
     target = _VECTORS[array.dtype]
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if target is vector:
             return arguments[1]
         return (builder.fpext if target is float64x16 else builder.fptrunc)(arguments[1], target.llvm)
@@ -104,15 +104,23 @@ def as_type_of(typingctx, array, vector):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def transpose_block(typingctx, source, start, source_stride, target, at, target_stride):  # noqa: ANN001, ANN201
+def transpose_block(
+    typingctx: Any,
+    source: types.Type,
+    start: types.Type,
+    source_stride: types.Type,
+    target: types.Type,
+    at: types.Type,
+    target_stride: types.Type,
+) -> Any:
     """Write the 16 x 16 block of `source` at `start` (rows `source_stride` apart), transposed, to `target` at `at`."""
     if not (_is_flat(source) and _is_flat(target) and source.dtype == target.dtype == types.float32):
         return None
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, start, source_stride, target, at, target_stride = arguments
 
-        def row(array_type, array, first, stride, number):  # noqa: ANN001, ANN202
+        def row(array_type: types.Array, array: Any, first: Any, stride: Any, number: int) -> Any:
             return _pointer(context, builder, array_type, array, builder.add(first, builder.mul(stride, stride.type(number))))
 
         rows = [builder.load(row(signature.args[0], source, start, source_stride, i), align=4) for i in range(LANES)]
@@ -135,10 +143,10 @@ def transpose_block(typingctx, source, start, source_stride, target, at, target_
 
 
 @intrinsic
-def broadcast(typingctx, number):  # noqa: ANN001, ANN201
+def broadcast(typingctx: Any, number: types.Type) -> Any:
     """The same number in every lane."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         undefined = ir.Constant(_VECTORS[number].llvm, ir.Undefined)
         return builder.shuffle_vector(builder.insert_element(undefined, arguments[0], _I32(0)), undefined, _integer_constant(0))
 
@@ -147,8 +155,8 @@ def broadcast(typingctx, number):  # noqa: ANN001, ANN201
 
 def _binary(instruction: str) -> Any:
     @intrinsic
-    def operation(typingctx, left, right):  # noqa: ANN001, ANN202
-        def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def operation(typingctx: Any, left: types.Type, right: types.Type) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return getattr(builder, instruction)(*arguments, flags=("contract",))  # a * b + c becomes one fused instruction
 
         return left(left, right), generate
@@ -161,9 +169,13 @@ _add, _subtract, _multiply = _binary("fadd"), _binary("fsub"), _binary("fmul")
 
 def _overload(python_operator: Any, operation: Any) -> None:
     @overload(python_operator)
-    def choose(left, right):  # noqa: ANN001, ANN202
+    def choose(left: types.Type, right: types.Type) -> Any:
         if isinstance(left, Vector) and left is right:
-            return lambda left, right: operation(left, right)
+
+            def implementation(left: types.Type, right: types.Type) -> Any:  # Numba compares this signature with that of `choose`
+                return operation(left, right)
+
+            return implementation
         return None
 
 
@@ -177,18 +189,18 @@ def _maximum(builder: Any, left: Any, right: Any) -> Any:
 
 
 @intrinsic
-def maximum(typingctx, left, right):  # noqa: ANN001, ANN201
+def maximum(typingctx: Any, left: types.Type, right: types.Type) -> Any:
     """The larger number of each lane."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _maximum(builder, *arguments)
 
     return float32x16(float32x16, float32x16), generate
 
 
 @intrinsic
-def square_root(typingctx, vector):  # noqa: ANN001, ANN201
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+def square_root(typingctx: Any, vector: types.Type) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), f"llvm.sqrt.v{LANES}f32")
         return builder.call(function, arguments)
 
@@ -196,10 +208,10 @@ def square_root(typingctx, vector):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def peak_lanes(typingctx, below, centre, above, threshold):  # noqa: ANN001, ANN201
+def peak_lanes(typingctx: Any, below: types.Type, centre: types.Type, above: types.Type, threshold: types.Type) -> Any:
     """Bit i is set where lane i of `centre` is over the threshold, over `below`, and not under `above`."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         below, centre, above, threshold = arguments
         mask = builder.and_(
             builder.and_(builder.fcmp_ordered(">", centre, below), builder.fcmp_ordered(">=", centre, above)),
@@ -211,19 +223,20 @@ def peak_lanes(typingctx, below, centre, above, threshold):  # noqa: ANN001, ANN
 
 
 # log(1 + f) / f for f in [-1/3, 1/3], by Chebyshev interpolation: 10 coefficients leave 2e-7 dB of error.
-_LOGARITHM = np.polynomial.Chebyshev.interpolate(lambda f: np.log1p(f) / f, 9, domain=[-1 / 3, 1 / 3]).convert(kind=np.polynomial.Polynomial).coef
+_CHEBYSHEV = np.polynomial.Chebyshev.interpolate(lambda f: np.log1p(f) / f, 9, domain=[-1 / 3, 1 / 3])
+_LOGARITHM = _CHEBYSHEV.convert(kind=np.polynomial.Polynomial).coef
 _TWO_THIRDS = 0x3F2AAAAB  # the bits of float32(2/3)
 
 
 @intrinsic
-def decibels(typingctx, power, floor):  # noqa: ANN001, ANN201
+def decibels(typingctx: Any, power: types.Type, floor: types.Type) -> Any:
     """10 log10(max(power, floor)), floor positive; within 4e-6 dB up to the last bits of the sum."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        def add(left, right):  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def add(left: Any, right: Any) -> Any:
             return builder.fadd(left, right, flags=("contract",))
 
-        def multiply(left, right):  # noqa: ANN001, ANN202
+        def multiply(left: Any, right: Any) -> Any:
             return builder.fmul(left, right, flags=("contract",))
 
         # power = 2^exponent * mantissa, mantissa in [2/3, 4/3)

@@ -16,11 +16,10 @@ from musicrec.audio.parameters import (
     HALVED_BINS,
     HOP,
     MEL_BANDS,
-    MFCC_COEFFICIENTS,
     POWER_FLOOR,
     STFT_BINS,
 )
-from musicrec.audio.simd import LANES, broadcast, decibels, load, maximum, store
+from musicrec.audio.simd import LANES, Vector, broadcast, decibels, load, maximum, store
 
 _FLOOR = np.float32(POWER_FLOOR)
 
@@ -36,9 +35,8 @@ def spectral_features(samples: np.ndarray, names: tuple[str, ...]) -> dict[str, 
     matrix, columns = hop_matrix(samples, FFT_SIZE, HOP)
     stft = np.empty((rows, FRAMES), dtype=np.float32)
     mel = np.empty((MEL_BANDS if with_mel else 0, groups * LANES), dtype=np.float32)
-    largest = _transform_clip(
-        matrix, columns, HOP.bit_length() - 1, groups, tables.hann_window(FFT_SIZE), *roots_of_unity(FFT_SIZE), *_mel_bands(), stft.reshape(-1), mel
-    )
+    constants = tables.hann_window(FFT_SIZE), *roots_of_unity(FFT_SIZE), *_mel_bands()
+    largest = _transform_clip(matrix, columns, HOP.bit_length() - 1, groups, *constants, stft.reshape(-1), mel)
     features = {}
     if rows:
         clip_below(stft, peak_decibels(largest[:FRAMES]) - np.float32(DYNAMIC_RANGE))
@@ -80,7 +78,10 @@ def _mel_bands() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @njit(cache=True)
-def _transform_clip(matrix, columns, hop_bits, groups, window, roots, real_roots, first, count, weights, stft, mel):  # noqa: ANN001, ANN202
+def _transform_clip(
+    matrix: np.ndarray, columns: int, hop_bits: int, groups: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray,
+    first: np.ndarray, count: np.ndarray, weights: np.ndarray, stft: np.ndarray, mel: np.ndarray,
+) -> np.ndarray:  # fmt: skip
     """Fill `stft` (flat, rows of FRAMES, dB) and `mel` (256, groups * 16, dB) as far as they have rows; the largest power of each frame."""
     points = len(window) // 2
     work = np.empty((4, points * LANES), dtype=np.float32)
@@ -113,7 +114,7 @@ def _transform_clip(matrix, columns, hop_bits, groups, window, roots, real_roots
 
 
 @njit(cache=True)
-def _powers(re, im, roots, points, power):  # noqa: ANN001, ANN202
+def _powers(re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, power: np.ndarray) -> Vector:
     """Power of the bins 0..points of sixteen frames, from the transform of their sample pairs; returns the largest of each frame."""
     a, b = load(re, 0), load(im, 0)
     x, y = (a + b) * (a + b), (a - b) * (a - b)
@@ -130,7 +131,7 @@ def _powers(re, im, roots, points, power):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True)
-def clip_below(feature, floor):  # noqa: ANN001, ANN201
+def clip_below(feature: np.ndarray, floor: float) -> None:
     """Raise every value under `floor` to it, in place."""
     flat = feature.reshape(-1)
     for i in range(len(flat)):
@@ -138,7 +139,7 @@ def clip_below(feature, floor):  # noqa: ANN001, ANN201
 
 
 @njit(cache=True)
-def _cosine_transform(mel, floor, rows):  # noqa: ANN001, ANN202
+def _cosine_transform(mel: np.ndarray, floor: float, rows: np.ndarray) -> np.ndarray:
     """`rows` (12, 256) times mel (256, frames) in dB, not under `floor`: (12, FRAMES)."""
     levels = np.empty(mel.shape[0] * LANES, dtype=np.float32)
     flat = mel.reshape(-1)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from musicrec.audio.parameters import HALVED_BINS, STFT_BINS
+from musicrec.audio.parameters import STFT_BINS
 
 Standardising = Literal["per_frame", "per_clip", "per_feature_bin", "none"]
 _SMALLEST_DEVIATION = 1e-6  # a constant column (silence) becomes zeros instead of a division by zero
@@ -40,7 +40,8 @@ def standardise(
             mean, deviation = _moments(feature, axis=-2)
         return _scale(feature, np.asarray(mean)[..., None, :], np.asarray(deviation)[..., None, :])
     if how == "per_clip":
-        return _scale(feature, feature.mean(axis=(-2, -1), keepdims=True, dtype=np.float64), feature.std(axis=(-2, -1), keepdims=True, dtype=np.float64))
+        mean, deviation = (moment(axis=(-2, -1), keepdims=True, dtype=np.float64) for moment in (feature.mean, feature.std))
+        return _scale(feature, mean, deviation)
     if how == "per_feature_bin":
         if mean is None:
             raise ValueError("how='per_feature_bin' needs the training set's mean and deviation, each (frequency,)")
@@ -55,7 +56,7 @@ def halved_statistics(stft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     the upper half: ``standardise(stft_halved, "per_frame", mean=mean, deviation=deviation)``.
     """
     if stft.shape[-2] != STFT_BINS:
-        raise ValueError(f"stft has {stft.shape[-2]} frequency bins: the statistics are of all {STFT_BINS}, before the cut to {HALVED_BINS}")
+        raise ValueError(f"stft has {stft.shape[-2]} frequency bins; the statistics are of all {STFT_BINS}")
     return _moments(np.asarray(stft, dtype=np.float32), axis=-2)
 
 

@@ -87,7 +87,7 @@ def extract_features_batch(
     return {name: features[name] for name in names}
 
 
-class _exact_products:  # noqa: N801 - used as a function
+class _exact_products:
     """Full float32 matrix products inside, whatever the caller has set: TensorFloat-32 keeps 10 bits of the mantissa, 60 dB."""
 
     def __enter__(self) -> None:

@@ -23,7 +23,7 @@ from musicrec.audio.parameters import (
     TUNING_HOP,
     TUNING_STEPS,
 )
-from musicrec.audio.simd import LANES, broadcast, load, maximum, peak_lanes, square_root, store
+from musicrec.audio.simd import LANES, Vector, broadcast, load, maximum, peak_lanes, square_root, store
 from musicrec.audio.spectral import hop_matrix
 
 _FIRST_BIN = ceil(PITCH_LOWEST * TUNING_FFT_SIZE / SAMPLE_RATE)
@@ -37,9 +37,8 @@ def estimate_tuning(samples: np.ndarray) -> float:
     Equal to ``librosa.estimate_tuning(y=samples, sr=22050, bins_per_octave=24)``.
     """
     matrix, columns = hop_matrix(samples, TUNING_FFT_SIZE, TUNING_HOP)
-    pitches, magnitudes = _peaks(
-        matrix, columns, TUNING_HOP.bit_length() - 1, 1 + len(samples) // TUNING_HOP, tables.hann_window(TUNING_FFT_SIZE), *roots_of_unity(TUNING_FFT_SIZE)
-    )
+    constants = tables.hann_window(TUNING_FFT_SIZE), *roots_of_unity(TUNING_FFT_SIZE)
+    pitches, magnitudes = _peaks(matrix, columns, TUNING_HOP.bit_length() - 1, 1 + len(samples) // TUNING_HOP, *constants)
     if not len(pitches):
         return 0.0
     return vote(pitches[magnitudes >= np.median(magnitudes)])
@@ -54,7 +53,9 @@ def vote(pitches: np.ndarray) -> float:
 
 
 @njit(cache=True)
-def _peaks(matrix, columns, hop_bits, frames, window, roots, real_roots):  # noqa: ANN001, ANN202
+def _peaks(
+    matrix: np.ndarray, columns: int, hop_bits: int, frames: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Interpolated frequency (Hz) and magnitude of every spectral peak in range."""
     points = len(window) // 2
     work = np.empty((4, points * LANES), dtype=np.float32)
@@ -86,7 +87,7 @@ def _peaks(matrix, columns, hop_bits, frames, window, roots, real_roots):  # noq
 
 
 @njit(cache=True)
-def _magnitudes(re, im, roots, points, magnitude):  # noqa: ANN001, ANN202
+def _magnitudes(re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, magnitude: np.ndarray) -> Vector:
     """Magnitude of the bins that the peaks need of sixteen frames; returns the largest over all bins of each frame."""
     a, b = load(re, 0), load(im, 0)
     largest = maximum((a + b) * (a + b), (a - b) * (a - b))

@@ -23,7 +23,14 @@ DEMO_CLIPS = 12
 REPEATS = 3
 TARGETS = {"six loads": 10.0, "one load": 5.0}  # at least so many times the CPU time of ours
 DECODING_TARGET = 2.0  # at most so many times the bare decoding
-LIMITS = {"stft": (0.01, 1e-3), "stft_halved": (0.01, 1e-3), "mel": (0.01, 1e-3), "mfcc": (0.01, 1e-3), "cqt": (0.02, 3e-3), "chroma": (1e-3, 1e-3)}
+LIMITS = {
+    "stft": (0.01, 1e-3),
+    "stft_halved": (0.01, 1e-3),
+    "mel": (0.01, 1e-3),
+    "mfcc": (0.01, 1e-3),
+    "cqt": (0.02, 3e-3),
+    "chroma": (1e-3, 1e-3),
+}
 TORCH_FACTOR = 5  # the torch backend may be so many times further from librosa
 HALF_LIMIT = 0.04  # dB that float16 storage may add, but for mfcc, whose values reach beyond 128
 
@@ -173,7 +180,9 @@ def parity_table(paths: list[Path]) -> tuple[list[str], bool]:
         met &= largest <= limits[0] and usual <= limits[1]
         met &= torch_largest <= TORCH_FACTOR * limits[0] and torch_usual <= TORCH_FACTOR * limits[1]
         met &= name == "mfcc" or half <= HALF_LIMIT
-        lines.append(f"{name:<12} {largest:9.1e} {usual:9.1e} {limits[0]:>7g} {limits[1]:>8g} {torch_largest:10.1e} {torch_usual:9.1e} {half:9.1e}")
+        lines.append(
+            f"{name:<12} {largest:9.1e} {usual:9.1e} {limits[0]:>7g} {limits[1]:>8g} {torch_largest:10.1e} {torch_usual:9.1e} {half:9.1e}"
+        )
     return lines, bool(met)
 
 
@@ -206,7 +215,9 @@ def device_lines(paths: list[Path], device: str, batch_size: int = 32) -> list[s
 
 def run(arguments: list[str]) -> int:
     """Print the tables; 0 if every target is met, else 1."""
-    parser = argparse.ArgumentParser(prog="benchmark.py features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="benchmark.py features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", type=Path, help="folder of 30 s MP3s; without it, works of the demo catalog are rendered")
     parser.add_argument("--count", type=int, default=DEMO_CLIPS, help="how many clips to use (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="runs of each way on each clip (default %(default)s)")

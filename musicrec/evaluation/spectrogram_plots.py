@@ -82,7 +82,13 @@ def save_pictures(features: dict[str, np.ndarray], folder: Path, clip: str) -> l
 def _draw(axes: Axes, feature: np.ndarray, name: str, title: str, unit: str, top: float | None = None) -> None:
     seconds = feature.shape[1] * HOP / SAMPLE_RATE
     image = axes.imshow(
-        feature, origin="lower", aspect="auto", interpolation="nearest", cmap="magma", vmax=top, extent=(0, seconds, -0.5, len(feature) - 0.5)
+        feature,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        cmap="magma",
+        vmax=top,
+        extent=(0, seconds, -0.5, len(feature) - 0.5),
     )
     positions, labels, quantity = frequency_axis(name)
     axes.set_yticks(positions, labels)
@@ -97,7 +103,11 @@ def frequency_axis(name: str) -> tuple[list[float], list[str], str]:
         return [value * FFT_SIZE / SAMPLE_RATE for value in hertz], [f"{value:,}" for value in hertz], "frequency (Hz)"
     if name == "mel":
         hertz = [100, 250, 500, 1000, 2000, 4000, 8000]
-        return np.interp(hertz, mel_band_centres(), np.arange(MEL_BANDS)).tolist(), [f"{value:,}" for value in hertz], "frequency (Hz, mel scale)"
+        return (
+            np.interp(hertz, mel_band_centres(), np.arange(MEL_BANDS)).tolist(),
+            [f"{value:,}" for value in hertz],
+            "frequency (Hz, mel scale)",
+        )
     if name == "cqt":
         half_octave = BINS_PER_OCTAVE // 2
         rows = range(0, len(cqt_frequencies()), half_octave)

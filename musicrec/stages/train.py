@@ -49,16 +49,16 @@ def _task(run: Run, name: str, stage: Stage, extracted: Outcome, embedded: Outco
     """Write what the training reads into its folder."""
     settings = run.config.models[name]
     rows = _lyric_rows(run) if settings.architecture == "lyrics" else _stored_rows(run, settings, extracted)
+    vocabulary = None
+    if settings.architecture == "lyrics":
+        vocabulary = build_vocabulary((row["text"] for row in rows if row["split"] == "train"), settings.maximum_vocabulary)
+        rows = [row for row in rows if len(vocabulary.encode(row["text"]))]  # a text without one known word says nothing: missing lyrics
     for split in ("train", "validation"):
         if not any(row["split"] == split for row in rows):
             what = settings.feature or {"lyrics": "lyrics", "albums": "artwork"}[settings.architecture]
             raise ConfigError(
                 f"models.{name}: no track of the split '{split}' has {what}; take this model and its branch out, or add such tracks"
             )
-    vocabulary = None
-    if settings.architecture == "lyrics":
-        vocabulary = build_vocabulary((row["text"] for row in rows if row["split"] == "train"), settings.maximum_vocabulary)
-        rows = [row for row in rows if len(vocabulary.encode(row["text"]))]  # a text without one known word says nothing: missing lyrics
     spec = SubmodelSpec.from_settings(name, settings, embedded.record["dimensions"], run.config.extract.artwork_pixels, vocabulary)
     run.store.write_json(stage.path("spec.json"), spec.as_json())
     run.store.write_table(stage.path("examples.parquet"), pa.Table.from_pylist(rows, schema=EXAMPLES), EXAMPLES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,7 +31,7 @@ def _worker(config: dict[str, Any]) -> None:
     from musicrec.training.tasks import run
 
     context = ray.train.get_context()
-    torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
+    torch.set_num_threads(config["threads"])
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     task: Task = config["task"]
 
@@ -95,7 +94,7 @@ def _fit(task: Task, settings: TrainSettings, queue: Any) -> None:
     resources = {"CPU": settings.cpus_per_worker} | ({"GPU": 1.0} if settings.gpu else {})
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"task": task, "queue": queue},
+        train_loop_config={"task": task, "queue": queue, "threads": max(1, int(settings.cpus_per_worker))},
         scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=settings.gpu, resources_per_worker=resources),
         run_config=RunConfig(
             name=task.folder.replace("/", "-"),

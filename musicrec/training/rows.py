@@ -139,7 +139,7 @@ class ArtworkRows(StoredRows):
 
 def pictures(batch: np.ndarray) -> Tensor:
     """uint8 pictures (B, H, W, 3) as the model reads them: float32 (B, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous().float() / 255
+    return torch.from_numpy(np.require(batch, requirements="W")).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 class LyricsRows:

@@ -12,7 +12,14 @@ RATE = 22_050
 
 
 # Largest difference from librosa and its 99.9th percentile (dB; chroma linear)
-LIMITS = {"stft": (0.01, 1e-3), "stft_halved": (0.01, 1e-3), "mel": (0.01, 1e-3), "mfcc": (0.01, 1e-3), "cqt": (0.02, 3e-3), "chroma": (1e-3, 1e-3)}
+LIMITS = {
+    "stft": (0.01, 1e-3),
+    "stft_halved": (0.01, 1e-3),
+    "mel": (0.01, 1e-3),
+    "mfcc": (0.01, 1e-3),
+    "cqt": (0.02, 3e-3),
+    "chroma": (1e-3, 1e-3),
+}
 NOTES = (38, 45, 50, 53, 57, 60, 64, 69, 72, 76, 81)
 
 

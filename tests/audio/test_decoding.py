@@ -94,7 +94,9 @@ def test_path_uri_and_bytes_are_the_same(tmp_path):
 def test_object_storage(s3_server):
     import boto3
 
-    boto3.client("s3", endpoint_url=s3_server.endpoint).put_object(Bucket=s3_server.bucket, Key="a/chord.mp3", Body=(DATA / "chord.mp3").read_bytes())
+    boto3.client("s3", endpoint_url=s3_server.endpoint).put_object(
+        Bucket=s3_server.bucket, Key="a/chord.mp3", Body=(DATA / "chord.mp3").read_bytes()
+    )
     np.testing.assert_array_equal(load_audio(f"s3://{s3_server.bucket}/a/chord.mp3"), load_audio(DATA / "chord.mp3"))
 
 

@@ -60,7 +60,13 @@ def test_half_precision_equals_numpy_bit_for_bit():
     every_half = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     finite = every_half[np.isfinite(every_half)].astype(np.float32)
     between = (finite[:-1] + np.diff(finite) / 2)[np.isfinite(np.diff(finite))]  # ties
-    for numbers in (finite, between, (100 * rng.standard_normal((37, 643))).astype(np.float32), np.zeros(3, np.float32), np.zeros(0, np.float32)):
+    for numbers in (
+        finite,
+        between,
+        (100 * rng.standard_normal((37, 643))).astype(np.float32),
+        np.zeros(3, np.float32),
+        np.zeros(0, np.float32),
+    ):
         with np.errstate(over="ignore"):
             expected = numbers.astype(np.float16)
         ours = to_float16(numbers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ def test_windows_cover_the_track(seconds, hop):
     starts = [round(start * RATE) for start, _ in windows]
     assert starts[0] == 0
     assert starts[-1] + 30 * RATE == len(track)
-    assert all(0 < later - earlier <= hop * RATE for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(0 < later - earlier <= hop * RATE for earlier, later in pairwise(starts))
     for start, (_, samples) in zip(starts, windows, strict=True):
         assert len(samples) == 30 * RATE
         assert samples[0] == start

@@ -13,6 +13,7 @@ from sound import DATA, RATE, assert_parity, compose, librosa_features
 from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, feature_parameters, load_audio
 from musicrec.audio.parameters import SHORTEST_SAMPLES
 
+
 def test_all_six_equal_librosa(clip, reference):
     features = extract_features(clip)
     assert tuple(features) == FEATURES

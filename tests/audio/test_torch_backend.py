@@ -16,7 +16,8 @@ from musicrec.audio.tuning import estimate_tuning
 def batch() -> np.ndarray:
     """Music, the same a quarter tone lower and quieter, a square wave, and silence: (4, N)."""
     square = np.sign(np.sin(2 * np.pi * 220.3 * np.arange(30 * RATE) / RATE) + 1e-9)
-    return np.stack([compose(30.0)[:, 0], 0.01 * compose(30.0, tuning_cents=-19, seed=5)[:, 1], square, np.zeros(30 * RATE)]).astype(np.float32)
+    low = 0.01 * compose(30.0, tuning_cents=-19, seed=5)[:, 1]
+    return np.stack([compose(30.0)[:, 0], low, square, np.zeros(30 * RATE)]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

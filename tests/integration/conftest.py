@@ -10,7 +10,7 @@ import pytest
 from small_catalog import UserCatalog, small_catalog
 from small_run import Retrained, tiny_config
 
-from musicrec.config import RaySettings
+from musicrec.settings import RaySettings
 
 CPUS = 2
 

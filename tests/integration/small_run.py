@@ -12,7 +12,8 @@ from typing import Any
 from small_catalog import UserCatalog
 
 import musicrec
-from musicrec.config import Config, from_yaml
+from musicrec.config import from_yaml
+from musicrec.settings import Config
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -1,9 +1,10 @@
-"""Extraction of a user's files, on a folder and on S3: broken ones are rows of the errors table, and no row is lost, doubled or read twice."""
+"""Extraction of a user's files, on a folder and on S3: broken ones are rows of the errors table; no row is lost, doubled or read twice."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import ray
 from small_catalog import UserCatalog, encoded, files_under, remove, sound
 from small_run import tiny_config
 
 from musicrec import schema
 from musicrec.blocks import OUTCOME_FIELDS, Blocks, failures
-from musicrec.config import Config
 from musicrec.extraction import TooManyErrors, run_blocks
+from musicrec.settings import Config
 from musicrec.stages.base import Outcome
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import INDEX, audio_blocks, extract
@@ -182,6 +184,7 @@ class KillsItsWorker:
 
 
 def test_a_row_that_kills_its_worker_is_named_and_the_others_are_kept(places: Places) -> None:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have no path to the tests
     blocks = Blocks(Store(places[0]), "features/key")
     names = [f"track-{number}" for number in range(12)]
     items = pa.table({"item": names, "uri": [f"{places[1]}/{name}.mp3" for name in names]})

@@ -19,8 +19,14 @@ sys.path.insert(0, str(FOLDER.parent.parent / "audio"))
 from sound import compose, librosa_features  # noqa: E402
 
 FRAMES = np.array([0, 1, 57, 100, 128, 129, 130, 642])  # the music ends in frame 129; behind it is the padding
-SHORT = {"mp3": ("MP3", None, 44_100), "flac": ("FLAC", "PCM_16", 44_100), "ogg": ("OGG", "VORBIS", 44_100), "opus": ("OGG", "OPUS", 48_000)}
-SHORT |= {"wav": ("WAV", "PCM_24", 48_000), "aiff": ("AIFF", "PCM_16", 22_050)}
+SHORT = {
+    "mp3": ("MP3", None, 44_100),
+    "flac": ("FLAC", "PCM_16", 44_100),
+    "ogg": ("OGG", "VORBIS", 44_100),
+    "opus": ("OGG", "OPUS", 48_000),
+    "wav": ("WAV", "PCM_24", 48_000),
+    "aiff": ("AIFF", "PCM_16", 22_050),
+}
 
 
 def write_aac(path: Path, samples: np.ndarray, rate: int) -> None:

@@ -1,0 +1,54 @@
+"""Which of the configured models a catalog can feed: a catalog without lyrics or artwork still makes a recommender."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from musicrec.lyrics import words
+from musicrec.progress import event
+from musicrec.settings import BRANCH_SUBMODELS
+from musicrec.stages.base import Run
+
+BRANCH_COLUMNS = {"year": ("year",), "location": ("latitude", "longitude")}
+
+
+def fit_to_catalog(run: Run) -> Run:
+    """The run without the models and branches for which the catalog has no input, each said.
+
+    Only where any subset of inputs works (``ensemble.modality_dropout`` above 0); otherwise the run is unchanged, and the training of what
+    has no input says what to do.
+    """
+    config = run.config
+    if config.ensemble.modality_dropout == 0:
+        return run
+    rows = {split: _rows(run, split) for split in ("train", "validation")}
+
+    def has(column: str) -> bool:
+        return all(any(row[column] is not None for row in rows[split]) for split in rows)
+
+    inputs = {"lyrics": "lyrics", "albums": "artwork"}
+    models = {name: model for name, model in config.models.items() if has(inputs.get(model.architecture, "audio"))}
+    branches = tuple(
+        branch
+        for branch in config.ensemble.branches
+        if all(name in models for name in BRANCH_SUBMODELS[branch]) and all(has(column) for column in BRANCH_COLUMNS.get(branch, ()))
+    )
+    left_out = [
+        *(name for name in config.models if name not in models),
+        *(name for name in config.ensemble.branches if name not in branches),
+    ]
+    for name in dict.fromkeys(left_out):
+        event("catalog", f"'{name}' is left out: no training or no validation track has what it reads")
+    ensemble = dataclasses.replace(config.ensemble, branches=branches)
+    return dataclasses.replace(run, config=dataclasses.replace(config, models=models, ensemble=ensemble))
+
+
+def _rows(run: Run, split: str) -> list[dict[str, Any]]:
+    """What the tracks of a split have, lyrics without a word counted as none."""
+    artists = {row["artist_id"]: row for row in run.catalog.artists.to_pylist()}
+    rows = [row for row in run.catalog.tracks.to_pylist() if row["split"] == split]
+    for row in rows:
+        row |= {name: artists[row["artist_id"]][name] for name in ("latitude", "longitude")}
+        row["lyrics"] = row["lyrics"] if row["lyrics"] and words(row["lyrics"]) else None
+    return rows
