@@ -14,6 +14,8 @@ from musicrec.settings import RegistrySettings
 from musicrec.store import Store
 
 KEY_TAG = "musicrec.key"
+# Without it MLflow's pages open on traces of language models.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 # MLflow takes parameters of up to 6,000 characters, a hundred at a time.
 PARAMETERS_AT_ONCE = 100
 LONGEST_PARAMETER = 6000
@@ -38,7 +40,7 @@ def connect(settings: RegistrySettings, store: Store) -> str:
     mlflow.set_tracking_uri(uri)
     if mlflow.get_experiment_by_name(settings.experiment) is None:
         location = None if uri.startswith(("http://", "https://")) else store.uri("mlflow-artifacts")
-        mlflow.create_experiment(settings.experiment, artifact_location=location)
+        mlflow.create_experiment(settings.experiment, artifact_location=location, tags=EXPERIMENT_TAGS)
     return mlflow.set_experiment(settings.experiment).experiment_id
 
 

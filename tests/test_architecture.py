@@ -106,13 +106,16 @@ def test_plain_parts_import_nothing_of_ours_but_each_other(plain: str) -> None:
         (path, name)
         for path in members
         for name in imports(path)
-        if name.split(".")[0] in ("musicrec", "jobs", "tune", "tests") and not any(f"{name}.".startswith(f"{allowed}.") for allowed in PLAIN)
+        if name.split(".")[0] in ("musicrec", "jobs", "tune", "tests")
+        and not any(f"{name}.".startswith(f"{allowed}.") for allowed in PLAIN)
     }
     assert foreign == set()
 
 
 def test_nothing_of_the_package_imports_what_stands_around_it() -> None:
-    foreign = {path for path in SOURCES if path.startswith("musicrec/") and {n.split(".")[0] for n in imports(path)} & {"jobs", "tune", "tests"}}
+    foreign = {
+        path for path in SOURCES if path.startswith("musicrec/") and {n.split(".")[0] for n in imports(path)} & {"jobs", "tune", "tests"}
+    }
     assert foreign == set()
 
 
@@ -121,7 +124,9 @@ def test_stages_know_their_inputs_by_tables_and_not_each_other() -> None:
     joining = {"musicrec/stages/retrain.py"}
     stages = {path for path in SOURCES if path.startswith("musicrec/stages/")} - joining
     called = {"extract", "embed", "train", "ensemble", "evaluate", "register"}
-    joined = {(path, name) for path in stages for name in imports(path) if name.startswith("musicrec.stages.") and name.split(".")[-1] in called}
+    joined = {
+        (path, name) for path in stages for name in imports(path) if name.startswith("musicrec.stages.") and name.split(".")[-1] in called
+    }
     assert joined == set()
 
 
@@ -132,12 +137,7 @@ def test_the_top_level_holds_what_the_map_shows() -> None:
 def test_no_file_names_this_machine() -> None:
     machine = {str(ROOT), sys.prefix if sys.prefix != sys.base_prefix else str(ROOT)}
     machine = {path for path in machine if len(Path(path).parts) > 2}  # /app, say, is as good in a container's recipe as anywhere
-    found = [
-        (name, path)
-        for name in tracked()
-        for path in machine
-        if path.encode() in (ROOT / name).read_bytes()
-    ]
+    found = [(name, path) for name in tracked() for path in machine if path.encode() in (ROOT / name).read_bytes()]
     assert found == []
 
 

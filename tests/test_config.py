@@ -112,7 +112,10 @@ MODELS = "models: {a: {architecture: time, feature: mel}}\nensemble: {branches: 
             "models: {a: {architecture: time, feature: mel}}\nextract: {features: [cqt]}",
             "models.a.feature is 'mel', which extract.features does not list: add it there",
         ),
-        (MODELS.replace("year", "year, mel"), "ensemble.branches has 'mel', which needs models.mel.time: add that model or leave the branch"),
+        (
+            MODELS.replace("year", "year, mel"),
+            "ensemble.branches has 'mel', which needs models.mel.time: add that model or leave the branch",
+        ),
     ],
 )
 def test_rules_that_span_keys(text: str, message: str) -> None:

@@ -114,7 +114,7 @@ def test_wrong_keys_are_refused(s3_server, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     module._s3_filesystem.cache_clear()  # credentials are read when a file system is made
     try:
-        with pytest.raises(OSError, match="ACCESS_DENIED|SignatureDoesNotMatch|403"):
+        with pytest.raises(OSError, match=r"ACCESS_DENIED|SignatureDoesNotMatch|403"):
             store.read("a")
     finally:
         module._s3_filesystem.cache_clear()

@@ -8,6 +8,7 @@ ones imaginary), transformed by Stockham's radix-4 algorithm, which needs no bit
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -50,51 +51,73 @@ def _butterfly(
     store(out_im, at + 3 * step, x_re * w_im + x_im * w_re)
 
 
-@njit(cache=True)
-def frames_side_by_side(samples: np.ndarray, left_padding: int, hop: int, columns: int) -> np.ndarray:
-    """Samples as a flat (hop, columns) matrix: row r, column j holds sample j * hop + r - left_padding, zero outside the recording.
+class HopMatrix(NamedTuple):
+    """A recording with one hop a column, so that frames are read side by side.
 
-    Sample k of frame f then lies at row k % hop, column f + k // hop: sixteen neighbouring frames are read with one load, and the overlap
-    of the frames costs no copies. `hop` and `columns` are multiples of 16, or `hop` is 16 at least.
+    `values` is a flat (hop, columns) matrix: row r, column j holds sample j * hop + r - padding, zero outside the recording. Sample k of
+    frame f, frames centred and `padding` half their length, lies at row k % hop, column f + k // hop: sixteen neighbouring frames are read
+    with one load, and the overlap of the frames costs no copies.
     """
-    padded = np.zeros(columns * hop, dtype=np.float32)
-    end = min(len(samples), len(padded) - left_padding)
-    padded[left_padding : left_padding + end] = samples[:end]
+
+    values: np.ndarray
+    columns: int
+    hop_bits: int
+    padding: int
+
+
+def hop_matrix(samples: np.ndarray, hop: int, size: int) -> HopMatrix:
+    """Lay out a recording (N,), float32, for all centred frames of `size` samples, `hop` apart; both are powers of two, hop at least 16."""
+    columns = frame_groups(len(samples), hop) * LANES + max(size // hop, 1)
+    columns = -(-columns // LANES) * LANES
+    return HopMatrix(_side_by_side(np.ascontiguousarray(samples), size // 2, hop, columns), columns, hop.bit_length() - 1, size // 2)
+
+
+def frame_groups(samples: int, hop: int) -> int:
+    """Groups of sixteen frames that hold every centred frame of a recording."""
+    return -(-(1 + samples // hop) // LANES)
+
+
+@njit(cache=True)
+def _side_by_side(samples: np.ndarray, padding: int, hop: int, columns: int) -> np.ndarray:
     result = np.empty(columns * hop, dtype=np.float32)
+    edge = np.empty(LANES * hop, dtype=np.float32)
     for column in range(0, columns, LANES):
-        for row in range(0, hop, LANES):
-            transpose_block(padded, column * hop + row, hop, result, row * columns + column, columns)
+        first = column * hop - padding
+        if first >= 0 and first + len(edge) <= len(samples):
+            for row in range(0, hop, LANES):
+                transpose_block(samples, first + row, hop, result, row * columns + column, columns)
+        else:
+            edge[:] = 0
+            start, end = max(first, 0), min(first + len(edge), len(samples))
+            if start < end:
+                edge[start - first : end - first] = samples[start:end]
+            for row in range(0, hop, LANES):
+                transpose_block(edge, row, hop, result, row * columns + column, columns)
     return result
 
 
 @njit(cache=True, forceinline=True)
-def _sample_pair(
-    matrix: np.ndarray, columns: int, hop: int, hop_bits: int, frame: int, window: np.ndarray, n: int
-) -> tuple[Vector, Vector]:
+def _sample_pair(matrix: HopMatrix, frame: int, shift: int, window: np.ndarray, n: int) -> tuple[Vector, Vector]:
     """Windowed samples 2 n and 2 n + 1 of sixteen frames."""
     k = 2 * n
-    at = (k & (hop - 1)) * columns + frame + (k >> hop_bits)
-    first, second = as_type_of(window, load(matrix, at)), as_type_of(window, load(matrix, at + columns))
+    at = ((k + shift) & ((1 << matrix.hop_bits) - 1)) * matrix.columns + frame + ((k + shift) >> matrix.hop_bits)
+    first, second = as_type_of(window, load(matrix.values, at)), as_type_of(window, load(matrix.values, at + matrix.columns))
     return first * broadcast(window[k]), second * broadcast(window[k + 1])
 
 
 @njit(cache=True)
-def transform(
-    matrix: np.ndarray, columns: int, hop_bits: int, frame: int, window: np.ndarray, roots: np.ndarray, points: int, work: np.ndarray
-) -> int:
-    """Complex FFT over `points` sample pairs of frames `frame` to `frame` + 15.
+def transform(matrix: HopMatrix, frame: int, shift: int, window: np.ndarray, roots: np.ndarray, points: int, work: np.ndarray) -> int:
+    """Complex FFT over `points` sample pairs of the frames in columns `frame` to `frame` + 15, which begin at row `shift` there (even).
 
-    `matrix` is laid out by `frames_side_by_side` with a hop of 2^hop_bits; `work` is (4, points * 16): two complex buffers, between which
-    the passes alternate. `window`, `roots` and `work` are all float32 or all float64, which decides the arithmetic. Returns the row of
-    `work` where the real parts are; the imaginary parts are in the next.
+    `work` is (4, points * 16): two complex buffers, between which the passes alternate. `window`, `roots` and `work` are all float32 or
+    all float64, which decides the arithmetic. Returns the row of `work` where the real parts are; the imaginary parts are in the next.
     """
-    hop = 1 << hop_bits
     quarter = points // 4
     for p in range(quarter):
-        a_re, a_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p)
-        b_re, b_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p + quarter)
-        c_re, c_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p + 2 * quarter)
-        d_re, d_im = _sample_pair(matrix, columns, hop, hop_bits, frame, window, p + 3 * quarter)
+        a_re, a_im = _sample_pair(matrix, frame, shift, window, p)
+        b_re, b_im = _sample_pair(matrix, frame, shift, window, p + quarter)
+        c_re, c_im = _sample_pair(matrix, frame, shift, window, p + 2 * quarter)
+        d_re, d_im = _sample_pair(matrix, frame, shift, window, p + 3 * quarter)
         _butterfly(a_re, a_im, b_re, b_im, c_re, c_im, d_re, d_im, roots, p, 1, work[0], work[1], 4 * p * LANES, LANES)
     source, s = 0, 4
     while 4 * s <= points:

@@ -222,6 +222,16 @@ def peak_lanes(typingctx: Any, below: types.Type, centre: types.Type, above: typ
     return types.int64(float32x16, float32x16, float32x16, float32x16), generate
 
 
+@intrinsic
+def trailing_zeros(typingctx: Any, bits: types.Type) -> Any:
+    """Number of the lowest bit that is set in a 64-bit integer other than 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
 # log(1 + f) / f for f in [-1/3, 1/3], by Chebyshev interpolation: 10 coefficients leave 2e-7 dB of error.
 _CHEBYSHEV = np.polynomial.Chebyshev.interpolate(lambda f: np.log1p(f) / f, 9, domain=[-1 / 3, 1 / 3])
 _LOGARITHM = _CHEBYSHEV.convert(kind=np.polynomial.Polynomial).coef

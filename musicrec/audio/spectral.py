@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.fft import frames_side_by_side, real_bins, roots_of_unity, transform
+from musicrec.audio.fft import HopMatrix, frame_groups, real_bins, roots_of_unity, transform
 from musicrec.audio.parameters import (
     DYNAMIC_RANGE,
     FFT_SIZE,
@@ -24,43 +24,31 @@ from musicrec.audio.simd import LANES, Vector, broadcast, decibels, load, maximu
 _FLOOR = np.float32(POWER_FLOOR)
 
 
-def spectral_features(samples: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Those of stft, stft_halved, mel and mfcc that are in `names`, for float32 samples (N,) of at least `SHORTEST_SAMPLES`.
+def spectral_features(samples: np.ndarray, matrix: HopMatrix, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Those of stft, stft_halved, mel and mfcc that are in `names`, for float32 samples (N,) laid out in `matrix`, N at least
+    `SHORTEST_SAMPLES`.
 
     `stft_halved` is a view of `stft` where both are asked for.
     """
+    frames = 1 + len(samples) // HOP
     groups = frame_groups(len(samples), HOP)
     rows = STFT_BINS if "stft" in names else HALVED_BINS if "stft_halved" in names else 0
     with_mel = "mel" in names or "mfcc" in names
-    matrix, columns = hop_matrix(samples, FFT_SIZE, HOP)
     stft = np.empty((rows, FRAMES), dtype=np.float32)
     mel = np.empty((MEL_BANDS if with_mel else 0, groups * LANES), dtype=np.float32)
     constants = tables.hann_window(FFT_SIZE), *roots_of_unity(FFT_SIZE), *_mel_bands()
-    largest = _transform_clip(matrix, columns, HOP.bit_length() - 1, groups, *constants, stft.reshape(-1), mel)
+    largest = _transform_clip(matrix, groups, *constants, stft.reshape(-1), mel)
     features = {}
     if rows:
         clip_below(stft, peak_decibels(largest[:FRAMES]) - np.float32(DYNAMIC_RANGE))
         features["stft"] = stft
         features["stft_halved"] = stft[:HALVED_BINS]
     if with_mel:
-        frames = 1 + len(samples) // HOP
         if "mfcc" in names:
             features["mfcc"] = _cosine_transform(mel, mel[:, :frames].max() - np.float32(DYNAMIC_RANGE), tables.cosine_transform())
         if "mel" in names:
             features["mel"] = np.maximum(mel[:, :FRAMES], mel[:, :FRAMES].max() - np.float32(DYNAMIC_RANGE))
     return {name: features[name] for name in names if name in features}
-
-
-def frame_groups(samples: int, hop: int) -> int:
-    """Groups of sixteen frames that hold every centred frame of a recording."""
-    return -(-(1 + samples // hop) // LANES)
-
-
-def hop_matrix(samples: np.ndarray, size: int, hop: int) -> tuple[np.ndarray, int]:
-    """`frames_side_by_side` for centred frames of `size` samples, and its columns."""
-    columns = frame_groups(len(samples), hop) * LANES + max(size // hop, 1)
-    columns = -(-columns // LANES) * LANES
-    return frames_side_by_side(samples, size // 2, hop, columns), columns
 
 
 def peak_decibels(power: np.ndarray) -> np.float32:
@@ -79,7 +67,7 @@ def _mel_bands() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @njit(cache=True)
 def _transform_clip(
-    matrix: np.ndarray, columns: int, hop_bits: int, groups: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray,
+    matrix: HopMatrix, groups: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray,
     first: np.ndarray, count: np.ndarray, weights: np.ndarray, stft: np.ndarray, mel: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Fill `stft` (flat, rows of FRAMES, dB) and `mel` (256, groups * 16, dB) as far as they have rows; the largest power of each frame."""
@@ -93,7 +81,7 @@ def _transform_clip(
     rows = len(stft) // FRAMES
     for group in range(groups):
         frame = group * LANES
-        source = transform(matrix, columns, hop_bits, frame, window, roots, points, work)
+        source = transform(matrix, frame, 0, window, roots, points, work)
         store(largest, frame, _powers(work[source], work[source + 1], real_roots, points, power))
         width = min(LANES, FRAMES - frame)
         for row in range(rows if width > 0 else 0):

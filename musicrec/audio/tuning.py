@@ -12,9 +12,11 @@ import numpy as np
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.fft import real_bins, roots_of_unity, transform
+from musicrec.audio.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform
 from musicrec.audio.parameters import (
     BINS_PER_OCTAVE,
+    FFT_SIZE,
+    HOP,
     PITCH_HIGHEST,
     PITCH_LOWEST,
     PITCH_THRESHOLD,
@@ -23,22 +25,22 @@ from musicrec.audio.parameters import (
     TUNING_HOP,
     TUNING_STEPS,
 )
-from musicrec.audio.simd import LANES, Vector, broadcast, load, maximum, peak_lanes, square_root, store
-from musicrec.audio.spectral import hop_matrix
+from musicrec.audio.simd import LANES, Vector, broadcast, load, maximum, peak_lanes, square_root, store, trailing_zeros
 
 _FIRST_BIN = ceil(PITCH_LOWEST * TUNING_FFT_SIZE / SAMPLE_RATE)
 _END_BIN = ceil(PITCH_HIGHEST * TUNING_FFT_SIZE / SAMPLE_RATE)
 _EDGES = np.linspace(-0.5, 0.5, TUNING_STEPS + 1)
 
 
-def estimate_tuning(samples: np.ndarray) -> float:
+def estimate_tuning(samples: np.ndarray, matrix: HopMatrix | None = None) -> float:
     """Deviation in constant-Q bins, one of the hundredths from -0.5 to 0.49, of float32 samples (N,); 0 where nothing has a pitch.
 
-    Equal to ``librosa.estimate_tuning(y=samples, sr=22050, bins_per_octave=24)``.
+    Equal to ``librosa.estimate_tuning(y=samples, sr=22050, bins_per_octave=24)``. `matrix` is the layout of the same samples for the STFT,
+    where it is at hand: its hop is twice that of the frames here, so that even and odd frames are read from it in turn.
     """
-    matrix, columns = hop_matrix(samples, TUNING_FFT_SIZE, TUNING_HOP)
-    constants = tables.hann_window(TUNING_FFT_SIZE), *roots_of_unity(TUNING_FFT_SIZE)
-    pitches, magnitudes = _peaks(matrix, columns, TUNING_HOP.bit_length() - 1, 1 + len(samples) // TUNING_HOP, *constants)
+    matrix = matrix or hop_matrix(samples, HOP, FFT_SIZE)
+    frames = 1 + len(samples) // TUNING_HOP
+    pitches, magnitudes = _peaks(matrix, frames, tables.hann_window(TUNING_FFT_SIZE), *roots_of_unity(TUNING_FFT_SIZE))
     if not len(pitches):
         return 0.0
     return vote(pitches[magnitudes >= np.median(magnitudes)])
@@ -53,9 +55,7 @@ def vote(pitches: np.ndarray) -> float:
 
 
 @njit(cache=True)
-def _peaks(
-    matrix: np.ndarray, columns: int, hop_bits: int, frames: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _peaks(matrix: HopMatrix, frames: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Interpolated frequency (Hz) and magnitude of every spectral peak in range."""
     points = len(window) // 2
     work = np.empty((4, points * LANES), dtype=np.float32)
@@ -64,25 +64,26 @@ def _peaks(
     pitches = np.empty(capacity, dtype=np.float32)
     heights = np.empty(capacity, dtype=np.float32)
     found = 0
-    for frame in range(0, frames, LANES):
-        source = transform(matrix, columns, hop_bits, frame, window, roots, points, work)
-        threshold = _magnitudes(work[source], work[source + 1], real_roots, points, magnitude) * broadcast(np.float32(PITCH_THRESHOLD))
-        inside = (1 << min(LANES, frames - frame)) - 1
-        for k in range(_FIRST_BIN, _END_BIN):
-            at = k * LANES
-            bits = inside & peak_lanes(load(magnitude, at - LANES), load(magnitude, at), load(magnitude, at + LANES), threshold)
-            lane = 0
-            while bits:
-                if bits & 1:
-                    below, centre, above = magnitude[at - LANES + lane], magnitude[at + lane], magnitude[at + LANES + lane]
+    for odd in (0, 1):
+        same_kind = (frames + 1 - odd) // 2
+        shift = matrix.padding - points + odd * TUNING_HOP
+        for frame in range(0, same_kind, LANES):
+            source = transform(matrix, frame, shift, window, roots, points, work)
+            threshold = _magnitudes(work[source], work[source + 1], real_roots, points, magnitude) * broadcast(np.float32(PITCH_THRESHOLD))
+            inside = (1 << min(LANES, same_kind - frame)) - 1
+            for k in range(_FIRST_BIN, _END_BIN):
+                at = k * LANES
+                bits = inside & peak_lanes(load(magnitude, at - LANES), load(magnitude, at), load(magnitude, at + LANES), threshold)
+                while bits:
+                    at = k * LANES + trailing_zeros(bits)
+                    bits &= bits - 1
+                    below, centre, above = magnitude[at - LANES], magnitude[at], magnitude[at + LANES]
                     curvature = above + below - np.float32(2) * centre
                     slope = (above - below) / np.float32(2)
-                    shift = np.float32(0) if abs(slope) >= abs(curvature) else -slope / curvature
-                    pitches[found] = (np.float32(k) + shift) * np.float32(SAMPLE_RATE) / np.float32(TUNING_FFT_SIZE)
-                    heights[found] = centre + np.float32(0.5) * slope * shift
+                    shift_of_peak = np.float32(0) if abs(slope) >= abs(curvature) else -slope / curvature
+                    pitches[found] = (np.float32(k) + shift_of_peak) * np.float32(SAMPLE_RATE) / np.float32(TUNING_FFT_SIZE)
+                    heights[found] = centre + np.float32(0.5) * slope * shift_of_peak
                     found += 1
-                bits >>= 1
-                lane += 1
     return pitches[:found], heights[:found]
 
 

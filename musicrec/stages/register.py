@@ -45,7 +45,7 @@ def _work(run: Run, stage: Stage, embedded: Outcome, trained: dict[str, Outcome]
             log_version(run, embedded, trained, stacked)
             versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
         decision = decide(run, int(versions[0].version), results[ENSEMBLE])
-        mlflow.set_tag("musicrec.decision", decision.sentence())
+        mlflow.set_tags({"musicrec.decision": decision.sentence(), "mlflow.note.content": _note(results, decision.sentence())})
     event("register", decision.sentence())
     return {
         "rows_in": 1,
@@ -58,6 +58,16 @@ def _work(run: Run, stage: Stage, embedded: Outcome, trained: dict[str, Outcome]
         "tracking_uri": mlflow.get_tracking_uri(),
         "run_id": run_id,
     }
+
+
+def _note(results: dict[str, Any], decision: str) -> str:
+    """What the run's page says first: the decision, and the test scores of every model and baseline (Markdown)."""
+    names = [name for name in results[ENSEMBLE] if name.startswith(("ndcg", "recall"))]
+    lines = [decision, "", "| model | test cosine | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
+    for model, scores in results.items():
+        figures = [scores.get(name) for name in ("cosine", *names)]
+        lines.append(f"| {model} | " + " | ".join("" if value is None else f"{value:.3f}" for value in figures) + " |")
+    return "\n".join(lines)
 
 
 def _metrics(results: dict[str, Any]) -> dict[str, float]:

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from numba import njit
 
-from musicrec.audio.fft import frames_side_by_side, real_bins, roots_of_unity, transform
+from musicrec.audio.fft import hop_matrix, real_bins, roots_of_unity, transform
 from musicrec.audio.half import to_float16
 from musicrec.audio.simd import LANES, broadcast, decibels, load, store
 
 
 @njit
-def _spectrum(matrix, columns, hop_bits, window, roots, real_roots, work, result):
+def _spectrum(matrix, shift, window, roots, real_roots, work, result):
     points = len(window) // 2
-    source = transform(matrix, columns, hop_bits, 0, window, roots, points, work)
+    source = transform(matrix, 0, shift, window, roots, points, work)
     for k in range(1, points // 2 + 1):
         re, im, mirrored_re, mirrored_im = real_bins(work[source], work[source + 1], real_roots, points, k)
         store(result[0, k], 0, re)
@@ -23,18 +23,16 @@ def _spectrum(matrix, columns, hop_bits, window, roots, real_roots, work, result
         store(result[1, points - k], 0, mirrored_im)
 
 
-@pytest.mark.parametrize(("size", "hop"), [(512, 16), (512, 1024), (2048, 512), (4096, 1024), (64, 32)])
+@pytest.mark.parametrize(("size", "hop", "shift"), [(512, 16, 0), (512, 1024, 0), (2048, 512, 512), (4096, 1024, 0), (4096, 1024, 1536)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 5e-7), (np.float64, 1e-14)])
-def test_transform_equals_numpy(size, hop, dtype, tolerance):
+def test_transform_equals_numpy(size, hop, shift, dtype, tolerance):
     rng = np.random.default_rng([size, hop])
     samples = rng.standard_normal(20 * hop + size).astype(np.float32)
     window = rng.uniform(0.5, 1.0, size).astype(dtype)
-    columns = -(-(LANES + max(size // hop, 1)) // LANES) * LANES
-    matrix = frames_side_by_side(samples, size // 2, hop, columns)
     work = np.empty((4, size // 2 * LANES), dtype=dtype)
     result = np.zeros((2, size // 2 + 1, LANES), dtype=dtype)
-    _spectrum(matrix, columns, hop.bit_length() - 1, window, *roots_of_unity(size, dtype), work, result)
-    padded = np.pad(samples, (size // 2, size + LANES * hop)).astype(np.float64)
+    _spectrum(hop_matrix(samples, hop, 2 * size), shift, window, *roots_of_unity(size, dtype), work, result)
+    padded = np.pad(samples, (size - shift, size + LANES * hop)).astype(np.float64)
     expected = np.stack([np.fft.rfft(padded[frame * hop :][:size] * window) for frame in range(LANES)], axis=1)
     ours = result[0] + 1j * result[1]
     np.testing.assert_allclose(ours[1:-1], expected[1:-1], atol=tolerance * np.abs(expected).max())

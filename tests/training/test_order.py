@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from musicrec.training.order import batches, epoch_order, share
 
 def groups(sizes: tuple[int, ...]) -> list[np.ndarray]:
     edges = np.cumsum((0, *sizes))
-    return [np.arange(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [np.arange(start, stop) for start, stop in pairwise(edges)]
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 100])

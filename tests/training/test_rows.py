@@ -162,9 +162,9 @@ def test_the_halved_transform_is_the_same_from_the_whole_and_alone(tmp_path: Pat
     }
     spec = SubmodelSpec("stft_halved.time", "time", 8, feature="stft_halved", standardise=how)
     read = {}
-    for name in columns:
+    for name, cells in columns.items():
         blocks = Blocks(Store(str(tmp_path)), name)
-        blocks.commit("0000-000000", pa.table(columns[name], schema=pa.schema(fields[name])))
+        blocks.commit("0000-000000", pa.table(cells, schema=pa.schema(fields[name])))
         (read[name],) = FeatureRows(spec, [blocks.part_uri("0000-000000")], np.array([0]), 1e9).read(np.array([0]), None)
     assert read["whole"].shape == (1, 1, *FEATURE_SHAPES["stft_halved"])
     np.testing.assert_allclose(read["whole"], read["alone"], atol=2e-3)
