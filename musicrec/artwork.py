@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.fs
 from PIL import Image, UnidentifiedImageError
 
 from musicrec.blocks import OUTCOME_FIELDS
@@ -16,6 +18,11 @@ from musicrec.store import resolve
 # Larger than any album art in use; a small file can unfold to gigabytes.
 MAXIMUM_PIXELS = 50_000_000
 MAXIMUM_BYTES = 64 * 2**20
+# What album art comes in. Pillow knows more, some of them through other programs (EPS starts Ghostscript), some with decoders that hardly
+# anybody feeds with damaged files.
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000")
+# What Pillow's decoders raised on some 40,000 damaged files, and their kin.
+DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, struct.error)
 
 
 class ArtworkError(ValueError):
@@ -64,17 +71,32 @@ def load_artwork(source: str | bytes, pixels: int) -> np.ndarray:
         raise ArtworkError("empty", f"{_name(source)}: 0 bytes")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own ceiling is the stricter one
-            picture = Image.open(io.BytesIO(content))
+            warnings.simplefilter(
+                "ignore"
+            )  # our own ceiling is stricter than Pillow's, and remarks on a file's metadata are nobody's concern
+            Image.init()  # loads Pillow's decoders the first time; a format that it was built without is not among them
+            picture = Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN])
             if picture.width * picture.height > MAXIMUM_PIXELS:
                 raise ArtworkError("too_large", f"{_name(source)}: {picture.width} x {picture.height} pixels, more than {MAXIMUM_PIXELS}")
-            return np.asarray(_square(picture.convert("RGB"), pixels))
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ArtworkError("not_image", f"{_name(source)}: not a picture that Pillow knows ({len(content)} bytes)") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on damaged files
+            return np.asarray(_square(_colours(picture), pixels))
+    except Image.DecompressionBombError as error:
+        raise ArtworkError("too_large", f"{_name(source)}: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ArtworkError("not_image", f"{_name(source)}: none of {', '.join(FORMATS)} ({len(content)} bytes)") from error
+    except DAMAGE as error:
         if isinstance(error, ArtworkError):
             raise
         raise ArtworkError("unreadable", f"{_name(source)}: {error}") from error
+
+
+def _colours(picture: Image.Image) -> Image.Image:
+    """RGB; 16-bit grey is scaled (Pillow's own conversion cuts it off at 255), what is transparent becomes white."""
+    if picture.mode.startswith("I;16"):
+        picture = picture.point(lambda value: value / 256, "L")
+    if picture.has_transparency_data:
+        layers = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
+    return picture.convert("RGB")
 
 
 def _square(picture: Image.Image, pixels: int) -> Image.Image:
@@ -92,6 +114,10 @@ def _fetch(uri: str) -> bytes:
             return stream.read()
     except FileNotFoundError as error:
         raise ArtworkError("not_found", f"{uri}: there is no such file") from error
+    except OSError as error:
+        if not isinstance(filesystem, pa.fs.LocalFileSystem):
+            raise  # the storage failed; the file may be sound
+        raise ArtworkError("unreadable", f"{uri}: {error}") from error
 
 
 def _name(source: str | bytes) -> str:

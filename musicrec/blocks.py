@@ -64,14 +64,15 @@ class Blocks:
         columns
             What is to be extracted; a row that was planned for some of them is planned again for the others only.
         retry
-            Plan again the rows whose latest outcome is an error.
+            Plan again the rows whose latest outcome is an error, unless a block that holds them again is still to be written.
         """
         while True:
             names = self.plan_names()
             plan = pa.concat_tables([PLAN.empty_table(), *(self._plan(name) for name in names)])
-            failed = _keys(failures(self.outcomes())) if retry else pa.chunked_array([], pa.string())
+            outcomes = self.outcomes() if retry else OUTCOMES.empty_table()
+            unwritten = plan.filter(pc.invert(pc.is_in(plan.column("block"), value_set=pc.unique(outcomes.column("block")))))
             number = f"{1 + max(map(int, names), default=-1):04d}"
-            new = _unplanned(plan, items, list(columns), failed, number, rows_per_block)
+            new = _unplanned(plan, items, list(columns), _keys(failures(outcomes)), unwritten, number, rows_per_block)
             if new.num_rows == 0:
                 return plan
             if self.store.create(f"{self.folder}/plans/{number}.parquet", parquet_bytes(new)):
@@ -142,16 +143,27 @@ def _keys(table: pa.Table) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(table.column("item").cast(pa.string()), table.column("uri").cast(pa.string()), "\x00")
 
 
-def _unplanned(plan: pa.Table, items: pa.Table, columns: list[str], failed: pa.ChunkedArray, number: str, rows_per_block: int) -> pa.Table:
-    """New plan rows for the items that lack a column or whose key is in ``failed``; rows that lack the same columns share blocks."""
-    keys, planned_keys = _keys(items), _keys(plan)
+def _keys_with(plan: pa.Table, column: str) -> pa.Array:
+    """The keys of the rows that are planned for a column."""
     lists = plan.column("columns").combine_chunks()
-    column_of, row_of = pc.list_flatten(lists), pc.list_parent_indices(lists)
+    rows = pc.filter(pc.list_parent_indices(lists), pc.equal(pc.list_flatten(lists), column))
+    return _keys(plan).take(rows).combine_chunks()
+
+
+def _unplanned(
+    plan: pa.Table, items: pa.Table, columns: list[str], failed: pa.ChunkedArray, unwritten: pa.Table, number: str, rows_per_block: int
+) -> pa.Table:
+    """New plan rows for the items that lack a column, or whose key is in ``failed`` and that wait in no unwritten block.
+
+    Rows that lack the same columns share blocks.
+    """
+    keys = _keys(items)
     again = pc.is_in(keys, value_set=failed.combine_chunks())
     missing: dict[str, list[bool]] = {}
     for column in columns:
-        covered = planned_keys.take(pc.filter(row_of, pc.equal(column_of, column))).combine_chunks()
-        missing[column] = pc.or_(pc.invert(pc.is_in(keys, value_set=covered)), again).to_pylist()
+        planned = pc.is_in(keys, value_set=_keys_with(plan, column))
+        waiting = pc.is_in(keys, value_set=_keys_with(unwritten, column))
+        missing[column] = pc.or_(pc.invert(planned), pc.and_(again, pc.invert(waiting))).to_pylist()
     groups: dict[tuple[str, ...], list[int]] = {}
     for row in range(items.num_rows):
         wanted = tuple(column for column in columns if missing[column][row])

@@ -55,7 +55,7 @@ def _check_ceiling(failed: int, total: int, stage: str, maximum_failed_share: fl
     if failed > maximum_failed_share * total:
         raise TooManyErrors(
             f"{stage}: {failed} of {total} rows failed, more than extract.maximum_failed_share = {maximum_failed_share:g} allows. "
-            "Repair the files and run again with --extract.retry-errors True, or raise the ceiling"
+            "Repair the files and run again with --extract.retry-errors, or raise the ceiling"
         )
 
 
@@ -106,6 +106,10 @@ def _commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table, cpu_seconds: floa
     return {"block": block, "rows": rows.num_rows, "errors": errors, "bytes": size, "cpu_seconds": cpu_seconds}
 
 
+def _failed(row: pa.Table, reason: str, detail: str) -> pa.Table:
+    return pa.table({"track_id": row.column("item"), "reason": [reason], "detail": [f"{row.column('uri')[0].as_py()}: {detail}"]})
+
+
 def _read_alone(row: pa.Table, reader: Reader) -> pa.Table:
     return reader(row)
 
@@ -114,7 +118,8 @@ def _isolated(rows: pa.Table, blocks: Blocks, reader: Reader, stage: str) -> dic
     """A block that took its worker with it: each row in a process of its own, so that the one to blame is known and the others are kept."""
     import ray
 
-    event(stage, "a worker died on a block: its rows are read one by one", block=rows.column("block")[0].as_py(), rows=rows.num_rows)
+    block = rows.column("block")[0].as_py()
+    event(stage, "a block could not be read as a whole: its rows are read one by one", block=block, rows=rows.num_rows)
     task = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(_read_alone)
     outcomes = []
     for index in range(rows.num_rows):
@@ -122,6 +127,9 @@ def _isolated(rows: pa.Table, blocks: Blocks, reader: Reader, stage: str) -> dic
         try:
             outcomes.append(ray.get(task.remote(row, reader)))
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-            detail = f"{row.column('uri')[0].as_py()}: the process that read it ended ({type(error).__name__})"
-            outcomes.append(pa.table({"track_id": row.column("item"), "reason": ["killed_worker"], "detail": [detail]}))
+            outcomes.append(_failed(row, "killed_worker", f"the process that read it ended ({type(error).__name__})"))
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, OSError):
+                raise  # the storage, not the file: the same row may be read well the next time
+            outcomes.append(_failed(row, "reader_failed", f"{type(error.cause).__name__}: {error.cause}"))
     return _commit(rows, blocks, pa.concat_tables(outcomes, promote_options="default"), 0.0)

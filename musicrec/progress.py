@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 # A log collector wants to see that work goes on, not each row of it.
 SECONDS_BETWEEN_LINES = 10.0
@@ -20,13 +23,22 @@ LOG_WIDTH = 130
 console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
 
 
+@functools.cache
+def run_name() -> str:
+    """What a collector of logs tells this process' lines apart by: the job's file and the second in which it began."""
+    return f"{Path(sys.argv[0]).stem}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+
+
 def event(stage: str, message: str, **counts: Any) -> None:
     """Say that something happened: a line of prose at a terminal, a JSON line otherwise."""
     if console.is_terminal:
         facts = ", ".join(f"{name.replace('_', ' ')} {_readable(value)}" for name, value in counts.items())
         console.print(f"[bold cyan]{stage:>14}[/]  {message}" + (f"  [dim]({facts})[/]" if facts else ""), highlight=False)
     else:
-        print(json.dumps({"time": round(time.time(), 3), "stage": stage, "event": message, **counts}, default=str), flush=True)
+        print(
+            json.dumps({"time": round(time.time(), 3), "run": run_name(), "stage": stage, "event": message, **counts}, default=str),
+            flush=True,
+        )
 
 
 def _readable(value: Any) -> str:
@@ -47,12 +59,13 @@ class Meter:
         if console.is_terminal and self.total:
             self._bar = Progress(
                 TextColumn(f"[bold cyan]{self.stage:>14}"),
-                BarColumn(),
+                BarColumn(bar_width=20),
                 MofNCompleteColumn(),
-                TextColumn(self.unit + " [dim]{task.fields[facts]}"),
+                TextColumn(self.unit),
                 TimeElapsedColumn(),
-                TimeRemainingColumn(),
+                TextColumn("[dim]{task.fields[facts]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
                 console=console,
+                expand=True,
                 transient=True,
             )
             self._task = self._bar.add_task(self.stage, total=self.total, facts="")

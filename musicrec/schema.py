@@ -71,8 +71,9 @@ ERROR_REASONS = (
     "too_large",
     # A query without an input that the model needs
     "missing_input",
-    # The process that read the file died with it
+    # The process that read the file died with it, or its reader failed in a way that nobody foresaw
     "killed_worker",
+    "reader_failed",
 )
 
 ERRORS = pa.schema(

@@ -12,8 +12,9 @@ FEATURES = ("stft", "stft_halved", "mel", "cqt", "chroma", "mfcc")
 BRANCHES = ("chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year")
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Stages = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class EmbedSettings:
     dimensions: Count = 800
     full_batch: bool = False
     """All artists in each step (small catalogs)."""
-    learning_rates: tuple[Positive, ...] = (1e-3, 5e-4, 1e-5)
+    learning_rates: Stages = (1e-3, 5e-4, 1e-5)
     artists_per_step: tuple[Count, ...] = (32, 16, 1)
     patience: tuple[Count, ...] = (1, 1, 2)
     maximum_passes: Count = 200
@@ -83,7 +84,7 @@ class SubmodelSettings:
     """Average pooling of the input (frequency, time) before the model; (1, 1) is the thesis."""
     maximum_vocabulary: Count | None = None
     batch_size: Count = 8
-    learning_rates: tuple[Positive, ...] = (1e-3,)
+    learning_rates: Stages = (1e-3,)
     patience: tuple[Count, ...] = (10,)
     """Epochs without a better validation metric after which each stage ends."""
     maximum_epochs: Count = 200
@@ -109,12 +110,14 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleSettings:
-    branches: tuple[Literal["chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year"], ...] = BRANCHES
+    branches: Annotated[
+        tuple[Literal["chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year"], ...], Field(min_length=1)
+    ] = BRANCHES
     sizes: dict[str, Any] = field(default_factory=dict)
     modality_dropout: Share = 0.0
     """Probability with which a training example loses a branch, so that any subset of inputs works; 0: every input is needed."""
     batch_size: Count = 8
-    learning_rates: tuple[Positive, ...] = (1e-5,)
+    learning_rates: Stages = (1e-5,)
     patience: tuple[Count, ...] = (3,)
     maximum_epochs: Count = 200
     weight_decay: Annotated[float, Field(ge=0)] = 0.0

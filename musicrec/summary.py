@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from musicrec import schema
@@ -54,9 +55,17 @@ def results_table(done: Evaluated) -> Table:
     """Test scores of every model and baseline."""
     results = done.run.store.read_json(done.evaluated.stage.path(RESULTS))
     k = done.run.config.evaluate.neighbours[0]
-    table = Table(title=f"Test: artists that no model was trained on ({done.evaluated.record['test_artists']} artists)")
-    for column in ("model", "epochs", "val. cosine", "test cosine", "95 % interval", f"NDCG@{k}", f"recall@{k}", "tracks"):
-        table.add_column(column, justify="left" if column == "model" else "right")
+    artists = done.evaluated.record["test_artists"]
+    # Made for a terminal of 80 columns.
+    table = Table(
+        title=f"Mean cosine on {artists} test artists that no model was trained on, and retrieval of their related artists",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in ("model", "ep.", "valid.", "test", "95 %", f"NDCG@{k}", f"recall@{k}", "tracks"):
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     chance = results[ENSEMBLE].get("chance", {})
     table.add_row("chance (exact)", "", "", "", "", _figure(chance.get(f"ndcg@{k}")), _figure(chance.get(f"recall@{k}")), "")
     trained = {**done.trained, ENSEMBLE: done.stacked}
@@ -69,7 +78,7 @@ def results_table(done: Evaluated) -> Table:
             str(record.get("epochs", "")),
             _figure(record.get("validation_cosine")),
             _figure(scores.get("cosine")),
-            "" if low is None else f"{low:.3f} .. {high:.3f}",
+            "" if low is None else f"{low:.2f}..{high:.2f}",
             _figure(scores.get(f"ndcg@{k}")),
             _figure(scores.get(f"recall@{k}")),
             str(scores["tracks"]),
@@ -108,9 +117,7 @@ def example_tables(done: Evaluated) -> list[Table]:
         )
         facts = table.drop_columns(["vector"]).take(found[0]).to_pylist()
         related = set(split.related.get(artists[row], []))
-        title = (
-            f"Recommended from the music of {names[artists[row]]} (a test artist; NDCG {scores[artists[row]]:.2f}; * is a related artist)"
-        )
+        title = f"From the music of {names[artists[row]]} (a test artist, NDCG {scores[artists[row]]:.2f}; * related)"
         answer = [fact | {"similarity": float(value)} for fact, value in zip(facts, similarity[0], strict=True)]
         tables.append(recommendation_table(title, answer, related))
     return tables
@@ -118,13 +125,13 @@ def example_tables(done: Evaluated) -> list[Table]:
 
 def recommendation_table(title: str, artists: list[dict[str, Any]], related: set[str] = frozenset()) -> Table:
     """Recommended artists with name, similarity, genres, origin and years (thesis Table 7)."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("artist", "similarity", "genres", "origin", "years"):
-        table.add_column(column, justify="right" if column == "similarity" else "left")
+        table.add_column(column, justify="right" if column == "similarity" else "left", no_wrap=True, overflow="ellipsis")
     for artist in artists:
         years = sorted({year for year in (artist["first_year"], artist["last_year"]) if year is not None})
         origin = ", ".join(part for part in (artist["origin"], artist["country"]) if part)
-        mark = " *" if artist["artist_id"] in related else ""
+        mark = "* " if artist["artist_id"] in related else ""
         name = artist["name"] or artist["artist_id"]
-        table.add_row(name + mark, f"{artist['similarity']:.3f}", ", ".join(artist["genres"] or []), origin, "-".join(map(str, years)))
+        table.add_row(mark + name, f"{artist['similarity']:.3f}", ", ".join(artist["genres"] or []), origin, "-".join(map(str, years)))
     return table

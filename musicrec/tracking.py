@@ -32,6 +32,7 @@ def connect(settings: RegistrySettings, store: Store) -> str:
     # Quiet and private; and nothing that is loaded from the registry may be a pickle.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     import mlflow
 

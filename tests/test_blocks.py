@@ -238,3 +238,27 @@ def test_a_good_row_of_another_file_heals_nothing(local: Blocks) -> None:
     commit(local, local.extend(items("a"), ["mel"], 4), broken=("a",))
     commit(local, local.extend(items("a", folder="moved"), ["mel"], 4))
     assert failures(local.outcomes()).column("uri").to_pylist() == ["audio/a.mp3"]
+
+
+def test_a_retry_that_was_interrupted_is_not_planned_twice(blocks: Blocks) -> None:
+    tracks = items("a", "b")
+    commit(blocks, blocks.extend(tracks, ["mel"], 4), broken=("b",))
+    plan = blocks.extend(tracks, ["mel"], 4, retry=True)
+    assert plan.num_rows == 3
+    assert blocks.extend(tracks, ["mel"], 4, retry=True) == plan  # b is planned, and its block not yet written
+    later = blocks.extend(tracks, ["mel", "cqt"], 4, retry=True)
+    assert planned(later.slice(3)) == [("0002-000000", "a", ("cqt",)), ("0002-000000", "b", ("cqt",))]
+
+
+def test_planners_that_race_to_retry_plan_an_error_once(blocks: Blocks) -> None:
+    commit(blocks, blocks.extend(items("a", "b"), ["mel"], 4), broken=("b",))
+    together = Barrier(4)
+
+    def retry(_: int) -> pa.Table:
+        planner = Blocks(Store(blocks.store.root), FOLDER)
+        together.wait()
+        return planner.extend(items("a", "b"), ["mel"], 4, retry=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(retry, range(4)))
+    assert blocks.plan().column("item").to_pylist() == ["a", "b", "b"]

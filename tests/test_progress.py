@@ -45,6 +45,7 @@ def test_an_event_is_one_json_line_where_there_is_no_terminal(lines: None, capsy
     event("extract", "done\nindeed", rows_in=3, share=0.5, where=Path("x"))
     (line,) = said(capsys)
     assert abs(line.pop("time") - time.time()) < 60
+    assert line.pop("run") == progress.run_name()
     assert line == {"stage": "extract", "event": "done\nindeed", "rows_in": 3, "share": 0.5, "where": "x"}
 
 

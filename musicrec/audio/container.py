@@ -52,12 +52,14 @@ _FRAME_LENGTHS = _frame_lengths()
 class Container:
     """`kind`: wav, aiff, flac, ogg, mpeg, adts or mp4; `fault`: why the file is not whole, or None.
 
-    `uncounted_samples`: samples in the frames of an MPEG stream that does not state their number itself, else 0.
+    `uncounted_samples`: samples in the frames of an MPEG stream that does not state their number itself, else 0. `rubbish`: bytes before
+    its first frame that are no tag.
     """
 
     kind: str
     fault: str | None = None
     uncounted_samples: int = 0
+    rubbish: int = 0
 
 
 def inspect(data: Buffer) -> Container | None:
@@ -110,7 +112,7 @@ def _is_adts(data: Buffer, start: int) -> bool:
     return len(data) > start + 7 and data[start] == 0xFF and data[start + 1] & 0xF6 == 0xF0
 
 
-def _frame_length(data: Buffer, position: int) -> int:
+def frame_length(data: Buffer, position: int) -> int:
     """Bytes of the MPEG audio frame at `position`; 0 where no frame header stands."""
     if position + 4 > len(data) or data[position] != 0xFF:
         return 0
@@ -129,8 +131,8 @@ def _first_frame(data: Buffer, start: int) -> int:
     """Where two frames follow each other (or one ends the file); -1 if nowhere within reach."""
     position = data.find(b"\xff", start, start + _SYNC_SEARCH)
     while position >= 0:
-        length = _frame_length(data, position)
-        if length and (_frame_length(data, position + length) or position + length >= len(data) - 3):
+        length = frame_length(data, position)
+        if length and (frame_length(data, position + length) or position + length >= len(data) - 3):
             return position
         position = data.find(b"\xff", position + 1, start + _SYNC_SEARCH)
     return -1
@@ -149,18 +151,19 @@ def _inspect_mpeg(data: Buffer, start: int) -> Container | None:
     first = _first_frame(data, start)
     if first < 0:
         return None
+    rubbish = first if first > start else 0
     declared = _declared_frames(data, first)
     present, last_is_cut = _count_frames(data, first)
     if declared is None:
-        return Container("mpeg", "the last frame is incomplete" if last_is_cut else None, present * _samples_per_frame(data, first))
-    if present < declared - _MISSING_FRAMES:
-        return Container("mpeg", f"{present:,} of {declared:,} MPEG frames are there")
-    return Container("mpeg")
+        fault = "the last frame is incomplete" if last_is_cut else None
+        return Container("mpeg", fault, present * _samples_per_frame(data, first), rubbish)
+    fault = f"{present:,} of {declared:,} MPEG frames are there" if present < declared - _MISSING_FRAMES else None
+    return Container("mpeg", fault, rubbish=rubbish)
 
 
 def _declared_frames(data: Buffer, first: int) -> int | None:
     """The frame count of the Xing, Info or VBRI header in the first frame."""
-    frame = data[first : first + _frame_length(data, first)]
+    frame = data[first : first + frame_length(data, first)]
     for mark in (b"Xing", b"Info"):
         at = frame.find(mark, 4, 48)
         if at >= 0 and at + 12 <= len(frame) and frame[at + 7] & 1:
@@ -181,7 +184,7 @@ def with_frame_count(data: Buffer) -> bytes:
     is_mono, is_mpeg1 = fourth >> 6 == 3, second >> 3 & 3 == 3
     side_information = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
     header = bytes([0xFF, second, third, fourth]) + bytes(side_information) + b"Xing" + pack(">II", 1, _count_frames(data, first)[0])
-    return header.ljust(_frame_length(header, 0), b"\0") + data[first:]
+    return header.ljust(frame_length(header, 0), b"\0") + data[first:]
 
 
 def _count_frames(data: Buffer, first: int) -> tuple[int, bool]:

@@ -16,7 +16,7 @@ import soxr
 
 from musicrec.audio import container
 from musicrec.audio.errors import AudioError
-from musicrec.audio.source import OpenSource, Source, open_source
+from musicrec.audio.source import OpenSource, Source, in_memory, open_source
 
 SAMPLE_RATE = 22050  # Hz, thesis section 1
 MAX_SECONDS = 3600.0
@@ -131,15 +131,7 @@ def decode(
             raise AudioError("not_audio", f"{opened.name} is no MP3, FLAC, Ogg, WAV, AIFF, AAC or MP4: it begins with {opened.data[:8]!r}")
         if found.fault is not None:
             raise AudioError("truncated", f"{opened.name}: {found.fault}")
-        if found.kind in ("mp4", "adts"):
-            from musicrec.audio.advanced_audio_coding import read_mono
-
-            mono, rate, channels, codec = read_mono(opened, offset, duration, limits)
-        elif found.uncounted_samples and _guessed_length(opened) < found.uncounted_samples - 2 * _MPEG_FRAME:
-            with open_source(container.with_frame_count(opened.data), limits.max_bytes + container.LARGEST_FRAME) as counted:
-                mono, rate, channels, codec = _read_mono(replace(counted, name=opened.name), found, offset, duration, limits)
-        else:
-            mono, rate, channels, codec = _read_mono(opened, found, offset, duration, limits)
+        mono, rate, channels, codec = _read(opened, found, offset, duration, limits)
     seconds = len(mono) / rate
     if not len(mono):
         raise AudioError("empty", f"{opened.name} holds 0 samples")
@@ -149,9 +141,29 @@ def decode(
     samples = _resample(mono, rate, target)
     peak = max(float(samples.max()), -float(samples.min()))
     if not np.isfinite(peak):
-        first = int(np.flatnonzero(~np.isfinite(mono))[0])
-        raise AudioError("unreadable", f"{opened.name}: sample {first:,} ({first / rate:.3f} s) is {mono[first]}")
+        wrong = np.flatnonzero(~np.isfinite(mono))
+        detail = f"sample {wrong[0]:,} ({wrong[0] / rate:.3f} s) is {mono[wrong[0]]}" if len(wrong) else "samples at the limit of float32"
+        raise AudioError("unreadable", f"{opened.name}: {detail}")
     return DecodedAudio(samples, target, seconds, rate, channels, found.kind, codec, peak < SILENCE_PEAK)
+
+
+def _read(
+    opened: OpenSource, found: container.Container, offset: float, duration: float | None, limits: Limits
+) -> tuple[np.ndarray, int, int, str]:
+    """Samples averaged over the channels at the native rate (N,), the rate in Hz, the channels and the codec's name."""
+    if found.kind in ("mp4", "adts"):
+        from musicrec.audio.advanced_audio_coding import read_mono
+
+        return read_mono(opened, offset, duration, limits)
+    mended = None
+    if found.rubbish:  # libsndfile wants a tag or a frame to begin with
+        mended, found = opened.data[found.rubbish :], replace(found, rubbish=0)
+    elif found.uncounted_samples and _guessed_length(opened) < found.uncounted_samples - 2 * _MPEG_FRAME:
+        mended, found = container.with_frame_count(opened.data), replace(found, uncounted_samples=0)
+    if mended is None:
+        return _read_mono(opened, found, offset, duration, limits)
+    with in_memory(mended, opened.name, limits.max_bytes + container.LARGEST_FRAME) as again:
+        return _read(again, found, offset, duration, limits)
 
 
 class _Sequential(soundfile.SoundFile):

@@ -2,7 +2,7 @@
 
 pocketfft (SciPy) transforms the 646 frames of a clip in 4.5 ms and leaves them to be transposed; this takes a third of that and writes each
 frequency's frames side by side, as the features are stored. A frame of 2 n samples is taken as n complex numbers (even samples real, odd
-ones imaginary), transformed by Stockham's radix-4 algorithm, which needs no bit reversal, and split into the spectrum of the real frame.
+ones imaginary), transformed by Stockham's radix-8 algorithm, which needs no bit reversal, and split into the spectrum of the real frame.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from numba import njit
 
 from musicrec.audio.simd import LANES, Vector, as_type_of, broadcast, load, store, transpose_block
 
+Complex = tuple[Vector, Vector]  # real and imaginary parts of sixteen frames
+
 
 @cache
 def roots_of_unity(size: int, dtype: type[np.floating] = np.float32) -> tuple[np.ndarray, np.ndarray]:
@@ -25,30 +27,70 @@ def roots_of_unity(size: int, dtype: type[np.floating] = np.float32) -> tuple[np
 
 
 @njit(cache=True, forceinline=True)
-def _butterfly(
-    a_re: Vector, a_im: Vector, b_re: Vector, b_im: Vector, c_re: Vector, c_im: Vector, d_re: Vector, d_im: Vector,
-    roots: np.ndarray, p: int, s: int, out_re: np.ndarray, out_im: np.ndarray, at: int, step: int,
+def _plus(a: Complex, b: Complex) -> Complex:
+    return a[0] + b[0], a[1] + b[1]
+
+
+@njit(cache=True, forceinline=True)
+def _minus(a: Complex, b: Complex) -> Complex:
+    return a[0] - b[0], a[1] - b[1]
+
+
+@njit(cache=True, forceinline=True)
+def _plus_i(a: Complex, b: Complex) -> Complex:
+    """a + i b"""
+    return a[0] - b[1], a[1] + b[0]
+
+
+@njit(cache=True, forceinline=True)
+def _minus_i(a: Complex, b: Complex) -> Complex:
+    """a - i b"""
+    return a[0] + b[1], a[1] - b[0]
+
+
+@njit(cache=True, forceinline=True)
+def _turn(a: Complex, roots: np.ndarray, k: int) -> Complex:
+    """a times the k-th root."""
+    re, im = broadcast(roots[2 * k]), broadcast(roots[2 * k + 1])
+    return a[0] * re - a[1] * im, a[0] * im + a[1] * re
+
+
+@njit(cache=True, forceinline=True)
+def _read(re: np.ndarray, im: np.ndarray, position: int) -> Complex:
+    return load(re, position * LANES), load(im, position * LANES)
+
+
+@njit(cache=True, forceinline=True)
+def _write(re: np.ndarray, im: np.ndarray, position: int, a: Complex) -> None:
+    store(re, position * LANES, a[0])
+    store(im, position * LANES, a[1])
+
+
+@njit(cache=True, forceinline=True)
+def _dft_4(a: Complex, b: Complex, c: Complex, d: Complex) -> tuple[Complex, Complex, Complex, Complex]:
+    sum_ac, difference_ac, sum_bd, difference_bd = _plus(a, c), _minus(a, c), _plus(b, d), _minus(b, d)
+    return _plus(sum_ac, sum_bd), _minus_i(difference_ac, difference_bd), _minus(sum_ac, sum_bd), _plus_i(difference_ac, difference_bd)
+
+
+@njit(cache=True, forceinline=True)
+def _radix_8(
+    a: Complex, b: Complex, c: Complex, d: Complex, e: Complex, f: Complex, g: Complex, h: Complex,
+    roots: np.ndarray, turn: int, out_re: np.ndarray, out_im: np.ndarray, at: int, step: int,
 ) -> None:  # fmt: skip
-    """Radix-4 butterfly of a, b, c, d; results 1..3 turned by the roots p, 2p, 3p; written to `at`, `at` + step, ..."""
-    sum_ac_re, sum_ac_im = a_re + c_re, a_im + c_im
-    dif_ac_re, dif_ac_im = a_re - c_re, a_im - c_im
-    sum_bd_re, sum_bd_im = b_re + d_re, b_im + d_im
-    dif_bd_re, dif_bd_im = b_re - d_re, b_im - d_im
-    store(out_re, at, sum_ac_re + sum_bd_re)
-    store(out_im, at, sum_ac_im + sum_bd_im)
-    k = 2 * p * s
-    w_re, w_im = broadcast(roots[k]), broadcast(roots[k + 1])
-    x_re, x_im = dif_ac_re + dif_bd_im, dif_ac_im - dif_bd_re
-    store(out_re, at + step, x_re * w_re - x_im * w_im)
-    store(out_im, at + step, x_re * w_im + x_im * w_re)
-    w_re, w_im = broadcast(roots[2 * k]), broadcast(roots[2 * k + 1])
-    x_re, x_im = sum_ac_re - sum_bd_re, sum_ac_im - sum_bd_im
-    store(out_re, at + 2 * step, x_re * w_re - x_im * w_im)
-    store(out_im, at + 2 * step, x_re * w_im + x_im * w_re)
-    w_re, w_im = broadcast(roots[3 * k]), broadcast(roots[3 * k + 1])
-    x_re, x_im = dif_ac_re - dif_bd_im, dif_ac_im + dif_bd_re
-    store(out_re, at + 3 * step, x_re * w_re - x_im * w_im)
-    store(out_im, at + 3 * step, x_re * w_im + x_im * w_re)
+    """DFT of eight numbers; result j, times root j * turn, is written to position `at` + j * `step`."""
+    even_0, even_1, even_2, even_3 = _dft_4(a, c, e, g)
+    odd_0, odd_1, odd_2, odd_3 = _dft_4(b, d, f, h)
+    half = broadcast(roots.dtype.type(0.7071067811865476))  # odd result j is turned by the eighth root j
+    odd_1 = (odd_1[0] + odd_1[1]) * half, (odd_1[1] - odd_1[0]) * half
+    odd_3 = (odd_3[0] - odd_3[1]) * half, (odd_3[0] + odd_3[1]) * half  # and by -1, made up for below
+    _write(out_re, out_im, at, _plus(even_0, odd_0))
+    _write(out_re, out_im, at + step, _turn(_plus(even_1, odd_1), roots, turn))
+    _write(out_re, out_im, at + 2 * step, _turn(_minus_i(even_2, odd_2), roots, 2 * turn))
+    _write(out_re, out_im, at + 3 * step, _turn(_minus(even_3, odd_3), roots, 3 * turn))
+    _write(out_re, out_im, at + 4 * step, _turn(_minus(even_0, odd_0), roots, 4 * turn))
+    _write(out_re, out_im, at + 5 * step, _turn(_minus(even_1, odd_1), roots, 5 * turn))
+    _write(out_re, out_im, at + 6 * step, _turn(_plus_i(even_2, odd_2), roots, 6 * turn))
+    _write(out_re, out_im, at + 7 * step, _turn(_plus(even_3, odd_3), roots, 7 * turn))
 
 
 class HopMatrix(NamedTuple):
@@ -97,8 +139,8 @@ def _side_by_side(samples: np.ndarray, padding: int, hop: int, columns: int) -> 
 
 
 @njit(cache=True, forceinline=True)
-def _sample_pair(matrix: HopMatrix, frame: int, shift: int, window: np.ndarray, n: int) -> tuple[Vector, Vector]:
-    """Windowed samples 2 n and 2 n + 1 of sixteen frames."""
+def _sample_pair(matrix: HopMatrix, frame: int, shift: int, window: np.ndarray, n: int) -> Complex:
+    """Windowed samples 2 n and 2 n + 1 of sixteen frames, as one complex number each."""
     k = 2 * n
     at = ((k + shift) & ((1 << matrix.hop_bits) - 1)) * matrix.columns + frame + ((k + shift) >> matrix.hop_bits)
     first, second = as_type_of(window, load(matrix.values, at)), as_type_of(window, load(matrix.values, at + matrix.columns))
@@ -109,41 +151,56 @@ def _sample_pair(matrix: HopMatrix, frame: int, shift: int, window: np.ndarray, 
 def transform(matrix: HopMatrix, frame: int, shift: int, window: np.ndarray, roots: np.ndarray, points: int, work: np.ndarray) -> int:
     """Complex FFT over `points` sample pairs of the frames in columns `frame` to `frame` + 15, which begin at row `shift` there (even).
 
-    `work` is (4, points * 16): two complex buffers, between which the passes alternate. `window`, `roots` and `work` are all float32 or
-    all float64, which decides the arithmetic. Returns the row of `work` where the real parts are; the imaginary parts are in the next.
+    `points` is a power of two, 8 at least. `work` is (4, points * 16): two complex buffers, between which the passes alternate. `window`,
+    `roots` and `work` are all float32 or all float64, which decides the arithmetic. Returns the row of `work` where the real parts are;
+    the imaginary parts are in the next.
     """
-    quarter = points // 4
-    for p in range(quarter):
-        a_re, a_im = _sample_pair(matrix, frame, shift, window, p)
-        b_re, b_im = _sample_pair(matrix, frame, shift, window, p + quarter)
-        c_re, c_im = _sample_pair(matrix, frame, shift, window, p + 2 * quarter)
-        d_re, d_im = _sample_pair(matrix, frame, shift, window, p + 3 * quarter)
-        _butterfly(a_re, a_im, b_re, b_im, c_re, c_im, d_re, d_im, roots, p, 1, work[0], work[1], 4 * p * LANES, LANES)
-    source, s = 0, 4
-    while 4 * s <= points:
-        in_re, in_im, out_re, out_im = work[source], work[source + 1], work[2 - source], work[3 - source]
-        quarter = points // (4 * s)
-        apart = quarter * s * LANES
-        for p in range(quarter):
+    apart = points // 8
+    for p in range(apart):
+        _radix_8(
+            _sample_pair(matrix, frame, shift, window, p),
+            _sample_pair(matrix, frame, shift, window, p + apart),
+            _sample_pair(matrix, frame, shift, window, p + 2 * apart),
+            _sample_pair(matrix, frame, shift, window, p + 3 * apart),
+            _sample_pair(matrix, frame, shift, window, p + 4 * apart),
+            _sample_pair(matrix, frame, shift, window, p + 5 * apart),
+            _sample_pair(matrix, frame, shift, window, p + 6 * apart),
+            _sample_pair(matrix, frame, shift, window, p + 7 * apart),
+            roots, p, work[0], work[1], 8 * p, 1,
+        )  # fmt: skip
+    source, s = 0, 8
+    while 8 * s <= points:
+        re, im, out_re, out_im = work[source], work[source + 1], work[2 - source], work[3 - source]
+        for p in range(points // (8 * s)):
             for q in range(s):
-                a = (q + s * p) * LANES
-                b, c, d = a + apart, a + 2 * apart, a + 3 * apart
-                a_re, a_im, b_re, b_im = load(in_re, a), load(in_im, a), load(in_re, b), load(in_im, b)
-                c_re, c_im, d_re, d_im = load(in_re, c), load(in_im, c), load(in_re, d), load(in_im, d)
-                at, step = (q + 4 * s * p) * LANES, s * LANES
-                _butterfly(a_re, a_im, b_re, b_im, c_re, c_im, d_re, d_im, roots, p, s, out_re, out_im, at, step)
-        source, s = 2 - source, 4 * s
-    if s < points:  # twice a power of four: one radix-2 pass is left
-        in_re, in_im, out_re, out_im = work[source], work[source + 1], work[2 - source], work[3 - source]
-        for q in range(s):
-            a, b = q * LANES, (q + s) * LANES
-            a_re, a_im, b_re, b_im = load(in_re, a), load(in_im, a), load(in_re, b), load(in_im, b)
-            store(out_re, a, a_re + b_re)
-            store(out_im, a, a_im + b_im)
-            store(out_re, b, a_re - b_re)
-            store(out_im, b, a_im - b_im)
+                a = q + s * p
+                _radix_8(
+                    _read(re, im, a), _read(re, im, a + apart), _read(re, im, a + 2 * apart), _read(re, im, a + 3 * apart),
+                    _read(re, im, a + 4 * apart), _read(re, im, a + 5 * apart), _read(re, im, a + 6 * apart), _read(re, im, a + 7 * apart),
+                    roots, p * s, out_re, out_im, q + 8 * s * p, s,
+                )  # fmt: skip
+        source, s = 2 - source, 8 * s
+    if s < points:
+        _last_pass(work, source, s, points)
         source = 2 - source
     return source
+
+
+@njit(cache=True)
+def _last_pass(work: np.ndarray, source: int, s: int, points: int) -> None:
+    """The factor of two or four that eights leave."""
+    re, im, out_re, out_im = work[source], work[source + 1], work[2 - source], work[3 - source]
+    for q in range(s):
+        if points == 2 * s:
+            a, b = _read(re, im, q), _read(re, im, q + s)
+            _write(out_re, out_im, q, _plus(a, b))
+            _write(out_re, out_im, q + s, _minus(a, b))
+        else:
+            a, b, c, d = _dft_4(_read(re, im, q), _read(re, im, q + s), _read(re, im, q + 2 * s), _read(re, im, q + 3 * s))
+            _write(out_re, out_im, q, a)
+            _write(out_re, out_im, q + s, b)
+            _write(out_re, out_im, q + 2 * s, c)
+            _write(out_re, out_im, q + 3 * s, d)
 
 
 @njit(cache=True, forceinline=True)

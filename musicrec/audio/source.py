@@ -48,14 +48,14 @@ def open_source(source: Source, max_bytes: int) -> Iterator[OpenSource]:
         The storage behind a URI failed; the file itself may be sound.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
-        with _in_memory(bytes(source), f"<{len(source)} bytes>", max_bytes) as opened:
+        with in_memory(bytes(source), f"<{len(source)} bytes>", max_bytes) as opened:
             yield opened
         return
     name = os.fspath(source)
     if _URI.match(name):
         parts = urlsplit(name)
         if parts.scheme != "file":
-            with _in_memory(_fetch(name, max_bytes), name, max_bytes) as opened:
+            with in_memory(_fetch(name, max_bytes), name, max_bytes) as opened:
                 yield opened
             return
         name = unquote(parts.path)
@@ -78,7 +78,8 @@ def _local(path: Path, max_bytes: int) -> Iterator[OpenSource]:
 
 
 @contextmanager
-def _in_memory(data: bytes, name: str, max_bytes: int) -> Iterator[OpenSource]:
+def in_memory(data: bytes, name: str, max_bytes: int) -> Iterator[OpenSource]:
+    """Bytes as a source; AudioError as from `open_source`."""
     _check_size(len(data), name, max_bytes)
     if not hasattr(os, "memfd_create"):
         yield OpenSource(name, data, io.BytesIO(data))

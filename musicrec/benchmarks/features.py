@@ -11,7 +11,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,20 @@ def device_lines(paths: list[Path], device: str, batch_size: int = 32) -> list[s
     ]
 
 
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this process on one core, where the system can (not on macOS)."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def run(arguments: list[str]) -> int:
     """Print the tables; 0 if every target is met, else 1."""
     parser = argparse.ArgumentParser(
@@ -223,20 +238,20 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--repeats", type=int, default=REPEATS, help="runs of each way on each clip (default %(default)s)")
     parser.add_argument("--device", help="a CUDA device to measure the torch backend on, as cuda")
     options = parser.parse_args(arguments)
+    if options.clips and not any(options.clips.rglob("*.mp3")):
+        print(f"benchmark features: no .mp3 under {options.clips}", file=sys.stderr)
+        return 2
     # Thread pools are sized when NumPy and Numba load: start over with one thread, if that is not so already.
     if any(os.environ.get(variable) != "1" for variable in THREAD_VARIABLES):
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
         code = f"import sys; sys.path[:0] = {sys.path!r}; from musicrec.benchmarks.features import run; sys.exit(run({arguments!r}))"
         return os.spawnve(os.P_WAIT, sys.executable, [sys.executable, "-c", code], environment)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, one_core():
         paths = sorted(options.clips.rglob("*.mp3"))[: options.count] if options.clips else render_clips(Path(folder), options.count)
-        if not paths:
-            parser.error(f"no .mp3 under {options.clips}")
         speed, fast = speed_table(measure(paths, options.repeats))
         parity, equal = parity_table(paths)
-        lines = [f"{len(paths)} clips, one core, {options.repeats} runs each", "", *speed, "", *parity]
+        names = [f"  {path.stem}" for path in paths]
+        lines = [f"{len(paths)} clips, one core, {options.repeats} runs each:", *names, "", *speed, "", *parity]
         if options.device:
             lines += ["", *device_lines(paths, options.device)]
     lines += ["", f"speed targets {'met' if fast else 'MISSED'}, parity limits {'met' if equal else 'MISSED'}"]

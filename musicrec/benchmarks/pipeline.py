@@ -31,7 +31,7 @@ RENDERED = 12
 
 def run(arguments: list[str]) -> int:
     """Measure and print; 1 if the pipeline keeps less than its target."""
-    parser = argparse.ArgumentParser(prog="benchmark.py pipeline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="benchmark.py pipeline", description=__doc__)
     parser.add_argument("--clips", type=Path, help="folder of clips; without it, works of the demo catalog are rendered")
     parser.add_argument("--count", type=int, default=CLIPS, help="how many rows; the clips are taken in turn (default %(default)s)")
     parser.add_argument("--loop", type=int, default=96, help="how many of them the bare loop reads (default %(default)s)")
@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> int:
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
     with tempfile.TemporaryDirectory() as folder:
-        clips = sorted(p for p in options.clips.iterdir() if p.is_file()) if options.clips else render_clips(Path(folder) / "clips", RENDERED)
+        clips = sorted(options.clips.iterdir()) if options.clips else render_clips(Path(folder) / "clips", RENDERED)
         uris = [str(clips[index % len(clips)]) for index in range(options.count)]
         loop = _bare_loop(Store(f"{folder}/loop"), uris[: options.loop])
         rate, memory = _pipeline(Store(f"{folder}/ray"), uris, options.cpus)

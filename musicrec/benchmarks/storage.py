@@ -23,14 +23,14 @@ RENDERED = 16
 
 def run(arguments: list[str]) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="benchmark.py storage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="benchmark.py storage", description=__doc__)
     parser.add_argument("--clips", type=Path, help="folder of clips; without it, works of the demo catalog are rendered")
     parser.add_argument("--count", type=int, default=RENDERED, help="how many clips to use (default %(default)s)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        clips = sorted(p for p in options.clips.iterdir() if p.is_file()) if options.clips else render_clips(Path(folder), options.count)
+        clips = sorted(options.clips.iterdir()) if options.clips else render_clips(Path(folder), options.count)
         extracted = [extract_features(load_audio(clip)) for clip in clips[: options.count]]
-    print(f"{len(extracted)} clips; Parquet, zstd 1, no dictionaries; largest error over all clips, in the feature's own unit (dB; chroma linear)")
+    print(f"{len(extracted)} clips; Parquet, zstd 1, no dictionaries; the largest error is in the feature's own unit (dB; chroma linear)")
     print("| feature | precision | bytes a track | write ms | read ms | largest error | " + " | ".join(CATALOGS) + " |")
     print("|---|---|---|---|---|---|" + "---|" * len(CATALOGS))
     totals = dict.fromkeys(codec.PRECISIONS, 0.0)

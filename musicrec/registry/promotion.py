@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,9 @@ import numpy as np
 from musicrec.artwork import ArtworkError
 from musicrec.audio import AudioError
 from musicrec.catalog.tables import audio_uri
+from musicrec.evaluation.retrieval import evaluate_retrieval
 from musicrec.recommender import MissingInput, Query, Recommender
-from musicrec.schema import EMBEDDINGS
 from musicrec.stages.base import Run
-from musicrec.stages.evaluate import TestSplit
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # Two runs of one configuration differ in the last digits of float32 sums; that does not make one worse.
@@ -49,12 +49,12 @@ def decide(run: Run, version: int, results: dict[str, Any]) -> Decision:
     client, model = mlflow.MlflowClient(), run.config.registry.model
     metric = f"ndcg@{run.config.evaluate.neighbours[0]}"
     champion = champion_version(model)
-    score = results[metric]
+    score = results.get(metric, math.nan)  # no test track had what the ensemble needs
     if champion is None or champion == version:
         decision = Decision(version, CHAMPION, metric, score, None, None)
     else:
-        champion_score = score_version(run, champion)[metric]
-        alias = CHAMPION if score >= champion_score - TOLERANCE else CHALLENGER
+        champion_score = score_version(run, champion).get(metric, math.nan)
+        alias = CHAMPION if score >= champion_score - TOLERANCE or math.isnan(champion_score) else CHALLENGER
         decision = Decision(version, alias, metric, score, champion, champion_score)
     client.set_registered_model_alias(model, decision.alias, version)
     return decision
@@ -77,14 +77,28 @@ def champion_version(model: str) -> int | None:
         ) from error
 
 
-def score_version(run: Run, version: int) -> dict[str, Any]:
-    """The retrieval scores of a registered version on this run's test tracks, from their audio as it would be served."""
+def score_version(run: Run, version: int) -> dict[str, float]:
+    """The retrieval scores of a registered version on this run's test artists, from their audio as it would be served.
+
+    The version ranks the artists of its own table: one that came into the catalog after it is asked for, and is no candidate.
+    """
     import mlflow
 
     model = mlflow.pyfunc.load_model(f"models:/{run.config.registry.model}/{version}")
     recommender: Recommender = model.unwrap_python_model().recommender
-    split = TestSplit(run, recommender.artists.select(EMBEDDINGS.names))
-    return split.score(embed_tracks(run, recommender, split.tracks), run.config.evaluate.neighbours, run.config.seed)
+    tests = [row for row in run.catalog.tracks.select(["track_id", "artist_id", "split"]).to_pylist() if row["split"] == "test"]
+    vectors = embed_tracks(run, recommender, [row["track_id"] for row in tests])
+    queries: dict[str, np.ndarray] = {}  # the mean of an artist's tracks, each of unit length (thesis section 5)
+    for row, vector in zip(tests, vectors, strict=True):
+        if vector.any():
+            queries[row["artist_id"]] = queries.get(row["artist_id"], 0) + vector / np.linalg.norm(vector)
+    if not queries:
+        return {}
+    related: dict[str, list[str]] = {}
+    for edge in run.catalog.related.to_pylist():
+        related.setdefault(edge["artist_id"], []).append(edge["related_artist_id"])
+    ids, ks = recommender.artists.column("artist_id").to_pylist(), run.config.evaluate.neighbours
+    return evaluate_retrieval(np.stack(list(queries.values())), list(queries), recommender.table, ids, related, ks=ks).scores.means()
 
 
 def embed_tracks(run: Run, recommender: Recommender, track_ids: list[str]) -> np.ndarray:

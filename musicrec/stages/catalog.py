@@ -79,7 +79,7 @@ def demo_catalog(config: Config, store: Store) -> str:
     connect(config.ray)
     works = demo.demo_works(seed, clips)
     rows = []
-    with Meter("demo catalog", len(works), "clips rendered from scores") as meter:
+    with Meter("demo catalog", len(works), "clips") as meter:
         for row in map_unordered(_render, works, root):
             rows.append(row)
             meter.advance(artist=row["artist"] or "")

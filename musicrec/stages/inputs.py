@@ -1,16 +1,43 @@
-"""Which of the configured models a catalog can feed: a catalog without lyrics or artwork still makes a recommender."""
+"""What can be known of a run before its work begins: that its models can be built, and which of them the catalog can feed."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from musicrec.lyrics import words
+from musicrec.config import ConfigError
+from musicrec.ensemble import EnsembleSpec
+from musicrec.lyrics import Vocabulary, words
 from musicrec.progress import event
-from musicrec.settings import BRANCH_SUBMODELS
+from musicrec.settings import BRANCH_SUBMODELS, Config
 from musicrec.stages.base import Run
+from musicrec.submodels import SubmodelSpec
 
 BRANCH_COLUMNS = {"year": ("year",), "location": ("latitude", "longitude")}
+
+
+def check_sizes(config: Config) -> None:
+    """Build every model of a configuration without its memory, so that a size that does not fit is found before the work begins.
+
+    Raises
+    ------
+    ConfigError
+        Naming the section and what is wrong with its sizes.
+    """
+    import torch
+
+    one_word = Vocabulary(("word",), (1.0,), cut=False)
+    specs = {
+        f"models.{name}": SubmodelSpec.from_settings(name, settings, config.embed.dimensions, config.extract.artwork_pixels, one_word)
+        for name, settings in config.models.items()
+    }
+    specs |= {"ensemble": EnsembleSpec(config.embed.dimensions, config.ensemble.branches, config.ensemble.sizes)}
+    for section, spec in specs.items():
+        try:
+            with torch.device("meta"):
+                spec.build()
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{section} (sizes, pool): {error}") from error
 
 
 def fit_to_catalog(run: Run) -> Run:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from musicrec.settings import Config
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
-from musicrec.stages.inputs import fit_to_catalog
+from musicrec.stages.inputs import check_sizes, fit_to_catalog
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ def train_submodels(config: Config, names: list[str] | None = None) -> tuple[Run
     from musicrec.stages.extract import extract
     from musicrec.stages.train import train
 
+    check_sizes(config)
     run = fit_to_catalog(open_run(config))
     extracted, embedded = extract(run), embed(run)
     return run, extracted, embedded, train(run, extracted, embedded, names or None)

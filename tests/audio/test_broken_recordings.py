@@ -13,7 +13,7 @@ import soundfile
 from sound import DATA, compose
 
 from musicrec.audio import AUDIO_ERRORS, AudioError, Limits, decode, load_audio
-from musicrec.audio.container import _frame_length, inspect
+from musicrec.audio.container import frame_length, inspect
 
 
 def encode(samples: np.ndarray, rate: int = 22_050, container: str = "WAV", subtype: str | None = None) -> bytes:
@@ -28,7 +28,7 @@ def recording(suffix: str) -> bytes:
 
 def mpeg_frames(data: bytes) -> list[bytes]:
     frames, position = [], 0
-    while length := _frame_length(data, position):
+    while length := frame_length(data, position):
         frames.append(data[position : position + length])
         position += length
     return frames

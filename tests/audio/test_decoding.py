@@ -14,6 +14,7 @@ import soundfile
 from sound import DATA, compose
 
 from musicrec.audio import Limits, decode, load_audio
+from musicrec.audio.container import frame_length
 from musicrec.audio.decoding import mix_down
 
 FORMATS = ("mp3", "flac", "ogg", "opus", "wav", "aiff")
@@ -120,6 +121,14 @@ def test_tags_before_and_behind_an_mp3():
     data = (DATA / "chord.mp3").read_bytes()
     tagged = b"ID3\x04\x00\x00\x00\x00\x08\x00" + bytes(1024) + data + b"TAG" + bytes(125)
     np.testing.assert_array_equal(load_audio(tagged), load_audio(data))
+
+
+@pytest.mark.parametrize("rubbish", [bytes(500), b"\r\n", b"\xff\x00rubbish" * 300])
+@pytest.mark.parametrize("counted", [True, False])
+def test_rubbish_before_an_mp3(rubbish, counted):
+    data = (DATA / "chord.mp3").read_bytes()
+    clean = data if counted else data[frame_length(data, 0) :]
+    np.testing.assert_array_equal(load_audio(rubbish + clean), load_audio(clean))
 
 
 def test_silence_is_a_flag():

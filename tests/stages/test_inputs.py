@@ -8,10 +8,10 @@ import pytest
 
 from musicrec import schema
 from musicrec.catalog.tables import Catalog
-from musicrec.config import preset
+from musicrec.config import ConfigError, preset
 from musicrec.settings import Config
 from musicrec.stages.base import Run
-from musicrec.stages.inputs import fit_to_catalog
+from musicrec.stages.inputs import check_sizes, fit_to_catalog
 from musicrec.store import Store
 
 
@@ -62,3 +62,19 @@ def test_a_run_that_needs_every_input_is_not_fitted(tmp_path: Path) -> None:
     demo = preset("demo")
     strict = dataclasses.replace(demo, ensemble=dataclasses.replace(demo.ensemble, modality_dropout=0.0))
     assert fit_to_catalog(run_of(tmp_path, strict)).config == strict
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "said"),
+    [
+        ("mel.freq", {"pool": (4, 4)}, "models.mel.freq (sizes, pool): a valid kernel of 9 does not fit an axis of 8"),
+        ("lyrics", {"sizes": {"hiden": [8]}}, "models.lyrics (sizes, pool): 'lyrics' has no size 'hiden'"),
+    ],
+)
+def test_a_size_that_does_not_fit_is_said_before_the_work(model: str, change: dict, said: str) -> None:
+    demo = preset("demo")
+    check_sizes(demo)
+    changed = dataclasses.replace(demo, models=demo.models | {model: dataclasses.replace(demo.models[model], **change)})
+    with pytest.raises(ConfigError) as caught:
+        check_sizes(changed)
+    assert str(caught.value).startswith(said)

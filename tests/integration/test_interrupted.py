@@ -1,0 +1,167 @@
+"""A driver killed with SIGKILL in extraction, in training and in the ensemble: started again, the run completes with the same rows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from small_catalog import UserCatalog
+from small_run import REPOSITORY, job_environment, tiny_yaml
+
+from musicrec import schema
+from musicrec.store import SUCCESS, Store
+from musicrec.training.checkpoints import StoreCheckpoints
+
+COPIES = 8  # of each track, so that extraction takes long enough to be caught at it
+EPOCHS = 150  # the same for a training: an epoch takes some hundredths of a second
+SECONDS_TO_START = 240
+SECONDS_TO_END = 60
+MARK = "MUSICREC_TEST_RUN"
+
+
+class Driver:
+    """`jobs/retrain.py` in a process of its own, with a Ray of its own; all its descendants carry a mark in their environment."""
+
+    def __init__(self, settings: Path, log: Path) -> None:
+        self.mark, self.log = uuid.uuid4().hex, log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(REPOSITORY / "jobs" / "retrain.py"), "--config", str(settings)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=REPOSITORY,
+                env=job_environment(**{MARK: self.mark}),
+                start_new_session=True,
+            )
+
+    def wait_until(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + SECONDS_TO_START
+        while not reached():
+            assert time.monotonic() < deadline, f"not reached in {SECONDS_TO_START} s: {self.said()}"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=0.02)
+                pytest.fail(f"it ended before it was to be killed: {self.said()}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def finish(self) -> None:
+        assert self.process.wait(timeout=SECONDS_TO_START) == 0, self.said()
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def descendants(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(MARK) == self.mark:
+                    found.append(process)
+        return found
+
+    def wait_for_descendants(self) -> None:
+        """Ray's processes end by themselves once their driver is gone."""
+        deadline = time.monotonic() + SECONDS_TO_END
+        while left := self.descendants():
+            assert time.monotonic() < deadline, f"still there {SECONDS_TO_END} s after the driver: {left}"
+            psutil.wait_procs(left, timeout=0.5)
+
+
+@pytest.fixture
+def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[], Driver]]:
+    catalog = catalog_of_users.copy()
+    catalog.tracks = [row | {"track_id": f"{row['track_id']}-copy{copy}"} for row in catalog.tracks for copy in range(COPIES)]
+    settings = tmp_path / "tiny.yaml"
+    text = tiny_yaml(str(tmp_path / "store"), catalog.write(str(tmp_path / "catalog")), EPOCHS)
+    settings.write_text(text.replace("batch_size: 8", "batch_size: 64"))
+    drivers: list[Driver] = []
+
+    def start() -> Driver:
+        drivers.append(Driver(settings, tmp_path / f"driver-{len(drivers)}.log"))
+        return drivers[-1]
+
+    yield start
+    for driver in drivers:
+        for process in driver.descendants():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        driver.process.wait()
+
+
+def unfinished(store: Path, stage: str) -> list[Path]:
+    """Checkpoints of trainings that are under way and at least one epoch old."""
+    return [path for path in store.glob(f"{stage}/*/last.pt") if not (path.parent / SUCCESS).exists()]
+
+
+def history(store: Store, checkpoint: Path) -> list[dict[str, float]]:
+    state = StoreCheckpoints(store, str(checkpoint.parent.relative_to(store.root))).load_last()
+    return state["progress"]["history"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_killed_run_is_taken_up_where_it_was(start: Callable[[], Driver], tmp_path: Path, catalog_of_users: UserCatalog) -> None:
+    folder, store = tmp_path / "store", Store(str(tmp_path / "store"))
+    tracks = len(catalog_of_users.tracks) * COPIES
+
+    driver = start()
+    driver.wait_until(lambda: len(list(folder.glob("features/*/parts/*.parquet"))) >= 2)
+    driver.kill()
+    driver.wait_for_descendants()
+    parts = {path: path.stat().st_mtime_ns for path in folder.glob("features/*/parts/*.parquet")}
+    assert len(parts) < tracks // 4  # in the middle of extraction
+    assert not list(folder.glob(f"extract/*/{SUCCESS}"))
+
+    driver = start()
+    driver.wait_until(lambda: bool(unfinished(folder, "submodels")))
+    driver.kill()
+    driver.wait_for_descendants()
+    caught = {path: history(store, path) for path in unfinished(folder, "submodels")}
+    assert any(len(epochs) < EPOCHS for epochs in caught.values())  # in the middle of a training
+    assert {path: path.stat().st_mtime_ns for path in parts} == parts  # no committed block was extracted again
+
+    driver = start()
+    driver.wait_until(lambda: bool(unfinished(folder, "ensembles")))
+    driver.kill()
+    driver.wait_for_descendants()
+    (stacked,) = unfinished(folder, "ensembles")
+    caught[stacked] = history(store, stacked)
+
+    driver = start()
+    driver.finish()
+    check_rows(store, tracks)
+    for path, epochs in caught.items():
+        record = json.loads((path.parent / SUCCESS).read_text())
+        assert record["history"][: len(epochs)] == epochs  # continued, not begun anew: the seconds of each epoch are the same
+    registered = [json.loads(path.read_text()) for path in folder.glob(f"registered/*/{SUCCESS}")]
+    assert [(record["version"], record["alias"]) for record in registered] == [(1, "champion")]
+
+
+def check_rows(store: Store, tracks: int) -> None:
+    """Every row is there once: features, index, predictions; and every epoch."""
+    root = Path(store.root)
+    facts = schema.pa.schema(schema.FEATURE_FACTS)
+    parts = [store.read_table(str(path.relative_to(root)), facts) for path in root.glob("features/*/parts/*.parquet")]
+    rows = Counter(track for part in parts for track in part.column("track_id").to_pylist())
+    assert len(rows) == tracks
+    assert set(rows.values()) == {1}
+    (extraction,) = (json.loads(path.read_text()) for path in root.glob(f"extract/*/{SUCCESS}"))
+    assert (extraction["rows_in"], extraction["rows_out"], extraction["rows_in_errors"]) == (tracks, tracks, 0)
+    records = [json.loads(path.read_text()) for stage in ("submodels", "ensembles") for path in root.glob(f"{stage}/*/{SUCCESS}")]
+    assert {record["model"] for record in records} == {"mfcc.large_rnn", "lyrics", "recommendation"}
+    for record in records:
+        assert [epoch["epoch"] for epoch in record["history"]] == list(range(EPOCHS))
+        predicted = [store.read_table(name, schema.PREDICTIONS) for name in record["predictions"]]
+        ids = Counter(track for table in predicted for track in table.column("track_id").to_pylist())
+        assert len(ids) == record["rows_out"] == (tracks // 2 if record["model"] == "lyrics" else tracks)
+        assert set(ids.values()) == {1}

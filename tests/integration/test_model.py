@@ -1,0 +1,311 @@
+"""The registered model as others meet it: in a process that knows nothing of this repository, over HTTP, and from jobs/recommend.py."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import http.client
+import json
+import os
+import runpy
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pyarrow.parquet
+import pytest
+from small_catalog import UserCatalog
+from small_run import REPOSITORY, Retrained, run_job_process
+
+from musicrec import schema
+from musicrec.registry.promotion import decide, score_version
+from musicrec.settings import RegistrySettings
+from musicrec.stages.base import Run
+from musicrec.stages.catalog import open_run
+from musicrec.store import Store
+from musicrec.training.tasks import read_predictions
+
+TRACK = "fiddle-3-0"  # a test track, with lyrics, year and place
+TEST_TRACKS = ["organ-3-0", "organ-3-1", "fiddle-3-0", "fiddle-3-1"]
+FIRST = "models:/musicrec/1"
+SECONDS_TO_SERVE = 180  # a bound against hanging: the server imports torch
+ASK = """
+import base64, json, sys
+import mlflow
+model = mlflow.pyfunc.load_model(sys.argv[1])
+import musicrec, pandas
+answers = []
+for row in json.load(sys.stdin):
+    if "audio" in row:
+        row["audio"] = base64.b64decode(row["audio"])
+    answers += model.predict(pandas.DataFrame([row]), params={"k": 4}).to_dict(orient="records")
+print(json.dumps({"answers": answers, "code": musicrec.__file__, "path": sys.path}))
+"""
+
+
+@pytest.fixture(scope="module")
+def track(retrained: Retrained) -> dict[str, Any]:
+    return next(row for row in retrained.catalog.tracks if row["track_id"] == TRACK)
+
+
+@pytest.fixture(scope="module")
+def audio(retrained: Retrained, track: dict[str, Any]) -> Path:
+    return Path(retrained.config.catalog) / track["audio"]
+
+
+@pytest.fixture(scope="module")
+def whole_query(retrained: Retrained, track: dict[str, Any], audio: Path) -> dict[str, Any]:
+    """All that the catalog knows of the track, as JSON can say it."""
+    artist = next(row for row in retrained.catalog.artists if row["artist_id"] == track["artist_id"])
+    values = {"lyrics": track["lyrics"], "year": float(track["year"])}
+    place = {name: float(artist[name]) for name in ("latitude", "longitude")}
+    return {"audio": base64.b64encode(audio.read_bytes()).decode()} | values | place
+
+
+@pytest.fixture(scope="module")
+def stored(retrained: Retrained) -> np.ndarray:
+    """The ensemble's prediction of the track from the store (D,)."""
+    return read_predictions(Store(retrained.store), retrained.done.stacked.record["predictions"], [TRACK], 8)[0]
+
+
+def plain_environment(retrained: Retrained) -> dict[str, str]:
+    """An environment that finds the registry and this interpreter's programs, and no repository."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return kept | {
+        "PATH": programs,
+        "MLFLOW_TRACKING_URI": retrained.registered.record["tracking_uri"],
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+
+
+def test_the_champion_answers_in_a_process_without_the_repository(
+    retrained: Retrained, whole_query: dict[str, Any], stored: np.ndarray, audio: Path, tmp_path: Path
+) -> None:
+    queries = [
+        whole_query,
+        {"audio_uri": str(audio)},
+        {"year": 1700.0},
+        {"lyrics": "?"},
+        {"audio": base64.b64encode(b"no music").decode(), "year": 1700.0},
+    ]
+    # -P: the folder that it is started in is not on its path either
+    finished = subprocess.run(
+        [sys.executable, "-P", "-c", ASK, "models:/musicrec@champion"],
+        input=json.dumps(queries),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        cwd=tmp_path,
+        env=plain_environment(retrained),
+    )
+    assert finished.returncode == 0, finished.stderr
+    said = json.loads(finished.stdout.splitlines()[-1])
+    whole, uri, year, nothing, broken = said["answers"]
+    assert str(REPOSITORY) not in said["path"]
+    assert Path(said["code"]).is_relative_to(Path(retrained.store) / "mlflow-artifacts")  # the model carries its code
+    np.testing.assert_allclose(whole["embedding"], stored, atol=1e-3)
+    known = {row["artist_id"]: row["name"] for row in retrained.catalog.artists} | {"teacher": "teacher"}
+    for answer in (whole, uri, year):
+        assert answer["error"] == ""
+        assert len(answer["embedding"]) == 8
+        assert answer["artist"] == [known[artist] for artist in answer["artist_id"]]
+        assert len(set(answer["artist_id"])) == 4
+        assert answer["similarity"] == sorted(answer["similarity"], reverse=True)
+        assert all(-1.001 <= value <= 1.001 for value in answer["similarity"])
+    assert not np.allclose(uri["embedding"], year["embedding"], atol=1e-3)
+    assert nothing["artist_id"] == broken["artist_id"] == []
+    assert nothing["error"].startswith("this model needs at least one input, and the query lacks mfcc, lyrics, location, year")
+    assert broken["error"].startswith("not_audio: ")
+
+
+@pytest.mark.slow
+def test_the_champion_is_served_over_http(retrained: Retrained, whole_query: dict[str, Any], stored: np.ndarray, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/musicrec@champion", "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    log = tmp_path / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, env=plain_environment(retrained), cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        wait_for_ping(server, port, log)
+        body = json.dumps({"dataframe_records": [whole_query], "params": {"k": 10}}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            (answer,) = json.loads(response.read())["predictions"]
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+    assert answer["error"] == ""
+    assert len(answer["artist"]) == len(answer["similarity"]) == 10
+    np.testing.assert_allclose(answer["embedding"], stored, atol=1e-3)
+
+
+def wait_for_ping(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + SECONDS_TO_SERVE
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
+                return
+        except (OSError, http.client.HTTPException):
+            try:
+                server.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+    pytest.fail(f"the server did not answer: {log.read_text(errors='replace')[-3000:]}")
+
+
+def test_one_track_gets_a_table_of_artists(retrained: Retrained, audio: Path) -> None:
+    arguments = ["--store", retrained.store, "--audio", str(audio), "--year", "1790", "--neighbours", "5"]
+    finished = run_job_process("recommend", *arguments, timeout=200)
+    assert finished.returncode == 0, finished.stderr
+    for heading in ("artist", "similarity", "genres", "origin", "years"):
+        assert heading in finished.stdout
+    rows = [line for line in finished.stdout.splitlines() if line.count("│") == 6]
+    assert len(rows) == 5
+    assert all(" Player " in row or "teacher" in row for row in rows)
+
+
+def test_one_track_that_cannot_be_read_is_a_clear_line(
+    retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.mp3").write_text("this is no music\n" * 50)
+    assert recommend(monkeypatch, "--store", retrained.store, "--audio", str(tmp_path / "text.mp3")) == 2
+    said = capsys.readouterr().err
+    assert "not_audio" in said
+    assert "Traceback" not in said
+
+
+def recommend(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run jobs/recommend.py in this process, with this session's Ray; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["recommend.py", *arguments])
+    try:
+        runpy.run_path(str(REPOSITORY / "jobs" / "recommend.py"), run_name="__main__")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_a_folder_gets_a_table_and_its_broken_file_a_row_of_errors(
+    retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = tmp_path / "music", tmp_path / "answers.parquet"
+    shutil.copytree(Path(retrained.config.catalog) / "audio", folder / "deeper")
+    (folder / "broken.mp3").write_bytes(b"")
+    (folder / "notes.txt").write_text("not looked at")
+    arguments = ["--store", retrained.store, "--folder", str(folder), "--out", str(out), "--neighbours", "3"]
+    assert recommend(monkeypatch, *arguments) == 0
+    rows = schema.conform(pyarrow.parquet.read_table(out), schema.RECOMMENDATIONS, "answers").to_pylist()
+    files = sorted(str(path) for path in (folder / "deeper").iterdir())
+    assert [(row["query"], row["rank"]) for row in rows] == [(name, rank) for name in files for rank in (1, 2, 3)]
+    (error,) = schema.conform(pyarrow.parquet.read_table(f"{out}.errors"), schema.ERRORS, "errors").to_pylist()
+    assert (error["track_id"], error["stage"], error["reason"]) == (str(folder / "broken.mp3"), "recommend", "empty")
+
+
+def test_a_catalog_gets_the_answers_of_the_ensemble(retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "answers.parquet"
+    arguments = ["--store", retrained.store, "--catalog", retrained.config.catalog, "--out", str(out), "--neighbours", "1"]
+    assert recommend(monkeypatch, *arguments) == 0
+    rows = pyarrow.parquet.read_table(out).to_pylist()
+    assert {row["query"] for row in rows} == retrained.catalog.track_ids()
+    store, names = Store(retrained.store), [row["query"] for row in rows]
+    embeddings = store.read_table(retrained.done.embedded.stage.path("embeddings.parquet"), schema.EMBEDDINGS)
+    table = np.stack(embeddings.column("vector").to_numpy())
+    predicted = read_predictions(store, retrained.done.stacked.record["predictions"], names, 8)
+    cosines = (predicted @ table.T) / np.linalg.norm(predicted, axis=1)[:, None] / np.linalg.norm(table, axis=1)
+    # Features are stored as float16, so that an MFCC of some hundreds decibels is off by up to an eighth.
+    np.testing.assert_allclose([row["similarity"] for row in rows], cosines.max(axis=1), atol=1e-2)
+
+
+@pytest.fixture
+def promotion(retrained: Retrained, request: pytest.FixtureRequest) -> Run:
+    """A run that registers under a name of its own in the same registry."""
+    mlflow.set_tracking_uri(retrained.registered.record["tracking_uri"])
+    settings = RegistrySettings(model=request.node.name)
+    return dataclasses.replace(retrained.done.run, config=dataclasses.replace(retrained.config, registry=settings))
+
+
+def aliases(run: Run) -> dict[str, int]:
+    found = mlflow.MlflowClient().get_registered_model(run.config.registry.model).aliases
+    return {name: int(version) for name, version in found.items()}
+
+
+def one_more_version(run: Run, source: str = FIRST) -> int:
+    if source.startswith("models:/"):
+        return int(mlflow.MlflowClient().copy_model_version(source, run.config.registry.model).version)
+    return int(mlflow.MlflowClient().create_model_version(run.config.registry.model, source).version)
+
+
+def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(promotion: Run) -> None:
+    assert decide(promotion, one_more_version(promotion), {"ndcg@5": 0.1}).champion_score is None
+    assert aliases(promotion) == {"champion": 1}
+    measured = score_version(promotion, 1)["ndcg@5"]
+    worse = decide(promotion, one_more_version(promotion), {"ndcg@5": measured - 0.01})
+    assert (worse.version, worse.alias, worse.champion_version) == (2, "challenger", 1)
+    # The champion is measured anew on this run's test artists: the 0.1 of its own day does not count.
+    assert worse.champion_score == pytest.approx(measured)
+    assert "worse than" in worse.sentence()
+    assert aliases(promotion) == {"champion": 1, "challenger": 2}
+    equal = decide(promotion, one_more_version(promotion), {"ndcg@5": measured})
+    assert (equal.alias, equal.champion_version) == ("champion", 1)
+    assert aliases(promotion) == {"champion": 3, "challenger": 2}
+
+
+def test_the_champion_is_scored_as_it_was_evaluated(promotion: Run, retrained: Retrained) -> None:
+    one_more_version(promotion)
+    assert score_version(promotion, 1)["ndcg@5"] == pytest.approx(retrained.done.evaluated.record["ndcg@5"], abs=1e-6)
+
+
+def test_a_champion_is_measured_on_artists_that_it_never_saw(promotion: Run, retrained: Retrained, tmp_path: Path) -> None:
+    catalog: UserCatalog = retrained.catalog.copy()
+    catalog.artists.append(catalog.artists[-1] | {"artist_id": "newcomer", "name": "Newcomer"})
+    test = next(row for row in catalog.tracks if row["split"] == "test")
+    catalog.tracks += [
+        test | {"track_id": "newcomer-0", "artist_id": "newcomer"},
+        catalog.tracks[0] | {"track_id": "newcomer-1", "artist_id": "newcomer", "split": "test"},
+    ]
+    catalog.related.append({"artist_id": "newcomer", "related_artist_id": test["artist_id"], "rank": 1})
+    run = open_run(dataclasses.replace(promotion.config, catalog=catalog.write(str(tmp_path))))
+    decide(run, one_more_version(run), {"ndcg@5": 0.5})
+    decision = decide(run, one_more_version(run), {"ndcg@5": 1.0})
+    assert decision.champion_version == 1
+    assert 0 <= decision.champion_score <= 1
+    assert decision.alias == "champion"
+
+
+def test_a_champion_that_recommends_badly_is_replaced(promotion: Run, retrained: Retrained, tmp_path: Path) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(FIRST, dst_path=str(tmp_path)))
+    (table,) = folder.rglob("artists.parquet")
+    write_worst_artists(table, retrained)
+    mlflow.MlflowClient().create_registered_model(promotion.config.registry.model)
+    assert decide(promotion, one_more_version(promotion, str(folder)), {"ndcg@5": 1.0}).alias == "champion"
+    decision = decide(promotion, one_more_version(promotion), {"ndcg@5": 0.2})
+    assert (decision.champion_version, decision.champion_score) == (1, 0.0)
+    assert aliases(promotion) == {"champion": 2}
+
+
+def write_worst_artists(table: Path, retrained: Retrained) -> None:
+    """Give the related artists of each test artist the vector that lies opposite to what the model answers for that artist."""
+    predicted = read_predictions(Store(retrained.store), retrained.done.stacked.record["predictions"], TEST_TRACKS, 8)
+    units = (predicted / np.linalg.norm(predicted, axis=1, keepdims=True)).reshape(2, 2, 8).mean(axis=1)
+    answers = dict(zip(("organ", "fiddle"), units, strict=True))
+    artists = pyarrow.parquet.read_table(table)
+    schools = [name.replace("teacher", "organ").partition("-")[0] for name in artists.column("artist_id").to_pylist()]
+    vectors = [-answers[school] if school in answers else units.sum(axis=0) for school in schools]
+    place = artists.schema.get_field_index("vector")
+    column = pyarrow.array([vector.tolist() for vector in vectors], artists.schema.field(place).type)
+    pyarrow.parquet.write_table(artists.set_column(place, artists.schema.field(place), column), table)
