@@ -67,7 +67,7 @@ def test_an_unknown_key_like_no_other_is_named() -> None:
         ("ensemble: {branches: [mood]}", "ensemble.branches.0 = 'mood'", "'chroma'"),
         ("extract: 3", "extract = 3", "ExtractSettings"),
         ("embed: {learning_rates: [0.0, 1.0, 1.0]}", "embed.learning_rates.0 = 0.0", "greater than 0"),
-        ("embed: {learning_rates: [.nan, 1.0, 1.0]}", "embed.learning_rates.0 = nan", "greater than 0"),
+        ("embed: {learning_rates: [.nan, 1.0, 1.0]}", "embed.learning_rates.0 = nan", "finite"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_key(text: str, key: str, rule: str) -> None:

@@ -14,7 +14,7 @@ import soxr
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform
+from musicrec.audio.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform, workspace
 from musicrec.audio.parameters import (
     BINS_PER_OCTAVE,
     CHROMA_CLASSES,
@@ -102,7 +102,7 @@ def _octave_spectra(matrix: HopMatrix, window: np.ndarray, roots: np.ndarray, re
     """Spectra of an octave's frames at the bins of the wavelets: flat (group, bin, real or imaginary, 16)."""
     points = len(window) // 2
     bins = _END_BIN - _FIRST_BIN
-    work = np.empty((4, points * LANES), dtype=np.float64)
+    work = workspace(points, window)
     spectra = np.empty(_GROUPS * bins * 2 * LANES, dtype=np.float32)
     for group in range(_GROUPS):
         source = transform(matrix, group * LANES, matrix.padding - points, window, roots, points, work)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.fft import HopMatrix, frame_groups, real_bins, roots_of_unity, transform
+from musicrec.audio.fft import HopMatrix, frame_groups, real_bins, roots_of_unity, transform, workspace
 from musicrec.audio.parameters import (
     DYNAMIC_RANGE,
     FFT_SIZE,
@@ -72,7 +72,7 @@ def _transform_clip(
 ) -> np.ndarray:  # fmt: skip
     """Fill `stft` (flat, rows of FRAMES, dB) and `mel` (256, groups * 16, dB) as far as they have rows; the largest power of each frame."""
     points = len(window) // 2
-    work = np.empty((4, points * LANES), dtype=np.float32)
+    work = workspace(points, window)
     power = np.empty((points + 1) * LANES, dtype=np.float32)
     largest = np.empty(groups * LANES, dtype=np.float32)
     bands = mel.reshape(-1)

@@ -7,7 +7,8 @@ leave the cache there. Distances to librosa are a little larger than those of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -87,15 +88,15 @@ def extract_features_batch(
     return {name: features[name] for name in names}
 
 
-class _exact_products:
+@contextmanager
+def _exact_products() -> Iterator[None]:
     """Full float32 matrix products inside, whatever the caller has set: TensorFloat-32 keeps 10 bits of the mantissa, 60 dB."""
-
-    def __enter__(self) -> None:
-        self.before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_float32_matmul_precision(self.before)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _fit_clips(samples: torch.Tensor) -> torch.Tensor:

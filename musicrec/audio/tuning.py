@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform
+from musicrec.audio.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform, workspace
 from musicrec.audio.parameters import (
     BINS_PER_OCTAVE,
     FFT_SIZE,
@@ -58,7 +58,7 @@ def vote(pitches: np.ndarray) -> float:
 def _peaks(matrix: HopMatrix, frames: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Interpolated frequency (Hz) and magnitude of every spectral peak in range."""
     points = len(window) // 2
-    work = np.empty((4, points * LANES), dtype=np.float32)
+    work = workspace(points, window)
     magnitude = np.empty((points + 1) * LANES, dtype=np.float32)
     capacity = frames * (_END_BIN - _FIRST_BIN + 1) // 2 + LANES
     pitches = np.empty(capacity, dtype=np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from musicrec.audio.fft import hop_matrix, real_bins, roots_of_unity, transform
+from musicrec.audio.fft import hop_matrix, real_bins, roots_of_unity, transform, workspace
 from musicrec.audio.half import to_float16
 from musicrec.audio.simd import LANES, broadcast, decibels, load, store
 
@@ -29,7 +29,7 @@ def test_transform_equals_numpy(size, hop, shift, dtype, tolerance):
     rng = np.random.default_rng([size, hop])
     samples = rng.standard_normal(20 * hop + size).astype(np.float32)
     window = rng.uniform(0.5, 1.0, size).astype(dtype)
-    work = np.empty((4, size // 2 * LANES), dtype=dtype)
+    work = workspace(size // 2, window)
     result = np.zeros((2, size // 2 + 1, LANES), dtype=dtype)
     _spectrum(hop_matrix(samples, hop, 2 * size), shift, window, *roots_of_unity(size, dtype), work, result)
     padded = np.pad(samples, (size - shift, size + LANES * hop)).astype(np.float64)

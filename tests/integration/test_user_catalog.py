@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -36,9 +37,9 @@ MISTAKES = {
     "a year to come": "error: tracks row 4, year '20199': out of range; it must be from 900 to 2100 (leave it empty if unknown)",
     "no audio": "error: tracks row 5, audio: empty cell; every row needs one",
     "outside": "error: tracks row 6, audio '../elsewhere/track.mp3': outside the catalog's root; move the file under ",
-    "backslash": "error: tracks row 7, audio 'audio\\\\track.mp3': backslash in a path; write it relative to the catalog's root with /, as ",
+    "backslash": "error: tracks row 7, audio 'audio\\\\track.mp3': backslash in a path; write it relative to the catalog's root with /",
     "a split that is none": "error: tracks row 8, split 'testing': unknown split; use train, validation or test",
-    "an artist in two splits": "error: tracks row 10, artist_id 'fiddle-0': artist in two splits; here in test, in row 9 in train: put all ",
+    "an artist in two splits": "error: tracks row 10, artist_id 'fiddle-0': artist in two splits; here in test, in row 9 in train: put ",
     "off the globe": "error: artists row 1, latitude '91': out of range; it must be from -90 to 90 (leave it empty if unknown)",
     "half a place": "error: artists row 3, latitude '45.6': without longitude; give both or neither",
     "an artist twice": "error: artists row 4, artist_id 'organ-0': duplicate artist; row 1 has it too: keep one row for each artist",
@@ -70,7 +71,7 @@ def test_a_catalog_without_one_of_its_tables(catalog_of_users: UserCatalog, tmp_
     assert line in finished.stderr.splitlines()
 
 
-def started(tmp_path: Path, *arguments: str):
+def started(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
     """A retrain of this catalog with the presets' own configuration; asserts that it neither started Ray nor wrote to its store."""
     ray_folder = tmp_path / "ray"
     ray_folder.mkdir()
