@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.blocks import Blocks, failures
+from musicrec.parallel import on_each_node
 from musicrec.progress import Meter, event
 
 # A block whose worker process dies is tried once more as a whole; then its rows are tried alone, each in a process of its own.
@@ -29,8 +30,12 @@ class TooManyErrors(RuntimeError):
     """More rows failed than the configured ceiling allows."""
 
 
-def run_blocks(blocks: Blocks, plan: pa.Table, reader: Reader, stage: str, maximum_failed_share: float) -> dict[str, float]:
+def run_blocks(
+    blocks: Blocks, plan: pa.Table, reader: Reader, stage: str, maximum_failed_share: float, prepare: Callable[[], None] | None = None
+) -> dict[str, float]:
     """Work on every block of the plan that is not committed yet; returns counts of what this call did.
+
+    ``prepare`` is called once on each node before, where there is work.
 
     Raises
     ------
@@ -41,6 +46,8 @@ def run_blocks(blocks: Blocks, plan: pa.Table, reader: Reader, stage: str, maxim
     failed_before = failures(blocks.outcomes()).num_rows
     total = plan.num_rows
     work = _outstanding(blocks, plan)
+    if work and prepare is not None:
+        on_each_node(prepare)
     with Meter(stage, sum(table.num_rows for table in work), "rows") as meter:
         for summary in _stream(blocks, work, reader, stage):
             for name in counts:

@@ -73,3 +73,13 @@ def map_unordered(function: Callable[..., Any], items: Iterable[Any], *arguments
     while pending:
         done, pending = ray.wait(pending, num_returns=1)
         yield ray.get(done[0])
+
+
+def on_each_node(function: Callable[[], Any]) -> None:
+    """Call a function once on every node that has a CPU, and wait for all."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    task = ray.remote(num_cpus=1)(function)
+    ray.get([task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote() for node in nodes])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from musicrec.artwork import ArtworkReader
 from musicrec.blocks import Blocks, failures
 from musicrec.catalog.tables import audio_uri
 from musicrec.extraction import Reader, run_blocks
-from musicrec.features import AudioReader, stored_columns
+from musicrec.features import AudioReader, compile_kernels, stored_columns
 from musicrec.stages.base import REVISION, Outcome, Run, check_counts, run_stage
 from musicrec.store import Stage, fingerprint
 
@@ -48,7 +49,7 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
     audio = pa.table({"item": tracks.column("track_id"), "uri": uris})
     blocks, reader = audio_blocks(run)
     columns = stored_columns(settings.features)
-    counts = _run(run, blocks, audio, columns, reader, "extract")
+    counts = _run(run, blocks, audio, columns, reader, "extract", compile_kernels)
     index, errors = _placed(blocks, audio, columns, "extract")
 
     pictured = tracks.filter(pc.is_valid(tracks.column("artwork")))
@@ -76,10 +77,18 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
     }
 
 
-def _run(run: Run, blocks: Blocks, items: pa.Table, columns: tuple[str, ...], reader: Reader, stage: str) -> dict[str, float]:
+def _run(
+    run: Run,
+    blocks: Blocks,
+    items: pa.Table,
+    columns: tuple[str, ...],
+    reader: Reader,
+    stage: str,
+    prepare: Callable[[], None] | None = None,
+) -> dict[str, float]:
     settings = run.config.extract
     plan = blocks.extend(items, columns, settings.rows_per_block, retry=settings.retry_errors)
-    return run_blocks(blocks, plan, reader, stage, settings.maximum_failed_share)
+    return run_blocks(blocks, plan, reader, stage, settings.maximum_failed_share, prepare)
 
 
 def _placed(blocks: Blocks, items: pa.Table, columns: tuple[str, ...], stage: str) -> tuple[pa.Table, pa.Table]:
