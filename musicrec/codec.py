@@ -3,8 +3,8 @@
 Arrow's list and tensor types are two to nine times slower to read (field-level repetition and definition levels for each number). Plain
 pyarrow and NumPy read this form: ``np.frombuffer(cell, dtype).reshape(shape)``.
 
-``float16`` keeps a value within 0.03 dB over the 80 dB range. ``uint8`` maps the clip's own range linearly onto 0..255 (a step of 0.31 dB
-over 80 dB); offset and scale stand as two float32 in front of the cell's bytes.
+``float32`` is exact. ``float16`` keeps a value within 0.03 dB over the 80 dB range. ``uint8`` maps the clip's own range linearly onto
+0..255 (a step of 0.31 dB over 80 dB); offset and scale stand as two float32 in front of the cell's bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import json
 import numpy as np
 import pyarrow as pa
 
-PRECISIONS = ("float16", "uint8")
+PRECISIONS = ("float32", "float16", "uint8")
+_BYTES = {"float32": 4, "float16": 2, "uint8": 1}
 _METADATA_KEY = b"musicrec"
 _HEADER_BYTES = 8
 
@@ -47,6 +48,8 @@ def encode(array: np.ndarray, precision: str) -> bytes:
         from musicrec.audio.half import to_float16  # Numba loads where a feature is written, not where one is read
 
         return to_float16(np.asarray(array, np.float32)).tobytes()
+    if precision == "float32":
+        return np.asarray(array, "<f4").tobytes()
     low, high = float(array.min()), float(array.max())
     scale = (high - low) / 255 or 1.0
     header = np.array([low, scale], dtype="<f4").tobytes()
@@ -62,11 +65,11 @@ def decode(cell: bytes | memoryview, shape: tuple[int, ...], precision: str) -> 
         The cell holds another number of bytes than the shape needs.
     """
     count = int(np.prod(shape))
-    expected = 2 * count if precision == "float16" else count + _HEADER_BYTES
+    expected = _BYTES[precision] * count + (_HEADER_BYTES if precision == "uint8" else 0)
     if len(cell) != expected:
         raise ValueError(f"a cell of {len(cell)} bytes cannot be {precision} of shape {shape}, which takes {expected}")
-    if precision == "float16":
-        return np.frombuffer(cell, dtype="<f2").reshape(shape).astype(np.float32)
+    if precision != "uint8":
+        return np.frombuffer(cell, dtype="<f2" if precision == "float16" else "<f4").reshape(shape).astype(np.float32)
     low, scale = np.frombuffer(cell[:_HEADER_BYTES], dtype="<f4")
     return np.frombuffer(cell, dtype=np.uint8, offset=_HEADER_BYTES).reshape(shape) * scale + low
 

@@ -23,6 +23,11 @@ def stored_columns(features: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in features if not (name == "stft_halved" and "stft" in features))
 
 
+def column_precision(feature: str, precision: str) -> str:
+    """How a feature's column is stored: MFCCs reach some hundreds, where a step of float16 is 0.25, and are small: one precision better."""
+    return {"float16": "float32", "uint8": "float16"}[precision] if feature == "mfcc" else precision
+
+
 def read_columns(feature: str, stored: Iterable[str]) -> list[str]:
     """The columns to read for one feature where ``stored`` are there."""
     if feature != "stft_halved":
@@ -66,11 +71,11 @@ class AudioReader:
 
     def parameters(self) -> str:
         """The hash of everything that decides a value of the features."""
-        return fingerprint(feature_parameters(self.chroma), self.precision)
+        return fingerprint(feature_parameters(self.chroma), self.precision, column_precision("mfcc", self.precision))
 
     def schema(self, columns: list[str]) -> pa.Schema:
         facts = [field.with_nullable(field.name not in ("track_id", "audio")) for field in schema.FEATURE_FACTS]
-        features = [codec.field(name, FEATURE_SHAPES[name], self.precision) for name in columns]
+        features = [codec.field(name, FEATURE_SHAPES[name], column_precision(name, self.precision)) for name in columns]
         if "stft_halved" in columns:
             features += [pa.field(name, pa.large_binary()) for name in HALVED_STATISTICS]
         return pa.schema([*facts, *features, *OUTCOME_FIELDS])
@@ -96,4 +101,4 @@ class AudioReader:
             row |= {name: value.astype("<f4").tobytes() for name, value in zip(HALVED_STATISTICS, statistics, strict=True)}
         facts = {"duration_seconds": audio.duration_seconds, "sample_rate": audio.native_sample_rate, "channels": audio.channels}
         facts |= {"codec": audio.codec, "silent": audio.silent}
-        return row | facts | {name: codec.encode(features[name], self.precision) for name in columns}
+        return row | facts | {name: codec.encode(features[name], column_precision(name, self.precision)) for name in columns}
