@@ -127,7 +127,9 @@ def recommendation_table(title: str, artists: list[dict[str, Any]], related: set
     """Recommended artists with name, similarity, genres, origin and years (thesis Table 7)."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("artist", "similarity", "genres", "origin", "years"):
-        table.add_column(column, justify="right" if column == "similarity" else "left", no_wrap=True, overflow="ellipsis")
+        least = len("similarity") if column in ("similarity", "years") else None  # figures are never cut, text may be
+        justify = "right" if column == "similarity" else "left"
+        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=least)
     for artist in artists:
         years = sorted({year for year in (artist["first_year"], artist["last_year"]) if year is not None})
         origin = ", ".join(part for part in (artist["origin"], artist["country"]) if part)
