@@ -45,7 +45,7 @@ models:
     maximum_epochs: {epochs}
   lyrics:
     architecture: lyrics
-    sizes: {{embedding_size: 8, hidden: [8, 8, 8]}}
+    sizes: {{embedding_size: 8, hidden: [8, 8, 8], skip_padding: true}}
     batch_size: 8
     learning_rates: [0.01]
     patience: [{epochs}]
