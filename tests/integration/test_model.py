@@ -34,6 +34,8 @@ from musicrec.stages.catalog import open_run
 from musicrec.store import Store
 from musicrec.training.tasks import read_predictions
 
+pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
+
 TRACK = "fiddle-3-0"  # a test track, with lyrics, year and place
 TEST_TRACKS = ["organ-3-0", "organ-3-1", "fiddle-3-0", "fiddle-3-1"]
 FIRST = "models:/musicrec/1"

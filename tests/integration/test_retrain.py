@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 from small_catalog import FORMATS, encoded, files_under, sound
-from small_run import REPOSITORY, Retrained, tiny_yaml
+from small_run import REPOSITORY, Retrained, tiny_config, tiny_yaml
 
 from musicrec import schema
+from musicrec.settings import RegistrySettings
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE
 from musicrec.stages.extract import INDEX, extract
 from musicrec.stages.retrain import retrain
 from musicrec.store import Store
+
+pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 
 MODELS = ("mfcc.large_rnn", "lyrics")
 
@@ -153,3 +158,28 @@ def test_of_a_catalog_with_one_more_track_only_that_one_is_read(retrained: Retra
     (new,) = {name for name in files_under(retrained.store, "features") if "/parts/" in name} - parts
     assert Store(retrained.store).read_table(new, schema.pa.schema(schema.FEATURE_FACTS)).column("track_id").to_pylist() == ["new"]
     assert not extract(open_run(retrained.config)).worked  # the catalog as it was finds its own extraction complete
+
+
+@pytest.mark.slow
+def test_the_whole_way_with_catalog_store_and_model_on_s3(retrained: Retrained, s3_server: Any, tmp_path: Path) -> None:
+    root = s3_server.fresh()
+    config = tiny_config(f"{root}/store", retrained.catalog.write(f"{root}/catalog"))
+    config = dataclasses.replace(config, registry=RegistrySettings(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db"))
+    done, registered = retrain(config)
+    assert done.extracted.record["rows_out"] == 24
+    for name, outcome in {**done.trained, "recommendation": done.stacked}.items():
+        here = {**retrained.done.trained, "recommendation": retrained.done.stacked}[name]
+        # The same seed gives the same training, wherever its rows lie.
+        assert outcome.record["validation_cosine"] == pytest.approx(here.record["validation_cosine"], abs=1e-5)
+        assert outcome.record["rows_out"] == here.record["rows_out"]
+    client = mlflow.MlflowClient(registered.record["tracking_uri"])
+    champion = client.get_model_version_by_alias("musicrec", "champion")
+    artifacts = client.get_experiment_by_name("musicrec").artifact_location
+    assert artifacts == f"{root}/store/mlflow-artifacts"
+    assert any(name.endswith("recommendation.safetensors") for name in files_under(f"{root}/store", "mlflow-artifacts"))
+    assert int(champion.version) == 1
+    before = files_under(f"{root}/store")
+    again, registered_again = retrain(config)
+    assert not again.worked
+    assert not registered_again.worked
+    assert files_under(f"{root}/store") == before
