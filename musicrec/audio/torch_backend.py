@@ -1,8 +1,9 @@
 """The six features for batches of clips on torch, for workers with a GPU.
 
-The same tables as the NumPy features (`musicrec.audio.tables`), which equal librosa's; torchaudio has no constant-Q transform, no chroma
-and no resampler with soxr's response (its own is off by 45 dB). On a CPU the NumPy features are the faster choice: a batch's temporaries
-leave the cache there. Distances to librosa are a little larger than those of the NumPy features, within five times their limits.
+STFT, mel, MFCC and decibels are torchaudio's; it has no constant-Q transform, no chroma and no resampler with soxr's response (its own is
+off by 45 dB), so those are ours, from the tables of the NumPy features (`musicrec.audio.tables`). On a CPU the NumPy features are the
+faster choice: a batch's temporaries leave the cache there. Distances to librosa are a little larger than those of the NumPy features,
+within five times their limits.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torchaudio.functional
 
 from musicrec.audio import tables
 from musicrec.audio.parameters import (
@@ -26,6 +28,8 @@ from musicrec.audio.parameters import (
     FRAMES,
     HALVED_BINS,
     HOP,
+    MEL_BANDS,
+    MFCC_COEFFICIENTS,
     OCTAVES,
     PITCH_HIGHEST,
     PITCH_LOWEST,
@@ -33,6 +37,7 @@ from musicrec.audio.parameters import (
     POWER_FLOOR,
     SAMPLE_RATE,
     SHORTEST_SAMPLES,
+    STFT_BINS,
     TUNING_FFT_SIZE,
     TUNING_HOP,
     TUNING_STEPS,
@@ -112,8 +117,6 @@ def _table(name: str, device: torch.device) -> torch.Tensor:
     make = {
         "window": lambda: tables.hann_window(FFT_SIZE),
         "tuning_window": lambda: tables.hann_window(TUNING_FFT_SIZE),
-        "mel": tables.mel_filters,
-        "cosine": tables.cosine_transform,
         "half_rate": _half_rate_matrix,
         "pitch_classes": lambda: (np.arange(CHROMA_CLASSES)[:, None] == tables.pitch_classes()).astype(np.float32),
         "tunings": lambda: np.linspace(-0.5, 0.5, TUNING_STEPS + 1),
@@ -144,14 +147,29 @@ def _half_rate(signal: torch.Tensor) -> torch.Tensor:
     return (padded.unfold(1, len(matrix), 2 * _HALF_RATE_BLOCK)[:, :blocks] @ matrix).flatten(1)[:, :wanted]
 
 
+@lru_cache(maxsize=8)
+def _mel_filters(device: torch.device) -> torch.Tensor:
+    """(256, 2049)"""
+    filters = torchaudio.functional.melscale_fbanks(
+        STFT_BINS, 0.0, SAMPLE_RATE / 2, MEL_BANDS, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
+    )
+    return filters.T.contiguous().to(device)
+
+
+@lru_cache(maxsize=8)
+def _cosine_transform(device: torch.device) -> torch.Tensor:
+    """(12, 256): the orthonormal DCT-II without its first row."""
+    return torchaudio.functional.create_dct(MFCC_COEFFICIENTS, MEL_BANDS, norm="ortho").T[1:].contiguous().to(device)
+
+
 @lru_cache(maxsize=256)
 def _wavelets(tuning: float, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(tables.wavelet_spectra(tuning)[:, tables.WAVELET_BINS]).to(device)
 
 
 def _decibels(power: torch.Tensor) -> torch.Tensor:
-    levels = 10 * torch.log10(power.clamp_min(POWER_FLOOR))
-    return torch.maximum(levels, levels.amax(dim=(-2, -1), keepdim=True) - DYNAMIC_RANGE)
+    # One channel each: torchaudio takes the peak over an item's channels, and over all items where there is no axis for them.
+    return torchaudio.functional.amplitude_to_DB(power[:, None], 10.0, POWER_FLOOR, 0.0, top_db=DYNAMIC_RANGE)[:, 0]
 
 
 def _stft(clips: torch.Tensor, size: int, hop: int, window: torch.Tensor) -> torch.Tensor:
@@ -159,16 +177,19 @@ def _stft(clips: torch.Tensor, size: int, hop: int, window: torch.Tensor) -> tor
 
 
 def _spectral(clips: torch.Tensor, wanted: set[str]) -> dict[str, torch.Tensor]:
-    spectra = torch.view_as_real(_stft(clips, FFT_SIZE, HOP, _table("window", clips.device)))
-    power = spectra.square().sum(dim=-1)  # (B, 2049, frames)
+    window = _table("window", clips.device)
+    # (B, 2049, frames)
+    power = torchaudio.functional.spectrogram(
+        clips, 0, window, FFT_SIZE, HOP, FFT_SIZE, 2.0, False, pad_mode="constant"
+    )  # (B, 2049, frames)
     features = {}
     if wanted & {"stft", "stft_halved"}:
         features["stft"] = _decibels(power[..., :FRAMES])
         features["stft_halved"] = features["stft"][:, :HALVED_BINS]
     if wanted & {"mel", "mfcc"}:
-        mel = _table("mel", clips.device) @ power
+        mel = _mel_filters(clips.device) @ power
         features["mel"] = _decibels(mel[..., :FRAMES])
-        features["mfcc"] = _table("cosine", clips.device) @ _decibels(mel)[..., :FRAMES]
+        features["mfcc"] = _cosine_transform(clips.device) @ _decibels(mel)[..., :FRAMES]
     return features
 
 
