@@ -33,7 +33,7 @@ def connect(settings: RaySettings) -> None:
 
     if not ray.is_initialized():
         ray.init(
-            address=address,
+            address=address or "local",  # without a name Ray would join whatever cluster it finds traces of on this machine
             num_cpus=None if address else settings.num_cpus,
             include_dashboard=None if address else True,  # Ray Train frees the resources of a stopped run through its State API
             runtime_env={"env_vars": WORKER_ENVIRONMENT},
