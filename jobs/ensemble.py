@@ -1,4 +1,4 @@
-"""Ensemble: the Recommendation ensemble over the submodels' predictions; what it needs is done first where it is not there.
+"""Ensemble: the stacks and the Recommendation ensemble over the submodels' predictions; what they need is done first.
 
 On this machine:    python jobs/ensemble.py --catalog FOLDER
 On a cluster:       ray job submit --working-dir . -- python jobs/ensemble.py --catalog s3://bucket/catalog --store s3://bucket/store
@@ -8,9 +8,9 @@ from musicrec.command import run_job
 
 
 def main(config):
-    from musicrec.stages.retrain import train_ensemble
+    from musicrec.stages.retrain import train_stacks
 
-    train_ensemble(config)
+    train_stacks(config)
 
 
 if __name__ == "__main__":

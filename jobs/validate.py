@@ -2,6 +2,7 @@
 
 On this machine:    python jobs/validate.py --catalog FOLDER
 On a cluster:       ray job submit --working-dir . -- python jobs/validate.py --catalog s3://bucket/catalog
+A published set:    --catalog-rules.form fma --catalog-rules.fma-subset medium, or --catalog-rules.form cifar100
 """
 
 from musicrec.command import run_job

@@ -4,7 +4,8 @@ Arrow's list and tensor types are two to nine times slower to read (field-level 
 pyarrow and NumPy read this form: ``np.frombuffer(cell, dtype).reshape(shape)``.
 
 ``float32`` is exact. ``float16`` keeps a value within 0.03 dB over the 80 dB range. ``uint8`` maps the clip's own range linearly onto
-0..255 (a step of 0.31 dB over 80 dB); offset and scale stand as two float32 in front of the cell's bytes.
+0..255 (a step of 0.31 dB over 80 dB); offset and scale stand as two float32 in front of the cell's bytes. Pictures are ``bytes``: whole
+numbers from 0 to 255, as they are.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import numpy as np
 import pyarrow as pa
 
 PRECISIONS = ("float32", "float16", "uint8")
-_BYTES = {"float32": 4, "float16": 2, "uint8": 1}
+EXACT_BYTES = "bytes"  # no precision that a feature can be stored with: for pictures
+_TYPES = {"float32": "<f4", "float16": "<f2", "uint8": "u1", EXACT_BYTES: "u1"}
 _METADATA_KEY = b"musicrec"
 _HEADER_BYTES = 8
 
 
-def field(name: str, shape: tuple[int, int], precision: str) -> pa.Field:
-    """The Arrow field of a feature column of arrays of ``shape`` (frequency, time)."""
-    if precision not in PRECISIONS:
+def field(name: str, shape: tuple[int, ...], precision: str) -> pa.Field:
+    """The Arrow field of a feature column of arrays of ``shape``: (frequency, time), or (channel, height, width) of pictures."""
+    if precision not in _TYPES:
         raise ValueError(f"precision '{precision}' is unknown; use one of {', '.join(PRECISIONS)}")
     description = json.dumps({"shape": list(shape), "dtype": precision, "order": "C", "byteorder": "little"})
     return pa.field(name, pa.large_binary(), metadata={_METADATA_KEY: description})
@@ -43,7 +45,9 @@ def describe(column: pa.Field) -> tuple[tuple[int, ...], str]:
 
 
 def encode(array: np.ndarray, precision: str) -> bytes:
-    """One array (frequency, time) as the bytes of a cell."""
+    """One array as the bytes of a cell."""
+    if precision == EXACT_BYTES:
+        return np.asarray(array, np.uint8).tobytes()
     if precision == "float16":
         from musicrec.audio.half import to_float16  # Numba loads where a feature is written, not where one is read
 
@@ -65,13 +69,14 @@ def decode(cell: bytes | memoryview, shape: tuple[int, ...], precision: str) -> 
         The cell holds another number of bytes than the shape needs.
     """
     count = int(np.prod(shape))
-    expected = _BYTES[precision] * count + (_HEADER_BYTES if precision == "uint8" else 0)
+    kind = np.dtype(_TYPES[precision])
+    expected = kind.itemsize * count + (_HEADER_BYTES if precision == "uint8" else 0)
     if len(cell) != expected:
         raise ValueError(f"a cell of {len(cell)} bytes cannot be {precision} of shape {shape}, which takes {expected}")
     if precision != "uint8":
-        return np.frombuffer(cell, dtype="<f2" if precision == "float16" else "<f4").reshape(shape).astype(np.float32)
+        return np.frombuffer(cell, dtype=kind).reshape(shape).astype(np.float32)
     low, scale = np.frombuffer(cell[:_HEADER_BYTES], dtype="<f4")
-    return np.frombuffer(cell, dtype=np.uint8, offset=_HEADER_BYTES).reshape(shape) * scale + low
+    return np.frombuffer(cell, dtype=kind, offset=_HEADER_BYTES).reshape(shape) * scale + low
 
 
 def decode_column(table: pa.Table, name: str) -> list[np.ndarray | None]:

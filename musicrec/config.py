@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import importlib.resources
 import os
 import sys
@@ -19,14 +18,14 @@ import pydantic
 import tyro
 import yaml
 
-from musicrec.settings import BRANCH_SUBMODELS, FEATURES, Config, SubmodelSettings
+from musicrec.errors import ConfigError, suggestion
+from musicrec.rules import check
+from musicrec.settings import Config, StackSettings, SubmodelSettings
 
 EXIT_CONFIG = 2
+# Sections that hold one section a name.
+NAMED = {"models": SubmodelSettings, "stacks": StackSettings}
 T = TypeVar("T")
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run: the key, its value and the fix."""
 
 
 def presets() -> list[str]:
@@ -44,7 +43,7 @@ def preset(name: str) -> Config:
         There is none of this name.
     """
     if name not in presets():
-        raise ConfigError(f"--preset {name}: there is none of this name{_suggestion(name, presets())}; presets are {', '.join(presets())}")
+        raise ConfigError(f"--preset {name}: there is none of this name{suggestion(name, presets())}; presets are {', '.join(presets())}")
     text = (importlib.resources.files("musicrec") / "presets" / f"{name}.yaml").read_text()
     return from_yaml(text, f"preset {name}")
 
@@ -86,41 +85,20 @@ def parse(arguments: list[str], description: str, kind: type[T] = Config, defaul
         raise SystemExit(EXIT_CONFIG) from error
 
 
+def with_preset_of(option: str, presets_by_value: dict[str, str], arguments: list[str]) -> list[str]:
+    """A command line with the preset that an option's value stands for, unless it names a preset or a file itself."""
+    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in (option, "--preset", "--config"):
+        chooser.add_argument(name, dest=name)
+    chosen = vars(chooser.parse_known_args(arguments)[0])
+    if chosen["--preset"] or chosen["--config"] or chosen[option] not in presets_by_value:
+        return arguments
+    return ["--preset", presets_by_value[chosen[option]], *arguments]
+
+
 def resolved(config: Any) -> dict[str, Any]:
     """The whole configuration as plain values, as it is written beside every result."""
     return dataclasses.asdict(config)
-
-
-def check(config: Config) -> None:
-    """The rules that span several keys.
-
-    Raises
-    ------
-    ConfigError
-        Naming the keys and the fix.
-    """
-    sections = {f"models.{name}": model for name, model in config.models.items()} | {"ensemble": config.ensemble, "embed": config.embed}
-    for key, section in sections.items():
-        if len(section.learning_rates) != len(section.patience):
-            raise ConfigError(
-                f"{key}.learning_rates has {len(section.learning_rates)} stages and {key}.patience {len(section.patience)}: "
-                "give one patience a stage"
-            )
-    if len(config.embed.artists_per_step) != len(config.embed.patience):
-        raise ConfigError("embed.artists_per_step and embed.patience must have one value a stage each")
-    for name, model in config.models.items():
-        needs_feature = model.architecture not in ("lyrics", "albums")
-        if needs_feature != (model.feature is not None):
-            wanted = "give one of " + ", ".join(FEATURES) if needs_feature else "leave it out"
-            raise ConfigError(
-                f"models.{name}.feature is {model.feature}, and architecture '{model.architecture}' reads another input: {wanted}"
-            )
-        if model.feature is not None and model.feature not in config.extract.features:
-            raise ConfigError(f"models.{name}.feature is '{model.feature}', which extract.features does not list: add it there")
-    for branch in config.ensemble.branches:
-        missing = [name for name in BRANCH_SUBMODELS[branch] if name not in config.models]
-        if missing:
-            raise ConfigError(f"ensemble.branches has '{branch}', which needs models.{missing[0]}: add that model or leave the branch out")
 
 
 def _from_file(path: str) -> Config:
@@ -130,19 +108,14 @@ def _from_file(path: str) -> Config:
         return from_yaml(stream.read(), path)
 
 
-def _suggestion(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
-
-
 def _known_keys(location: tuple[Any, ...]) -> list[str]:
     """The keys that stand beside the one at ``location``."""
     section: Any = Config
     for part in location[:-1]:
-        if section is Config and part == "models":
-            section = {"models": SubmodelSettings}
+        if section is Config and part in NAMED:
+            section = {"of": NAMED[part]}
         elif isinstance(section, dict):
-            section = section["models"]
+            section = section["of"]
         else:
             section = {f.name: f.default_factory for f in dataclasses.fields(section)}.get(str(part), Config)
     return [f.name for f in dataclasses.fields(section)] if dataclasses.is_dataclass(section) else []
@@ -156,7 +129,7 @@ def _validated(kind: type[T], mapping: dict[str, Any], source: str) -> T:
         for mistake in error.errors():
             key = ".".join(str(part) for part in mistake["loc"])
             if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-                lines.append(f"{key}: unknown key{_suggestion(str(mistake['loc'][-1]), _known_keys(mistake['loc']))}")
+                lines.append(f"{key}: unknown key{suggestion(str(mistake['loc'][-1]), _known_keys(mistake['loc']))}")
             else:
                 lines.append(f"{key} = {mistake['input']!r}: {mistake['msg']}")
         raise ConfigError(f"{source}: " + "; ".join(lines)) from error

@@ -26,6 +26,8 @@ def connect(settings: RaySettings) -> None:
     # Ray reads its environment as it is imported. A user's own setting stands.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # reports are taken at this rate; Ray's 2 s would slow short epochs
+    # An elastic training whose node died asks for its old size first, from a view that still has the node, and waits this long for it.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
     if address is None:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one more process a training; nobody takes this machine away
     import ray

@@ -69,6 +69,8 @@ ERROR_REASONS = (
     # Artwork
     "not_image",
     "too_large",
+    # A picture to be classified that has no label, or one that is none of the classes
+    "unlabelled",
     # A query without an input that the model needs
     "missing_input",
     # The process that read the file died with it, or its reader failed in a way that nobody foresaw
@@ -90,6 +92,9 @@ PREDICTIONS = pa.schema(
 )
 
 EMBEDDINGS = pa.schema([_field("artist_id", pa.string()), _field("vector", pa.list_(pa.float32()))])
+
+# The genres of a track as numbers of a task's list of classes, rising.
+LABELS = pa.schema([_field("track_id", pa.string()), _field("classes", pa.list_(pa.int32()))])
 
 RECOMMENDATIONS = pa.schema(
     [_field("query", pa.string()), _field("rank", pa.int32()), _field("artist_id", pa.string()), _field("similarity", pa.float32())]

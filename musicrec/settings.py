@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-FEATURES = ("stft", "stft_halved", "mel", "cqt", "chroma", "mfcc")
+FEATURES = ("stft", "stft_halved", "mel", "cqt", "chroma", "mfcc", "cifar")
 BRANCHES = ("chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year")
 
+Feature = Literal["stft", "stft_halved", "mel", "cqt", "chroma", "mfcc", "cifar"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -30,6 +31,9 @@ class RaySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogSettings:
+    form: Literal["tables", "fma", "cifar100"] = "tables"
+    """musicrec's three tables; the FMA data set as published (fma_metadata/ and the clips); the published pickles of CIFAR-100."""
+    fma_subset: Literal["small", "medium", "large", "full"] = "medium"
     allowed_roots: tuple[str, ...] = ()
     """Locations outside the catalog's own folder that its URIs may name."""
     demo_clips: Count = 208
@@ -38,7 +42,7 @@ class CatalogSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSettings:
-    features: tuple[Literal["stft", "stft_halved", "mel", "cqt", "chroma", "mfcc"], ...] = FEATURES
+    features: tuple[Feature, ...] = FEATURES[:6]
     precision: Literal["float16", "uint8"] = "float16"
     chroma: Literal["librosa", "folded"] = "librosa"
     minimum_seconds: Positive = 29.0
@@ -76,7 +80,7 @@ class SubmodelSettings:
     """One submodel: what it reads, how wide it is, how it is trained (thesis section 5)."""
 
     architecture: Literal["simple", "time", "freq", "rnn", "large_rnn", "lyrics", "albums"]
-    feature: Literal["stft", "stft_halved", "mel", "cqt", "chroma", "mfcc"] | None = None
+    feature: Feature | None = None
     sizes: dict[str, Any] = field(default_factory=dict)
     """Constructor arguments of the architecture; the thesis' values where not given."""
     standardise: Literal["per_frame", "per_clip", "none"] = "per_frame"
@@ -99,13 +103,26 @@ class SubmodelSettings:
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     workers: Count = 1
+    """Of each training. The global batch is the model's, divided among them."""
+    minimum_workers: Count | None = None
+    """Elastic: a training goes on with as few as these while others are missing, and grows again; ``workers`` if not given."""
     cpus_per_worker: Positive = 1.0
     gpu: bool = False
     parallel_runs: Count = 1
     """Submodels trained at the same time."""
+    batch_factor: Count = 1
+    """Times every model's batch size, for many workers or large GPUs; learning rates grow by its square root, as Adam asks for
+    (Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive Gradient Algorithms)."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the forward pass: bfloat16 where the GPU has it; weights, loss and optimizer stay float32."""
+    compile: bool = False
+    """Compile each model with torch.compile (a C++ compiler must be there); it pays on GPUs and long trainings."""
     cache_gigabytes: Positive = 2.0
     """Decoded inputs that a worker may keep in memory; what does not fit is read again each epoch."""
     maximum_failures: Annotated[int, Field(ge=0)] = 3
+    folds: Annotated[int, Field(ge=0)] = 0
+    """Stacks learn from out-of-fold predictions of so many folds by artist; 0: from predictions of the very tracks that their submodels
+    were trained on, as the thesis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +141,24 @@ class EnsembleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StackSettings:
+    """One stack over the outputs of frozen submodels of a genre task, or the mean of outputs of any task (thesis section 3)."""
+
+    architecture: Literal["time_freq", "time_freq_avg", "genre_ensemble"]
+    submodels: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names among ``models``, in the order in which their outputs are concatenated."""
+    sizes: dict[str, Any] = field(default_factory=dict)
+    batch_size: Count = 8
+    learning_rates: Stages = (1e-3,)
+    patience: tuple[Count, ...] = (20,)
+    maximum_epochs: Count = 200
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
+    statistics: tuple[Feature, ...] = ("mfcc", "chroma")
+    """Features whose clip statistics the baselines read; those that are not extracted are left out."""
     neighbours: tuple[Count, ...] = (10,)
     examples: Annotated[int, Field(ge=0)] = 3
     """Recommendation examples to print."""
@@ -147,6 +181,8 @@ class Config:
     catalog: str = "demo"
     """A folder or URI with the three tables, or 'demo'."""
     seed: int = 0
+    task: Literal["embedding", "single_genre", "many_genres"] = "embedding"
+    """What the models predict: the artist's embedding, the track's top genre, or all of its genres."""
     ray: RaySettings = field(default_factory=RaySettings)
     catalog_rules: CatalogSettings = field(default_factory=CatalogSettings)
     extract: ExtractSettings = field(default_factory=ExtractSettings)
@@ -154,6 +190,8 @@ class Config:
     models: dict[str, SubmodelSettings] = field(default_factory=dict)
     """The submodels by name."""
     train: TrainSettings = field(default_factory=TrainSettings)
+    stacks: dict[str, StackSettings] = field(default_factory=dict)
+    """Stacks over the submodels by name, beside the Recommendation ensemble of the task "embedding"."""
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
@@ -165,6 +203,20 @@ class TrainConfig(Config):
 
     submodels: str = ""
     """Names separated by commas (mel.time,mel.freq); all of the configuration's models if empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceConfig(Config):
+    """A table of the thesis, rerun."""
+
+    table: Literal[3, 4, 5, 6] | None = None
+    """Of the thesis; its preset is taken where neither --preset nor --config is given."""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    """A run each; the table shows mean and deviation."""
+    rows: str = ""
+    """Names of the table's rows separated by commas (mel.time,mel.time_freq), with what they stand on; all of them if empty."""
+    counts: bool = False
+    """Print every parameter count of the thesis beside that of the model built here, and end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,10 +264,12 @@ for _section in (
     SubmodelSettings,
     TrainSettings,
     EnsembleSettings,
+    StackSettings,
     EvaluateSettings,
     RegistrySettings,
     Config,
     TrainConfig,
+    ReproduceConfig,
     RecommendConfig,
 ):
     _section.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")

@@ -141,6 +141,12 @@ class Store:
         filesystem, path = self.locate(name)
         write_atomically(filesystem, path, content)
 
+    def remove(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        filesystem, path = self.locate(name)
+        if self.exists(name):
+            filesystem.delete_file(path)
+
     def create(self, name: str, content: bytes) -> bool:
         """Write a file unless one of this name exists; False if it did. Of several writers at once, exactly one succeeds."""
         filesystem, path = self.locate(name)

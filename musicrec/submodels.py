@@ -12,6 +12,7 @@ from musicrec.audio import FEATURE_SHAPES, standardise
 from musicrec.features import Statistics
 from musicrec.lyrics import Vocabulary
 from musicrec.models import build_model
+from musicrec.models.shapes import INPUT_SHAPES
 from musicrec.settings import SubmodelSettings
 
 
@@ -23,8 +24,9 @@ class SubmodelSpec:
     ----------
     outputs
         Length of the vector that it predicts.
-    pool
-        (frequency, time) sizes of the average pooling in front of the model.
+    standardise, pool
+        How a spectrogram is standardised, and the (frequency, time) sizes of the average pooling in front of the model. Pictures are
+        neither standardised nor pooled.
     pixels
         Side of the pictures it reads (architecture "albums").
     vocabulary
@@ -41,13 +43,26 @@ class SubmodelSpec:
     pixels: int | None = None
     vocabulary: Vocabulary | None = None
 
+    def __post_init__(self) -> None:
+        if self.reads_pictures and tuple(self.pool) != (1, 1):
+            raise ValueError(
+                f"submodel {self.name}: pool is {tuple(self.pool)}, and the pictures of '{self.feature}' are not pooled; use (1, 1)"
+            )
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether the feature is pictures (3, 32, 32) and no spectrogram."""
+        return self.feature == "cifar"
+
     @property
     def modality(self) -> str:
         """What it reads: a feature's name, "lyrics" or "artwork"."""
         return self.feature or {"lyrics": "lyrics", "albums": "artwork"}[self.architecture]
 
-    def input_shape(self) -> tuple[int, int]:
-        """(frequency, time) of what the model reads."""
+    def input_shape(self) -> tuple[int, ...]:
+        """(frequency, time) of what the model reads; (channel, height, width) of pictures."""
+        if self.reads_pictures:
+            return INPUT_SHAPES[self.feature]
         frequency, time = FEATURE_SHAPES[self.feature]
         return frequency // self.pool[0], time // self.pool[1]
 
@@ -63,8 +78,11 @@ class SubmodelSpec:
     def prepare(self, feature: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
         """A feature as it was extracted (F, T) in dB -> what the model reads (F / pool[0], T / pool[1]) float32, standardised, then pooled.
 
-        ``statistics`` are the whole frames' mean and deviation, for ``stft_halved``.
+        ``statistics`` are the whole frames' mean and deviation, for ``stft_halved``. A picture of whole numbers from 0 to 255 becomes
+        (3, 32, 32) float32 in [0, 1].
         """
+        if self.reads_pictures:
+            return feature.astype(np.float32) / 255
         mean, deviation = statistics if self.standardise == "per_frame" and statistics is not None else (None, None)
         values = standardise(feature, self.standardise, mean=mean, deviation=deviation)
         (high, wide), (rows, frames) = self.pool, self.input_shape()

@@ -37,14 +37,18 @@ def print_summary(done: Evaluated, registered: Outcome) -> None:
 
 def print_results(done: Evaluated) -> None:
     """Print the results table, examples, and what became of every track."""
-    console.print(results_table(done))
-    for table in example_tables(done):
+    recommends = done.run.config.task == "embedding"
+    console.print(results_table(done) if recommends else genre_table(done))
+    for table in example_tables(done) if recommends else ():
         console.print(table)
-    extracted, embedded = done.extracted.record, done.embedded.record
+    extracted, targeted = done.extracted.record, done.targeted.record
     _say(f"Tracks: {extracted['rows_in']} in, {extracted['rows_out']} extracted, {extracted['rows_in_errors']} in errors")
     if extracted["rows_in_errors"] or extracted["artwork_errors"]:
         _say(f"Errors: {extracted['errors']}")
-    _say(f"Artist embeddings: Jaccard {embedded['jaccard']:.3f} (chance {embedded['jaccard_chance']:.3f})")
+    if recommends:
+        _say(f"Artist embeddings: Jaccard {targeted['jaccard']:.3f} (chance {targeted['jaccard_chance']:.3f})")
+    elif targeted["rows_incomplete"]:
+        _say(f"Without a genre, and so left out: {targeted['rows_incomplete']} tracks")
 
 
 def _say(line: str) -> None:
@@ -68,45 +72,75 @@ def results_table(done: Evaluated) -> Table:
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     chance = results[ENSEMBLE].get("chance", {})
     table.add_row("chance (exact)", "", "", "", "", _figure(chance.get(f"ndcg@{k}")), _figure(chance.get(f"recall@{k}")), "")
-    trained = {**done.trained, ENSEMBLE: done.stacked}
-    for name in (*BASELINES, *trained):
+    models = done.models
+    for name in (*BASELINES, *models):
         scores = results[name]
-        record = trained[name].record if name in trained else {}
+        record = models[name].record if name in models else {}
         low, high = scores.get("cosine_interval", (None, None))
         table.add_row(
             name,
             str(record.get("epochs", "")),
-            _figure(record.get("validation_cosine")),
+            _figure(record.get("validation")),
             _figure(scores.get("cosine")),
             "" if low is None else f"{low:.2f}..{high:.2f}",
             _figure(scores.get(f"ndcg@{k}")),
             _figure(scores.get(f"recall@{k}")),
             str(scores["tracks"]),
             style="bold" if name == ENSEMBLE else None,
-            end_section=name in (BASELINES[-1], list(done.trained)[-1]),
+            end_section=name == BASELINES[-1] or name == list(models)[-2:][0],
         )
     return table
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else f"{value:.3f}"
+def genre_table(done: Evaluated) -> Table:
+    """Test scores of every model and baseline of a genre task."""
+    results = done.run.store.read_json(done.evaluated.stage.path(RESULTS))
+    single = done.run.config.task == "single_genre"
+    metrics = {"f1_micro": "micro-F1", "f1_macro": "macro-F1"} if single else {"hamming": "Hamming", "mse": "MSE", "map_macro": "mAP"}
+    classes, artists = done.evaluated.record["classes"], done.evaluated.record["test_artists"]
+    table = Table(
+        title=f"{classes} genres, test tracks of {artists} artists that no model was trained on",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in ("model", "ep.", "valid.", *metrics.values(), "95 %", "tracks"):
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
+    digits = 3 if single else 4
+    for name, scores in results.items():
+        record = done.models[name].record if name in done.models else {}
+        low, high = scores.get(f"{next(iter(metrics))}_interval", (None, None))
+        table.add_row(
+            name,
+            str(record.get("epochs", "")),
+            _figure(record.get("validation"), digits),
+            *(_figure(scores.get(metric), digits) for metric in metrics),
+            "" if low is None else f"{low:.{digits}f}..{high:.{digits}f}",
+            str(scores["tracks"]),
+        )
+    return table
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def example_tables(done: Evaluated) -> list[Table]:
     """Recommendations for some test artists, as the thesis' Table 7: well done, middling and badly done."""
     from musicrec.artists.neighbours import nearest_neighbours
     from musicrec.registry.package import artist_table
-    from musicrec.training.tasks import read_predictions
+    from musicrec.training.outputs import read_predictions
 
     run = done.run
-    split = TestSplit(run, run.store.read_table(done.embedded.stage.path(TABLE), schema.EMBEDDINGS))
-    predicted = read_predictions(run.store, done.stacked.record["predictions"], split.tracks, split.table.shape[1])
+    split = TestSplit(run, run.store.read_table(done.targeted.stage.path(TABLE), schema.EMBEDDINGS))
+    predicted = read_predictions(run.store, done.models[ENSEMBLE].record["predictions"], split.tracks, split.table.shape[1])
     artists, vectors = split.by_artist(predicted, np.flatnonzero(np.any(predicted != 0, axis=1)))
     scores = run.store.read_json(done.evaluated.stage.path(RESULTS))[ENSEMBLE]["by_artist"]
     order = sorted(range(len(artists)), key=lambda row: -scores[artists[row]])
     count = min(run.config.evaluate.examples, len(order))
     chosen = [order[round(step * (len(order) - 1) / max(1, count - 1))] for step in range(count)]
-    table = artist_table(run, done.embedded)
+    table = artist_table(run, done.targeted)
     names = {row["artist_id"]: row["name"] or row["artist_id"] for row in table.to_pylist()}
     places = {artist: row for row, artist in enumerate(split.ids)}
     tables = []

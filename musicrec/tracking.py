@@ -89,13 +89,13 @@ def log_parameters(values: dict[str, Any]) -> None:
         mlflow.log_params(dict(flat[start : start + PARAMETERS_AT_ONCE]))
 
 
-def log_history(run_id: str, history: list[dict[str, float]]) -> None:
-    """Log the epochs that a run does not have yet, one step an epoch."""
+def log_history(run_id: str, history: list[dict[str, float]], metric: str) -> None:
+    """Log the epochs that a run does not have yet, one step an epoch; ``metric`` is what the validation figure is called."""
     import mlflow
 
     client = mlflow.MlflowClient()
-    logged = {metric.step for metric in client.get_metric_history(run_id, "validation_cosine")}
+    logged = {logged.step for logged in client.get_metric_history(run_id, f"validation_{metric}")}
     for epoch in history:
         if epoch["epoch"] not in logged:
-            values = {"loss": epoch["loss"], "learning_rate": epoch["learning_rate"], "validation_cosine": epoch["validation"]}
+            values = {"loss": epoch["loss"], "learning_rate": epoch["learning_rate"], f"validation_{metric}": epoch["validation"]}
             mlflow.log_metrics(values, step=int(epoch["epoch"]))

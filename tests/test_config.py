@@ -16,10 +16,12 @@ from musicrec.config import (
     preset,
     presets,
     resolved,
+    with_preset_of,
 )
 from musicrec.settings import BRANCH_SUBMODELS, BRANCHES, Config, RecommendConfig, TrainConfig
 
 ROOT = Path(__file__).parents[1]
+TABLE_PRESETS = {"3": "thesis-fma-medium", "4": "thesis-cifar100", "5": "thesis-fma-large", "6": "thesis-webapi"}
 # What takes seconds to import, or starts something.
 HEAVY = ("torch", "ray", "mlflow", "numba", "librosa", "scipy", "sklearn", "pandas", "pyarrow", "numpy")
 SECONDS_TO_ANSWER = 30  # a bound against hanging, not a measurement: the machine may be busy
@@ -63,7 +65,7 @@ def test_an_unknown_key_like_no_other_is_named() -> None:
         ("ensemble: {modality_dropout: 1.5}", "ensemble.modality_dropout = 1.5", "less than or equal to 1"),
         ("extract: {maximum_failed_share: -0.1}", "extract.maximum_failed_share = -0.1", "greater than or equal to 0"),
         ("extract: {artwork_pixels: 8}", "extract.artwork_pixels = 8", "greater than or equal to 32"),
-        ("extract: {features: [mel, mell]}", "extract.features.1 = 'mell'", "'mel', 'cqt', 'chroma' or 'mfcc'"),
+        ("extract: {features: [mel, mell]}", "extract.features.1 = 'mell'", "'mel', 'cqt', 'chroma', 'mfcc' or 'cifar'"),
         ("ensemble: {branches: [mood]}", "ensemble.branches.0 = 'mood'", "'chroma'"),
         ("extract: 3", "extract = 3", "ExtractSettings"),
         ("embed: {learning_rates: [0.0, 1.0, 1.0]}", "embed.learning_rates.0 = 0.0", "greater than 0"),
@@ -147,9 +149,38 @@ def test_every_branch_knows_its_submodels() -> None:
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_loads_and_says_how_to_run_it(name: str) -> None:
     assert preset(name).models
-    header = (ROOT / "musicrec" / "presets" / f"{name}.yaml").read_text().partition("\nextract")[0]
-    assert f"python jobs/retrain.py --preset {name}" in header or f"--preset {name}" in header
-    assert "Hardware:" in header
+    text = (ROOT / "musicrec" / "presets" / f"{name}.yaml").read_text()
+    header = text[: re.search(r"^[^#]", text, re.MULTILINE).start()]
+    commands = [line.removeprefix("#   ").split()[2:] for line in header.splitlines() if line.startswith("#   python jobs/")]
+    for command in commands:
+        named = with_preset_of("--table", TABLE_PRESETS, command)
+        assert named[named.index("--preset") + 1] == name
+    assert commands and "Hardware:" in header
+
+
+@pytest.mark.parametrize(("table", "name"), TABLE_PRESETS.items())
+def test_a_table_stands_for_its_preset_unless_another_is_named(table: str, name: str) -> None:
+    assert with_preset_of("--table", TABLE_PRESETS, ["--table", table, "--seed", "3"])[:2] == ["--preset", name]
+    for own in (["--preset", "demo"], ["--config", "my.yaml"]):
+        assert with_preset_of("--table", TABLE_PRESETS, ["--table", table, *own]) == ["--table", table, *own]
+    task = preset(name).task
+    assert {"3": "single_genre", "4": "single_genre", "5": "many_genres", "6": "embedding"}[table] == task
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stacks: {both: {architecture: time_freq, submodels: [mel.tme]}}", "stacks.both.submodels has 'mel.tme'"),
+        ("stacks: {mel.time: {architecture: time_freq_avg, submodels: [mel.time]}}", "stacks.mel.time: a model has this name too"),
+        ("stacks: {both: {architecture: time_freq, submodels: []}}", "stacks.both.submodels = []"),
+        ("train: {folds: 1}", "train.folds is 1"),
+        ("train: {workers: 2, minimum_workers: 3}", "train.minimum_workers is 3 and train.workers 2"),
+        ("train: {precision: bfloat16}", "train.precision is bfloat16, which pays on GPUs alone"),
+    ],
+)
+def test_rules_of_stacks_and_trainings(text: str, message: str) -> None:
+    models = "task: single_genre\nmodels: {mel.time: {architecture: time, feature: mel}}\n"
+    assert message in mistake(models + text)
 
 
 def test_an_unknown_preset_is_named_with_the_one_that_was_meant() -> None:

@@ -34,13 +34,17 @@ from musicrec.catalog.tables import (
     typed,
     with_all_artists,
 )
-from musicrec.schema import ARTISTS, SPLITS
+from musicrec.schema import SPLITS
 
 # From the oldest music in notation to beyond any clock that is right: typing errors (19, 20199) and the 0 of tag editors fall outside, and
 # the answer does not depend on the day.
 YEARS = (900, 2100)
 LIMITS = {"latitude": (-90, 90), "longitude": (-180, 180), "rank": (1, 2**31 - 1)}
 Severity = Literal["error", "warning"]
+OPTIONAL = {
+    "artists": "its rows are made from the tracks, without country and place",
+    "related": "nothing is known about who is near whom, and genres alone can be learnt",
+}
 LONGEST_CELL = 200_000  # bytes; the longest lyrics have about 50,000, and a quote that is not closed takes in the rows that follow
 
 
@@ -105,6 +109,7 @@ def validate(
     exists: Callable[[str], bool] | None = None,
     allowed_roots: Sequence[str] = (),
     years: tuple[int, int] = YEARS,
+    optional: Sequence[str] = ("artists",),
 ) -> list[Problem]:
     """Every broken rule of a catalog; those of one rule in one table are cut to ``PROBLEM_LINES`` and a line that counts the rest.
 
@@ -113,18 +118,18 @@ def validate(
     exists : is called with the absolute URI of each distinct audio and artwork file; missing files are warnings. None: not looked at.
     allowed_roots : folders and URIs outside the catalog's root in which audio and artwork may lie.
     years : the first and the last year that may be.
+    optional : tables that may be missing or empty, of ``OPTIONAL``.
     """
     raw = _raw(catalog) if isinstance(catalog, Catalog) else catalog
     problems = list(raw.problems)
     for name in TABLES:
-        if name not in raw.tables and name == "artists":
-            fix = "its rows are made from the tracks, without country and place"
-            problems.append(Problem(name, None, None, None, "missing table", fix, "warning"))
+        if name not in raw.tables and name in optional:
+            problems.append(Problem(name, None, None, None, "missing table", OPTIONAL[name], "warning"))
         elif name not in raw.tables:
             problems.append(Problem(name, None, None, None, "missing table", MISSING_FIX.format(name=name)))
     tables = {name: _Table(name, table) for name, table in raw.tables.items() if table.columns.num_columns}
     for table in tables.values():
-        _check_columns(table, years)
+        _check_columns(table, years, optional)
     if tracks := tables.get("tracks"):
         tracks.repeated(["track_id"], "track_id", "duplicate track", "give each track its own id")
         _check_splits(tracks)
@@ -165,7 +170,7 @@ def _check_between(tracks: _Table | None, artists: _Table | None, related: _Tabl
             related.say(None, "artists without relations", fix, ", ".join(without[:3].to_pylist()), "warning")
 
 
-def _check_columns(table: _Table, years: tuple[int, int]) -> None:
+def _check_columns(table: _Table, years: tuple[int, int], optional: Sequence[str]) -> None:
     schema = TABLES[table.name]
     unknown = [name for name in table.columns.column_names if name not in schema.names]
     near = {name: difflib.get_close_matches(name.strip().lower().replace(" ", "_"), schema.names, 1) for name in unknown}
@@ -173,7 +178,7 @@ def _check_columns(table: _Table, years: tuple[int, int]) -> None:
         fix = f"did you mean '{near[name][0]}'? It is not read" if near[name] else f"it is not read; known are {', '.join(schema.names)}"
         table.say(name, "unknown column", fix, severity="warning")
     if not len(table.rows):
-        table.say(None, "empty table", "it has a header and no rows: add rows", severity="warning" if table.name == "artists" else "error")
+        table.say(None, "empty table", "it has a header and no rows: add rows", severity="warning" if table.name in optional else "error")
     for field in schema:
         name = field.name
         required = not field.nullable and name != "split" and not pa.types.is_list(field.type)
@@ -286,6 +291,7 @@ def load_validated(
     seed: int,
     exists: Callable[[str], bool] | None = None,
     allowed_roots: Sequence[str] = (),
+    optional: Sequence[str] = ("artists",),
 ) -> tuple[Catalog, list[Problem]]:
     """A user's catalog, checked and typed, with its splits made (``artist_split`` with ``seed``) if it brings none; and the warnings.
 
@@ -297,7 +303,7 @@ def load_validated(
         The storage does not answer.
     """
     raw = read_raw(root, filesystem)
-    problems = validate(raw, exists=exists, allowed_roots=allowed_roots)
+    problems = validate(raw, exists=exists, allowed_roots=allowed_roots, optional=optional)
     if any(problem.severity == "error" for problem in problems):
         raise CatalogError(problems)
     texts = raw.tables["tracks"].columns
@@ -306,9 +312,9 @@ def load_validated(
         kept = texts.drop_columns(["split"]) if "split" in texts.column_names else texts
         texts = kept.append_column("split", pa.array([SPLITS[0]] * texts.num_rows))
     tracks = typed(RawTable(texts, raw.tables["tracks"].rows), "tracks")
-    artists = typed(raw.tables["artists"], "artists") if "artists" in raw.tables else ARTISTS.empty_table()
+    artists, related = (typed(raw.tables[name], name) if name in raw.tables else TABLES[name].empty_table() for name in list(TABLES)[1:])
     artists = with_all_artists(artists, tracks)
     if made:
         index = tracks.schema.get_field_index("split")
         tracks = tracks.set_column(index, tracks.schema.field(index), artist_split(tracks, artists, seed=seed))
-    return Catalog(root, tracks, artists, typed(raw.tables["related"], "related")), problems
+    return Catalog(root, tracks, artists, related), problems

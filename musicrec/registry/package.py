@@ -18,6 +18,7 @@ from musicrec.recommender import ARTISTS, ENSEMBLE, save
 from musicrec.registry.pyfunc import ARTIFACT, DEFAULT_NEIGHBOURS
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.embed import TABLE
+from musicrec.stages.retrain import Stacked
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.checkpoints import WEIGHTS
 
@@ -48,15 +49,15 @@ def artist_table(run: Run, embedded: Outcome) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=ARTISTS)
 
 
-def log_version(run: Run, embedded: Outcome, trained: dict[str, Outcome], stacked: Outcome) -> Any:
+def log_version(run: Run, embedded: Outcome, stacked: Stacked) -> Any:
     """Log the model to the active MLflow run and register it; returns MLflow's description of it."""
     import mlflow
 
     read = run.store.read
-    ensemble = EnsembleSpec.from_json(run.store.read_json(stacked.stage.path("spec.json")))
-    used = {name: trained[name] for name in ensemble.submodels()}
+    ensemble = EnsembleSpec.from_json(run.store.read_json(stacked.ensemble.stage.path("spec.json")))
+    used = {name: stacked.models[name] for name in ensemble.submodels()}
     specs = [SubmodelSpec.from_json(run.store.read_json(outcome.stage.path("spec.json"))) for outcome in used.values()]
-    weights = {name: read(outcome.stage.path(WEIGHTS)) for name, outcome in used.items()} | {ENSEMBLE: read(stacked.stage.path(WEIGHTS))}
+    weights = {name: read(outcome.stage.path(WEIGHTS)) for name, outcome in (*used.items(), (ENSEMBLE, stacked.ensemble))}
     example, answer = input_example(), output_example(ensemble.outputs)
     signature = mlflow.models.infer_signature(example, answer, params={"k": DEFAULT_NEIGHBOURS})
     package = Path(musicrec.__file__).parent

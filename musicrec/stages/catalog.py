@@ -1,4 +1,4 @@
-"""The catalog of a run: the user's, checked, or the embedded demo, built where it is not there yet."""
+"""The catalog of a run: the user's or a published data set, checked, or the embedded demo, built where it is not there yet."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import TypeVar
 import pyarrow.fs
 
 from musicrec.catalog import demo
+from musicrec.catalog.cifar100 import read_cifar100
+from musicrec.catalog.fma import read_fma
 from musicrec.catalog.split import split_report
-from musicrec.catalog.tables import fingerprint, write_catalog
+from musicrec.catalog.tables import Catalog, Problem, fingerprint, write_catalog
 from musicrec.catalog.validate import load_validated
+from musicrec.config import ConfigError
 from musicrec.progress import Meter, event
 from musicrec.settings import Config
 from musicrec.stages.base import Run
@@ -30,10 +33,11 @@ def open_run(config: Config) -> Run:
     ------
     CatalogError
         The catalog breaks a rule.
+    ConfigError
+        The catalog's form needs a folder, and none is given.
     """
     store = Store(config.store)
-    root = demo_catalog(config, store) if config.catalog == DEMO else absolute(config.catalog)
-    catalog, problems = load_validated(root, resolve(root), seed=config.seed, allowed_roots=config.catalog_rules.allowed_roots)
+    catalog, problems = _read(config, store)
     for problem in problems:
         event("catalog", str(problem))
     key = fingerprint(catalog)[:16]
@@ -41,7 +45,14 @@ def open_run(config: Config) -> Run:
         filesystem, base = store.locate(f"catalog/{key}")
         filesystem.create_dir(base, recursive=True)
         write_catalog(catalog, filesystem, base)
-    event("catalog", "read", tracks=catalog.tracks.num_rows, artists=catalog.artists.num_rows, related=catalog.related.num_rows, root=root)
+    event(
+        "catalog",
+        "read",
+        tracks=catalog.tracks.num_rows,
+        artists=catalog.artists.num_rows,
+        related=catalog.related.num_rows,
+        root=catalog.root,
+    )
     return Run(config, store, catalog, key)
 
 
@@ -52,19 +63,35 @@ def report_catalog(config: Config) -> None:
     ------
     CatalogError
         The catalog breaks a rule that no run can do with.
+    ConfigError
+        The catalog's form needs a folder, and none is given.
     """
-    root = demo_catalog(config, Store(config.store)) if config.catalog == DEMO else absolute(config.catalog)
 
     def exists(uri: str) -> bool:
         filesystem, path = resolve(uri)
         return filesystem.get_file_info(path).type == pyarrow.fs.FileType.File
 
-    allowed = config.catalog_rules.allowed_roots
-    catalog, problems = load_validated(root, resolve(root), seed=config.seed, exists=exists, allowed_roots=allowed)
+    catalog, problems = _read(config, Store(config.store), exists)
     for problem in problems:
         event("validate", str(problem))
     event("validate", "splits", **split_report(catalog.tracks, catalog.artists))
     event("validate", "the catalog can be used", tracks=catalog.tracks.num_rows, warnings=len(problems))
+
+
+def _read(config: Config, store: Store, exists: Callable[[str], bool] | None = None) -> tuple[Catalog, list[Problem]]:
+    """The catalog that a configuration names, and what is said about it; ``exists``: see ``validate``."""
+    rules = config.catalog_rules
+    if rules.form != "tables" and config.catalog == DEMO:
+        raise ConfigError(
+            f"catalog_rules.form is '{rules.form}', and catalog '{DEMO}' has another: name the data set's folder with --catalog"
+        )
+    root = demo_catalog(config, store) if config.catalog == DEMO else absolute(config.catalog)
+    if rules.form == "fma":
+        return read_fma(root, resolve(root), rules.fma_subset, exists=exists)
+    if rules.form == "cifar100":
+        return read_cifar100(root, resolve(root), seed=config.seed)
+    optional = ("artists",) if config.task == "embedding" else ("artists", "related")
+    return load_validated(root, resolve(root), seed=config.seed, exists=exists, allowed_roots=rules.allowed_roots, optional=optional)
 
 
 def demo_catalog(config: Config, store: Store) -> str:

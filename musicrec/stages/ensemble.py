@@ -14,32 +14,33 @@ from musicrec.models.recommendation import NUMBERS
 from musicrec.settings import BRANCH_SUBMODELS
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.embed import TABLE
-from musicrec.stages.trainings import run_trainings, schedule
+from musicrec.stages.train import Trained
+from musicrec.stages.trainings import decides, run_trainings, schedule
 from musicrec.store import Stage, fingerprint
-from musicrec.training.tasks import EXAMPLES, Task, read_stack_inputs
+from musicrec.training.outputs import Predictions
+from musicrec.training.tasks import EXAMPLES, Task, read_ensemble_inputs
 
 NAME = "recommendation"
 
 
-def ensemble(run: Run, embedded: Outcome, trained: dict[str, Outcome]) -> Outcome:
+def ensemble(run: Run, embedded: Outcome, trained: Trained) -> Outcome:
     """Train the ensemble; the stage's folder holds its weights and its predictions of every track that has what it needs."""
     settings = run.config.ensemble
-    needed = {name: trained[name] for branch in settings.branches for name in BRANCH_SUBMODELS[branch]}
-    keys = {name: outcome.stage.key for name, outcome in needed.items()}
-    stage = run.store.stage("ensembles", fingerprint(REVISION, embedded.stage.key, keys, dataclasses.asdict(settings), run.config.seed))
+    needed = [name for branch in settings.branches for name in BRANCH_SUBMODELS[branch]]
+    decided = (dataclasses.asdict(settings), run.config.seed, decides(run.config.train))
+    stage = run.store.stage("ensembles", fingerprint(REVISION, embedded.stage.key, trained.keys(needed), *decided))
     if stage.success() is not None:
         return already_complete(stage, "ensemble")
-    predictions = {name: outcome.record["predictions"] for name, outcome in needed.items()}
-    return run_trainings(run, [_task(run, stage, embedded, predictions)])[NAME]
+    return run_trainings(run, [_task(run, stage, embedded, trained.predictions(needed))])[stage.folder]
 
 
-def _task(run: Run, stage: Stage, embedded: Outcome, predictions: dict[str, list[str]]) -> Task:
+def _task(run: Run, stage: Stage, embedded: Outcome, predictions: dict[str, Predictions]) -> Task:
     settings = run.config.ensemble
     rows = track_rows(run)
     ranges = {name: _range([row[name] for row in rows]) for branch in settings.branches for name in NUMBERS.get(branch, ())}
     spec = EnsembleSpec(embedded.record["dimensions"], settings.branches, settings.sizes, ranges, needs_all=settings.modality_dropout == 0)
     examples = pa.Table.from_pylist(rows, schema=EXAMPLES)
-    usable = read_stack_inputs(run.store, spec, examples, predictions).usable(spec.needs_all)
+    usable = read_ensemble_inputs(run.store, spec, examples, predictions).usable(spec.needs_all)
     splits = np.array([row["split"] for row in rows])
     for split in ("train", "validation"):
         if not usable[splits == split].any():
@@ -53,8 +54,10 @@ def _task(run: Run, stage: Stage, embedded: Outcome, predictions: dict[str, list
         store=run.store.root,
         name=NAME,
         folder=stage.folder,
-        embeddings=embedded.stage.path(TABLE),
-        schedule=schedule(settings),
+        kind="ensemble",
+        objective="embedding",
+        targets=embedded.stage.path(TABLE),
+        schedule=schedule(settings, run.config.train),
         seed=run.config.seed,
         modality_dropout=settings.modality_dropout,
         predictions=predictions,

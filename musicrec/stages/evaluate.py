@@ -9,24 +9,33 @@ import numpy as np
 import pyarrow as pa
 
 from musicrec import schema
-from musicrec.evaluation.baselines import mean_embedding, popularity_order, random_unit_vectors
+from musicrec.evaluation.baselines import mean_embedding, popularity_order, random_unit_vectors, ridge_embedding
 from musicrec.evaluation.metrics import bootstrap_interval, cosines
 from musicrec.evaluation.retrieval import evaluate_retrieval, fixed_rankings, relevant_rows, score_rankings
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.embed import TABLE
 from musicrec.stages.ensemble import NAME as ENSEMBLE
+from musicrec.stages.statistics import read_statistics
 from musicrec.store import Stage, fingerprint
-from musicrec.training.tasks import read_predictions
+from musicrec.training.outputs import read_predictions
 
 RESULTS = "results.json"
-BASELINES = ("random", "popularity", "mean embedding")
+BASELINES = ("random", "popularity", "mean embedding", "ridge")
 
 
-def evaluate(run: Run, embedded: Outcome, trained: dict[str, Outcome], stacked: Outcome) -> Outcome:
-    """Score every submodel, the ensemble and the baselines on the test split; the stage's folder holds ``results.json``."""
-    keys = {name: outcome.stage.key for name, outcome in trained.items()}
-    stage = run.store.stage("evaluation", fingerprint(REVISION, keys, stacked.stage.key, vars(run.config.evaluate)))
-    return run_stage(run, stage, lambda stage: _work(run, stage, embedded, {**trained, ENSEMBLE: stacked}))
+def evaluate(run: Run, embedded: Outcome, summarised: Outcome, models: dict[str, Outcome]) -> Outcome:
+    """Score every model and the baselines on the test split; the stage's folder holds ``results.json``.
+
+    Parameters
+    ----------
+    summarised
+        The clip statistics of the tracks.
+    models
+        Submodels, stacks and the ensemble, by name.
+    """
+    keys = {name: outcome.stage.key for name, outcome in models.items()}
+    stage = run.store.stage("evaluation", fingerprint(REVISION, keys, summarised.stage.key, vars(run.config.evaluate)))
+    return run_stage(run, stage, lambda stage: _work(run, stage, embedded, summarised, models))
 
 
 class TestSplit:
@@ -43,7 +52,9 @@ class TestSplit:
         self.tracks = [row["track_id"] for row in rows if row["split"] == "test"]
         self.artist_of = [row["artist_id"] for row in rows if row["split"] == "test"]
         self.targets = self.table[[place[artist] for artist in self.artist_of]]
-        self.train_targets = self.table[[place[row["artist_id"]] for row in rows if row["split"] == "train"]]
+        self.train_tracks = [row["track_id"] for row in rows if row["split"] == "train"]
+        self.train_artists = np.array([row["artist_id"] for row in rows if row["split"] == "train"])
+        self.train_targets = self.table[[place[artist] for artist in self.train_artists]]
         self.related: dict[str, list[str]] = {}
         for edge in run.catalog.related.to_pylist():
             self.related.setdefault(edge["artist_id"], []).append(edge["related_artist_id"])
@@ -86,12 +97,24 @@ class TestSplit:
         return score_rankings(fixed_rankings(popularity_order(named), query_rows), relevant, ks).means()
 
 
-def _work(run: Run, stage: Stage, embedded: Outcome, models: dict[str, Outcome]) -> dict[str, Any]:
+def ridge(run: Run, split: TestSplit, summarised: Outcome) -> np.ndarray:
+    """Ridge regression from clip statistics to the embedding, for the test tracks (N, D); zeros where a track has no statistics."""
+    train = read_statistics(run, summarised, split.train_tracks)
+    test = read_statistics(run, summarised, split.tracks)
+    known, asked = ~np.isnan(train).any(axis=1), ~np.isnan(test).any(axis=1)
+    predicted = np.zeros((len(split.tracks), split.table.shape[1]), np.float32)
+    if asked.any() and len(set(split.train_artists[known])) > 1:
+        predicted[asked] = ridge_embedding(train[known], split.train_targets[known], split.train_artists[known], test[asked])
+    return predicted
+
+
+def _work(run: Run, stage: Stage, embedded: Outcome, summarised: Outcome, models: dict[str, Outcome]) -> dict[str, Any]:
     split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
     ks, seed, dimensions = run.config.evaluate.neighbours, run.config.seed, split.table.shape[1]
     results = {
         "random": split.score(random_unit_vectors(len(split.tracks), dimensions, seed), ks, seed),
         "mean embedding": split.score(mean_embedding(split.train_targets, len(split.tracks)), ks, seed),
+        "ridge": split.score(ridge(run, split, summarised), ks, seed),
         "popularity": {"tracks": len(split.tracks), "artists": len(set(split.artist_of)), **split.popularity(ks)},
     }
     for name, outcome in models.items():

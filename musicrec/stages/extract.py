@@ -24,6 +24,10 @@ ARTWORK = "artwork"
 
 def extract(run: Run) -> Outcome:
     """Extract what the catalog's tracks lack; the stage's folder holds ``index.parquet`` and ``errors.parquet``."""
+    if run.config.catalog_rules.form == "cifar100":
+        from musicrec.stages.pictures import extract_pictures  # it writes this module's INDEX
+
+        return extract_pictures(run)
     settings = run.config.extract
     decides = (settings.features, settings.precision, settings.chroma, settings.minimum_seconds, settings.artwork_pixels)
     stage = run.store.stage("extract", fingerprint(REVISION, run.catalog_key, run.catalog.root, decides))

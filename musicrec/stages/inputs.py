@@ -10,6 +10,7 @@ from musicrec.ensemble import EnsembleSpec
 from musicrec.lyrics import Vocabulary, words
 from musicrec.progress import event
 from musicrec.settings import BRANCH_SUBMODELS, Config
+from musicrec.stacks import StackSpec
 from musicrec.stages.base import Run
 from musicrec.submodels import SubmodelSpec
 
@@ -31,7 +32,12 @@ def check_sizes(config: Config) -> None:
         f"models.{name}": SubmodelSpec.from_settings(name, settings, config.embed.dimensions, config.extract.artwork_pixels, one_word)
         for name, settings in config.models.items()
     }
-    specs |= {"ensemble": EnsembleSpec(config.embed.dimensions, config.ensemble.branches, config.ensemble.sizes)}
+    specs |= {
+        f"stacks.{name}": StackSpec(name, stack.architecture, config.embed.dimensions, stack.submodels, sizes=stack.sizes)
+        for name, stack in config.stacks.items()
+    }
+    if config.task == "embedding":
+        specs |= {"ensemble": EnsembleSpec(config.embed.dimensions, config.ensemble.branches, config.ensemble.sizes)}
     for section, spec in specs.items():
         try:
             with torch.device("meta"):
@@ -47,7 +53,7 @@ def fit_to_catalog(run: Run) -> Run:
     has no input says what to do.
     """
     config = run.config
-    if config.ensemble.modality_dropout == 0:
+    if config.task != "embedding" or config.ensemble.modality_dropout == 0:
         return run
     rows = {split: _rows(run, split) for split in ("train", "validation")}
 
@@ -61,14 +67,16 @@ def fit_to_catalog(run: Run) -> Run:
         for branch in config.ensemble.branches
         if all(name in models for name in BRANCH_SUBMODELS[branch]) and all(has(column) for column in BRANCH_COLUMNS.get(branch, ()))
     )
+    stacks = {name: stack for name, stack in config.stacks.items() if all(submodel in models for submodel in stack.submodels)}
     left_out = [
         *(name for name in config.models if name not in models),
+        *(name for name in config.stacks if name not in stacks),
         *(name for name in config.ensemble.branches if name not in branches),
     ]
     for name in dict.fromkeys(left_out):
         event("catalog", f"'{name}' is left out: no training or no validation track has what it reads")
     ensemble = dataclasses.replace(config.ensemble, branches=branches)
-    return dataclasses.replace(run, config=dataclasses.replace(config, models=models, ensemble=ensemble))
+    return dataclasses.replace(run, config=dataclasses.replace(config, models=models, stacks=stacks, ensemble=ensemble))
 
 
 def _rows(run: Run, split: str) -> list[dict[str, Any]]:

@@ -10,16 +10,17 @@ from musicrec.progress import event
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import RESULTS
+from musicrec.stages.retrain import Stacked
 from musicrec.store import Stage, fingerprint
 
 
-def register(run: Run, embedded: Outcome, trained: dict[str, Outcome], stacked: Outcome, evaluated: Outcome) -> Outcome:
+def register(run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> Outcome:
     """Log the run and its trainings to MLflow, register the model, and set its alias."""
     stage = run.store.stage("registered", fingerprint(REVISION, evaluated.stage.key, vars(run.config.registry)))
-    return run_stage(run, stage, lambda stage: _work(run, stage, embedded, trained, stacked, evaluated))
+    return run_stage(run, stage, lambda stage: _work(run, stage, embedded, stacked, evaluated))
 
 
-def _work(run: Run, stage: Stage, embedded: Outcome, trained: dict[str, Outcome], stacked: Outcome, evaluated: Outcome) -> dict[str, Any]:
+def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> dict[str, Any]:
     from musicrec import tracking
 
     experiment = tracking.connect(run.config.registry, run.store)
@@ -35,14 +36,15 @@ def _work(run: Run, stage: Stage, embedded: Outcome, trained: dict[str, Outcome]
         mlflow.log_metrics({f"test_{name}": value for name, value in _metrics(results[ENSEMBLE]).items()})
         mlflow.log_metrics({"artist_jaccard": embedded.record["jaccard"]})
         mlflow.log_dict(results, RESULTS)
-        for name, outcome in {**trained, ENSEMBLE: stacked}.items():
+        for name, outcome in stacked.models.items():
             with tracking.tracked(experiment, name, f"{stage.key}-{outcome.stage.key}", parent=run_id) as child:
-                tracking.log_parameters(run.store.read_json(outcome.stage.path("config.json"))["models"].get(name, {}))
-                tracking.log_history(child.info.run_id, outcome.record["history"])
+                config = run.store.read_json(outcome.stage.path("config.json"))
+                tracking.log_parameters({**config["models"], **config["stacks"], ENSEMBLE: config["ensemble"]}[name])
+                tracking.log_history(child.info.run_id, outcome.record["history"], outcome.record["metric"])
                 mlflow.log_metrics({f"test_{metric}": value for metric, value in _metrics(results[name]).items()})
         versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
         if not versions:
-            log_version(run, embedded, trained, stacked)
+            log_version(run, embedded, stacked)
             versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
         decision = decide(run, int(versions[0].version), results[ENSEMBLE])
         mlflow.set_tags({"musicrec.decision": decision.sentence(), "mlflow.note.content": _note(results, decision.sentence())})

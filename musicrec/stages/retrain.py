@@ -4,61 +4,141 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from musicrec.config import ConfigError
 from musicrec.settings import Config
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
+from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.inputs import check_sizes, fit_to_catalog
+from musicrec.stages.train import Trained
+
+
+@dataclass(frozen=True)
+class Submodels:
+    """The outcomes of a run up to its submodels; ``targeted`` is the stage of what they predict."""
+
+    run: Run
+    extracted: Outcome
+    targeted: Outcome
+    trained: Trained
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """The outcomes of a run up to its stacks; ``ensemble`` is the recommendation of the task "embedding"."""
+
+    submodels: Submodels
+    stacks: dict[str, Outcome]
+    ensemble: Outcome | None
+
+    @property
+    def models(self) -> dict[str, Outcome]:
+        """Everything that predicts, by name, in the order of a results table."""
+        last = {} if self.ensemble is None else {ENSEMBLE: self.ensemble}
+        return {**self.submodels.trained.whole, **self.stacks, **last}
 
 
 @dataclass(frozen=True)
 class Evaluated:
     """The outcomes of a run up to its evaluation."""
 
-    run: Run
-    extracted: Outcome
-    embedded: Outcome
-    trained: dict[str, Outcome]
-    stacked: Outcome
+    stacked: Stacked
     evaluated: Outcome
+
+    @property
+    def run(self) -> Run:
+        return self.stacked.submodels.run
+
+    @property
+    def extracted(self) -> Outcome:
+        return self.stacked.submodels.extracted
+
+    @property
+    def targeted(self) -> Outcome:
+        return self.stacked.submodels.targeted
+
+    @property
+    def models(self) -> dict[str, Outcome]:
+        return self.stacked.models
 
     @property
     def worked(self) -> bool:
         """Whether any stage had something to do."""
-        stages = (self.extracted, self.embedded, *self.trained.values(), self.stacked, self.evaluated)
-        return any(outcome.worked for outcome in stages)
+        stages = (self.extracted, self.targeted, *self.models.values(), self.evaluated)
+        return self.stacked.submodels.trained.worked or any(outcome.worked for outcome in stages)
 
 
-def train_submodels(config: Config, names: list[str] | None = None) -> tuple[Run, Outcome, Outcome, dict[str, Outcome]]:
+def train_submodels(config: Config, names: list[str] | None = None) -> Submodels:
     """Up to the submodels, or those that are named."""
-    from musicrec.stages.embed import embed
     from musicrec.stages.extract import extract
     from musicrec.stages.train import train
 
     check_sizes(config)
     run = fit_to_catalog(open_run(config))
-    extracted, embedded = extract(run), embed(run)
-    return run, extracted, embedded, train(run, extracted, embedded, names or None)
+    extracted, targeted = extract(run), make_targets(run)
+    return Submodels(run, extracted, targeted, train(run, extracted, targeted, names or None))
 
 
-def train_ensemble(config: Config) -> tuple[Run, Outcome, Outcome, dict[str, Outcome], Outcome]:
-    """Up to the ensemble."""
+def make_targets(run: Run) -> Outcome:
+    """What the models of the configured task predict; the stage's record has ``dimensions``, the length of their outputs."""
+    if run.config.task == "embedding":
+        from musicrec.stages.embed import embed
+
+        return embed(run)
+    from musicrec.stages.labels import label
+
+    return label(run)
+
+
+def train_stacks(config: Config) -> Stacked:
+    """Up to the stacks and the ensemble."""
+    return stack_submodels(train_submodels(config))
+
+
+def stack_submodels(done: Submodels) -> Stacked:
+    """The stacks and the ensemble over the submodels."""
     from musicrec.stages.ensemble import ensemble
+    from musicrec.stages.stack import stack
 
-    run, extracted, embedded, trained = train_submodels(config)
-    return run, extracted, embedded, trained, ensemble(run, embedded, trained)
+    stacks = stack(done.run, done.targeted, done.trained)
+    recommends = done.run.config.task == "embedding"
+    return Stacked(done, stacks, ensemble(done.run, done.targeted, done.trained) if recommends else None)
 
 
 def evaluate_run(config: Config) -> Evaluated:
     """Up to the evaluation."""
-    from musicrec.stages.evaluate import evaluate
+    return evaluate_stacked(train_stacks(config))
 
-    run, extracted, embedded, trained, stacked = train_ensemble(config)
-    return Evaluated(run, extracted, embedded, trained, stacked, evaluate(run, embedded, trained, stacked))
+
+def evaluate_stacked(done: Stacked) -> Evaluated:
+    """The evaluation of what was trained, in the way of its task."""
+    from musicrec.stages.statistics import statistics
+
+    run, targeted = done.submodels.run, done.submodels.targeted
+    summarised = statistics(run, done.submodels.extracted)
+    if run.config.task == "embedding":
+        from musicrec.stages.evaluate import evaluate
+
+        return Evaluated(done, evaluate(run, targeted, summarised, done.models))
+    from musicrec.stages.evaluate_genres import evaluate_genres
+
+    return Evaluated(done, evaluate_genres(run, targeted, summarised, done.models))
 
 
 def retrain(config: Config) -> tuple[Evaluated, Outcome]:
-    """From a catalog to a registered recommender: the run, and its registration."""
+    """From a catalog to a registered recommender: the run, and its registration.
+
+    Raises
+    ------
+    ConfigError
+        The configured task recommends nothing.
+    """
+    if config.task != "embedding":
+        raise ConfigError(
+            f"task {config.task}: there is no recommender to register; a genre task ends with its results: run jobs/evaluate.py, "
+            "or jobs/reproduce.py for the thesis' tables"
+        )
     from musicrec.stages.register import register
 
     done = evaluate_run(config)
-    return done, register(done.run, done.embedded, done.trained, done.stacked, done.evaluated)
+    return done, register(done.run, done.targeted, done.stacked, done.evaluated)

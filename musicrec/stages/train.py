@@ -11,16 +11,45 @@ from musicrec.config import ConfigError
 from musicrec.lyrics import build_vocabulary, words
 from musicrec.settings import SubmodelSettings
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
-from musicrec.stages.embed import TABLE
 from musicrec.stages.extract import places
-from musicrec.stages.trainings import run_trainings, schedule
+from musicrec.stages.folds import artist_folds, without_fold
+from musicrec.stages.labels import TABLE as LABELS_TABLE
+from musicrec.stages.targets import target_table
+from musicrec.stages.trainings import decides, run_trainings, schedule
 from musicrec.store import Stage, fingerprint
 from musicrec.submodels import SubmodelSpec
+from musicrec.training.outputs import NO_FOLD, Predictions
 from musicrec.training.tasks import EXAMPLES, Task
 
 
-def train(run: Run, extracted: Outcome, embedded: Outcome, names: list[str] | None = None) -> dict[str, Outcome]:
-    """Train the named submodels (all of the configuration if not given); outcomes by name.
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The submodels of a run by name, and those of each fold where stacks learn out of fold."""
+
+    whole: dict[str, Outcome]
+    folds: dict[str, list[Outcome]]
+
+    def predictions(self, names: list[str]) -> dict[str, Predictions]:
+        """Where the named submodels' predictions lie."""
+        return {
+            name: Predictions(
+                self.whole[name].record["predictions"],
+                [file for fold in self.folds.get(name, []) for file in fold.record["predictions"]],
+            )
+            for name in names
+        }
+
+    def keys(self, names: list[str]) -> dict[str, list[str]]:
+        """What decides the named submodels' predictions: the keys of their stages."""
+        return {name: [outcome.stage.key for outcome in (self.whole[name], *self.folds.get(name, []))] for name in names}
+
+    @property
+    def worked(self) -> bool:
+        return any(outcome.worked for outcome in (*self.whole.values(), *(fold for folds in self.folds.values() for fold in folds)))
+
+
+def train(run: Run, extracted: Outcome, targeted: Outcome, names: list[str] | None = None) -> Trained:
+    """Train the named submodels (all of the configuration if not given), and with ``train.folds`` once more without each fold's artists.
 
     Raises
     ------
@@ -33,45 +62,76 @@ def train(run: Run, extracted: Outcome, embedded: Outcome, names: list[str] | No
     unknown = [name for name in names if name not in run.config.models]
     if unknown:
         raise ConfigError(f"--submodels {unknown[0]}: the configuration has no such model; it has {', '.join(run.config.models)}")
-    stages = {name: submodel_stage(run, name, extracted, embedded) for name in names}
-    tasks = [_task(run, name, stages[name], extracted, embedded) for name in names if stages[name].success() is None]
-    finished = run_trainings(run, tasks)
-    return {name: finished.get(name) or already_complete(stages[name], f"train {name}") for name in names}
+    wanted = [(name, fold) for fold in (NO_FOLD, *range(run.config.train.folds)) for name in names]
+    stages = {each: submodel_stage(run, *each, extracted, targeted) for each in wanted}
+    finished = run_trainings(
+        run, [_task(run, *each, stages[each], extracted, targeted) for each in wanted if stages[each].success() is None]
+    )
+    outcomes = {
+        each: finished.get(stages[each].folder) or already_complete(stages[each], f"train {training_name(*each)}") for each in wanted
+    }
+    whole = {name: outcomes[name, NO_FOLD] for name in names}
+    return Trained(whole, {name: [outcomes[name, fold] for fold in range(run.config.train.folds)] for name in names})
 
 
-def submodel_stage(run: Run, name: str, extracted: Outcome, embedded: Outcome) -> Stage:
-    """Where a submodel lies: its key is made of its inputs, its settings and the seed."""
+def training_name(name: str, fold: int) -> str:
+    """What a training is called: the submodel's name, and the fold that is held out."""
+    return name if fold == NO_FOLD else f"{name} without fold {fold + 1}"
+
+
+def submodel_stage(run: Run, name: str, fold: int, extracted: Outcome, targeted: Outcome) -> Stage:
+    """Where a submodel lies: its key is made of its inputs, its settings, the seed, and what it leaves out."""
     settings = dataclasses.asdict(run.config.models[name])
-    return run.store.stage("submodels", fingerprint(REVISION, name, extracted.stage.key, embedded.stage.key, settings, run.config.seed))
+    left_out = [] if fold == NO_FOLD else [(run.config.train.folds, fold)]
+    key = fingerprint(
+        REVISION, name, extracted.stage.key, targeted.stage.key, settings, run.config.seed, left_out, decides(run.config.train)
+    )
+    return run.store.stage("submodels", key)
 
 
-def _task(run: Run, name: str, stage: Stage, extracted: Outcome, embedded: Outcome) -> Task:
+def _task(run: Run, name: str, fold: int, stage: Stage, extracted: Outcome, targeted: Outcome) -> Task:
     """Write what the training reads into its folder."""
     settings = run.config.models[name]
-    rows = _lyric_rows(run) if settings.architecture == "lyrics" else _stored_rows(run, settings, extracted)
+    lyrics = settings.architecture == "lyrics"
+    rows = _labelled(run, targeted, _lyric_rows(run) if lyrics else _stored_rows(run, settings, extracted))
+    if fold != NO_FOLD:
+        rows = without_fold(rows, artist_folds(run), fold)
     vocabulary = None
-    if settings.architecture == "lyrics":
+    if lyrics:
         vocabulary = build_vocabulary((row["text"] for row in rows if row["split"] == "train"), settings.maximum_vocabulary)
         rows = [row for row in rows if len(vocabulary.encode(row["text"]))]  # a text without one known word says nothing: missing lyrics
+    label = f"models.{training_name(name, fold)}"
     for split in ("train", "validation"):
         if not any(row["split"] == split for row in rows):
             what = settings.feature or {"lyrics": "lyrics", "albums": "artwork"}[settings.architecture]
             raise ConfigError(
-                f"models.{name}: no track of the split '{split}' has {what}; take this model and its branch out, or add such tracks"
+                f"{label}: no track of the split '{split}' has {what}; take this model and its branch out, or add such tracks"
             )
-    spec = SubmodelSpec.from_settings(name, settings, embedded.record["dimensions"], run.config.extract.artwork_pixels, vocabulary)
+    spec = SubmodelSpec.from_settings(name, settings, targeted.record["dimensions"], run.config.extract.artwork_pixels, vocabulary)
     run.store.write_json(stage.path("spec.json"), spec.as_json())
     run.store.write_table(stage.path("examples.parquet"), pa.Table.from_pylist(rows, schema=EXAMPLES), EXAMPLES)
     return Task(
         store=run.store.root,
-        name=name,
+        name=training_name(name, fold),
         folder=stage.folder,
-        embeddings=embedded.stage.path(TABLE),
-        schedule=schedule(settings),
+        kind="submodel",
+        objective=run.config.task,
+        targets=target_table(run, targeted),
+        schedule=schedule(settings, run.config.train),
         seed=run.config.seed,
+        fold=fold,
         cache_gigabytes=run.config.train.cache_gigabytes,
         masks=(settings.time_mask, settings.frequency_mask),
     )
+
+
+def _labelled(run: Run, targeted: Outcome, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that have a target; every artist has an embedding, but not every track a genre."""
+    if run.config.task == "embedding":
+        return rows
+    labels = run.store.read_table(targeted.stage.path(LABELS_TABLE), pa.schema([EXAMPLES.field("track_id")]), columns=["track_id"])
+    known = set(labels.column("track_id").to_pylist())
+    return [row for row in rows if row["track_id"] in known]
 
 
 def _stored_rows(run: Run, settings: SubmodelSettings, extracted: Outcome) -> list[dict[str, Any]]:

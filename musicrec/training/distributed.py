@@ -10,6 +10,7 @@ from typing import Any
 
 from musicrec.settings import TrainSettings
 from musicrec.store import Store
+from musicrec.training.losses import Diverged
 from musicrec.training.tasks import Task
 
 # Epochs of all trainings come through one queue; a driver that is busy elsewhere may lag behind by so many.
@@ -30,12 +31,18 @@ def _worker(config: dict[str, Any]) -> None:
     from musicrec.training.loop import World
     from musicrec.training.tasks import run
 
+    task: Task = config["task"]
+    store = Store(task.store)
+    if store.exists(_diverged(task)):
+        return  # a group that Ray starts again would diverge again
     context = ray.train.get_context()
     torch.set_num_threads(config["threads"])
-    world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    task: Task = config["task"]
+    device = ray.train.torch.get_device()
+    world = World(context.get_world_rank(), context.get_world_size(), device, getattr(torch, config["precision"]))
 
     def wrap(model: torch.nn.Module) -> torch.nn.Module:
+        if config["compile"]:
+            model.compile()  # in place: the names of the weights stay
         return ray.train.torch.prepare_model(model) if world.size > 1 else model
 
     last_report = time.monotonic()
@@ -49,7 +56,16 @@ def _worker(config: dict[str, Any]) -> None:
             ray.train.report({name: record[name] for name in ("epoch", "loss", "validation")})
             last_report = time.monotonic()
 
-    run(task, world, wrap, on_epoch)
+    try:
+        run(task, world, wrap, on_epoch)
+    except Diverged as error:
+        store.write(_diverged(task), str(error).encode())
+        raise
+
+
+def _diverged(task: Task) -> str:
+    """The store's name of what a training says that diverged."""
+    return f"{task.folder}/diverged.txt"
 
 
 def train_all(
@@ -91,18 +107,32 @@ def _fit(task: Task, settings: TrainSettings, queue: Any) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    store = Store(task.store)
+    store.remove(_diverged(task))
     resources = {"CPU": settings.cpus_per_worker} | ({"GPU": 1.0} if settings.gpu else {})
+    fixed = settings.minimum_workers is None or settings.minimum_workers == settings.workers
+    workers = settings.workers if fixed else (settings.minimum_workers, settings.workers)
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"task": task, "queue": queue, "threads": max(1, int(settings.cpus_per_worker))},
-        scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=settings.gpu, resources_per_worker=resources),
+        train_loop_config={
+            "task": task,
+            "queue": queue,
+            "threads": max(1, int(settings.cpus_per_worker)),
+            "precision": settings.precision,
+            "compile": settings.compile,
+        },
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=settings.gpu, resources_per_worker=resources),
         run_config=RunConfig(
             name=task.folder.replace("/", "-"),
-            storage_path=Store(task.store).uri("ray_train"),
+            storage_path=store.uri("ray_train"),
             failure_config=FailureConfig(max_failures=settings.maximum_failures),
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    finally:
+        if store.exists(_diverged(task)):
+            raise Diverged(store.read(_diverged(task)).decode())
 
 
 def _drain(queue: Any, on_epoch: Callable[[str, dict[str, float]], None], wait: bool = True) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -15,13 +15,12 @@ import torch.distributed
 from torch import Tensor, nn
 
 from musicrec.training import order
+from musicrec.training.losses import Losses
 from musicrec.training.objectives import Objective
+from musicrec.training.prefetch import prefetched
 
 Batch = tuple[tuple[Any, ...], Tensor]
-
-
-class Diverged(RuntimeError):
-    """The loss is not finite: the epoch, the rows and the learning rate."""
+LoadedBatch = tuple[np.ndarray, tuple[Any, ...], Tensor]
 
 
 class Examples(Protocol):
@@ -66,11 +65,28 @@ class Schedule:
 
 @dataclass(frozen=True)
 class World:
-    """This worker among those that train together."""
+    """This worker among those that train together.
+
+    Attributes
+    ----------
+    precision
+        Of the forward pass; weights, losses and the optimizer are float32 in any case.
+    """
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: torch.dtype = torch.float32
+
+    def autocast(self) -> torch.autocast:
+        """The context of a forward pass."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+    def batches(self, examples: Examples, rows: Iterable[np.ndarray], generator: np.random.Generator | None) -> Iterator[LoadedBatch]:
+        """The batches of ``rows`` on this worker's device; for a GPU they are made ready while it computes."""
+        loaded = ((part, *examples.batch(part, generator)) for part in rows)
+        for part, arguments, target in prefetched(loaded) if self.device.type == "cuda" else loaded:
+            yield part, _to_device(arguments, self.device), _to_device(target, self.device)
 
     def mean(self, values: Sequence[float]) -> float:
         """The mean of all workers' values."""
@@ -165,10 +181,10 @@ def evaluate(model: nn.Module, examples: Examples, rows: np.ndarray, objective: 
     model.eval()
     values: list[float] = []
     with torch.no_grad():
-        for part in order.share(rows, batch_size, world.rank, world.size):
-            arguments, target = examples.batch(part, None)
-            output = model(*_to_device(arguments, world.device))
-            values += objective.metric(output, target.to(world.device)).tolist()
+        for _, arguments, target in world.batches(examples, order.share(rows, batch_size, world.rank, world.size), None):
+            with world.autocast():
+                output = model(*arguments)
+            values += objective.metric(output, target).tolist()
     return world.mean(values)
 
 
@@ -186,28 +202,30 @@ def _epoch(
     torch.manual_seed(draw_seed(seed, progress.epoch, world.rank))
     generator = np.random.default_rng([seed, progress.epoch, world.rank])
     model.train()
-    losses = []
+    penalty = getattr(model.module if hasattr(model, "module") else model, "l2_penalty", None)
+    losses = Losses(progress.epoch, schedule.learning_rates[progress.stage])
     rows_in_order = order.epoch_order(examples.groups(), seed, progress.epoch, examples.window())
-    for rows in order.batches(rows_in_order, schedule.batch_size, world.rank, world.size):
-        arguments, target = examples.batch(rows, generator)
-        loss = objective.loss(model(*_to_device(arguments, world.device)), target.to(world.device))
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]):
-            rate = schedule.learning_rates[progress.stage]
-            raise Diverged(
-                f"the loss is {losses[-1]} in epoch {progress.epoch}, rows {rows.tolist()}, learning rate {rate:g}: lower the rate"
-            )
+    rows_of_batches = order.batches(rows_in_order, schedule.batch_size, world.rank, world.size)
+    for rows, arguments, target in world.batches(examples, rows_of_batches, generator):
+        with world.autocast():
+            output = model(*arguments)
+        loss = objective.loss(output, target)
+        if penalty is not None:
+            loss = loss + penalty()
+        losses.add(loss.detach(), rows)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if schedule.gradient_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_norm)
         optimizer.step()
+    loss, trained = world.mean(losses.all()), time.perf_counter() - started
     return {
         "epoch": progress.epoch,
         "stage": progress.stage,
         "learning_rate": schedule.learning_rates[progress.stage],
-        "loss": world.mean(losses),
+        "loss": loss,
         "validation": evaluate(model, examples, examples.validation, objective, schedule.batch_size, world),
+        "examples_per_second": len(rows_in_order) / trained,
         "seconds": time.perf_counter() - started,
     }
 

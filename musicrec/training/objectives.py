@@ -1,13 +1,21 @@
-"""What a task minimises, and what decides which weights are kept (thesis section 5)."""
+"""What a task minimises, what decides which weights are kept, and where its targets lie (thesis section 5).
+
+A task is one entry of ``OBJECTIVES``: the training loop knows nothing of it but these functions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from musicrec import schema
 
 
 @dataclass(frozen=True)
@@ -16,40 +24,84 @@ class Objective:
 
     Attributes
     ----------
+    metric_name
+        What people call the validation metric.
     loss
         (output, target) -> scalar, the mean over the batch.
     metric
         (output, target) -> (B,), the validation metric of each example.
     better
         +1 if a higher validation metric is better, -1 if a lower one is.
+    target_schema, target_key
+        The table of targets, and the column of a training's examples that its first column is matched with.
+    tensor
+        (target table, outputs) -> tensor with one row a target.
+    activation
+        What turns an output into the figure that is judged: probabilities of a genre task.
     """
 
     metric_name: str
     loss: Callable[[Tensor, Tensor], Tensor]
     metric: Callable[[Tensor, Tensor], Tensor]
     better: int
+    target_schema: pa.Schema = schema.EMBEDDINGS
+    target_key: str = "artist_id"
+    tensor: Callable[[pa.Table, int], Tensor] = lambda table, outputs: _vectors(table)
+    activation: Literal["none", "softmax", "sigmoid"] = "none"
 
 
 def _cosine(output: Tensor, target: Tensor) -> Tensor:
     return functional.cosine_similarity(output.float(), target.float(), dim=1)
 
 
+def _vectors(table: pa.Table) -> Tensor:
+    return torch.from_numpy(np.stack(table.column("vector").to_numpy()))
+
+
+def _first_class(table: pa.Table, outputs: int) -> Tensor:
+    """(N,) the one class of each track."""
+    return torch.from_numpy(table.column("classes").combine_chunks().flatten().to_numpy().astype(np.int64))
+
+
+def _indicators(table: pa.Table, outputs: int) -> Tensor:
+    """(N, outputs) uint8, 1 for each class of a track."""
+    classes = table.column("classes").combine_chunks()
+    indicators = np.zeros((len(classes), outputs), np.uint8)
+    indicators[classes.value_parent_indices().to_numpy(), classes.flatten().to_numpy()] = 1
+    return torch.from_numpy(indicators)
+
+
+def _correct(output: Tensor, target: Tensor) -> Tensor:
+    return (output.argmax(dim=1) == target).float()
+
+
+def _cross_entropies(output: Tensor, target: Tensor) -> Tensor:
+    """(B,) binary cross entropy of each example, the mean over its labels."""
+    return functional.binary_cross_entropy_with_logits(output.float(), target.float(), reduction="none").mean(dim=1)
+
+
 # Regression of the artist's embedding: negative cosine similarity.
 EMBEDDING = Objective("cosine", loss=lambda output, target: -_cosine(output, target).mean(), metric=_cosine, better=1)
-
-
-def masked(feature: Tensor, time_share: float, frequency_share: float, generator: torch.Generator) -> Tensor:
-    """Features (B, 1, F, T) with one block of frames and one of rows set to zero in each example (SpecAugment, Park et al. 2019).
-
-    The width of a block is uniform between nothing and the given share of the axis, in whole lines, and so is its place.
-    """
-    masks = []
-    for axis, share in ((3, time_share), (2, frequency_share)):
-        size = feature.shape[axis]
-        draws = torch.rand(2, feature.shape[0], 1, generator=generator)
-        width = (draws[0] * (int(share * size) + 1)).floor()
-        start = (draws[1] * (size - width + 1)).floor()
-        place = torch.arange(size)[None, :]
-        inside = (place >= start) & (place < start + width)  # (B, size)
-        masks.append(inside[:, None, None, :] if axis == 3 else inside[:, None, :, None])
-    return feature.masked_fill((masks[0] | masks[1]).to(feature.device), 0.0)
+# One genre: categorical cross entropy; the weights of the best validation accuracy are kept.
+SINGLE_GENRE = Objective(
+    "accuracy",
+    loss=lambda output, target: functional.cross_entropy(output.float(), target),
+    metric=_correct,
+    better=1,
+    target_schema=schema.LABELS,
+    target_key="track_id",
+    tensor=_first_class,
+    activation="softmax",
+)
+# Many genres: binary cross entropy of each label; the weights of the least validation loss are kept.
+MANY_GENRES = Objective(
+    "loss",
+    loss=lambda output, target: _cross_entropies(output, target).mean(),
+    metric=_cross_entropies,
+    better=-1,
+    target_schema=schema.LABELS,
+    target_key="track_id",
+    tensor=_indicators,
+    activation="sigmoid",
+)
+OBJECTIVES = {"embedding": EMBEDDING, "single_genre": SINGLE_GENRE, "many_genres": MANY_GENRES}

@@ -20,7 +20,7 @@ from musicrec.features import decode_feature, read_columns
 from musicrec.lyrics import Vocabulary, pad, subsample
 from musicrec.store import resolve
 from musicrec.submodels import SubmodelSpec
-from musicrec.training.objectives import masked
+from musicrec.training.augmentation import masked
 
 OPEN_FILES = 64
 
@@ -99,7 +99,7 @@ def _open(uri: str) -> pa.parquet.ParquetFile:
 
 
 class FeatureRows(StoredRows):
-    """Spectrograms (B, 1, F, T) of one submodel."""
+    """Spectrograms (B, 1, F, T) of one submodel, or pictures (B, 3, 32, 32)."""
 
     def __init__(
         self, spec: SubmodelSpec, parts: Sequence[str], places: np.ndarray, cache_bytes: float, masks: tuple[float, float] = (0.0, 0.0)
@@ -114,7 +114,9 @@ class FeatureRows(StoredRows):
         return [None if decoded is None else self.spec.prepare(*decoded) for decoded in decode_feature(table, self.spec.feature)]
 
     def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Tensor]:
-        batch = torch.from_numpy(self.arrays(rows)).unsqueeze(1)  # (B, 1, F, T)
+        batch = torch.from_numpy(self.arrays(rows))
+        if not self.spec.reads_pictures:
+            batch = batch.unsqueeze(1)  # (B, F, T) -> (B, 1, F, T)
         if generator is not None and any(self.masks):
             draws = torch.Generator().manual_seed(int(generator.integers(2**62)))
             batch = masked(batch, *self.masks, draws)

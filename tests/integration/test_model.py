@@ -32,7 +32,7 @@ from musicrec.settings import RegistrySettings
 from musicrec.stages.base import Run
 from musicrec.stages.catalog import open_run
 from musicrec.store import Store
-from musicrec.training.tasks import read_predictions
+from musicrec.training.outputs import read_predictions
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 
@@ -76,7 +76,7 @@ def whole_query(retrained: Retrained, track: dict[str, Any], audio: Path) -> dic
 @pytest.fixture(scope="module")
 def stored(retrained: Retrained) -> np.ndarray:
     """The ensemble's prediction of the track from the store (D,)."""
-    return read_predictions(Store(retrained.store), retrained.done.stacked.record["predictions"], [TRACK], 8)[0]
+    return read_predictions(Store(retrained.store), retrained.done.models["recommendation"].record["predictions"], [TRACK], 8)[0]
 
 
 def plain_environment(retrained: Retrained) -> dict[str, str]:
@@ -227,9 +227,9 @@ def test_a_catalog_gets_the_answers_of_the_ensemble(retrained: Retrained, tmp_pa
     rows = pyarrow.parquet.read_table(out).to_pylist()
     assert {row["query"] for row in rows} == retrained.catalog.track_ids()
     store, names = Store(retrained.store), [row["query"] for row in rows]
-    embeddings = store.read_table(retrained.done.embedded.stage.path("embeddings.parquet"), schema.EMBEDDINGS)
+    embeddings = store.read_table(retrained.done.targeted.stage.path("embeddings.parquet"), schema.EMBEDDINGS)
     table = np.stack(embeddings.column("vector").to_numpy())
-    predicted = read_predictions(store, retrained.done.stacked.record["predictions"], names, 8)
+    predicted = read_predictions(store, retrained.done.models["recommendation"].record["predictions"], names, 8)
     cosines = (predicted @ table.T) / np.linalg.norm(predicted, axis=1)[:, None] / np.linalg.norm(table, axis=1)
     np.testing.assert_allclose([row["similarity"] for row in rows], cosines.max(axis=1), atol=1e-3)
 
@@ -303,7 +303,7 @@ def test_a_champion_that_recommends_badly_is_replaced(promotion: Run, retrained:
 
 def write_worst_artists(table: Path, retrained: Retrained) -> None:
     """Give the related artists of each test artist the vector that lies opposite to what the model answers for that artist."""
-    predicted = read_predictions(Store(retrained.store), retrained.done.stacked.record["predictions"], TEST_TRACKS, 8)
+    predicted = read_predictions(Store(retrained.store), retrained.done.models["recommendation"].record["predictions"], TEST_TRACKS, 8)
     units = (predicted / np.linalg.norm(predicted, axis=1, keepdims=True)).reshape(2, 2, 8).mean(axis=1)
     answers = dict(zip(("organ", "fiddle"), units, strict=True))
     artists = pyarrow.parquet.read_table(table)

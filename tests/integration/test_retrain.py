@@ -60,7 +60,7 @@ def test_every_format_was_decoded(retrained: Retrained) -> None:
 
 
 def test_embeddings_of_every_artist_those_without_tracks_too(retrained: Retrained) -> None:
-    record, stage = retrained.done.embedded.record, retrained.done.embedded.stage
+    record, stage = retrained.done.targeted.record, retrained.done.targeted.stage
     table = Store(retrained.store).read_table(stage.path(TABLE), schema.EMBEDDINGS)
     assert set(table.column("artist_id").to_pylist()) == {row["artist_id"] for row in retrained.catalog.artists} | {"teacher"}
     assert record["rows_in"] == record["rows_out"] == 13
@@ -69,7 +69,7 @@ def test_embeddings_of_every_artist_those_without_tracks_too(retrained: Retraine
 
 @pytest.mark.parametrize("name", [*MODELS, "recommendation"])
 def test_the_record_of_a_training(retrained: Retrained, name: str) -> None:
-    outcome = retrained.done.trained[name] if name in MODELS else retrained.done.stacked
+    outcome = retrained.done.models[name]
     record = outcome.record
     expected = retrained.catalog.track_ids() if name != "lyrics" else {r["track_id"] for r in retrained.catalog.tracks if r["lyrics"]}
     ids = prediction_ids(retrained, record)
@@ -78,12 +78,12 @@ def test_the_record_of_a_training(retrained: Retrained, name: str) -> None:
     assert record["rows_in"] == record["rows_out"] + record["rows_incomplete"]
     assert [epoch["epoch"] for epoch in record["history"]] == [0, 1]
     assert record["epochs"] == 2
-    assert record["validation_cosine"] == max(epoch["validation"] for epoch in record["history"])
+    assert record["validation"] == max(epoch["validation"] for epoch in record["history"])
 
 
 def test_the_stages_say_what_made_them(retrained: Retrained) -> None:
     store = Store(retrained.store)
-    stages = [retrained.done.extracted, retrained.done.embedded, *retrained.done.trained.values(), retrained.done.stacked]
+    stages = [retrained.done.extracted, retrained.done.targeted, *retrained.done.models.values()]
     for outcome in [*stages, retrained.done.evaluated, retrained.registered]:
         assert outcome.worked
         assert outcome.stage.success() == outcome.record
@@ -110,7 +110,7 @@ def test_mlflow_has_one_run_with_a_child_for_each_model(retrained: Retrained, re
     assert parent.data.params["extract.features"] == '["mel", "mfcc"]'
     assert parent.data.metrics["test_cosine"] == pytest.approx(retrained.done.evaluated.record["test_cosine"])
     for name, run in children.items():
-        outcome = {**retrained.done.trained, "recommendation": retrained.done.stacked}[name]
+        outcome = retrained.done.models[name]
         logged = sorted(registry.get_metric_history(run.info.run_id, "validation_cosine"), key=lambda metric: metric.step)
         assert [metric.step for metric in logged] == [0, 1]
         assert [metric.value for metric in logged] == pytest.approx([epoch["validation"] for epoch in outcome.record["history"]])
@@ -167,10 +167,10 @@ def test_the_whole_way_with_catalog_store_and_model_on_s3(retrained: Retrained, 
     config = dataclasses.replace(config, registry=RegistrySettings(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db"))
     done, registered = retrain(config)
     assert done.extracted.record["rows_out"] == 24
-    for name, outcome in {**done.trained, "recommendation": done.stacked}.items():
-        here = {**retrained.done.trained, "recommendation": retrained.done.stacked}[name]
+    for name, outcome in done.models.items():
+        here = retrained.done.models[name]
         # The same seed gives the same training, wherever its rows lie.
-        assert outcome.record["validation_cosine"] == pytest.approx(here.record["validation_cosine"], abs=1e-5)
+        assert outcome.record["validation"] == pytest.approx(here.record["validation"], abs=1e-5)
         assert outcome.record["rows_out"] == here.record["rows_out"]
     client = mlflow.MlflowClient(registered.record["tracking_uri"])
     champion = client.get_model_version_by_alias("musicrec", "champion")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
-from musicrec.training.objectives import EMBEDDING, masked
+from musicrec import schema
+from musicrec.training.objectives import EMBEDDING, MANY_GENRES, OBJECTIVES, SINGLE_GENRE
 
 
 def test_cosine_of_each_example() -> None:
@@ -31,45 +33,40 @@ def test_an_output_of_zeros_has_a_finite_gradient() -> None:
     assert torch.isfinite(output.grad).all()
 
 
-def widths(features: torch.Tensor, axis: int) -> np.ndarray:
-    """How many lines along an axis are all zero, in each example."""
-    other = 2 if axis == 3 else 3
-    return (features == 0).all(dim=other).sum(dim=-1).flatten().numpy()
+def labels(*classes: list[int]) -> pa.Table:
+    return pa.table({"track_id": [f"t{row}" for row in range(len(classes))], "classes": list(classes)}, schema=schema.LABELS)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def test_one_genre_is_cross_entropy_judged_by_accuracy() -> None:
+    target = SINGLE_GENRE.tensor(labels([2], [0]), 3)
+    output = torch.tensor([[0.0, 0.0, np.log(2.0)], [0.0, np.log(3.0), 0.0]])
+    assert target.tolist() == [2, 0]
+    assert SINGLE_GENRE.loss(output, target).item() == pytest.approx((np.log(4 / 2) + np.log(5 / 1)) / 2)
+    assert SINGLE_GENRE.metric(output, target).tolist() == [1, 0]
+    assert SINGLE_GENRE.better == 1
 
 
-def test_masks_are_one_block_an_axis_within_their_share() -> None:
-    features = masked(torch.ones(500, 1, 20, 100), 0.2, 0.5, generator())
-    for axis, size, share in ((3, 100, 0.2), (2, 20, 0.5)):
-        found = widths(features, axis)
-        assert found.max() <= share * size
-        assert found.min() == 0
-        assert found.mean() == pytest.approx(share * size / 2, rel=0.15)  # uniform between nothing and the share
-    lines = (features == 0).all(dim=2).squeeze(1).numpy().astype(int)  # (B, T)
-    assert (np.diff(np.pad(lines, ((0, 0), (1, 1)))) == 1).sum(axis=1).max() == 1
+def test_many_genres_is_the_mean_cross_entropy_of_labels_judged_by_itself() -> None:
+    target = MANY_GENRES.tensor(labels([0, 2], [1]), 3)
+    assert target.tolist() == [[1, 0, 1], [0, 1, 0]]
+    output = torch.tensor([[np.log(3.0), 0.0, 0.0], [0.0, np.log(4.0), np.log(4.0)]])
+    first = (np.log(4 / 3) + 2 * np.log(2)) / 3
+    second = (np.log(2) + np.log(5 / 4) + np.log(5)) / 3
+    assert MANY_GENRES.metric(output, target).tolist() == pytest.approx([first, second])
+    assert MANY_GENRES.loss(output, target).item() == pytest.approx((first + second) / 2)
+    assert MANY_GENRES.better == -1
 
 
-def test_masks_reach_both_ends_of_an_axis() -> None:
-    features = masked(torch.ones(2000, 1, 4, 10), 0.4, 0.0, generator())
-    hidden = (features == 0).all(dim=2).squeeze(1).float().mean(dim=0)
-    assert hidden.min() > 0
-    np.testing.assert_allclose(hidden, hidden.flip(0), atol=0.04)  # no end is favoured
-
-
-def test_examples_are_masked_differently_and_repeatably() -> None:
-    ones = torch.ones(8, 1, 20, 100)
-    assert torch.equal(masked(ones, 0.3, 0.3, generator()), masked(ones, 0.3, 0.3, generator()))
-    assert not torch.equal(masked(ones, 0.3, 0.3, generator()), masked(ones, 0.3, 0.3, generator(1)))
-    features = masked(ones, 0.3, 0.3, generator())
-    assert len({tuple(example.flatten().tolist()) for example in features}) == 8
-
-
-def test_without_shares_nothing_is_masked_and_the_input_is_never_changed() -> None:
-    features = torch.randn(4, 1, 5, 6)
-    before = features.clone()
-    assert torch.equal(masked(features, 0.0, 0.0, generator()), before)
-    masked(features, 1.0, 1.0, generator())
-    assert torch.equal(features, before)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_half_precision_outputs_are_judged_in_full(name: str) -> None:
+    objective = OBJECTIVES[name]
+    output = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    target = {
+        "embedding": torch.eye(3)[[0, 1, 2, 0]],
+        "single_genre": torch.tensor([0, 1, 2, 0]),
+        "many_genres": torch.eye(3, dtype=torch.uint8)[[0, 1, 2, 0]],
+    }[name]
+    loss = objective.loss(output, target)
+    loss.backward()
+    assert loss.dtype == objective.metric(output, target).dtype == torch.float32
+    assert torch.isfinite(output.grad).all() and output.grad.abs().sum() > 0

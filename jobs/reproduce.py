@@ -1,0 +1,31 @@
+"""Reproduce: a table of the thesis on its data set, our figures beside the thesis' (Markdown and CSV); or every parameter count.
+
+On this machine:    python jobs/reproduce.py --table 3 --catalog FMA_FOLDER
+On a cluster:       ray job submit --working-dir . -- python jobs/reproduce.py --table 3 --catalog s3://bucket/fma --store s3://bucket/store
+
+--table 3    one genre, FMA medium             --table 5    many genres, FMA large
+--table 4    CIFAR-100                         --table 6    artist embeddings, a catalog of the WebAPI form
+--counts     the parameter counts; exit code 1 where one differs
+"""
+
+import sys
+
+from musicrec.command import run_job
+from musicrec.config import with_preset_of
+from musicrec.settings import ReproduceConfig
+
+PRESETS = {"3": "thesis-fma-medium", "4": "thesis-cifar100", "5": "thesis-fma-large", "6": "thesis-webapi"}
+
+
+def main(config):
+    if config.counts:
+        from musicrec.evaluation.counts import print_counts
+
+        raise SystemExit(0 if print_counts() else 1)
+    from musicrec.stages.reproduce import reproduce
+
+    reproduce(config)
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main, with_preset_of("--table", PRESETS, sys.argv[1:]), kind=ReproduceConfig)

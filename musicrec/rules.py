@@ -1,0 +1,78 @@
+"""The rules of a configuration that span several of its keys."""
+
+from __future__ import annotations
+
+from musicrec.errors import ConfigError, suggestion
+from musicrec.settings import BRANCH_SUBMODELS, FEATURES, Config
+
+
+def check(config: Config) -> None:
+    """Hold every rule.
+
+    Raises
+    ------
+    ConfigError
+        Naming the keys and the fix.
+    """
+    for rule in (_stages_of_learning, _inputs_of_models, _features_of_the_catalog, _submodels_of_stacks, _training, _branches):
+        rule(config)
+
+
+def _stages_of_learning(config: Config) -> None:
+    sections = {f"models.{name}": model for name, model in config.models.items()}
+    sections |= {f"stacks.{name}": stack for name, stack in config.stacks.items()} | {"ensemble": config.ensemble, "embed": config.embed}
+    for key, section in sections.items():
+        if len(section.learning_rates) != len(section.patience):
+            raise ConfigError(
+                f"{key}.learning_rates has {len(section.learning_rates)} stages and {key}.patience {len(section.patience)}: "
+                "give one patience a stage"
+            )
+    if len(config.embed.artists_per_step) != len(config.embed.patience):
+        raise ConfigError("embed.artists_per_step and embed.patience must have one value a stage each")
+
+
+def _inputs_of_models(config: Config) -> None:
+    for name, model in config.models.items():
+        needs_feature = model.architecture not in ("lyrics", "albums")
+        if needs_feature != (model.feature is not None):
+            wanted = "give one of " + ", ".join(FEATURES) if needs_feature else "leave it out"
+            raise ConfigError(
+                f"models.{name}.feature is {model.feature}, and architecture '{model.architecture}' reads another input: {wanted}"
+            )
+        if model.feature is not None and model.feature not in config.extract.features:
+            raise ConfigError(f"models.{name}.feature is '{model.feature}', which extract.features does not list: add it there")
+
+
+def _features_of_the_catalog(config: Config) -> None:
+    pictures = config.catalog_rules.form == "cifar100"
+    for feature in config.extract.features:
+        if (feature == "cifar") != pictures:
+            wanted = "[cifar]" if pictures else "features of audio"
+            raise ConfigError(f"extract.features has '{feature}', and catalog_rules.form is {config.catalog_rules.form}: give {wanted}")
+
+
+def _submodels_of_stacks(config: Config) -> None:
+    for name, stack in config.stacks.items():
+        missing = [submodel for submodel in stack.submodels if submodel not in config.models]
+        if missing:
+            close = suggestion(missing[0], config.models)
+            raise ConfigError(f"stacks.{name}.submodels has '{missing[0]}', and models has none of this name{close}")
+        if name in config.models:
+            raise ConfigError(f"stacks.{name}: a model has this name too; give the stack another")
+
+
+def _training(config: Config) -> None:
+    train = config.train
+    if train.minimum_workers is not None and train.minimum_workers > train.workers:
+        raise ConfigError(f"train.minimum_workers is {train.minimum_workers} and train.workers {train.workers}: give no more than these")
+    if train.precision != "float32" and not train.gpu:
+        raise ConfigError(f"train.precision is {train.precision}, which pays on GPUs alone: set train.gpu, or float32")
+    if train.folds == 1:
+        raise ConfigError("train.folds is 1: out-of-fold predictions need at least 2 folds; 0 switches them off")
+
+
+def _branches(config: Config) -> None:
+    for branch in config.ensemble.branches if config.task == "embedding" else ():
+        missing = [name for name in BRANCH_SUBMODELS[branch] if name not in config.models]
+        if missing:
+            raise ConfigError(f"ensemble.branches has '{branch}', which needs models.{missing[0]}: add that model or leave the branch out")

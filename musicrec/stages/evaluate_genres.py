@@ -1,0 +1,113 @@
+"""Evaluation of a genre task on the test split, beside what needs no network: the majority or the labels' shares, and clip statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from musicrec.evaluation import baselines
+from musicrec.evaluation.classification import multi_label_scores, single_label_scores
+from musicrec.stages.base import REVISION, Outcome, Run, run_stage
+from musicrec.stages.evaluate import RESULTS
+from musicrec.stages.statistics import read_statistics
+from musicrec.stages.targets import target_table
+from musicrec.store import Stage, fingerprint
+from musicrec.training.objectives import OBJECTIVES
+from musicrec.training.outputs import read_predictions
+from musicrec.training.targets import Targets
+from musicrec.training.tasks import EXAMPLES
+
+# A support vector machine's cost grows with the square of its examples: 30,000 take minutes, 100,000 hours.
+SVM_EXAMPLES = 30_000
+
+Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, Any]]
+
+
+def evaluate_genres(run: Run, labelled: Outcome, summarised: Outcome, models: dict[str, Outcome]) -> Outcome:
+    """Score every model and the baselines on the test tracks; the stage's folder holds ``results.json``."""
+    keys = {name: outcome.stage.key for name, outcome in models.items()}
+    stage = run.store.stage("evaluation", fingerprint(REVISION, keys, labelled.stage.key, summarised.stage.key, run.config.seed))
+    return run_stage(run, stage, lambda stage: _work(run, stage, labelled, summarised, models))
+
+
+class GenreSplit:
+    """The labelled tracks of one split: ids, artists, and targets (N,) or (N, C)."""
+
+    def __init__(self, run: Run, labelled: Outcome, split: str) -> None:
+        labels = run.store.read_table(target_table(run, labelled), OBJECTIVES[run.config.task].target_schema)
+        known = set(labels.column("track_id").to_pylist())
+        rows = [row for row in run.catalog.tracks.select(["track_id", "artist_id", "split"]).to_pylist() if row["split"] == split]
+        self.rows = [row for row in rows if row["track_id"] in known]
+        self.tracks = [row["track_id"] for row in self.rows]
+        self.artists = np.array([row["artist_id"] for row in self.rows])
+        examples = pa.Table.from_pylist(self.rows, schema=EXAMPLES)
+        targets = Targets.read(run.store, target_table(run, labelled), OBJECTIVES[run.config.task], examples, labelled.record["dimensions"])
+        self.truth = targets.of(np.arange(len(self.rows))).numpy()
+
+
+def _work(run: Run, stage: Stage, labelled: Outcome, summarised: Outcome, models: dict[str, Outcome]) -> dict[str, Any]:
+    split, classes = GenreSplit(run, labelled, "test"), labelled.record["classes"]
+    outputs = {
+        name: read_predictions(run.store, outcome.record["predictions"], split.tracks, len(classes)) for name, outcome in models.items()
+    }
+    results = {name: _score(run, split, classes, values) for name, values in outputs.items()}
+    results = {**_baselines(run, split, labelled, summarised), **results}
+    run.store.write_json(stage.path(RESULTS), results)
+    scored = max((result["tracks"] for result in results.values()), default=0)
+    return {
+        "rows_in": len(split.tracks),
+        "rows_out": scored,
+        "rows_incomplete": len(split.tracks) - scored,
+        "classes": len(classes),
+        "test_artists": len(set(split.artists.tolist())),
+    }
+
+
+def _score(run: Run, split: GenreSplit, classes: list[str], outputs: np.ndarray) -> dict[str, Any]:
+    """Scores of a model's outputs (test tracks, C), logits; a row of zeros is a track that was not predicted and is left out."""
+    known = np.flatnonzero(np.any(outputs != 0, axis=1))
+    if not len(known):
+        return {"tracks": 0}
+    return _scores(run, split, classes, known, outputs[known])
+
+
+def _scores(run: Run, split: GenreSplit, classes: list[str], rows: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+    seed, groups, truth = run.config.seed, split.artists[rows], split.truth[rows]
+    if run.config.task == "single_genre":
+        return single_label_scores(truth, logits, classes, groups, seed)
+    probabilities = torch.from_numpy(logits).sigmoid().numpy()
+    return multi_label_scores(truth, probabilities, groups, seed)
+
+
+def _baselines(run: Run, split: GenreSplit, labelled: Outcome, summarised: Outcome) -> dict[str, dict[str, Any]]:
+    """Results of what needs no network, by name."""
+    train, classes = GenreSplit(run, labelled, "train"), labelled.record["classes"]
+    everyone, seed = np.arange(len(split.tracks)), run.config.seed
+    train_statistics, test_statistics = (read_statistics(run, summarised, part.tracks) for part in (train, split))
+    fitted = np.flatnonzero(~np.isnan(train_statistics).any(axis=1))
+    asked = np.flatnonzero(~np.isnan(test_statistics).any(axis=1))
+    learnt = (train_statistics[fitted], train.truth[fitted], test_statistics[asked])
+    if run.config.task == "many_genres":
+
+        def score(rows: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+            return multi_label_scores(split.truth[rows], probabilities, split.artists[rows], seed)
+
+        return {
+            "label shares": score(everyone, baselines.label_shares(train.truth, len(everyone))),
+            "logistic regression": score(asked, baselines.logistic_regression_labels(*learnt)),
+        }
+
+    def chosen(rows: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+        votes = np.where(np.arange(len(classes)) == predicted[:, None], 1.0, 0.0)
+        return single_label_scores(split.truth[rows], votes, classes, split.artists[rows], seed, probabilistic=False)
+
+    few = np.random.default_rng(seed).permutation(len(fitted))[:SVM_EXAMPLES]
+    return {
+        "majority": chosen(everyone, baselines.majority_class(train.truth, len(everyone))),
+        "logistic regression": chosen(asked, baselines.logistic_regression(*learnt)),
+        "RBF-SVM": chosen(asked, baselines.rbf_svm(learnt[0][few], learnt[1][few], learnt[2])),
+    }

@@ -1,0 +1,154 @@
+"""A table of the thesis, rerun: every row trained with each seed, our figures beside the thesis', in Markdown and CSV."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from musicrec.config import ConfigError
+from musicrec.ensemble import EnsembleSpec
+from musicrec.evaluation.comparison import SeedResult, TestedOn, comparison_rows, to_csv, to_markdown
+from musicrec.evaluation.counts import RECOMMENDATIONS
+from musicrec.evaluation.thesis import TABLES, Metric, Table
+from musicrec.models import VARIANTS, count_parameters
+from musicrec.progress import console, event
+from musicrec.settings import BRANCH_SUBMODELS, Config, ReproduceConfig, StackSettings
+from musicrec.stacks import StackSpec
+from musicrec.stages.base import Outcome
+from musicrec.stages.ensemble import NAME as ENSEMBLE
+from musicrec.stages.ensemble import ensemble
+from musicrec.stages.evaluate import RESULTS
+from musicrec.stages.retrain import Evaluated, Stacked, evaluate_stacked, stack_submodels, train_submodels
+from musicrec.store import fingerprint
+from musicrec.submodels import SubmodelSpec
+
+# Figures that the thesis does not give, beside its own.
+EXTRA = {
+    "single_genre": (Metric("f1_macro", "macro-F1", True), Metric("f1_weighted", "weighted F1", True)),
+    "many_genres": (Metric("map_macro", "mAP", True), Metric("roc_auc_macro", "ROC-AUC", True), Metric("f1_macro", "macro-F1", True)),
+    "embedding": (Metric("ndcg@10", "NDCG@10", True), Metric("recall@10", "recall@10", True)),
+}
+
+
+def reproduce(config: ReproduceConfig) -> str:
+    """Run a table; returns the URI of its Markdown, beside which lies the CSV.
+
+    Raises
+    ------
+    ConfigError
+        No table is named, the configuration's task is another, or a row is not in the table.
+    """
+    table = _table(config)
+    runs = [_run_table(table, dataclasses.replace(config, seed=seed)) for seed in config.seeds]
+    names = {name: None for run in runs for name in _results(run)}
+    results = {name: [_seed_result(run, table, name) for run in runs if name in _results(run)] for name in names}
+    models = {name: seeds for name, seeds in results.items() if name in runs[0].models}
+    others = {name: seeds for name, seeds in results.items() if name not in models}
+    rows = comparison_rows(table, models, others)
+    arguments = (table, rows, _tested_on(runs[0]), EXTRA[table.task])
+    markdown = to_markdown(*arguments)
+    store, key = runs[0].run.store, fingerprint([run.evaluated.stage.key for run in runs])
+    store.write(f"tables/table-{table.number}-{key}.csv", to_csv(*arguments).encode())
+    name = f"tables/table-{table.number}-{key}.md"
+    store.write(name, markdown.encode())
+    console.print(markdown, highlight=False, markup=False, soft_wrap=True)
+    event("reproduce", "written", table=table.number, markdown=store.uri(name), csv=store.uri(name.removesuffix("md") + "csv"))
+    return store.uri(name)
+
+
+def _table(config: ReproduceConfig) -> Table:
+    if config.table is None:
+        raise ConfigError("--table is not given: name one of 3, 4, 5, 6, or --counts")
+    table = TABLES[config.table]
+    if config.task != table.task:
+        raise ConfigError(f"table {table.number} is of the task {table.task}, and the configuration's task is {config.task}: set task")
+    return table
+
+
+def table_config(table: Table, config: ReproduceConfig) -> Config:
+    """The configuration of a table's rows, or of those that are named and what they stand on.
+
+    Table 6 has Simple and TimeFreqAvg beside the submodels of the recommender, which a retrain does not need.
+    """
+    models, stacks = dict(config.models), dict(config.stacks)
+    if table.number == 6:
+        for feature in ("mel", "cqt"):
+            if f"{feature}.time" in models and f"{feature}.freq" in models:
+                models[f"{feature}.simple"] = dataclasses.replace(models[f"{feature}.time"], architecture="simple", sizes={})
+                pair = (f"{feature}.time", f"{feature}.freq")
+                stacks[f"{feature}.time_freq_avg"] = StackSettings(architecture="time_freq_avg", submodels=pair)
+    wanted = [name for name in config.rows.split(",") if name]
+    variants = RECOMMENDATIONS if table.number == 6 else {}
+    for name in wanted:
+        if name not in (*models, *stacks, *variants):
+            raise ConfigError(f"--rows {name}: the configuration has no such row; it has {', '.join((*models, *stacks, *variants))}")
+    if wanted:
+        stacks = {name: stack for name, stack in stacks.items() if name in wanted}
+        needed = {*wanted, *(submodel for stack in stacks.values() for submodel in stack.submodels)}
+        if table.task == "embedding":  # the recommender is always among the rows, and stands on its submodels
+            needed |= {submodel for branch in config.ensemble.branches for submodel in BRANCH_SUBMODELS[branch]}
+        models = {name: model for name, model in models.items() if name in needed}
+    return dataclasses.replace(config, models=models, stacks=stacks)
+
+
+def _run_table(table: Table, config: ReproduceConfig) -> Evaluated:
+    done = stack_submodels(train_submodels(table_config(table, config)))
+    if table.number == 6:
+        done = dataclasses.replace(done, stacks={**done.stacks, **_variants(done, config)})
+    return evaluate_stacked(done)
+
+
+def _variants(done: Stacked, config: ReproduceConfig) -> dict[str, Outcome]:
+    """The Recommendation ensemble without some of its branches, one of each of the thesis' selections that the run can feed."""
+    run, wanted = done.submodels.run, [name for name in config.rows.split(",") if name]
+    variants: dict[str, Outcome] = {}
+    for name, selection in RECOMMENDATIONS.items():
+        branches = tuple(branch for branch in VARIANTS[selection] if branch in run.config.ensemble.branches)
+        if name == ENSEMBLE or (wanted and name not in wanted) or len(branches) < len(VARIANTS[selection]):
+            continue
+        changed = dataclasses.replace(run.config, ensemble=dataclasses.replace(run.config.ensemble, branches=branches))
+        variants[name] = ensemble(dataclasses.replace(run, config=changed), done.submodels.targeted, done.submodels.trained)
+    return variants
+
+
+def _results(done: Evaluated) -> dict[str, Any]:
+    return done.run.store.read_json(done.evaluated.stage.path(RESULTS))
+
+
+def _seed_result(done: Evaluated, table: Table, name: str) -> SeedResult:
+    scores = _results(done)[name]
+    metrics = [metric.name for metric in (*table.metrics, *EXTRA[table.task])]
+    model = done.models.get(name)
+    return SeedResult(
+        figures={metric: scores[metric] for metric in metrics if scores.get(metric) is not None},
+        intervals={metric: tuple(scores[f"{metric}_interval"]) for metric in metrics if scores.get(f"{metric}_interval")},
+        parameters=None if model is None else _parameters(done, name),
+        seconds=None if model is None else model.record.get("training_seconds"),
+    )
+
+
+def _parameters(done: Evaluated, name: str) -> int:
+    """Of a model as it was trained; a stack of the genres and an average count their submodels, as in the thesis."""
+    stage = done.models[name].stage
+    values = done.run.store.read_json(stage.path("spec.json"))
+    if stage.name == "submodels":
+        return _count(SubmodelSpec.from_json(values))
+    if stage.name == "ensembles":
+        return _count(EnsembleSpec.from_json(values))
+    spec = StackSpec.from_json(values)
+    return _count(spec) + sum(_parameters(done, submodel) for submodel in spec.submodels)
+
+
+def _count(spec: SubmodelSpec | StackSpec | EnsembleSpec) -> int:
+    with torch.device("meta"):
+        return count_parameters(spec.build())
+
+
+def _tested_on(done: Evaluated) -> TestedOn:
+    splits = done.run.catalog.tracks.column("split").to_pylist()
+    form = done.run.config.catalog_rules.form
+    data = {"fma": f"FMA {done.run.config.catalog_rules.fma_subset}", "cifar100": "CIFAR-100"}.get(form, done.run.config.catalog)
+    counts = {split: splits.count(split) for split in ("train", "validation", "test")}
+    return TestedOn(data, **counts, errors=done.extracted.record["rows_in_errors"])
