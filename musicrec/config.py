@@ -19,6 +19,7 @@ import tyro
 import yaml
 
 from musicrec.errors import ConfigError, suggestion
+from musicrec.redact import redacted
 from musicrec.rules import check
 from musicrec.settings import Config, StackSettings, SubmodelSettings
 
@@ -35,13 +36,15 @@ def presets() -> list[str]:
 
 
 def preset(name: str) -> Config:
-    """A preset by name.
+    """A preset by name, or one that a search wrote, by its file.
 
     Raises
     ------
     ConfigError
         There is none of this name.
     """
+    if name.endswith(".yaml"):
+        return _from_file("--preset", name)
     if name not in presets():
         raise ConfigError(f"--preset {name}: there is none of this name{suggestion(name, presets())}; presets are {', '.join(presets())}")
     text = (importlib.resources.files("musicrec") / "presets" / f"{name}.yaml").read_text()
@@ -62,6 +65,11 @@ def from_yaml(text: str, source: str) -> Config:
         raise ConfigError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(mapping, dict):
         raise ConfigError(f"{source}: expected keys and values at the top, found {type(mapping).__name__}")
+    return from_mapping(mapping, source)
+
+
+def from_mapping(mapping: dict[str, Any], source: str) -> Config:
+    """As ``from_yaml``, of what a YAML text holds."""
     return _validated(Config, mapping, source)
 
 
@@ -76,8 +84,8 @@ def parse(arguments: list[str], description: str, kind: type[T] = Config, defaul
             source.add_argument("--preset")
             source.add_argument("--config")
             chosen, arguments = chooser.parse_known_args(arguments)
-            default = kind(**vars(_from_file(chosen.config) if chosen.config else preset(chosen.preset or "demo")))
-            usage += f"\n\n--preset NAME ({', '.join(presets())}) or --config FILE.yaml first, then overrides:"
+            default = kind(**vars(_from_file("--config", chosen.config) if chosen.config else preset(chosen.preset or "demo")))
+            usage += f"\n\n--preset NAME ({', '.join(presets())}; or a search's FILE.yaml) or --config FILE.yaml first, then overrides:"
         config = tyro.cli(kind, default=default, args=arguments, description=usage)
         return _validated(kind, dataclasses.asdict(config), "the command line")
     except ConfigError as error:
@@ -97,13 +105,20 @@ def with_preset_of(option: str, presets_by_value: dict[str, str], arguments: lis
 
 
 def resolved(config: Any) -> dict[str, Any]:
-    """The whole configuration as plain values, as it is written beside every result."""
-    return dataclasses.asdict(config)
+    """The whole configuration as plain values, as it is written beside every result; without credentials."""
+    return redacted(dataclasses.asdict(config))
 
 
-def _from_file(path: str) -> Config:
+def _from_file(option: str, path: str) -> Config:
+    """The configuration in a YAML file; a search's preset may lie on object storage."""
+    if "://" in path:
+        from musicrec.store import resolve
+
+        filesystem, name = resolve(path)
+        with filesystem.open_input_file(name) as stream:
+            return from_yaml(stream.read().decode(), path)
     if not os.path.isfile(path):
-        raise ConfigError(f"--config {path}: there is no such file; give a YAML file, or --preset with one of {', '.join(presets())}")
+        raise ConfigError(f"{option} {path}: there is no such file; give a YAML file, or --preset with one of {', '.join(presets())}")
     with open(path, encoding="utf-8") as stream:
         return from_yaml(stream.read(), path)
 

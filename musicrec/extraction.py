@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from musicrec import monitoring
 from musicrec.blocks import Blocks, failures
 from musicrec.parallel import on_each_node
 from musicrec.progress import Meter, event
@@ -48,11 +49,15 @@ def run_blocks(
     work = _outstanding(blocks, plan)
     if work and prepare is not None:
         on_each_node(prepare)
+    if work:
+        monitoring.blocks_queued(stage, len(work))
     with Meter(stage, sum(table.num_rows for table in work), "rows") as meter:
-        for summary in _stream(blocks, work, reader, stage):
+        for finished, summary in enumerate(_stream(blocks, work, reader, stage), start=1):
             for name in counts:
                 counts[name] += summary[name]
             meter.advance(summary["rows"], errors=counts["errors"])
+            monitoring.blocks_queued(stage, len(work) - finished)
+            monitoring.block_done(stage, summary["rows"], summary["errors"], summary["audio_seconds"], summary["bytes"])
             _check_ceiling(failed_before + counts["errors"], total, stage, maximum_failed_share)
     _check_ceiling(failed_before + counts["errors"], total, stage, maximum_failed_share)
     return counts
@@ -110,7 +115,9 @@ def _commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table, cpu_seconds: floa
     block = rows.column("block")[0].as_py()
     size = blocks.commit(block, outcome)
     errors = outcome.num_rows - outcome.column("reason").null_count
-    return {"block": block, "rows": rows.num_rows, "errors": errors, "bytes": size, "cpu_seconds": cpu_seconds}
+    timed = "duration_seconds" in outcome.column_names
+    audio = (pc.sum(outcome.column("duration_seconds")).as_py() or 0.0) if timed else 0.0
+    return {"block": block, "rows": rows.num_rows, "errors": errors, "bytes": size, "cpu_seconds": cpu_seconds, "audio_seconds": audio}
 
 
 def _failed(row: pa.Table, reason: str, detail: str) -> pa.Table:

@@ -15,7 +15,10 @@ Feature = Literal["stft", "stft_halved", "mel", "cqt", "chroma", "mfcc", "cifar"
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Stages = Annotated[tuple[Positive, ...], Field(min_length=1)]
+Optimizer = Literal["adam", "sgd"]
+Decay = Literal["none", "cosine"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +96,17 @@ class SubmodelSettings:
     """Epochs without a better validation metric after which each stage ends."""
     maximum_epochs: Count = 200
     """Epochs of one stage, at most."""
+    optimizer: Optimizer = "adam"
+    """"adam" (the thesis; AdamW where weights decay), or "sgd" with Nesterov's momentum of 0.9."""
+    decay: Decay = "none"
+    """Of the learning rate within a stage: none, or along a cosine towards 0 at ``maximum_epochs``."""
     gradient_norm: Positive | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     time_mask: Share = 0.0
     """Augmentation: up to this share of the frames is masked in each training example."""
     frequency_mask: Share = 0.0
+    mixup: NotNegative = 0.0
+    """Augmentation: alpha of the Beta distribution by which each example is mixed with another of its batch; 0: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +146,8 @@ class EnsembleSettings:
     learning_rates: Stages = (1e-5,)
     patience: tuple[Count, ...] = (3,)
     maximum_epochs: Count = 200
+    optimizer: Optimizer = "adam"
+    decay: Decay = "none"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -152,6 +163,8 @@ class StackSettings:
     learning_rates: Stages = (1e-3,)
     patience: tuple[Count, ...] = (20,)
     maximum_epochs: Count = 200
+    optimizer: Optimizer = "adam"
+    decay: Decay = "none"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -220,6 +233,26 @@ class ReproduceConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuneConfig(Config):
+    """A search for better settings of one training; the test split takes no part in it."""
+
+    submodel: str = ""
+    """What is searched: a name among ``models`` or ``stacks``, or "recommendation", the ensemble."""
+    space: str = ""
+    """The YAML file of the values to try (tune/spaces/time.yaml)."""
+    trials: Count = 12
+    """How many trainings, the first of which has the configuration's own values."""
+    concurrent: Count = 1
+    """Trials at the same time; each takes ``train.workers`` times ``train.cpus_per_worker``."""
+    trial_epochs: Count | None = None
+    """Epochs of each stage of a trial, at most; the model's own ``maximum_epochs`` if not given."""
+    grace_epochs: Count = 3
+    """A trial is not stopped before so many epochs."""
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """At grace_epochs and each of its multiples by powers of this number, one in so many trials goes on (ASHA's reduction factor)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecommendConfig:
     """What to recommend for: one track (audio), the audio files of a folder, or a catalog."""
 
@@ -270,6 +303,7 @@ for _section in (
     Config,
     TrainConfig,
     ReproduceConfig,
+    TuneConfig,
     RecommendConfig,
 ):
     _section.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")

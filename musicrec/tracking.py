@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +17,9 @@ from musicrec.store import Store
 KEY_TAG = "musicrec.key"
 # Without it MLflow's pages open on traces of language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-# MLflow takes parameters of up to 6,000 characters, a hundred at a time.
+# MLflow takes parameters of up to 6,000 characters, a hundred at a time, and a thousand metrics.
 PARAMETERS_AT_ONCE = 100
+METRICS_AT_ONCE = 1000
 LONGEST_PARAMETER = 6000
 
 
@@ -39,6 +41,7 @@ def connect(settings: RegistrySettings, store: Store) -> str:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     uri = tracking_uri(settings, store)
     mlflow.set_tracking_uri(uri)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a server that is gone for long must not hold up a training
     if mlflow.get_experiment_by_name(settings.experiment) is None:
         location = None if uri.startswith(("http://", "https://")) else store.uri("mlflow-artifacts")
         mlflow.create_experiment(settings.experiment, artifact_location=location, tags=EXPERIMENT_TAGS)
@@ -57,16 +60,38 @@ def tracking_uri(settings: RegistrySettings, store: Store) -> str:
     return uri or f"sqlite:///{store.root}/mlflow.db"
 
 
+def is_configured(settings: RegistrySettings, store: Store) -> bool:
+    """Whether there is an MLflow to log to."""
+    return bool(settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or store.is_local)
+
+
 @contextlib.contextmanager
-def tracked(experiment: str, name: str, key: str, parent: str | None = None) -> Iterator[Any]:
+def tracked(experiment: str, name: str, key: str, parent: str | None = None, system_metrics: bool = False) -> Iterator[Any]:
     """The run of this key in an experiment (its id), continued if it exists and started if not; marked failed where the block raises."""
     import mlflow
 
-    found = mlflow.MlflowClient().search_runs([experiment], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
-    run_id = found[0].info.run_id if found else None
-    with mlflow.start_run(run_id=run_id, experiment_id=experiment, run_name=name, nested=parent is not None) as run:
-        mlflow.set_tags({KEY_TAG: key} | ({"mlflow.parentRunId": parent} if parent else {}))
+    run_id = find_or_create(mlflow.MlflowClient(), experiment, name, key, parent)
+    with mlflow.start_run(run_id=run_id, nested=parent is not None, log_system_metrics=system_metrics) as run:
         yield run
+
+
+def find_or_create(client: Any, experiment: str, name: str, key: str, parent: str | None) -> str:
+    """The id of the run of this key, continued if it exists and started if not."""
+    found = client.search_runs([experiment], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    if found:
+        return found[0].info.run_id
+    tags = {KEY_TAG: key} | ({"mlflow.parentRunId": parent} if parent else {})
+    return client.create_run(experiment, run_name=name, tags=tags).info.run_id
+
+
+def dataset(root: str, key: str) -> Any:
+    """A catalog as MLflow's dataset: where it was read, and the fingerprint of its content."""
+    from mlflow.data.dataset_source_registry import resolve_dataset_source
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.entities import DatasetInput, InputTag
+
+    identity = MetaDataset(resolve_dataset_source(root), name=root.rstrip("/").rpartition("/")[2], digest=key)
+    return DatasetInput(identity._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -81,21 +106,34 @@ def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def log_parameters(values: dict[str, Any]) -> None:
-    """Log a configuration; repeating it in a continued run changes nothing."""
+    """Log a configuration on the active run; repeating it in a continued run changes nothing."""
     import mlflow
 
-    flat = list(flattened(values).items())
+    log_parameters_of(mlflow.MlflowClient(), mlflow.active_run().info.run_id, values)
+
+
+def log_parameters_of(client: Any, run_id: str, values: dict[str, Any]) -> None:
+    """Log a configuration. A parameter that the run has already keeps its value: where a run works may change from job to job."""
+    from mlflow.entities import Param
+
+    known = client.get_run(run_id).data.params
+    flat = [Param(name, value) for name, value in flattened(values).items() if name not in known]
     for start in range(0, len(flat), PARAMETERS_AT_ONCE):
-        mlflow.log_params(dict(flat[start : start + PARAMETERS_AT_ONCE]))
+        client.log_batch(run_id, params=flat[start : start + PARAMETERS_AT_ONCE])
 
 
-def log_history(run_id: str, history: list[dict[str, float]], metric: str) -> None:
-    """Log the epochs that a run does not have yet, one step an epoch; ``metric`` is what the validation figure is called."""
-    import mlflow
-
-    client = mlflow.MlflowClient()
+def log_history(client: Any, run_id: str, history: list[dict[str, float]], metric: str) -> None:
+    """Log the epochs that a run does not have yet; ``metric`` is what the validation figure is called."""
     logged = {logged.step for logged in client.get_metric_history(run_id, f"validation_{metric}")}
-    for epoch in history:
-        if epoch["epoch"] not in logged:
-            values = {"loss": epoch["loss"], "learning_rate": epoch["learning_rate"], f"validation_{metric}": epoch["validation"]}
-            mlflow.log_metrics(values, step=int(epoch["epoch"]))
+    log_epochs(client, run_id, [epoch for epoch in history if epoch["epoch"] not in logged], metric)
+
+
+def log_epochs(client: Any, run_id: str, epochs: list[dict[str, float]], metric: str) -> None:
+    """Log epochs, one step each."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    names = {"loss": "loss", "learning_rate": "learning_rate", "validation": f"validation_{metric}", "seconds": "epoch_seconds"}
+    values = [Metric(shown, epoch[name], now, int(epoch["epoch"])) for epoch in epochs for name, shown in names.items()]
+    for start in range(0, len(values), METRICS_AT_ONCE):
+        client.log_batch(run_id, metrics=values[start : start + METRICS_AT_ONCE])

@@ -39,7 +39,9 @@ ray.shutdown()
 
 
 def test_ray_exports_every_metric_under_the_name_that_we_say() -> None:
-    ran = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[1], check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[1], check=True
+    )
     lines = [re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line) for line in json.loads(ran.stdout.splitlines()[-1])]
     values = {(line[1], re.search(r'(?:stage|model)="([^"]+)"', line[2])[1]): float(line[3]) for line in lines}
     assert values == {

@@ -1,7 +1,8 @@
 """Time and Freq forward and backward on one CPU thread: ours against the plain writing of the same layers in `torch.nn`.
 
-The plain writing stands here in full (thesis.md section 2) and takes our weights. Both train on the same batch in turns, so that a noisy
-machine disturbs them alike; the ratio is taken turn by turn.
+The plain writing stands here in full (thesis.md section 2) and takes our weights. Both train on the same batch in turns, in process CPU
+time, so that a noisy machine disturbs them alike; the ratio is taken turn by turn. Where the compiled kernels do not apply, both are
+torch's layers and the ratio shows the noise; the target is for the others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from musicrec.models import INPUT_SHAPES, build_model
 from musicrec.models.directional import DirectionalNetwork
+from musicrec.models.directional_cpu import applies_to
 from musicrec.models.layers import Conv2d, ConvBlock, SameMaxPool2d, same_padding
 
 FEATURES = ("mel", "stft_halved", "cqt", "mfcc")
@@ -76,7 +78,7 @@ def plain_network(network: DirectionalNetwork) -> nn.Sequential:
 
 
 def step(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Milliseconds of a forward and backward pass, and its loss."""
+    """CPU milliseconds of a forward and backward pass, and its loss."""
     model.zero_grad()
     start = time.process_time()
     loss = nn.functional.cross_entropy(model(images), labels)
@@ -84,8 +86,8 @@ def step(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float
     return 1000 * (time.process_time() - start), loss.item()
 
 
-def measure(architecture: str, feature: str, batch: int, turns: int, seed: int = 0) -> np.ndarray:
-    """Milliseconds a clip (turns, 2): the plain writing, ours.
+def measure(architecture: str, feature: str, batch: int, turns: int, seed: int = 0) -> tuple[np.ndarray, bool]:
+    """CPU milliseconds a clip (turns, 2) of the plain writing and ours, and whether ours are compiled kernels.
 
     Raises
     ------
@@ -100,7 +102,8 @@ def measure(architecture: str, feature: str, batch: int, turns: int, seed: int =
     losses = [step(model, images, labels)[1] for model in models]  # also compiles, and touches the memory first
     if abs(losses[0] - losses[1]) > TOLERANCE:
         raise RuntimeError(f"{architecture} on {feature}: the plain writing's loss is {losses[0]}, ours {losses[1]}")
-    return np.array([[step(model, images, labels)[0] / batch for model in models] for _ in range(turns)])
+    times = np.array([[step(model, images, labels)[0] / batch for model in models] for _ in range(turns)])
+    return times, applies_to(ours, images)
 
 
 def table_row(name: str, times: np.ndarray) -> tuple[str, float]:
@@ -111,7 +114,7 @@ def table_row(name: str, times: np.ndarray) -> tuple[str, float]:
 
 
 def run(options: Sequence[str]) -> int:
-    """Print the table; 1 if ours is slower anywhere."""
+    """Print the table; 1 if a compiled network is slower than the plain writing."""
     parser = argparse.ArgumentParser(prog="benchmark.py layers", description=__doc__)
     parser.add_argument("--features", nargs="+", choices=[*INPUT_SHAPES], default=FEATURES)
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=ARCHITECTURES)
@@ -122,14 +125,15 @@ def run(options: Sequence[str]) -> int:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        print(f"{'ms a clip':<18} {'nn.Conv2d':>10} {'ours':>10} {'ratio':>8} {'quartiles':>12}")
+        print(f"{'CPU ms a clip':<18} {'nn.Conv2d':>10} {'ours':>10} {'ratio':>8} {'quartiles':>12}")
         ratios = []
         for architecture in chosen.architectures:
             for feature in chosen.features:
-                line, ratio = table_row(f"{feature}.{architecture}", measure(architecture, feature, chosen.batch, chosen.turns))
-                print(line, flush=True)
-                ratios.append(ratio)
+                times, compiled = measure(architecture, feature, chosen.batch, chosen.turns)
+                line, ratio = table_row(f"{feature}.{architecture}", times)
+                print(line if compiled else f"{line}  torch's layers", flush=True)
+                ratios += [ratio] if compiled else []
     finally:
         torch.set_num_threads(threads)
-    print(f"forward + backward, batch {chosen.batch}, one thread, medians of {chosen.turns} turns; target: ratio >= 1 everywhere")
-    return 0 if min(ratios) >= 1 else 1
+    print(f"forward + backward, batch {chosen.batch}, one thread, medians of {chosen.turns} turns; target: ratio >= 1")
+    return 0 if min(ratios, default=1.0) >= 1 else 1

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .directional_cpu import applies_to, directional_features
 from .layers import Conv2d, ConvBlock, Padding, Pair, SameMaxPool2d, SeparableConv2d, batch_norm, check_images, initialise
 
 Axis = Literal["time", "frequency"]
@@ -105,6 +106,7 @@ class DirectionalNetwork(nn.Module):
         batch_norm_momentum: float,
     ) -> None:
         super().__init__()
+        self.axis: Axis = axis
         if len(channels) < MIN_LAYERS:
             raise ValueError(f"at least {MIN_LAYERS} separable layers are needed, channels={tuple(channels)} names {len(channels)}")
         self.input_shape = input_shape
@@ -139,4 +141,8 @@ class DirectionalNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, F, T) -> (B, outputs), without softmax or sigmoid."""
         check_images(images, self.input_shape)
-        return self.head(self.features(images).mean(dim=(2, 3)))
+        if applies_to(self, images):
+            features = directional_features(self.features, self.axis, images)
+        else:
+            features = self.features(images)
+        return self.head(features.mean(dim=(2, 3)))

@@ -22,12 +22,22 @@ REVISION = 1
 
 @dataclass(frozen=True)
 class Run:
-    """A configuration and the catalog that it names."""
+    """A configuration and the catalog that it names.
+
+    Attributes
+    ----------
+    left_out
+        Splits of which the catalog has no track here; a part of the keys of what is trained.
+    on_epoch
+        Called with the record of each epoch of the run's trainings.
+    """
 
     config: Config
     store: Store
     catalog: Catalog
     catalog_key: str
+    left_out: tuple[str, ...] = ()
+    on_epoch: Callable[[dict[str, float]], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ import pyarrow as pa
 from musicrec.config import ConfigError
 from musicrec.ensemble import EnsembleSpec
 from musicrec.models.recommendation import NUMBERS
-from musicrec.settings import BRANCH_SUBMODELS
+from musicrec.settings import BRANCH_SUBMODELS, Config
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.embed import TABLE
 from musicrec.stages.train import Trained
 from musicrec.stages.trainings import decides, run_trainings, schedule
 from musicrec.store import Stage, fingerprint
-from musicrec.training.outputs import Predictions
 from musicrec.training.tasks import EXAMPLES, Task, read_ensemble_inputs
 
 NAME = "recommendation"
@@ -25,17 +24,27 @@ NAME = "recommendation"
 
 def ensemble(run: Run, embedded: Outcome, trained: Trained) -> Outcome:
     """Train the ensemble; the stage's folder holds its weights and its predictions of every track that has what it needs."""
-    settings = run.config.ensemble
-    needed = [name for branch in settings.branches for name in BRANCH_SUBMODELS[branch]]
-    decided = (dataclasses.asdict(settings), run.config.seed, decides(run.config.train))
-    stage = run.store.stage("ensembles", fingerprint(REVISION, embedded.stage.key, trained.keys(needed), *decided))
+    stage = ensemble_stage(run, embedded, trained)
     if stage.success() is not None:
         return already_complete(stage, "ensemble")
-    return run_trainings(run, [_task(run, stage, embedded, trained.predictions(needed))])[stage.folder]
+    return run_trainings(run, [ensemble_task(run, stage, embedded, trained)])[stage.folder]
 
 
-def _task(run: Run, stage: Stage, embedded: Outcome, predictions: dict[str, Predictions]) -> Task:
+def ensemble_stage(run: Run, embedded: Outcome, trained: Trained) -> Stage:
+    """Where the ensemble lies."""
     settings = run.config.ensemble
+    decided = (dataclasses.asdict(settings), run.config.seed, decides(run.config.train), run.left_out)
+    return run.store.stage("ensembles", fingerprint(REVISION, embedded.stage.key, trained.keys(needed_submodels(run.config)), *decided))
+
+
+def needed_submodels(config: Config) -> list[str]:
+    """The submodels that a configuration's ensemble reads."""
+    return [name for branch in config.ensemble.branches for name in BRANCH_SUBMODELS[branch]]
+
+
+def ensemble_task(run: Run, stage: Stage, embedded: Outcome, trained: Trained) -> Task:
+    """Write what the ensemble's training reads into its folder."""
+    settings, predictions = run.config.ensemble, trained.predictions(needed_submodels(run.config))
     rows = track_rows(run)
     ranges = {name: _range([row[name] for row in rows]) for branch in settings.branches for name in NUMBERS.get(branch, ())}
     spec = EnsembleSpec(embedded.record["dimensions"], settings.branches, settings.sizes, ranges, needs_all=settings.modality_dropout == 0)

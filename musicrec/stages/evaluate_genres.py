@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,6 @@ from musicrec.training.tasks import EXAMPLES
 
 # A support vector machine's cost grows with the square of its examples: 30,000 take minutes, 100,000 hours.
 SVM_EXAMPLES = 30_000
-
-Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, Any]]
 
 
 def evaluate_genres(run: Run, labelled: Outcome, summarised: Outcome, models: dict[str, Outcome]) -> Outcome:
@@ -72,42 +69,32 @@ def _score(run: Run, split: GenreSplit, classes: list[str], outputs: np.ndarray)
     known = np.flatnonzero(np.any(outputs != 0, axis=1))
     if not len(known):
         return {"tracks": 0}
-    return _scores(run, split, classes, known, outputs[known])
-
-
-def _scores(run: Run, split: GenreSplit, classes: list[str], rows: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
-    seed, groups, truth = run.config.seed, split.artists[rows], split.truth[rows]
+    truth, groups, seed = split.truth[known], split.artists[known], run.config.seed
     if run.config.task == "single_genre":
-        return single_label_scores(truth, logits, classes, groups, seed)
-    probabilities = torch.from_numpy(logits).sigmoid().numpy()
-    return multi_label_scores(truth, probabilities, groups, seed)
+        return single_label_scores(truth, outputs[known], classes, groups, seed)
+    return multi_label_scores(truth, torch.from_numpy(outputs[known]).sigmoid().numpy(), groups, seed)
 
 
 def _baselines(run: Run, split: GenreSplit, labelled: Outcome, summarised: Outcome) -> dict[str, dict[str, Any]]:
-    """Results of what needs no network, by name."""
-    train, classes = GenreSplit(run, labelled, "train"), labelled.record["classes"]
-    everyone, seed = np.arange(len(split.tracks)), run.config.seed
-    train_statistics, test_statistics = (read_statistics(run, summarised, part.tracks) for part in (train, split))
-    fitted = np.flatnonzero(~np.isnan(train_statistics).any(axis=1))
-    asked = np.flatnonzero(~np.isnan(test_statistics).any(axis=1))
-    learnt = (train_statistics[fitted], train.truth[fitted], test_statistics[asked])
+    """Results of what needs no network, by name; those on clip statistics where tracks of both splits have them."""
+    train, classes, seed = GenreSplit(run, labelled, "train"), labelled.record["classes"], run.config.seed
+    inputs, asked_inputs = (read_statistics(run, summarised, part.tracks) for part in (train, split))
+    fitted, asked = (np.flatnonzero(~np.isnan(values).any(axis=1)) for values in (inputs, asked_inputs))
+    statistics, labels, queries = inputs[fitted], train.truth[fitted], asked_inputs[asked]
+    truth, groups = split.truth[asked], split.artists[asked]
+    everyone, number = len(split.tracks), len(classes)
     if run.config.task == "many_genres":
-
-        def score(rows: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-            return multi_label_scores(split.truth[rows], probabilities, split.artists[rows], seed)
-
-        return {
-            "label shares": score(everyone, baselines.label_shares(train.truth, len(everyone))),
-            "logistic regression": score(asked, baselines.logistic_regression_labels(*learnt)),
-        }
-
-    def chosen(rows: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
-        votes = np.where(np.arange(len(classes)) == predicted[:, None], 1.0, 0.0)
-        return single_label_scores(split.truth[rows], votes, classes, split.artists[rows], seed, probabilistic=False)
-
-    few = np.random.default_rng(seed).permutation(len(fitted))[:SVM_EXAMPLES]
-    return {
-        "majority": chosen(everyone, baselines.majority_class(train.truth, len(everyone))),
-        "logistic regression": chosen(asked, baselines.logistic_regression(*learnt)),
-        "RBF-SVM": chosen(asked, baselines.rbf_svm(learnt[0][few], learnt[1][few], learnt[2])),
-    }
+        results = {"label shares": multi_label_scores(split.truth, baselines.label_shares(train.truth, everyone), split.artists, seed)}
+        if len(fitted) and len(asked):
+            predicted = baselines.logistic_regression_labels(statistics, labels, queries)
+            results["logistic regression"] = multi_label_scores(truth, predicted, groups, seed)
+        return results
+    shares = baselines.class_shares(train.truth, number, everyone)
+    results = {"majority": single_label_scores(split.truth, shares, classes, split.artists, seed)}
+    if len(fitted) and len(asked):
+        predicted = baselines.logistic_scores(statistics, labels, queries, number)
+        results["logistic regression"] = single_label_scores(truth, predicted, classes, groups, seed)
+        few = np.random.default_rng(seed).permutation(len(fitted))[:SVM_EXAMPLES]
+        votes = baselines.svm_scores(statistics[few], labels[few], queries, number)
+        results["RBF-SVM"] = single_label_scores(truth, votes, classes, groups, seed, probabilistic=False)
+    return results

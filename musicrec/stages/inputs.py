@@ -17,8 +17,13 @@ from musicrec.submodels import SubmodelSpec
 BRANCH_COLUMNS = {"year": ("year",), "location": ("latitude", "longitude")}
 
 
-def check_sizes(config: Config) -> None:
+def check_sizes(config: Config, only: str | None = None) -> None:
     """Build every model of a configuration without its memory, so that a size that does not fit is found before the work begins.
+
+    Parameters
+    ----------
+    only
+        A section (models.mel.time, stacks.NAME, ensemble): the others are not built.
 
     Raises
     ------
@@ -39,6 +44,8 @@ def check_sizes(config: Config) -> None:
     if config.task == "embedding":
         specs |= {"ensemble": EnsembleSpec(config.embed.dimensions, config.ensemble.branches, config.ensemble.sizes)}
     for section, spec in specs.items():
+        if only not in (None, section):
+            continue
         try:
             with torch.device("meta"):
                 spec.build()

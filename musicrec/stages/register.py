@@ -12,6 +12,7 @@ from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.retrain import Stacked
 from musicrec.store import Stage, fingerprint
+from musicrec.training_log import run_key
 
 
 def register(run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> Outcome:
@@ -30,22 +31,23 @@ def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated
     from musicrec.registry.promotion import decide
 
     results = run.store.read_json(evaluated.stage.path(RESULTS))
-    with tracking.tracked(experiment, "retrain", stage.key) as parent:
+    key, client = run_key(run.config, run.catalog_key), mlflow.MlflowClient()
+    with tracking.tracked(experiment, "musicrec", key) as parent:
         run_id = parent.info.run_id
         tracking.log_parameters(resolved(run.config))
         mlflow.log_metrics({f"test_{name}": value for name, value in _metrics(results[ENSEMBLE]).items()})
         mlflow.log_metrics({"artist_jaccard": embedded.record["jaccard"]})
         mlflow.log_dict(results, RESULTS)
         for name, outcome in stacked.models.items():
-            with tracking.tracked(experiment, name, f"{stage.key}-{outcome.stage.key}", parent=run_id) as child:
+            with tracking.tracked(experiment, name, f"{key}-{outcome.stage.key}", parent=run_id) as child:
                 config = run.store.read_json(outcome.stage.path("config.json"))
                 tracking.log_parameters({**config["models"], **config["stacks"], ENSEMBLE: config["ensemble"]}[name])
-                tracking.log_history(child.info.run_id, outcome.record["history"], outcome.record["metric"])
+                tracking.log_history(client, child.info.run_id, outcome.record["history"], outcome.record["metric"])
                 mlflow.log_metrics({f"test_{metric}": value for metric, value in _metrics(results[name]).items()})
-        versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+        versions = client.search_model_versions(f"run_id = '{run_id}'")
         if not versions:
             log_version(run, embedded, stacked)
-            versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+            versions = client.search_model_versions(f"run_id = '{run_id}'")
         decision = decide(run, int(versions[0].version), results[ENSEMBLE])
         mlflow.set_tags({"musicrec.decision": decision.sentence(), "mlflow.note.content": _note(results, decision.sentence())})
     event("register", decision.sentence())

@@ -25,7 +25,7 @@ from musicrec.training.tasks import EXAMPLES, Task, read_stack_outputs
 def stack(run: Run, targeted: Outcome, trained: Trained, names: list[str] | None = None) -> dict[str, Outcome]:
     """Train the named stacks (all of the configuration if not given), or average, where there is nothing to train; outcomes by name."""
     names = list(run.config.stacks) if names is None else names
-    stages = {name: _stage(run, name, targeted, trained) for name in names}
+    stages = {name: stack_stage(run, name, targeted, trained) for name in names}
     outcomes: dict[str, Outcome] = {}
     tasks = []
     for name in names:
@@ -33,16 +33,17 @@ def stack(run: Run, targeted: Outcome, trained: Trained, names: list[str] | None
         if stages[name].success() is not None:
             outcomes[name] = already_complete(stages[name], f"stack {name}")
         elif spec.learns:
-            tasks.append(_task(run, spec, stages[name], targeted, trained.predictions(list(spec.submodels))))
+            tasks.append(stack_task(run, name, stages[name], targeted, trained))
         else:
             outcomes[name] = _average(run, spec, stages[name], targeted, trained.predictions(list(spec.submodels)))
     finished = run_trainings(run, tasks)
     return {name: outcomes.get(name) or finished[stages[name].folder] for name in names}
 
 
-def _stage(run: Run, name: str, targeted: Outcome, trained: Trained) -> Stage:
+def stack_stage(run: Run, name: str, targeted: Outcome, trained: Trained) -> Stage:
+    """Where a stack lies."""
     settings = run.config.stacks[name]
-    decided = (dataclasses.asdict(settings), run.config.seed, decides(run.config.train))
+    decided = (dataclasses.asdict(settings), run.config.seed, decides(run.config.train), run.left_out)
     return run.store.stage("stacks", fingerprint(REVISION, name, targeted.stage.key, trained.keys(list(settings.submodels)), *decided))
 
 
@@ -52,7 +53,10 @@ def _spec(run: Run, name: str, targeted: Outcome) -> StackSpec:
     return StackSpec(name, settings.architecture, targeted.record["dimensions"], settings.submodels, activation, settings.sizes)
 
 
-def _task(run: Run, spec: StackSpec, stage: Stage, targeted: Outcome, predictions: dict[str, Predictions]) -> Task:
+def stack_task(run: Run, name: str, stage: Stage, targeted: Outcome, trained: Trained) -> Task:
+    """Write what a stack's training reads into its folder."""
+    spec = _spec(run, name, targeted)
+    predictions = trained.predictions(list(spec.submodels))
     run.store.write_json(stage.path("spec.json"), spec.as_json())
     run.store.write_table(stage.path("examples.parquet"), _examples(run, predictions), EXAMPLES)
     return Task(

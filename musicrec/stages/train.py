@@ -65,7 +65,7 @@ def train(run: Run, extracted: Outcome, targeted: Outcome, names: list[str] | No
     wanted = [(name, fold) for fold in (NO_FOLD, *range(run.config.train.folds)) for name in names]
     stages = {each: submodel_stage(run, *each, extracted, targeted) for each in wanted}
     finished = run_trainings(
-        run, [_task(run, *each, stages[each], extracted, targeted) for each in wanted if stages[each].success() is None]
+        run, [submodel_task(run, *each, stages[each], extracted, targeted) for each in wanted if stages[each].success() is None]
     )
     outcomes = {
         each: finished.get(stages[each].folder) or already_complete(stages[each], f"train {training_name(*each)}") for each in wanted
@@ -82,14 +82,14 @@ def training_name(name: str, fold: int) -> str:
 def submodel_stage(run: Run, name: str, fold: int, extracted: Outcome, targeted: Outcome) -> Stage:
     """Where a submodel lies: its key is made of its inputs, its settings, the seed, and what it leaves out."""
     settings = dataclasses.asdict(run.config.models[name])
-    left_out = [] if fold == NO_FOLD else [(run.config.train.folds, fold)]
+    left_out = [*run.left_out] if fold == NO_FOLD else [*run.left_out, (run.config.train.folds, fold)]
     key = fingerprint(
         REVISION, name, extracted.stage.key, targeted.stage.key, settings, run.config.seed, left_out, decides(run.config.train)
     )
     return run.store.stage("submodels", key)
 
 
-def _task(run: Run, name: str, fold: int, stage: Stage, extracted: Outcome, targeted: Outcome) -> Task:
+def submodel_task(run: Run, name: str, fold: int, stage: Stage, extracted: Outcome, targeted: Outcome) -> Task:
     """Write what the training reads into its folder."""
     settings = run.config.models[name]
     lyrics = settings.architecture == "lyrics"
@@ -122,6 +122,7 @@ def _task(run: Run, name: str, fold: int, stage: Stage, extracted: Outcome, targ
         fold=fold,
         cache_gigabytes=run.config.train.cache_gigabytes,
         masks=(settings.time_mask, settings.frequency_mask),
+        mixup=settings.mixup,
     )
 
 

@@ -7,15 +7,21 @@ import math
 from typing import Any
 
 import pyarrow as pa
+import torch
 
+from musicrec.ensemble import EnsembleSpec
+from musicrec.models import count_parameters
 from musicrec.progress import Meter
 from musicrec.settings import TrainSettings
-from musicrec.stages.base import Outcome, Run, run_stage
+from musicrec.stacks import StackSpec
+from musicrec.stages.base import Outcome, Run, run_stage, versions
+from musicrec.submodels import SubmodelSpec
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.loop import Schedule
 from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.outputs import prediction_files
 from musicrec.training.tasks import EXAMPLES, WORKERS, Task
+from musicrec.training_log import training_log
 
 
 def schedule(settings: Any, train: TrainSettings) -> Schedule:
@@ -49,18 +55,44 @@ def run_trainings(run: Run, tasks: list[Task]) -> dict[str, Outcome]:
     connect(run.config.ray)
     outcomes: dict[str, Outcome] = {}
     metric = OBJECTIVES[run.config.task].metric_name
-    with Meter("train", len(tasks), "models") as meter:
+    facts = {f"version.{name}": version for name, version in versions().items()}
+    logged = training_log(run.config, run.store, run.catalog_key, run.catalog.root, facts)
+    with logged as log, Meter("train", len(tasks), "models") as meter:
+        for task in tasks:
+            log.begin(task.name, task.folder.rpartition("/")[2], _parameters(run, task))
 
         def on_epoch(name: str, record: dict[str, float]) -> None:
             meter.advance(0, **{name: f"epoch {record['epoch'] + 1}, {metric} {record['validation']:.3f}"})
+            log.epoch(name, metric, record)
+            if run.on_epoch is not None:
+                run.on_epoch(record)
 
         def on_done(task: Task) -> None:
             meter.drop(task.name)
-            outcomes[task.folder] = _finish(run, task)
+            outcome = outcomes[task.folder] = _finish(run, task)
+            log.end(task.name, metric, outcome.record["history"])
             meter.advance(1)
 
-        train_all(tasks, run.config.train, on_epoch, on_done)
+        train_all(tasks, run.config.train, on_epoch, on_done, lambda task: log.fail(task.name))
     return outcomes
+
+
+def _parameters(run: Run, task: Task) -> dict[str, Any]:
+    """What MLflow shows of a training: its model, schedule, seed and size."""
+    values = run.store.read_json(f"{task.folder}/spec.json")
+    spec = {"submodel": SubmodelSpec, "stack": StackSpec, "ensemble": EnsembleSpec}[task.kind].from_json(values)
+    with torch.device("meta"):
+        size = count_parameters(spec.build())
+    return {
+        "model": {name: value for name, value in values.items() if name != "vocabulary"},
+        "schedule": dataclasses.asdict(task.schedule),
+        "seed": task.seed,
+        "task": task.objective,
+        "fold": task.fold,
+        "parameters": size,
+        "workers": run.config.train.workers,
+        "precision": run.config.train.precision,
+    }
 
 
 def _finish(run: Run, task: Task) -> Outcome:

@@ -1,7 +1,8 @@
-"""Changes of training examples that leave their target as it is."""
+"""Changes of training examples: masks, which leave their target as it is, and mixtures."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,3 +22,26 @@ def masked(feature: Tensor, time_share: float, frequency_share: float, generator
         inside = (place >= start) & (place < start + width)  # (B, size)
         masks.append(inside[:, None, None, :] if axis == 3 else inside[:, None, :, None])
     return feature.masked_fill((masks[0] | masks[1]).to(feature.device), 0.0)
+
+
+def mixed(inputs: Tensor, targets: Tensor, alpha: float, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Each example of a batch mixed with another one of it, inputs and targets alike (mixup, Zhang et al. 2018).
+
+    Parameters
+    ----------
+    inputs
+        (B, ...) float.
+    targets
+        (B, outputs) float: vectors, or probabilities of classes.
+    alpha
+        Of Beta(alpha, alpha), from which the share of each example's own part is drawn.
+    """
+    count = len(inputs)
+    share = torch.from_numpy(generator.beta(alpha, alpha, count).astype(np.float32))
+    other = torch.from_numpy(generator.permutation(count))
+
+    def mix(values: Tensor) -> Tensor:
+        own = share.reshape(-1, *[1] * (values.ndim - 1))
+        return own * values + (1 - own) * values[other]
+
+    return mix(inputs), mix(targets)

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty
 from typing import Any
 
+from musicrec import monitoring
 from musicrec.settings import TrainSettings
 from musicrec.store import Store
 from musicrec.training.losses import Diverged
@@ -69,9 +70,13 @@ def _diverged(task: Task) -> str:
 
 
 def train_all(
-    tasks: list[Task], settings: TrainSettings, on_epoch: Callable[[str, dict[str, float]], None], on_done: Callable[[Task], None]
+    tasks: list[Task],
+    settings: TrainSettings,
+    on_epoch: Callable[[str, dict[str, float]], None],
+    on_done: Callable[[Task], None],
+    on_failed: Callable[[Task], None],
 ) -> None:
-    """Run every training; ``on_done`` is called for each as it ends well. A failed one does not stop the others.
+    """Run every training; ``on_done`` or ``on_failed`` is called for each as it ends. A failed one does not stop the others.
 
     Raises
     ------
@@ -84,18 +89,24 @@ def train_all(
         return
     queue = Queue(maxsize=QUEUED_EPOCHS, actor_options={"num_cpus": 0})
     failures: dict[str, str] = {}
+
+    def epoch(name: str, record: dict[str, float]) -> None:
+        monitoring.epoch_done(name, record)
+        on_epoch(name, record)
+
     try:
         with ThreadPoolExecutor(settings.parallel_runs) as pool:
             running: dict[Future[None], Task] = {pool.submit(_fit, task, settings, queue): task for task in tasks}
             while running:
-                _drain(queue, on_epoch)
+                _drain(queue, epoch)
                 for future in [future for future in running if future.done()]:
                     task, error = running.pop(future), future.exception()
-                    _drain(queue, on_epoch, wait=False)
+                    _drain(queue, epoch, wait=False)
                     if error is None:
                         on_done(task)
                     else:
                         failures[task.name] = _cause(error)
+                        on_failed(task)
     finally:
         queue.shutdown(force=True)
     if failures:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from musicrec.training import order
 from musicrec.training.losses import Losses
 from musicrec.training.objectives import Objective
+from musicrec.training.optimizers import Decay, OptimizerName, make_optimizer, rate_of_epoch
 from musicrec.training.prefetch import prefetched
 
 Batch = tuple[tuple[Any, ...], Tensor]
@@ -53,7 +54,7 @@ class Checkpoints(Protocol):
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: one learning rate and one patience (epochs) a stage."""
+    """How long and how fast: one learning rate, which may decay, and one patience (epochs) a stage."""
 
     learning_rates: tuple[float, ...]
     patience: tuple[int, ...]
@@ -61,6 +62,8 @@ class Schedule:
     batch_size: int
     gradient_norm: float | None = None
     weight_decay: float = 0.0
+    optimizer: OptimizerName = "adam"
+    decay: Decay = "none"
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,8 @@ def fit(
 ) -> Progress:
     """Train until the last stage's patience is spent; the model ends with the best weights.
 
-    A stage starts from the best weights so far with a fresh Adam. Everything random in an epoch is drawn from (seed, epoch), so that a run
-    continued from its checkpoint equals the uninterrupted one.
+    A stage starts from the best weights so far with a fresh optimizer. Everything random in an epoch is drawn from (seed, epoch), so that a
+    run continued from its checkpoint equals the uninterrupted one.
 
     Parameters
     ----------
@@ -203,7 +206,10 @@ def _epoch(
     generator = np.random.default_rng([seed, progress.epoch, world.rank])
     model.train()
     penalty = getattr(model.module if hasattr(model, "module") else model, "l2_penalty", None)
-    losses = Losses(progress.epoch, schedule.learning_rates[progress.stage])
+    rate = rate_of_epoch(schedule.decay, schedule.learning_rates[progress.stage], progress.stage_epochs, schedule.maximum_epochs)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    losses = Losses(progress.epoch, rate)
     rows_in_order = order.epoch_order(examples.groups(), seed, progress.epoch, examples.window())
     rows_of_batches = order.batches(rows_in_order, schedule.batch_size, world.rank, world.size)
     for rows, arguments, target in world.batches(examples, rows_of_batches, generator):
@@ -222,7 +228,7 @@ def _epoch(
     return {
         "epoch": progress.epoch,
         "stage": progress.stage,
-        "learning_rate": schedule.learning_rates[progress.stage],
+        "learning_rate": rate,
         "loss": loss,
         "validation": evaluate(model, examples, examples.validation, objective, schedule.batch_size, world),
         "examples_per_second": len(rows_in_order) / trained,
@@ -231,8 +237,7 @@ def _epoch(
 
 
 def _optimizer(model: nn.Module, schedule: Schedule, stage: int) -> torch.optim.Optimizer:
-    # Without weight decay this is Adam (0.9, 0.999). Keras' epsilon is 1e-7.
-    return torch.optim.AdamW(model.parameters(), lr=schedule.learning_rates[stage], eps=1e-7, weight_decay=schedule.weight_decay)
+    return make_optimizer(schedule.optimizer, model.parameters(), schedule.learning_rates[stage], schedule.weight_decay)
 
 
 def _to_device(arguments: Any, device: torch.device) -> Any:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from torch import Tensor
+from torch.nn import functional
 
 from musicrec.store import Store
+from musicrec.training.augmentation import mixed
 from musicrec.training.loop import Batch
 from musicrec.training.objectives import Objective
 from musicrec.training.rows import Rows
@@ -25,10 +27,13 @@ class Targets:
         (A, ...) one row a target: an artist's embedding, a track's genres.
     place
         (N,) the row of each example in it.
+    outputs
+        Of the model.
     """
 
     table: Tensor
     place: np.ndarray
+    outputs: int
 
     @classmethod
     def read(cls, store: Store, name: str, objective: Objective, examples: pa.Table, outputs: int) -> Targets:
@@ -36,20 +41,32 @@ class Targets:
         table = store.read_table(name, objective.target_schema)
         position = {key: index for index, key in enumerate(table.column(0).to_pylist())}
         place = np.array([position[key] for key in examples.column(objective.target_key).to_pylist()])
-        return cls(objective.tensor(table, outputs), place)
+        return cls(objective.tensor(table, outputs), place, outputs)
 
     def of(self, rows: np.ndarray) -> Tensor:
         return self.table[self.place[rows]]
 
+    def soft(self, rows: np.ndarray) -> Tensor:
+        """Targets that can be mixed, (B, outputs) float32: those of one class an example as probabilities."""
+        targets = self.of(rows)
+        return (functional.one_hot(targets, self.outputs) if targets.ndim == 1 else targets).float()
+
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Inputs and targets, and which of them train and validate: the ``Examples`` of the training loop."""
+    """Inputs and targets, and which of them train and validate: the ``Examples`` of the training loop.
+
+    Attributes
+    ----------
+    mixup
+        Alpha of the mixtures of training examples, of models with one tensor as their input; 0: none.
+    """
 
     rows: Rows
     targets: Targets
     train: np.ndarray
     validation: np.ndarray
+    mixup: float = 0.0
 
     def groups(self) -> Any:
         return self.rows.groups(self.train)
@@ -58,4 +75,8 @@ class TrainingData:
         return self.rows.window()
 
     def batch(self, rows: np.ndarray, generator: np.random.Generator | None) -> Batch:
-        return self.rows.read(rows, generator), self.targets.of(rows)
+        inputs = self.rows.read(rows, generator)
+        if generator is None or not self.mixup:
+            return inputs, self.targets.of(rows)
+        inputs, targets = mixed(inputs[0], self.targets.soft(rows), self.mixup, generator)
+        return (inputs,), targets

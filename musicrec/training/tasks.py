@@ -78,6 +78,7 @@ class Task:
     fold: int = NO_FOLD
     cache_gigabytes: float = 1.0
     masks: tuple[float, float] = (0.0, 0.0)
+    mixup: float = 0.0
     modality_dropout: float = 0.0
     predictions: dict[str, Predictions] = field(default_factory=dict)
 
@@ -93,7 +94,7 @@ def run(
     objective = OBJECTIVES[task.objective]
     targets = Targets.read(store, task.targets, objective, examples, spec.outputs)
     split = np.array(examples.column("split").to_pylist())
-    data = TrainingData(rows, targets, usable[split[usable] == "train"], usable[split[usable] == "validation"])
+    data = TrainingData(rows, targets, usable[split[usable] == "train"], usable[split[usable] == "validation"], task.mixup)
     for name, part in (("train", data.train), ("validation", data.validation)):
         if not len(part):
             raise ValueError(

@@ -3,6 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from musicrec.evaluation import baselines
 from musicrec.evaluation.metrics import mean_cosine
@@ -122,3 +125,63 @@ def test_classifiers_learn_what_they_can_and_no_more():
     assert accuracy(baselines.rbf_svm, separable, labels) > 0.9
     assert accuracy(baselines.logistic_regression, ring, ring_labels) < 0.75
     assert accuracy(baselines.rbf_svm, ring, ring_labels) > 0.95
+
+
+@pytest.fixture
+def genres():
+    """Four classes, of which the third never occurs in training, with statistics that part the others."""
+    generator = np.random.default_rng(5)
+    labels = np.array([3] * 90 + [0] * 60 + [1] * 50)
+    statistics = 100 * (np.eye(4)[labels] @ generator.normal(size=(4, 6)) * 4 + generator.normal(size=(200, 6)))
+    return statistics, labels
+
+
+def test_class_shares_are_the_majority_and_its_probabilities(genres):
+    scores = baselines.class_shares(genres[1], 4, 3)
+    np.testing.assert_allclose(np.exp(scores), np.tile([0.3, 0.25, 0, 0.45], (3, 1)), atol=1e-12)
+    assert np.isfinite(scores).all()
+    assert scores.argmax(axis=1).tolist() == baselines.majority_class(genres[1], 3).tolist()
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels"),
+    [(baselines.logistic_scores, baselines.logistic_regression), (baselines.svm_scores, baselines.rbf_svm)],
+)
+def test_class_scores_name_the_labels_that_the_classifier_predicts(genres, scores, labels):
+    statistics, truth = genres
+    queries = 100 * np.random.default_rng(6).normal(size=(500, 6)) * 3
+    for kept in (np.ones(200, bool), truth != 1):  # three classes and two
+        found = scores(statistics[kept], truth[kept], queries, 4)
+        assert found.shape == (500, 4)
+        np.testing.assert_array_equal(found.argmax(axis=1), labels(statistics[kept], truth[kept], queries))
+        assert (found[:, 2] == found.min(axis=1)).all()
+    only = scores(statistics[:90], truth[:90], queries, 4)  # nothing to fit
+    assert (only.argmax(axis=1) == 3).all()
+
+
+def test_logistic_scores_are_log_probabilities(genres):
+    found = baselines.logistic_scores(*genres, genres[0], 4)
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, atol=1e-12)
+    assert np.exp(found)[np.arange(200), genres[1]].mean() > 0.9
+
+
+def test_one_vs_rest_probabilities_are_those_of_each_label_alone_and_constant_labels_keep_their_share(genres):
+    statistics, labels = genres
+    generator = np.random.default_rng(7)
+    truth = np.stack((labels == 3, labels != 0, np.zeros(200), np.ones(200), generator.uniform(size=200) < 0.02), axis=1).astype(np.int64)
+    queries = 100 * generator.normal(size=(40, 6))
+    found = baselines.logistic_regression_labels(statistics, truth, queries)
+    assert found.shape == (40, 5)
+    np.testing.assert_array_equal(found[:, 2:4], np.tile([0, 1], (40, 1)))
+    for label in (0, 1, 4):
+        alone = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=5000)).fit(statistics, truth[:, label])
+        np.testing.assert_allclose(found[:, label], alone.predict_proba(queries)[:, 1], atol=1e-4)
+    # Independent of the statistics, the last label's probability stays near its share on average over the training tracks.
+    fitted = baselines.logistic_regression_labels(statistics, truth, statistics)
+    np.testing.assert_allclose(fitted.mean(axis=0), baselines.label_shares(truth, 1)[0], atol=1e-4)
+
+
+def test_label_shares_are_the_constant_with_the_least_log_loss():
+    truth = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]])
+    shares = baselines.label_shares(truth, 2)
+    np.testing.assert_array_equal(shares, [[0.75, 0.25, 0]] * 2)

@@ -1,0 +1,29 @@
+"""The optimizer of a training stage, and its learning rate in each epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import nn
+
+OptimizerName = Literal["adam", "sgd"]
+Decay = Literal["none", "cosine"]
+# Keras' value, which the thesis trained with; torch's own is 1e-8.
+ADAM_EPSILON = 1e-7
+MOMENTUM = 0.9
+
+
+def make_optimizer(name: OptimizerName, parameters: Iterable[nn.Parameter], rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW, which without weight decay is Adam (0.9, 0.999), or SGD with Nesterov's momentum, whose decay is an L2 penalty."""
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=MOMENTUM, nesterov=True, weight_decay=weight_decay)
+    return torch.optim.AdamW(parameters, lr=rate, eps=ADAM_EPSILON, weight_decay=weight_decay)
+
+
+def rate_of_epoch(decay: Decay, rate: float, epoch: int, maximum_epochs: int) -> float:
+    """The learning rate of a stage's epoch, counted from 0; "cosine" falls from ``rate`` towards 0 over the stage's longest duration
+    (Loshchilov and Hutter 2017, SGDR, equation 5, without restarts)."""
+    return rate if decay == "none" else rate * (1 + math.cos(math.pi * epoch / maximum_epochs)) / 2

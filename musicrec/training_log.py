@@ -1,0 +1,120 @@
+"""Trainings in MLflow while they run: one parent run a configuration and catalog, one child a training; a restart continues both.
+
+What a driver that died did not log is logged by the next one from the training's record, so that every epoch is there once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import musicrec
+from musicrec import tracking
+from musicrec.config import resolved
+from musicrec.progress import event
+from musicrec.redact import redacted
+from musicrec.settings import Config
+from musicrec.store import Store, fingerprint
+
+# Sections that say where and how a run works, not what comes out of it.
+ELSEWHERE = ("store", "ray", "registry", "table", "seeds", "rows", "counts", "submodels")
+
+
+def run_key(config: Config, catalog_key: str) -> str:
+    """What decides the MLflow run of a configuration on a catalog: every job of it continues the same one."""
+    return fingerprint("run", catalog_key, {name: value for name, value in resolved(config).items() if name not in ELSEWHERE})
+
+
+class TrainingLog:
+    """The MLflow runs of some trainings.
+
+    Parameters
+    ----------
+    parent
+        The id of the run that the trainings' runs are children of.
+    """
+
+    def __init__(self, client: Any, experiment: str, parent: str, key: str, dataset: Any) -> None:
+        self.client, self.experiment, self.parent, self.key, self.dataset = client, experiment, parent, key, dataset
+        self.runs: dict[str, str] = {}
+
+    def begin(self, name: str, training_key: str, parameters: dict[str, Any]) -> None:
+        """Find or start the run of a training."""
+        run_id = tracking.find_or_create(self.client, self.experiment, name, f"{self.key}-{training_key}", self.parent)
+        self.runs[name] = run_id
+        tracking.log_parameters_of(self.client, run_id, parameters)
+        self.client.log_inputs(run_id, datasets=[self.dataset])
+
+    def epoch(self, name: str, metric: str, record: dict[str, float]) -> None:
+        """Log one epoch."""
+        tracking.log_epochs(self.client, self.runs[name], [record], metric)
+
+    def end(self, name: str, metric: str, history: list[dict[str, float]]) -> None:
+        """Log the epochs that are not there yet, and close the run."""
+        tracking.log_history(self.client, self.runs[name], history, metric)
+        self.client.set_terminated(self.runs[name])
+
+    def fail(self, name: str) -> None:
+        """Close the run of a training that failed."""
+        self.client.set_terminated(self.runs[name], "FAILED")
+
+
+class Silent(TrainingLog):
+    """No MLflow."""
+
+    def __init__(self) -> None:
+        """Nothing is needed to log nothing."""
+
+    def begin(self, name: str, training_key: str, parameters: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def epoch(self, name: str, metric: str, record: dict[str, float]) -> None:
+        """Nothing."""
+
+    def end(self, name: str, metric: str, history: list[dict[str, float]]) -> None:
+        """Nothing."""
+
+    def fail(self, name: str) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def training_log(config: Config, store: Store, catalog_key: str, catalog_root: str, facts: dict[str, Any]) -> Iterator[TrainingLog]:
+    """The log of a run's trainings; the driver's system metrics are logged beside them.
+
+    Where no MLflow is configured (a store on object storage and no tracking URI), the trainings go on without, and it is said.
+
+    Parameters
+    ----------
+    facts
+        Of the parent run, as tags: versions of packages.
+    """
+    if not tracking.is_configured(config.registry, store):
+        event("mlflow", "not used: set registry.tracking_uri or MLFLOW_TRACKING_URI to a server to follow the trainings there")
+        yield Silent()
+        return
+    experiment = tracking.connect(config.registry, store)
+    import mlflow
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+    key = run_key(config, catalog_key)
+    with tracking.tracked(experiment, "musicrec", key, system_metrics=True) as parent:
+        tracking.log_parameters(resolved(config))
+        commit = git_commit()
+        mlflow.set_tags(facts | ({"mlflow.source.git.commit": commit} if commit else {}))
+        dataset = tracking.dataset(redacted(catalog_root), catalog_key)
+        mlflow.MlflowClient().log_inputs(parent.info.run_id, datasets=[dataset])
+        yield TrainingLog(mlflow.MlflowClient(), experiment, parent.info.run_id, key, dataset)
+
+
+def git_commit() -> str | None:
+    """The commit of the source that runs; None outside a repository."""
+    folder = Path(musicrec.__file__).parents[1]
+    if not (folder / ".git").exists():
+        return None
+    found = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
