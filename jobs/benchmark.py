@@ -6,6 +6,8 @@ On a cluster:       ray job submit --working-dir . -- python jobs/benchmark.py f
 features    the six features against librosa: CPU time a clip, and how far from librosa they are
 pipeline    extraction through Ray against a bare loop over the same clips
 storage     bytes and milliseconds of each feature and precision
+train       trainings through Ray against a bare loop, two workers against one, memory; and the layers
+layers      Time and Freq, forward and backward, against torch's own layers
 """
 
 import argparse
@@ -15,7 +17,7 @@ import sys
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=("features", "pipeline", "storage"))
+    parser.add_argument("benchmark", choices=("features", "pipeline", "storage", "train", "layers"))
     parser.add_argument("options", nargs=argparse.REMAINDER, help="the benchmark's own; NAME --help lists them")
     chosen = parser.parse_args()
     return importlib.import_module(f"musicrec.benchmarks.{chosen.benchmark}").run(chosen.options)

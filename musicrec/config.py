@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import importlib.resources
 import os
 import sys
@@ -153,5 +154,6 @@ def _validated(kind: type[T], mapping: dict[str, Any], source: str) -> T:
     return config
 
 
+@functools.cache
 def _adapter(kind: type[T]) -> pydantic.TypeAdapter[T]:
     return pydantic.TypeAdapter(kind)

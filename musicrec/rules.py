@@ -39,6 +39,8 @@ def _inputs_of_models(config: Config) -> None:
             raise ConfigError(
                 f"models.{name}.feature is {model.feature}, and architecture '{model.architecture}' reads another input: {wanted}"
             )
+        if model.architecture == "lyrics" and model.mixup:
+            raise ConfigError(f"models.{name}.mixup is {model.mixup:g}, and the numbers of words cannot be mixed: set it to 0")
         if model.feature is not None and model.feature not in config.extract.features:
             raise ConfigError(f"models.{name}.feature is '{model.feature}', which extract.features does not list: add it there")
 

@@ -186,6 +186,12 @@ class RegistrySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LockSettings:
+    wait: bool = True
+    """Wait for another run that works on the same output; otherwise end at once and name it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole run, from a catalog to a registered recommender."""
 
@@ -208,6 +214,7 @@ class Config:
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
+    lock: LockSettings = field(default_factory=LockSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,6 +307,7 @@ for _section in (
     StackSettings,
     EvaluateSettings,
     RegistrySettings,
+    LockSettings,
     Config,
     TrainConfig,
     ReproduceConfig,

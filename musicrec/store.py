@@ -5,6 +5,8 @@ Layout::
     ROOT/catalogs/NAME/                 catalogs that musicrec made (the demo)
     ROOT/features/KEY/plans|parts|errors    blocks of extracted rows (see musicrec.blocks)
     ROOT/STAGE/KEY/config.json          the resolved configuration that decided KEY
+    ROOT/STAGE/KEY/locks/0001.json      who is, or was, at work there (see musicrec.lock)
+    ROOT/STAGE/KEY/blocks.json          of extraction: where its blocks lie, so that it can be seen how far it is
     ROOT/STAGE/KEY/...                  the stage's output
     ROOT/STAGE/KEY/_SUCCESS.json        written last: rows in, rows out, rows in errors, versions, seconds
 
@@ -33,6 +35,7 @@ import pyarrow.parquet
 from musicrec import schema
 
 SUCCESS = "_SUCCESS.json"
+BLOCKS = "blocks.json"
 CONNECT_TIMEOUT_SECONDS = 10
 REQUEST_TIMEOUT_SECONDS = 60
 # A long-lived file system under a 30 % fault rate needs more than the default 3 attempts to get through.
@@ -130,6 +133,12 @@ class Store:
         return sorted(
             i.base_name for i in filesystem.get_file_info(selector) if i.type == pa.fs.FileType.File and not i.base_name.startswith(".")
         )
+
+    def folders(self, folder: str) -> list[str]:
+        """The names of the folders directly in a folder (``""``: the root), sorted; empty if there is no such folder."""
+        filesystem, path = self.locate(folder)
+        selector = pa.fs.FileSelector(path.rstrip("/"), allow_not_found=True)
+        return sorted(i.base_name for i in filesystem.get_file_info(selector) if i.type == pa.fs.FileType.Directory)
 
     def read(self, name: str) -> bytes:
         filesystem, path = self.locate(name)

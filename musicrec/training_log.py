@@ -62,6 +62,14 @@ class TrainingLog:
         """Close the run of a training that failed."""
         self.client.set_terminated(self.runs[name], "FAILED")
 
+    def text(self, name: str, text: str) -> None:
+        """Keep a text file with the parent run."""
+        self.client.log_text(self.parent, text, name)
+
+    def picture(self, name: str, figure: Any) -> None:
+        """Keep a figure of matplotlib's with the parent run."""
+        self.client.log_figure(self.parent, figure, name)
+
 
 class Silent(TrainingLog):
     """No MLflow."""
@@ -81,9 +89,23 @@ class Silent(TrainingLog):
     def fail(self, name: str) -> None:
         """Nothing."""
 
+    def text(self, name: str, text: str) -> None:
+        """Nothing."""
+
+    def picture(self, name: str, figure: Any) -> None:
+        """Nothing."""
+
 
 @contextlib.contextmanager
-def training_log(config: Config, store: Store, catalog_key: str, catalog_root: str, facts: dict[str, Any]) -> Iterator[TrainingLog]:
+def training_log(
+    config: Config,
+    store: Store,
+    catalog_key: str,
+    catalog_root: str,
+    facts: dict[str, Any],
+    name: str = "musicrec",
+    key: str | None = None,
+) -> Iterator[TrainingLog]:
     """The log of a run's trainings; the driver's system metrics are logged beside them.
 
     Where no MLflow is configured (a store on object storage and no tracking URI), the trainings go on without, and it is said.
@@ -92,6 +114,8 @@ def training_log(config: Config, store: Store, catalog_key: str, catalog_root: s
     ----------
     facts
         Of the parent run, as tags: versions of packages.
+    name, key
+        Of the parent run; the key is that of the configuration and catalog if not given.
     """
     if not tracking.is_configured(config.registry, store):
         event("mlflow", "not used: set registry.tracking_uri or MLFLOW_TRACKING_URI to a server to follow the trainings there")
@@ -101,8 +125,8 @@ def training_log(config: Config, store: Store, catalog_key: str, catalog_root: s
     import mlflow
 
     logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
-    key = run_key(config, catalog_key)
-    with tracking.tracked(experiment, "musicrec", key, system_metrics=True) as parent:
+    key = key or run_key(config, catalog_key)
+    with tracking.tracked(experiment, name, key, system_metrics=True) as parent:
         tracking.log_parameters(resolved(config))
         commit = git_commit()
         mlflow.set_tags(facts | ({"mlflow.source.git.commit": commit} if commit else {}))

@@ -23,6 +23,8 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 import pytest
 
+sys.path.append(str(Path(__file__).parents[1]))  # the package tune, which is not installed
+
 LOOPBACK = "127.0.0.1"
 ACCESS_KEY, SECRET_KEY = "musicrec-test", "musicrec-test-secret"
 REGION = "us-east-1"

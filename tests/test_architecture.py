@@ -23,6 +23,7 @@ RAY = (
     "musicrec/training/distributed.py",
     "musicrec/monitoring.py",
     "musicrec/benchmarks/pipeline.py",
+    "musicrec/benchmarks/train.py",
 )
 RAY_FOLDERS = ("jobs/", "tune/")
 MLFLOW = ("musicrec/tracking.py", "musicrec/training_log.py", "musicrec/stages/register.py")

@@ -11,6 +11,7 @@ from typing import Any
 
 from musicrec.catalog.tables import Catalog
 from musicrec.config import resolved
+from musicrec.lock import hold
 from musicrec.progress import event
 from musicrec.settings import Config
 from musicrec.store import Stage, Store
@@ -49,16 +50,42 @@ class Outcome:
     worked: bool
 
 
-def run_stage(run: Run, stage: Stage, work: Callable[[Stage], dict[str, Any]], label: str | None = None) -> Outcome:
-    """Do a stage's work unless it is complete; the record holds what ``work`` returned, the configuration, versions and seconds."""
+def run_stage(
+    run: Run,
+    stage: Stage,
+    work: Callable[[Stage], dict[str, Any]],
+    label: str | None = None,
+    again: Callable[[dict[str, Any]], bool] = lambda record: False,
+) -> Outcome:
+    """Do a stage's work unless it is complete; the record holds what ``work`` returned, the configuration, versions and seconds.
+
+    Of two runs of the same stage the second waits for the first and then finds it complete, or refuses (``lock.wait``).
+
+    Parameters
+    ----------
+    again
+        Whether the record of a complete stage asks for its work anew.
+
+    Raises
+    ------
+    StageLocked
+        Another run is at work on this stage, and this one is not to wait.
+    LockLost
+        Another run took this one for dead; nothing was committed.
+    """
     label = label or stage.name
-    if stage.success() is not None:
+    before = stage.success()
+    if before is not None and not again(before):
         return already_complete(stage, label)
-    started = time.perf_counter()
-    run.store.write_json(stage.path("config.json"), resolved(run.config))
-    record = work(stage)
-    record |= {"seconds": round(time.perf_counter() - started, 2), "versions": versions(), "finished": time.time()}
-    stage.finish(record)
+    with hold(run.store, stage.folder, label, wait=run.config.lock.wait) as lock:
+        if (now := stage.success()) is not None and now != before:
+            return already_complete(stage, label)  # by the run that was waited for
+        started = time.perf_counter()
+        run.store.write_json(stage.path("config.json"), resolved(run.config))
+        record = work(stage)
+        record |= {"seconds": round(time.perf_counter() - started, 2), "versions": versions(), "finished": time.time()}
+        lock.check()
+        stage.finish(record)
     event(label, "done", **{k: v for k, v in record.items() if isinstance(v, int | float | str) and k != "finished"})
     return Outcome(stage, record, worked=True)
 

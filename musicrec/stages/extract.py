@@ -15,7 +15,7 @@ from musicrec.catalog.tables import audio_uri
 from musicrec.extraction import Reader, run_blocks
 from musicrec.features import AudioReader, compile_kernels, stored_columns
 from musicrec.stages.base import REVISION, Outcome, Run, check_counts, run_stage
-from musicrec.store import Stage, fingerprint
+from musicrec.store import BLOCKS, Stage, fingerprint
 
 # Where the input of a track lies: which modality, in which part, at which row.
 INDEX = pa.schema([("track_id", pa.string()), ("modality", pa.string()), ("part", pa.string()), ("row", pa.int32())])
@@ -31,9 +31,9 @@ def extract(run: Run) -> Outcome:
     settings = run.config.extract
     decides = (settings.features, settings.precision, settings.chroma, settings.minimum_seconds, settings.artwork_pixels)
     stage = run.store.stage("extract", fingerprint(REVISION, run.catalog_key, run.catalog.root, decides))
-    if settings.retry_errors and (record := stage.success()) is not None and record["rows_in_errors"]:
-        return Outcome(stage, stage.finish(_work(run, stage)), worked=True)
-    return run_stage(run, stage, lambda stage: _work(run, stage))
+    return run_stage(
+        run, stage, lambda stage: _work(run, stage), again=lambda record: settings.retry_errors and record["rows_in_errors"] > 0
+    )
 
 
 def audio_blocks(run: Run) -> tuple[Blocks, AudioReader]:
@@ -52,6 +52,8 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
     uris = pa.array([audio_uri(run.catalog.root, value) for value in tracks.column("audio").to_pylist()], pa.string())
     audio = pa.table({"item": tracks.column("track_id"), "uri": uris})
     blocks, reader = audio_blocks(run)
+    pictures = Blocks(run.store, f"artwork/{fingerprint(REVISION, run.catalog.root, settings.artwork_pixels)}")
+    run.store.write_json(stage.path(BLOCKS), {"extract": blocks.folder, ARTWORK: pictures.folder})
     columns = stored_columns(settings.features)
     counts = _run(run, blocks, audio, columns, reader, "extract", compile_kernels)
     index, errors = _placed(blocks, audio, columns, "extract")
@@ -60,7 +62,6 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
     uris = [audio_uri(run.catalog.root, value) for value in pictured.column("artwork").to_pylist()]
     unique = pc.unique(pa.array(uris, pa.string()))
     artwork = pa.table({"item": unique, "uri": unique})
-    pictures = Blocks(run.store, f"artwork/{fingerprint(REVISION, run.catalog.root, settings.artwork_pixels)}")
     art_counts = _run(run, pictures, artwork, (ARTWORK,), ArtworkReader(settings.artwork_pixels), ARTWORK)
     art_index, art_errors = _placed(pictures, artwork, (ARTWORK,), ARTWORK)
     art_index, art_errors = (_for_tracks(table, pictured.column("track_id").to_pylist(), uris) for table in (art_index, art_errors))
@@ -77,6 +78,7 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
         "rows_extracted_now": counts["rows"],
         "pictures_now": art_counts["rows"],
         "bytes_written_now": counts["bytes"] + art_counts["bytes"],
+        "cpu_seconds_now": round(counts["cpu_seconds"] + art_counts["cpu_seconds"], 2),
         "errors": stage.store.uri(stage.path("errors.parquet")),
     }
 

@@ -39,9 +39,8 @@ def extract_pictures(run: Run) -> Outcome:
         More pictures are broken than ``extract.maximum_failed_share`` allows.
     """
     stage = run.store.stage("extract", fingerprint(REVISION, run.catalog_key, run.catalog.root, FEATURE))
-    if run.config.extract.retry_errors and (record := stage.success()) is not None and record["rows_in_errors"]:
-        return Outcome(stage, stage.finish(_work(run, stage)), worked=True)
-    return run_stage(run, stage, lambda stage: _work(run, stage))
+    retry = run.config.extract.retry_errors
+    return run_stage(run, stage, lambda stage: _work(run, stage), again=lambda record: retry and record["rows_in_errors"] > 0)
 
 
 def _work(run: Run, stage: Stage) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from typing import Any
@@ -21,7 +22,7 @@ from musicrec.training.loop import Schedule
 from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.outputs import prediction_files
 from musicrec.training.tasks import EXAMPLES, WORKERS, Task
-from musicrec.training_log import training_log
+from musicrec.training_log import Silent, training_log
 
 
 def schedule(settings: Any, train: TrainSettings) -> Schedule:
@@ -57,6 +58,8 @@ def run_trainings(run: Run, tasks: list[Task]) -> dict[str, Outcome]:
     metric = OBJECTIVES[run.config.task].metric_name
     facts = {f"version.{name}": version for name, version in versions().items()}
     logged = training_log(run.config, run.store, run.catalog_key, run.catalog.root, facts)
+    if run.on_epoch is not None:
+        logged = contextlib.nullcontext(Silent())  # who follows the epochs logs them: a search's trials belong to its own run
     with logged as log, Meter("train", len(tasks), "models") as meter:
         for task in tasks:
             log.begin(task.name, task.folder.rpartition("/")[2], _parameters(run, task))

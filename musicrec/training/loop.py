@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from musicrec.training import order
 from musicrec.training.losses import Losses
+from musicrec.training.memory import peak_mebibytes
 from musicrec.training.objectives import Objective
 from musicrec.training.optimizers import Decay, OptimizerName, make_optimizer, rate_of_epoch
 from musicrec.training.prefetch import prefetched
@@ -232,6 +233,8 @@ def _epoch(
         "loss": loss,
         "validation": evaluate(model, examples, examples.validation, objective, schedule.batch_size, world),
         "examples_per_second": len(rows_in_order) / trained,
+        "peak_mebibytes": peak_mebibytes(),
+        "ended": time.time(),
         "seconds": time.perf_counter() - started,
     }
 

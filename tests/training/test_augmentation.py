@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from musicrec.training.augmentation import masked
+from musicrec.training.augmentation import masked, mixed
 
 
 def widths(features: torch.Tensor, axis: int) -> np.ndarray:
@@ -49,3 +49,22 @@ def test_without_shares_nothing_is_masked_and_the_input_is_never_changed() -> No
     assert torch.equal(masked(features, 0.0, 0.0, generator()), before)
     masked(features, 1.0, 1.0, generator())
     assert torch.equal(features, before)
+
+
+def test_mixtures_are_of_two_examples_and_their_targets_alike() -> None:
+    inputs, targets = torch.eye(6)[:, None, None, :], 10 * torch.eye(6)
+    mixtures, mixed_targets = mixed(inputs, targets, 0.5, np.random.default_rng(0))
+    assert torch.allclose(10 * mixtures[:, 0, 0], mixed_targets)  # the same shares of the same two
+    assert torch.allclose(mixtures.sum(dim=3), torch.ones(6, 1, 1))
+    assert ((mixtures > 0).sum(dim=3) <= 2).all()
+    assert (mixtures.max(dim=3).values < 1).any()
+
+
+def test_a_small_alpha_leaves_most_examples_nearly_alone_and_a_large_one_halves_them() -> None:
+    inputs = torch.arange(1000.0)[:, None]
+    for alpha, expected in ((0.01, 0.0), (1000.0, 0.5)):
+        share = mixed(torch.ones(1000, 1), torch.zeros(1000, 1), alpha, np.random.default_rng(0))
+        assert torch.equal(share[0], torch.ones(1000, 1))
+        _, targets = mixed(inputs, torch.nn.functional.one_hot(torch.arange(1000)).float(), alpha, np.random.default_rng(0))
+        smaller = 1 - targets.max(dim=1).values
+        assert smaller.median() == pytest.approx(expected, abs=0.05)

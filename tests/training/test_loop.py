@@ -99,7 +99,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    timed = ("seconds", "examples_per_second")
+    timed = ("seconds", "examples_per_second", "peak_mebibytes", "ended")
     return [{name: value for name, value in record.items() if name not in timed} for record in history]
 
 

@@ -1,0 +1,19 @@
+"""Errors: what failed and why, by stage and reason with examples; --out FILE.csv writes every one.
+
+On this machine:    python jobs/errors.py --store FOLDER
+On a cluster:       ray job submit --working-dir . -- python jobs/errors.py --store s3://bucket/store --out s3://bucket/errors.csv
+"""
+
+from musicrec.command import run_job
+from musicrec.job_settings import ErrorsConfig
+
+
+def main(config):
+    from musicrec.failed import show_errors
+    from musicrec.store import Store
+
+    show_errors(Store(config.store), config.examples, config.out)
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main, kind=ErrorsConfig, default=ErrorsConfig())

@@ -1,0 +1,19 @@
+"""Status: where every stage of a store stands: complete, running (whose, how far) or interrupted; rows, errors, time; newest first.
+
+On this machine:    python jobs/status.py --store FOLDER
+On a cluster:       ray job submit --working-dir . -- python jobs/status.py --store s3://bucket/store
+"""
+
+from musicrec.command import run_job
+from musicrec.job_settings import StatusConfig
+
+
+def main(config):
+    from musicrec.overview import show_status
+    from musicrec.store import Store
+
+    show_status(Store(config.store))
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main, kind=StatusConfig, default=StatusConfig())

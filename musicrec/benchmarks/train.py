@@ -1,0 +1,169 @@
+"""What training through Ray keeps of a bare loop's speed, what a second worker adds, and whether memory grows with the tracks.
+
+All on made mel spectrograms, stored as extraction stores them. The bare loop has the same tensors in memory and does the same steps, in a
+process with the same environment; bare and Ray runs take turns. A Ray run's rate is taken between the ends of its first and its last epoch,
+checkpoints and reports included; reading, decoding and standardising happen in the first. Then the layers: see ``benchmark.py layers``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from musicrec import codec, schema
+from musicrec.blocks import ROW_GROUP_ROWS
+from musicrec.settings import RaySettings, TrainSettings
+from musicrec.store import Store, parquet_bytes
+from musicrec.submodels import SubmodelSpec
+from musicrec.training.loop import Schedule
+from musicrec.training.tasks import EXAMPLES, Task
+
+SHARE_TARGET, WORKERS_TARGET, MEMORY_TARGET = 0.90, 1.6, 1.10
+ROWS_OF_PART, PARTS, VALIDATION, ARTISTS, DIMENSIONS = 32, 16, 16, 64, 32
+SPEC = SubmodelSpec("mel.time", "time", DIMENSIONS, feature="mel", pool=(4, 4))
+
+
+def run(arguments: list[str]) -> int:
+    """Measure and print; 1 if a target is missed."""
+    parser = argparse.ArgumentParser(prog="benchmark.py train", description=__doc__)
+    parser.add_argument("--clips", type=int, default=1024, help="training clips of an epoch (default %(default)s)")
+    parser.add_argument("--epochs", type=int, default=12, help="(default %(default)s)")
+    parser.add_argument("--turns", type=int, default=3, help="runs of each kind (default %(default)s)")
+    parser.add_argument("--batch", type=int, default=8, help="the thesis' (default %(default)s)")
+    parser.add_argument("--without-layers", action="store_true", help="leave the comparison of the layers out")
+    options = parser.parse_args(arguments)
+    from musicrec.parallel import connect
+
+    connect(RaySettings(num_cpus=os.cpu_count()))
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Store(folder))
+        shares, gains = [], []
+        for turn in range(options.turns):
+            bare = bench.bare(options.clips, options.epochs, options.batch)
+            one, _ = bench.through_ray(f"one-{turn}", options.clips, options.epochs, options.batch, workers=1)
+            two, _ = bench.through_ray(f"two-{turn}", options.clips, options.epochs, options.batch, workers=2)
+            shares.append(one / bare)
+            gains.append(two / one)
+            print(f"turn {turn + 1}: bare loop {bare:.0f} clips/s, Ray with one worker {one:.0f}, with two {two:.0f}", flush=True)
+        small, few = (bench.through_ray(f"memory-{count}", count, 2, options.batch, cache_gigabytes=0.05)[1] for count in (1_000, 10_000))
+    growth = few / small
+    print(f"(a) Ray / bare loop            {_spread(shares)}   target >= {SHARE_TARGET}")
+    print(f"(b) two workers / one          {_spread(gains)}   target >= {WORKERS_TARGET}")
+    print(f"(d) memory, 10,000 / 1,000     {growth:.3f} ({few:.0f} / {small:.0f} MiB)   target < {MEMORY_TARGET}")
+    missed = statistics.median(shares) < SHARE_TARGET or statistics.median(gains) < WORKERS_TARGET or growth >= MEMORY_TARGET
+    if options.without_layers:
+        return int(missed)
+    from musicrec.benchmarks import layers
+
+    print("(c) layers, forward and backward")
+    return max(int(missed), layers.run([]))
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.3f} ({min(values):.3f} .. {max(values):.3f})"
+
+
+class Bench:
+    """Made inputs in a store, and trainings on them."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        generator = np.random.default_rng(0)
+        field = codec.field("mel", (256, 643), "uint8")
+        for part in range(PARTS):
+            # Smooth over time, as music is, so that a part packs like one of music.
+            values = generator.normal(-40, 10, (ROWS_OF_PART, 256, 41)).repeat(16, axis=2)[:, :, :643]
+            table = pa.table({"mel": [codec.encode(value, "uint8") for value in values]}, pa.schema([field]))
+            store.write(f"parts/{part}.parquet", parquet_bytes(table, row_group_size=ROW_GROUP_ROWS))
+        vectors = generator.normal(size=(ARTISTS, DIMENSIONS)).astype(np.float32)
+        table = pa.table({"artist_id": [f"a{row}" for row in range(ARTISTS)], "vector": list(vectors)}, schema.EMBEDDINGS)
+        store.write_table("embeddings.parquet", table, schema.EMBEDDINGS)
+
+    def task(self, name: str, clips: int, epochs: int, batch: int, cache_gigabytes: float) -> Task:
+        """A training whose folder is ready; many clips are the same parts under other names."""
+        rows = clips + VALIDATION
+        parts = -(-rows // ROWS_OF_PART)
+        folder = f"trainings/{name}"
+        Path(self.store.uri(f"{folder}/parts")).mkdir(parents=True)
+        for part in range(parts):
+            os.link(self.store.uri(f"parts/{part % PARTS}.parquet"), self.store.uri(f"{folder}/parts/{part}.parquet"))
+        examples = {
+            "track_id": [f"t{row}" for row in range(rows)],
+            "artist_id": [f"a{row % ARTISTS}" for row in range(rows)],
+            "split": ["train"] * clips + ["validation"] * VALIDATION,
+            "part": [self.store.uri(f"{folder}/parts/{row // ROWS_OF_PART}.parquet") for row in range(rows)],
+            "row": [row % ROWS_OF_PART for row in range(rows)],
+        }
+        table = schema.conform(pa.table(examples), EXAMPLES, "examples")
+        self.store.write_table(f"{folder}/examples.parquet", table, EXAMPLES)
+        self.store.write_json(f"{folder}/spec.json", SPEC.as_json())
+        schedule = Schedule((1e-3,), (epochs,), epochs, batch)
+        return Task(
+            store=self.store.root,
+            name=name,
+            folder=folder,
+            kind="submodel",
+            objective="embedding",
+            targets="embeddings.parquet",
+            schedule=schedule,
+            seed=0,
+            cache_gigabytes=cache_gigabytes,
+        )
+
+    def through_ray(
+        self, name: str, clips: int, epochs: int, batch: int, workers: int = 1, cache_gigabytes: float = 1.0
+    ) -> tuple[float, float]:
+        """Clips a second after the first epoch, and the peak memory of the first worker in MiB."""
+        from musicrec.training.distributed import train_all
+
+        ends: list[float] = []
+        records: list[dict[str, float]] = []
+
+        def on_epoch(_: str, record: dict[str, float]) -> None:
+            ends.append(record["ended"])
+            records.append(record)
+
+        def done(_: Task) -> None:
+            """The records say it all."""
+
+        task = self.task(name, clips, epochs, batch, cache_gigabytes)
+        train_all([task], TrainSettings(workers=workers), on_epoch, done, done)
+        return clips * (len(ends) - 1) / (ends[-1] - ends[0]), records[-1]["peak_mebibytes"]
+
+    def bare(self, clips: int, epochs: int, batch: int) -> float:
+        """Clips a second of a plain loop over tensors in memory, in a process of its own on one CPU."""
+        import ray
+
+        task = ray.remote(num_cpus=1, max_calls=1)(bare_loop)
+        return ray.get(task.remote(clips, epochs, batch))
+
+
+def bare_loop(clips: int, epochs: int, batch: int) -> float:
+    """Clips a second after the first epoch."""
+    import torch
+
+    from musicrec.training.objectives import EMBEDDING
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = SPEC.build().train()
+    inputs, targets = torch.randn(clips, 1, *SPEC.input_shape()), torch.randn(clips, DIMENSIONS)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, eps=1e-7, weight_decay=0.0)
+    started = 0.0
+    for epoch in range(epochs):
+        for rows in torch.randperm(clips).split(batch):
+            loss = EMBEDDING.loss(model(inputs[rows]), targets[rows])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        if epoch == 0:
+            started = time.perf_counter()
+    return clips * (epochs - 1) / (time.perf_counter() - started)

@@ -1,0 +1,178 @@
+"""Where every stage of a store stands, from what the stages write as they work: records, locks, blocks and checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich import box
+from rich.table import Table
+
+from musicrec.blocks import PLAN, Blocks
+from musicrec.errors import ConfigError
+from musicrec.lock import Owner, owner_of
+from musicrec.progress import console
+from musicrec.store import BLOCKS, SUCCESS, Stage, Store
+
+# A folder of a store is a stage's if it holds one of these: what a stage writes first, and last.
+MARKS = {SUCCESS, BLOCKS, "config.json", "spec.json"}
+CHECKPOINT = "last.pt"
+# Listing waits for the storage, not for the CPU.
+READERS = 16
+COMPLETE, RUNNING, INTERRUPTED = "complete", "running", "interrupted"
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """A stage's folder as it was found: its files, its record where it is complete, and whoever had its lock last."""
+
+    stage: Stage
+    files: frozenset[str]
+    record: dict[str, Any] | None
+    owner: Owner | None
+
+    @property
+    def state(self) -> str:
+        if self.owner is not None and self.owner.is_at_work():
+            return RUNNING
+        return INTERRUPTED if self.record is None else COMPLETE
+
+    @property
+    def when(self) -> float:
+        """Unix time of its end, or of the last that was heard of it; 0 if nothing was."""
+        if self.state == COMPLETE:
+            return self.record.get("finished", 0.0)
+        return self.owner.seen if self.owner is not None else 0.0
+
+    def blocks(self) -> dict[str, Blocks]:
+        """The blocks that the stage works on, by what is in them."""
+        if BLOCKS not in self.files:
+            return {}
+        folders = self.stage.store.read_json(self.stage.path(BLOCKS))
+        return {name: Blocks(self.stage.store, folder) for name, folder in folders.items()}
+
+
+@dataclass(frozen=True)
+class Status:
+    """One line of the overview; None where a stage has no such figure.
+
+    Attributes
+    ----------
+    where
+        What a running stage does: its owner, and the rows that are done of those planned.
+    """
+
+    stage: str
+    key: str
+    state: str
+    when: float
+    model: str | None = None
+    rows_in: int | None = None
+    rows_out: int | None = None
+    rows_in_errors: int | None = None
+    seconds: float | None = None
+    epoch: int | None = None
+    metric: str | None = None
+    validation: float | None = None
+    where: str | None = None
+
+
+def stage_folders(store: Store) -> list[StageFolder]:
+    """Every stage's folder in a store, the newest first.
+
+    Raises
+    ------
+    ConfigError
+        There is none: the store's name is mistaken, or nothing was run on it.
+    """
+    names = [(name, key) for name in store.folders("") for key in store.folders(name)]
+    with ThreadPoolExecutor(READERS) as pool:
+        found = [folder for folder in pool.map(lambda place: _read(store.stage(*place)), names) if folder is not None]
+    if not found:
+        raise ConfigError(f"--store {store.root}: no stage was ever begun there")
+    return sorted(found, key=lambda folder: folder.when, reverse=True)
+
+
+def _read(stage: Stage) -> StageFolder | None:
+    files = frozenset(stage.store.names(stage.folder))
+    owner = owner_of(stage.store, stage.folder)
+    if owner is None and not files & MARKS:
+        return None
+    return StageFolder(stage, files, stage.success() if SUCCESS in files else None, owner)
+
+
+def status_of(folder: StageFolder) -> Status:
+    """Where one stage stands."""
+    stage, state = folder.stage, folder.state
+    status = Status(stage.name, stage.key, state, folder.when)
+    if state == COMPLETE:
+        names = {field.name for field in dataclasses.fields(Status)} - {"stage", "key", "state", "when", "where", "epoch"}
+        known = {name: folder.record[name] for name in names if name in folder.record}
+        return dataclasses.replace(status, **known, epoch=folder.record.get("epochs"))
+    said = [str(folder.owner)] if state == RUNNING else []
+    for name, blocks in folder.blocks().items():
+        done, planned = rows_done(blocks)
+        said.append(f"{name}: {done} of {planned} rows")
+    status = dataclasses.replace(status, where="; ".join(said) or None)
+    return _trained(folder, status) if CHECKPOINT in folder.files else status
+
+
+def rows_done(blocks: Blocks) -> tuple[int, int]:
+    """Rows in committed blocks, and rows planned."""
+    column = ["block"]
+    plans = [blocks.store.read_table(f"{blocks.folder}/plans/{name}.parquet", PLAN, columns=column) for name in blocks.plan_names()]
+    if not plans:
+        return 0, 0
+    planned = pa.concat_tables(plans).column("block")
+    done = pc.sum(pc.is_in(planned, value_set=pa.array(sorted(blocks.done()), pa.string()))).as_py()
+    return done or 0, len(planned)
+
+
+def _trained(folder: StageFolder, status: Status) -> Status:
+    """With the epochs that a training's checkpoint has, unless it is being replaced while it is read."""
+    from musicrec.training.checkpoints import StoreCheckpoints  # torch takes seconds to load
+
+    try:
+        progress = StoreCheckpoints(folder.stage.store, folder.stage.folder).load_last()["progress"]
+    except RuntimeError:  # torch's word for an archive that is not whole
+        return status
+    history = progress["history"]
+    return dataclasses.replace(status, epoch=progress["epoch"], validation=history[-1]["validation"] if history else None)
+
+
+def show_status(store: Store) -> None:
+    """Print where every stage stands: a table at a terminal, a JSON line a stage otherwise; the newest first."""
+    statuses = [status_of(folder) for folder in stage_folders(store)]
+    if console.is_terminal:
+        console.print(status_table(statuses))
+    else:
+        for status in statuses:
+            print(json.dumps({name: value for name, value in dataclasses.asdict(status).items() if value is not None}), flush=True)
+
+
+def status_table(statuses: list[Status]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("stage", "key", "state", "rows in", "out", "errors", "time", "when (UTC)", "epoch", "valid.", "where it is"):
+        figures = column in ("rows in", "out", "errors", "time", "epoch", "valid.")
+        table.add_column(column, justify="right" if figures else "left", no_wrap=column != "where it is")
+    colours = {COMPLETE: "green", RUNNING: "bold cyan", INTERRUPTED: "yellow"}
+    for status in statuses:
+        table.add_row(*_cells(status), style=None if status.state == COMPLETE else colours[status.state])
+    return table
+
+
+def _cells(status: Status) -> Iterator[str]:
+    yield from (status.stage, status.key[:8], status.state)
+    yield from ("" if count is None else str(count) for count in (status.rows_in, status.rows_out, status.rows_in_errors))
+    yield "" if status.seconds is None else f"{status.seconds:.0f} s"
+    yield time.strftime("%m-%d %H:%M:%S", time.gmtime(status.when)) if status.when else ""
+    yield "" if status.epoch is None else str(status.epoch)
+    yield "" if status.validation is None else f"{status.validation:.3f}"
+    yield "; ".join(part for part in (status.model, status.where) if part)

@@ -1,0 +1,198 @@
+"""What the trials of a search share: one training with other settings, which never sees the test split."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+
+from musicrec.config import ConfigError, from_mapping, resolved, suggestion
+from musicrec.settings import Config, EnsembleSettings, StackSettings, SubmodelSettings
+from musicrec.stages.base import Outcome, Run
+from musicrec.stages.ensemble import NAME as ENSEMBLE
+from musicrec.stages.ensemble import ensemble_stage, ensemble_task
+from musicrec.stages.stack import stack_stage, stack_task
+from musicrec.stages.train import Trained, submodel_stage, submodel_task
+from musicrec.stages.trainings import run_trainings
+from musicrec.store import Stage
+from musicrec.training.checkpoints import StoreCheckpoints
+from musicrec.training.objectives import OBJECTIVES
+from musicrec.training.outputs import NO_FOLD
+from musicrec.training.tasks import Task
+
+# A key of a search beside those of the settings: the first stage's learning rate, which the others follow in proportion.
+LEARNING_RATE = "learning_rate"
+SIZES = "sizes."
+
+
+def section_of(config: Config, name: str) -> str:
+    """The configuration's section of a model, stack or the ensemble: models.NAME, stacks.NAME, ensemble.
+
+    Raises
+    ------
+    ConfigError
+        There is none of this name.
+    """
+    if name in config.models:
+        return f"models.{name}"
+    if name in config.stacks:
+        return f"stacks.{name}"
+    known = [*config.models, *config.stacks, *([ENSEMBLE] if config.task == "embedding" else [])]
+    if name not in known:
+        what = f"--submodel {name}: there is none of this name{suggestion(name, known)}" if name else "--submodel is not given"
+        raise ConfigError(f"{what}; name one of {', '.join(known)}")
+    return "ensemble"
+
+
+def settings_of(config: Config, name: str) -> SubmodelSettings | StackSettings | EnsembleSettings:
+    """The settings of that section."""
+    if section_of(config, name) == "ensemble":
+        return config.ensemble
+    return config.models[name] if name in config.models else config.stacks[name]
+
+
+def with_values(config: Config, name: str, values: dict[str, Any]) -> Config:
+    """The configuration with other values in the section of ``name``.
+
+    Parameters
+    ----------
+    values
+        By the section's keys, ``sizes.KEY`` for the architecture's own, and ``learning_rate``.
+
+    Raises
+    ------
+    ConfigError
+        A value is not allowed.
+    """
+    own = settings_of(config, name)
+    changed = {key: value for key, value in values.items() if key != LEARNING_RATE and not key.startswith(SIZES)}
+    if LEARNING_RATE in values:
+        changed["learning_rates"] = [rate * values[LEARNING_RATE] / own.learning_rates[0] for rate in own.learning_rates]
+    sizes = {key.removeprefix(SIZES): value for key, value in values.items() if key.startswith(SIZES)}
+    changed["sizes"] = {**own.sizes, **sizes}
+    kind, _, _ = section_of(config, name).partition(".")
+    mapping = {field.name: resolved(config)[field.name] for field in dataclasses.fields(Config)}
+    if kind == "ensemble":
+        mapping[kind] = mapping[kind] | changed
+    else:
+        mapping[kind] = mapping[kind] | {name: mapping[kind][name] | changed}
+    return from_mapping(mapping, f"a trial of {name}")
+
+
+def decoded(drawn: dict[str, Any]) -> dict[str, Any]:
+    """A trial's values from what was drawn: choices, which may be lists, are drawn as their JSON text."""
+    return {key: json.loads(value) if isinstance(value, str) else value for key, value in drawn.items()}
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search of one model's, stack's or the ensemble's settings.
+
+    Attributes
+    ----------
+    run
+        Without the test tracks; see ``without_test``.
+    name
+        What is searched.
+    trained
+        The submodels that a stack or the ensemble stands on.
+    """
+
+    run: Run
+    name: str
+    extracted: Outcome
+    targeted: Outcome
+    trained: Trained | None = None
+
+    @property
+    def better(self) -> int:
+        """+1 if a higher validation metric is better, -1 if a lower one is."""
+        return OBJECTIVES[self.run.config.task].better
+
+    @property
+    def metric(self) -> str:
+        return OBJECTIVES[self.run.config.task].metric_name
+
+    def trial(self, drawn: dict[str, Any]) -> Trial:
+        """The trial that tries what was drawn; without any, the configuration as it is."""
+        run = dataclasses.replace(self.run, config=with_values(self.run.config, self.name, decoded(drawn)))
+        section = section_of(run.config, self.name)
+        if section == "ensemble":
+            stage = ensemble_stage(run, self.targeted, self.trained)
+        elif section.startswith("stacks."):
+            stage = stack_stage(run, self.name, self.targeted, self.trained)
+        else:
+            stage = submodel_stage(run, self.name, NO_FOLD, self.extracted, self.targeted)
+        return Trial(self, run, stage)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a search."""
+
+    search: Search
+    run: Run
+    stage: Stage
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was trained to its end."""
+        return self.stage.success() is not None
+
+    def history(self) -> list[dict[str, float]]:
+        """The records of the epochs so far."""
+        record = self.stage.success()
+        if record is not None:
+            return record["history"]
+        saved = StoreCheckpoints(self.run.store, self.stage.folder).load_last()
+        return [] if saved is None else saved["progress"]["history"]
+
+    def train(self, on_epoch: Callable[[dict[str, float]], None]) -> None:
+        """Train to the end, from the last saved epoch on; ``on_epoch`` gets every epoch's record, those of earlier processes first.
+
+        Raises
+        ------
+        TrainingFailed
+            It failed; a loss that is not finite names epoch, rows and learning rate.
+        """
+        for record in self.history():
+            on_epoch(record)
+        if not self.finished:
+            run = dataclasses.replace(self.run, on_epoch=on_epoch)
+            run_trainings(run, [self._task(run)])
+
+    def _task(self, run: Run) -> Task:
+        search, section = self.search, section_of(run.config, self.search.name)
+        if section == "ensemble":
+            return ensemble_task(run, self.stage, search.targeted, search.trained)
+        if section.startswith("stacks."):
+            return stack_task(run, search.name, self.stage, search.targeted, search.trained)
+        return submodel_task(run, search.name, NO_FOLD, self.stage, search.extracted, search.targeted)
+
+
+def without_test(run: Run) -> Run:
+    """The run without its test tracks: what is trained by it reads, validates with and predicts none, and has keys of its own."""
+    tracks = run.catalog.tracks
+    kept = tracks.filter(pc.not_equal(tracks.column("split"), "test"))
+    return dataclasses.replace(run, catalog=dataclasses.replace(run.catalog, tracks=kept), left_out=("test",))
+
+
+def train_trial(drawn: dict[str, Any], search: Search, report: Callable[[dict[str, Any]], None]) -> None:
+    """Train what was drawn, and report each epoch: its number from 1, and the best validation metric so far.
+
+    The best so far is what the trial would be worth if it ended here, for the best weights are kept; the last epochs of a trial that loses
+    patience are worse.
+    """
+    best: float | None = None
+
+    def on_epoch(record: dict[str, float]) -> None:
+        nonlocal best
+        if best is None or search.better * (record["validation"] - best) > 0:
+            best = record["validation"]
+        report({"epoch": record["epoch"] + 1, "validation": best, "loss": record["loss"]})
+
+    search.trial(drawn).train(on_epoch)

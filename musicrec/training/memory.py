@@ -1,0 +1,12 @@
+"""What a process has taken of a machine's memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+
+def peak_mebibytes() -> float:
+    """The largest resident memory of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,194 @@
+"""A search through Ray Tune: Optuna (TPE) proposes, ASHA stops what lags behind, each trial is an ordinary training (stages/search.py).
+
+Tune's state lies in the store, in ``searches/KEY/tune``; the key is made of what decides the search, so that the same command goes on where
+a killed one ended. A trial whose training has ended is never trained again, whatever Tune knows of it: its epochs are reported from its
+record.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
+
+from musicrec.config import ConfigError
+from musicrec.parallel import connect
+from musicrec.progress import Meter, event
+from musicrec.settings import BRANCH_SUBMODELS, TuneConfig
+from musicrec.stages.base import REVISION, Outcome, run_stage, versions
+from musicrec.stages.catalog import open_run
+from musicrec.stages.extract import extract
+from musicrec.stages.inputs import check_sizes, fit_to_catalog
+from musicrec.stages.retrain import make_targets
+from musicrec.stages.search import Search, section_of, settings_of, train_trial, with_values, without_test
+from musicrec.stages.train import train
+from musicrec.store import Stage, fingerprint
+from musicrec.training_log import training_log
+from tune.results import SearchFailed, TrialResult, best_of, figures, print_table, result_of, table_csv, write_preset
+from tune.spaces import Space, load_space
+
+if TYPE_CHECKING:
+    from tune.follower import Progress
+
+# The process of a trial only waits for its training. It runs on the head node, whose own resource has 1 to share: so it takes no CPU from
+# the trainings, and is not lost with a node that may be taken away.
+HEAD = {"node:__internal_head__": 0.001}
+# Optuna draws at random until so many trials have ended; its own default, 10, would leave a short search nothing to learn from.
+RANDOM_TRIALS = 10
+
+
+def search(config: TuneConfig) -> Outcome:
+    """Search, or go on with a search; the stage's folder holds ``preset.yaml``, ``trials.csv`` and two pictures.
+
+    Raises
+    ------
+    ConfigError
+        The space or the name of what is searched is wrong, or there is nothing to search.
+    SearchFailed
+        No trial was trained to its end.
+    """
+    space, own = load_space(config.space).of(config, config.submodel)
+    prepared = _prepare(config)
+    # Of the trials' number too: a longer search is another one, which finds the trainings that they share in the store.
+    decided = (space.as_json(), own, config.trials, config.grace_epochs, config.reduction)
+    stage = prepared.run.store.stage("searches", fingerprint(REVISION, prepared.trial({}).stage.key, *decided))
+    outcome = run_stage(prepared.run, stage, lambda stage: _work(config, prepared, space, own, stage), f"tune {config.submodel}")
+    print_table(prepared, outcome)
+    return outcome
+
+
+def _prepare(config: TuneConfig) -> Search:
+    """Everything up to what is searched: inputs, targets, and for a stack the submodels, which are those of every run."""
+    name, section = config.submodel, section_of(config, config.submodel)
+    if getattr(settings_of(config, name), "architecture", None) == "time_freq_avg":
+        raise ConfigError(f"--submodel {name}: an average has no weights, so there is nothing to search")
+    check_sizes(config)
+    run = fit_to_catalog(open_run(config))
+    extracted, targeted = extract(run), make_targets(run)
+    trained = None
+    if section == "ensemble":
+        trained = train(run, extracted, targeted, [name for branch in run.config.ensemble.branches for name in BRANCH_SUBMODELS[branch]])
+    elif section.startswith("stacks."):
+        trained = train(run, extracted, targeted, list(run.config.stacks[name].submodels))
+    if config.trial_epochs is not None:
+        run = dataclasses.replace(run, config=with_values(run.config, name, {"maximum_epochs": config.trial_epochs}))
+    return Search(without_test(run), name, extracted, targeted, trained)
+
+
+def _work(config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any], stage: Stage) -> dict[str, Any]:
+    run = prepared.run
+    connect(config.ray)
+    from tune.follower import Progress  # after Ray's settings, which it reads as it is imported
+
+    facts = {f"version.{name}": version for name, version in versions().items()}
+    logged = training_log(config, run.store, run.catalog_key, run.catalog.root, facts, f"tune {config.submodel}", stage.key)
+    with logged as log, Meter("tune", config.trials, "trials") as meter:
+        progress = Progress(prepared, log, meter)
+        results = _run_trials(config, prepared, space, own, stage, progress)
+        for result in results:
+            progress.ended(result)
+        best = best_of(prepared, results)
+        run.store.write(stage.path("trials.csv"), table_csv(results).encode())
+        log.text("trials.csv", table_csv(results))
+        for name, (figure, picture) in figures(prepared, space, results).items():
+            run.store.write(stage.path(name), picture)
+            log.picture(name, figure)
+        preset = write_preset(config, prepared, results, best, stage)
+        log.text("preset.yaml", run.store.read(preset).decode())
+    return {
+        "trials": len(results),
+        "trained": sum(result.state == "trained" for result in results),
+        "stopped": sum(result.state == "stopped" for result in results),
+        "failed": sum(result.state == "failed" for result in results),
+        "best": best.number,
+        "metric": prepared.metric,
+        "validation": best.validation,
+        "own_validation": results[0].validation,
+        "preset": run.store.uri(preset),
+        "rows": [dataclasses.asdict(result) for result in results],
+    }
+
+
+def _run_trials(
+    config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any], stage: Stage, progress: Progress
+) -> list[TrialResult]:
+    """All trials, in the order in which they were proposed."""
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "5")  # a search that is killed forgets at most what happened in so many seconds
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trainings keep their own records
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune is silent; what is said comes from our follower
+    from ray import tune
+
+    from tune.follower import Follower, number_in
+
+    _silence()
+    trainable = tune.with_resources(tune.with_parameters(train_trial, search=prepared, report=tune.report), HEAD)
+    folder = prepared.run.store.uri(stage.folder)
+    if _is_restorable(prepared, stage):
+        event("tune", "goes on where it was interrupted", folder=f"{folder}/tune")
+        tuner = tune.Tuner.restore(f"{folder}/tune", trainable, resume_unfinished=True)
+    else:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=_tune_config(config, prepared, space, own),
+            run_config=tune.RunConfig(name="tune", storage_path=folder, callbacks=[Follower()], verbose=0),
+        )
+    Follower.progress = progress
+    try:
+        grid = tuner.fit()
+    finally:
+        Follower.progress = None
+    if grid.num_terminated + grid.num_errors < config.trials:
+        raise SearchFailed(f"{config.trials - grid.num_terminated - grid.num_errors} trials have not ended; run the same command again")
+    results = [result_of(prepared, number_in(found.path), found.config, found.error) for found in grid]
+    return sorted(results, key=lambda result: result.number)
+
+
+def _tune_config(config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any]) -> Any:
+    import optuna
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    from tune.follower import folder_of
+
+    mode = "max" if prepared.better > 0 else "min"
+    settings = settings_of(prepared.run.config, config.submodel)
+    epochs = settings.maximum_epochs * len(settings.learning_rates)
+    return tune.TuneConfig(
+        metric="validation",
+        mode=mode,
+        search_alg=OptunaSearch(
+            space={key: parameter.distribution() for key, parameter in space.parameters.items()},
+            metric="validation",
+            mode=mode,
+            points_to_evaluate=[own],
+            sampler=optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=min(RANDOM_TRIALS, 1 + config.trials // 3)),
+        ),
+        # One more than a training can have: at max_t a trial is stopped, and would not come to its predictions and its record.
+        scheduler=ASHAScheduler(
+            time_attr="epoch",
+            max_t=epochs + 1,
+            grace_period=min(config.grace_epochs, epochs),
+            reduction_factor=config.reduction,
+        ),
+        num_samples=config.trials,
+        max_concurrent_trials=config.concurrent,
+        trial_dirname_creator=folder_of,
+    )
+
+
+def _is_restorable(prepared: Search, stage: Stage) -> bool:
+    """Whether Tune's state was saved: the file of the search itself, which is written first, is not enough."""
+    names = prepared.run.store.names(stage.path("tune"))
+    return "tuner.pkl" in names and any(name.startswith("experiment_state") for name in names)
+
+
+def _silence() -> None:
+    import logging
+    import warnings
+
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
