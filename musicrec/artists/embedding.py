@@ -1,4 +1,4 @@
-"""Training of artist embeddings from related artists: stages of passes over all artists, resumable after every pass."""
+"""Training of artist embeddings from related artists: the thesis' objective, its three stages, resumable after every pass."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from musicrec.artists.contrastive import contrastive_loss_and_gradient, draw_batch
 from musicrec.artists.graph import ArtistGraph
-from musicrec.artists.objective import Gradient, draw_examples, loss_and_gradient
+from musicrec.artists.objective import draw_examples, loss_and_gradient
 from musicrec.artists.quality import related_jaccard
 from musicrec.artists.row_adam import RowAdam
 from musicrec.artists.settings import EmbeddingSettings
-from musicrec.artists.walks import local_order, walk_coordinates
 
 State = dict[str, torch.Tensor]
-START_STEPS, ORDER_STEPS, ORDER_DIMENSIONS = 4, 6, 24
 INITIAL_RANGE = 0.05  # uniform in +-0.05, as Keras' Embedding layer starts; with Adam's fixed step it decides how fast directions turn
 
 
@@ -40,15 +37,15 @@ class EmbeddingResult:
     Attributes
     ----------
     vectors : ndarray of float32
-        (A, D) of the best pass; unit length where the metric is the cosine.
+        (A, D) unit length, of the best pass.
     loss, jaccard, stage : ndarray
         (P,) of each pass; ``jaccard`` is NaN where it was not computed.
     best_pass : int
         The pass, from 0, whose table ``vectors`` is.
     weight, bias : float
         The dense unit of that pass.
-    state : callable
-        A copy of the end of the training, as ``PassProgress.state``.
+    state : dict of tensors
+        The end of the training.
     """
 
     vectors: np.ndarray
@@ -58,7 +55,7 @@ class EmbeddingResult:
     best_pass: int
     weight: float
     bias: float
-    state: Callable[[], State]
+    state: State
 
 
 def train_embeddings(
@@ -99,14 +96,14 @@ def train_embeddings(
             on_pass(PassProgress(training.stages[-1], len(training.losses), training.losses[-1], training.jaccards[-1], training.state))
     weight, bias = training.best_unit[0].tolist()
     return EmbeddingResult(
-        vectors=training.best_vectors(),
+        vectors=normalize(training.best_table).cpu().numpy(),
         loss=np.array(training.losses),
         jaccard=np.array(training.jaccards),
         stage=np.array(training.stages),
         best_pass=training.best_pass,
         weight=weight,
         bias=bias,
-        state=training.state,
+        state=training.state(),
     )
 
 
@@ -116,7 +113,9 @@ class _Training:
     def __init__(self, graph: ArtistGraph, settings: EmbeddingSettings, device: torch.device):
         self.graph, self.settings, self.device = graph, settings, device
         self.heads = np.flatnonzero(graph.degrees)
-        self.table = self._first_table().to(device)
+        generator = np.random.default_rng([settings.seed, 0, 0])
+        start = generator.uniform(-INITIAL_RANGE, INITIAL_RANGE, size=(len(graph), settings.dimensions)).astype(np.float32)
+        self.table = torch.from_numpy(start).to(device)
         # A weight of 1 and no bias, where Keras draws the weight from +-1.7: half of those draws begin with related artists pushed apart.
         self.unit = torch.tensor([[1.0, 0.0]], device=device)
         self.best_table, self.best_unit = self.table.clone(), self.unit.clone()
@@ -143,61 +142,29 @@ class _Training:
         """One pass over all artists, and the decision whether it was the stage's last."""
         stage = self.settings.stages[self.stage]
         generator = np.random.default_rng([self.settings.seed, 1 + self.stage, self.stage_passes])
+        order = self.heads if self.settings.full_batch else generator.permutation(self.heads)
+        size = len(order) if self.settings.full_batch else stage.artists_per_step
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        count = 0.0
-        for artists in self._steps(stage.artists_per_step, generator):
-            gradient, weight = self._gradient(artists, generator)
+        for start in range(0, len(order), size):
+            examples = draw_examples(self.graph, order[start : start + size], generator).to(self.device)
+            gradient = loss_and_gradient(self.table, self.unit[0, 0], self.unit[0, 1], examples)
             self.table_adam.step(self.table, gradient.rows, gradient.vectors, stage.learning_rate)
-            if gradient.weight is not None:
-                self.unit_adam.step(self.unit, self.unit_row, torch.stack((gradient.weight, gradient.bias))[None], stage.learning_rate)
-            total += gradient.loss * weight
-            count += weight
-        loss = total.item() / count
+            self.unit_adam.step(self.unit, self.unit_row, torch.stack((gradient.weight, gradient.bias))[None], stage.learning_rate)
+            total += gradient.loss * len(examples.labels)
+        loss = total.item() / (2 * len(self.graph.heads))
         if not np.isfinite(loss):
             raise FloatingPointError(f"stage {self.stage}, pass {self.stage_passes}: the loss is {loss}: lower the learning rate")
         self.stage_passes += 1
         last = self.stage_passes == stage.maximum_passes
         measured = last or self.stage_passes % self.settings.jaccard_every == 0
         self.losses.append(loss)
-        self.jaccards.append(related_jaccard(self.graph, self.table, self.sample, self.settings.metric) if measured else float("nan"))
+        self.jaccards.append(related_jaccard(self.graph, self.table, self.sample) if measured else float("nan"))
         self.stages.append(self.stage)
         self._judge()
         if last or self.waited >= stage.patience:
             self.table.copy_(self.best_table)
             self.unit.copy_(self.best_unit)
             self._start_stage(self.stage + 1)
-
-    def _first_table(self) -> torch.Tensor:
-        generator = np.random.default_rng([self.settings.seed, 0, 0])
-        shape = len(self.graph), self.settings.dimensions
-        if self.settings.start == "uniform":
-            return torch.from_numpy(generator.random(size=shape, dtype=np.float32)).mul_(2).sub_(1).mul_(INITIAL_RANGE)
-        table = torch.from_numpy(walk_coordinates(self.graph, self.settings.dimensions, START_STEPS, generator))
-        return table.mul_(INITIAL_RANGE * np.sqrt(self.settings.dimensions / 3))  # as long as a uniform row
-
-    def _steps(self, size: int, generator: np.random.Generator) -> list[np.ndarray]:
-        """The artists of each step of one pass."""
-        if self.settings.full_batch:
-            return [self.heads]
-        if self.settings.batches == "local":
-            coordinates = walk_coordinates(self.graph, ORDER_DIMENSIONS, ORDER_STEPS, generator)
-            return local_order(coordinates, self.heads, size, generator)
-        order = generator.permutation(self.heads)
-        return np.split(order, range(size, len(order), size))
-
-    def _gradient(self, artists: np.ndarray, generator: np.random.Generator) -> tuple[Gradient, float]:
-        """The gradient of one step's mean loss, and the weight of the step in the pass' mean."""
-        settings = self.settings
-        if settings.objective == "thesis":
-            examples = draw_examples(self.graph, artists, generator).to(self.device)
-            return loss_and_gradient(self.table, self.unit[0, 0], self.unit[0, 1], examples), float(len(examples.labels))
-        batch = draw_batch(self.graph, artists, settings.negatives, settings.rank_decay, generator)
-        weight = float(batch.weights.sum())
-        return contrastive_loss_and_gradient(self.table, batch.to(self.device), settings.temperature, settings.metric), weight
-
-    def best_vectors(self) -> np.ndarray:
-        """(A, D) the table to keep, as the metric has it."""
-        return (normalize(self.best_table) if self.settings.metric == "cosine" else self.best_table).cpu().numpy()
 
     def state(self) -> State:
         """A copy of everything, on the CPU."""

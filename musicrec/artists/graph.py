@@ -52,10 +52,6 @@ class ArtistGraph:
         """(E,) sorted ``head * A + tail``: whether a relation exists is one binary search."""
         return np.sort(self.heads * len(self) + self.tails)
 
-    def subgraph(self, kept: np.ndarray) -> ArtistGraph:
-        """The graph of all artists and of the relations (E,) marked True."""
-        return graph_of_positions(self.artist_ids, self.heads[kept], self.tails[kept], self.ranks[kept])
-
     def positions(self, artist_ids: Sequence[str]) -> np.ndarray:
         """(N,) positions of artists given by id.
 
@@ -121,28 +117,7 @@ def build_graph(
     if len(repeated):
         row = order[repeated[0] + 1]
         raise ValueError(f"related, row {row}: '{ids[heads[row]]}' to '{ids[tails[row]]}' is there twice: keep one of the two")
-    return graph_of_positions(ids, heads, tails, ranks)
-
-
-def graph_of_positions(artist_ids: list[str], heads: np.ndarray, tails: np.ndarray, ranks: np.ndarray) -> ArtistGraph:
-    """The graph of relations (E,) given by positions in the sorted list ``artist_ids``, in any order and taken as sound."""
     order = np.lexsort((tails, ranks, heads))
-    offsets = np.concatenate(([0], np.cumsum(np.bincount(heads, minlength=len(artist_ids))))).astype(np.int64)
-    return ArtistGraph(artist_ids, offsets, heads[order], tails[order], ranks[order])
-
-
-def hold_out(graph: ArtistGraph, share: float, seed: int) -> tuple[ArtistGraph, ArtistGraph]:
-    """Split the relations: the graph to train on, and the graph of a random ``share`` of the relations that it lacks.
-
-    Both have all artists and the relations' own ranks. Relations are drawn one by one, so an artist may lose all of its own.
-
-    Raises
-    ------
-    ValueError
-        ``share`` is not between 0 and 1.
-    """
-    if not 0 < share < 1:
-        raise ValueError(f"held-out share {share}: give one between 0 and 1, without the two")
-    held = np.zeros(len(graph.heads), dtype=bool)
-    held[np.random.default_rng([seed, 2]).permutation(len(held))[: round(share * len(held))]] = True
-    return graph.subgraph(~held), graph.subgraph(held)
+    heads, tails, ranks = heads[order], tails[order], ranks[order]
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(heads, minlength=len(ids))))).astype(np.int64)
+    return ArtistGraph(ids, offsets, heads, tails, ranks)

@@ -1,15 +1,10 @@
-"""Exact nearest neighbours in blocks: the whole query x artist matrix is never in memory."""
+"""Exact nearest neighbours by cosine similarity, in blocks: the whole query x artist matrix is never in memory."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
-
-Metric = Literal["cosine", "euclidean"]
-GROUP = 64  # neighbouring columns of which only the largest is looked at first
 
 
 def nearest_neighbours(
@@ -18,11 +13,10 @@ def nearest_neighbours(
     k: int,
     exclude: np.ndarray | None = None,
     *,
-    metric: Metric = "cosine",
     block_rows: int = 1024,
     table_block_rows: int = 16384,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` rows of ``table`` that are most similar to each query.
+    """The ``k`` rows of ``table`` with the highest cosine similarity to each query.
 
     One block of similarities takes ``block_rows * table_block_rows * 4`` bytes (64 MiB by default); beside the inputs and the result,
     memory is a small multiple of that. The work runs where ``table`` lies (CPU for NumPy), in its precision.
@@ -30,15 +24,13 @@ def nearest_neighbours(
     Parameters
     ----------
     queries
-        (Q, D); under ``cosine`` of any length, and a zero vector has similarity 0 to everything.
+        (Q, D) of any length; a zero vector has similarity 0 to everything.
     table
         (A, D).
     k
         Neighbours wanted for each query.
     exclude
         (Q,) or (Q, E) rows of the table that are no candidates for that query, -1 for none; usually the query's own row.
-    metric
-        ``cosine``, or ``euclidean``: the negative squared distance.
 
     Returns
     -------
@@ -61,81 +53,13 @@ def nearest_neighbours(
     if not 1 <= k <= fewest:
         raise ValueError(f"k = {k}: a query has {fewest} candidates of {len(table)} rows: ask for 1 to {fewest}")
 
-    best_indices = torch.empty((len(queries), 0), dtype=torch.int64, device=table.device)
-    best_similarities = queries.new_empty((len(queries), 0))
-    # The table's blocks outside, so that each is normalised once and not once for every block of queries.
-    for table_start in range(0, len(table), table_block_rows):
-        block = _prepared(table[table_start : table_start + table_block_rows], metric)
-        width = min(k, best_indices.shape[1] + len(block))
-        indices = torch.empty((len(queries), width), dtype=torch.int64, device=table.device)
-        similarities = queries.new_empty((len(queries), width))
-        for start in range(0, len(queries), block_rows):
-            rows = slice(start, start + block_rows)
-            similarity = _similarity(_prepared(queries[rows], metric), block, metric)
-            _strike_out(similarity, excluded[rows] - table_start)
-            values, columns = largest_columns(similarity, k)
-            # What was found before has lower indices and stands first, so the stable sort keeps equal similarities by rising index.
-            values, order = torch.cat((best_similarities[rows], values), dim=1).sort(dim=1, descending=True, stable=True)
-            candidates = torch.cat((best_indices[rows], columns + table_start), dim=1)
-            similarities[rows], indices[rows] = values[:, :width], candidates.gather(1, order[:, :width])
-        best_indices, best_similarities = indices, similarities
-    return best_indices.cpu().numpy(), best_similarities.float().cpu().numpy()
-
-
-def largest_columns(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` largest of each row (all, if there are fewer), in column order, of equal ones those with the lowest columns.
-
-    Wide rows are first reduced to the largest of every ``GROUP`` columns: the ``k`` groups with the largest hold the row's ``k`` largest.
-
-    Returns
-    -------
-    values, columns
-        (Q, min(k, A)) of a matrix (Q, A).
-    """
-    width = similarity.shape[1]
-    if width <= k:
-        return similarity, torch.arange(width, device=similarity.device).expand_as(similarity)
-    groups = width // GROUP
-    if groups > 4 * k:
-        maxima = similarity[:, : groups * GROUP].unflatten(1, (groups, GROUP)).amax(dim=2)
-        # Rising group numbers, so that the candidates stand in column order.
-        chosen = maxima.topk(k, dim=1).indices.sort(dim=1).values
-        within = torch.arange(GROUP, device=similarity.device)
-        rest = torch.arange(groups * GROUP, width, device=similarity.device).expand(len(similarity), -1)
-        columns = torch.cat(((chosen[:, :, None] * GROUP + within).flatten(1), rest), dim=1)
-        candidates = similarity.gather(1, columns)
-        values, places = candidates.topk(k, dim=1)
-        threshold = values[:, -1:]
-        ambiguous = ((candidates >= threshold).sum(dim=1) > k) | ((maxima >= threshold).sum(dim=1) > k)
-        places = columns.gather(1, places)
-    else:
-        values, places = similarity.topk(k, dim=1)
-        ambiguous = (similarity >= values[:, -1:]).sum(dim=1) > k
-    # topk picks any of the columns that tie for the last place; such rows are rare and are sorted whole.
-    tied = torch.nonzero(ambiguous).squeeze(1)
-    if len(tied):
-        places[tied] = similarity[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
-    places = places.sort(dim=1).values
-    return similarity.gather(1, places), places
-
-
-def _prepared(vectors: torch.Tensor, metric: Metric) -> torch.Tensor:
-    return normalize(vectors, eps=torch.finfo(vectors.dtype).tiny) if metric == "cosine" else vectors
-
-
-def _similarity(queries: torch.Tensor, block: torch.Tensor, metric: Metric) -> torch.Tensor:
-    """(b, t)"""
-    products = queries @ block.T
-    if metric == "cosine":
-        return products
-    return products.mul_(2).sub_(block.square().sum(dim=1)).sub_(queries.square().sum(dim=1, keepdim=True))
-
-
-def _strike_out(similarity: torch.Tensor, excluded: torch.Tensor) -> None:
-    """Give the excluded columns (b, E) the similarity -infinity, as far as they lie within the block."""
-    if excluded.numel():
-        query, place = torch.nonzero((excluded >= 0) & (excluded < similarity.shape[1]), as_tuple=True)
-        similarity[query, excluded[query, place]] = -torch.inf
+    indices = np.empty((len(queries), k), dtype=np.int64)
+    similarities = np.empty((len(queries), k), dtype=np.float32)
+    for start in range(0, len(queries), block_rows):
+        rows = slice(start, start + block_rows)
+        best = _block_neighbours(normalize(queries[rows], eps=torch.finfo(table.dtype).tiny), table, k, excluded[rows], table_block_rows)
+        similarities[rows], indices[rows] = (part.cpu().numpy() for part in best)
+    return indices, similarities
 
 
 def _exclusions(exclude: np.ndarray | None, queries: int, rows: int) -> torch.Tensor:
@@ -159,3 +83,36 @@ def _distinct(excluded: torch.Tensor) -> torch.Tensor:
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     return (first & (ordered >= 0)).sum(dim=1)
+
+
+def _block_neighbours(
+    queries: torch.Tensor, table: torch.Tensor, k: int, excluded: torch.Tensor, table_block_rows: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Similarities and indices (b, k) of one block of unit queries (b, D)."""
+    best_similarities = queries.new_empty((len(queries), 0))
+    best_indices = torch.empty((len(queries), 0), dtype=torch.int64, device=queries.device)
+    for start in range(0, len(table), table_block_rows):
+        block = normalize(table[start : start + table_block_rows], eps=torch.finfo(table.dtype).tiny)
+        similarity = queries @ block.T  # (b, t)
+        if excluded.numel():
+            query, column = torch.nonzero((excluded >= start) & (excluded < start + len(block)), as_tuple=True)
+            similarity[query, excluded[query, column] - start] = -torch.inf
+        values, columns = _largest(similarity, k)
+        # What was found before has lower indices and stands first, so the stable sort keeps equal similarities by rising index.
+        values, order = torch.cat((best_similarities, values), dim=1).sort(dim=1, descending=True, stable=True)
+        candidates = torch.cat((best_indices, columns + start), dim=1)
+        best_similarities, best_indices = values[:, :k], candidates.gather(1, order[:, :k])
+    return best_similarities, best_indices
+
+
+def _largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``k`` largest of each row (all, if there are fewer), in column order, of equal ones those with the lowest columns."""
+    if similarity.shape[1] <= k:
+        return similarity, torch.arange(similarity.shape[1], device=similarity.device).expand_as(similarity)
+    values, columns = similarity.topk(k, dim=1)
+    # topk picks any of the columns that tie for the last place; such rows are rare and are sorted whole.
+    tied = torch.nonzero((similarity >= values[:, -1:]).sum(dim=1) > k).squeeze(1)
+    if len(tied):
+        columns[tied] = similarity[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
+    columns = columns.sort(dim=1).values
+    return similarity.gather(1, columns), columns

@@ -29,16 +29,13 @@ class Examples:
 
 @dataclass(frozen=True)
 class Gradient:
-    """Mean loss of a step and its gradient.
-
-    ``vectors`` (R, D) belongs to the distinct table rows ``rows`` (R,), ``weight`` and ``bias`` to the dense unit of an objective with one.
-    """
+    """Mean loss of a step and its gradient: ``vectors`` (R, D) belongs to the distinct table rows ``rows`` (R,)."""
 
     loss: torch.Tensor
     rows: torch.Tensor
     vectors: torch.Tensor
-    weight: torch.Tensor | None = None
-    bias: torch.Tensor | None = None
+    weight: torch.Tensor
+    bias: torch.Tensor
 
 
 def draw_examples(graph: ArtistGraph, artists: np.ndarray, generator: np.random.Generator) -> Examples:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-from musicrec.artists.neighbours import Metric
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +20,6 @@ class Stage:
             raise ValueError(f"{self}: every value must be positive")
 
 
-Objective = Literal["thesis", "contrastive"]
-Start = Literal["uniform", "walks"]
-Batches = Literal["random", "local"]
 THESIS_STAGES = (
     Stage(learning_rate=1e-3, artists_per_step=32, patience=1),
     Stage(learning_rate=5e-4, artists_per_step=16, patience=1),
@@ -49,21 +44,6 @@ class EmbeddingSettings:
         Passes between two computations of the Jaccard index; with ``select_by="jaccard"`` only those passes count and can be chosen.
     jaccard_artists
         Artists that the index is averaged over, drawn once; all if not given. Over 109,883 artists x 800 it takes 19 Tflop.
-    objective
-        ``thesis``: binary cross entropy of single pairs (``objective.py``); ``contrastive``: softmax over a step's candidates
-        (``contrastive.py``), to which ``metric``, ``temperature``, ``negatives`` and ``rank_decay`` belong.
-    metric
-        ``cosine``, or ``euclidean``, under which vectors keep their magnitude.
-    temperature
-        What similarities are divided by.
-    negatives
-        Artists drawn uniformly in each step, beside those that the step has anyway.
-    rank_decay
-        A relation of rank r weighs r to the power of minus this; 0 makes all alike, as the Jaccard index does.
-    start
-        ``uniform`` (Keras' Embedding layer), or ``walks``: from where random walks over the relations lead (``walks.py``).
-    batches
-        Artists of a step: ``random`` ones, or ``local``, artists few relations apart, which are each other's hardest negatives.
     """
 
     dimensions: int = 800
@@ -74,13 +54,6 @@ class EmbeddingSettings:
     lazy: bool = False
     jaccard_every: int = 1
     jaccard_artists: int | None = None
-    objective: Objective = "thesis"
-    metric: Metric = "cosine"
-    temperature: float = 0.05
-    negatives: int = 1024
-    rank_decay: float = 0.0
-    start: Start = "uniform"
-    batches: Batches = "random"
 
     def __post_init__(self) -> None:
         sampled = 1 if self.jaccard_artists is None else self.jaccard_artists
@@ -91,13 +64,3 @@ class EmbeddingSettings:
             )
         if self.select_by not in ("loss", "jaccard"):
             raise ValueError(f"select_by '{self.select_by}': give 'loss' or 'jaccard'")
-        for name, kinds in (("objective", Objective), ("metric", Metric), ("start", Start), ("batches", Batches)):
-            if getattr(self, name) not in get_args(kinds):
-                raise ValueError(f"{name} '{getattr(self, name)}': give one of {', '.join(get_args(kinds))}")
-        if self.temperature <= 0 or self.negatives < 0 or self.rank_decay < 0:
-            raise ValueError(
-                f"temperature {self.temperature}, negatives {self.negatives}, rank_decay {self.rank_decay}: the first must be positive, "
-                f"the others at least 0"
-            )
-        if self.objective == "thesis" and self.metric != "cosine":
-            raise ValueError(f"metric '{self.metric}': the thesis' objective is one of cosines; set objective to 'contrastive'")
