@@ -30,7 +30,7 @@ def test_killed_worker_and_node_leave_the_weights_of_an_undisturbed_training(tmp
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "RAY_AUTH_MODE": "disabled"},
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    told = json.loads(ran.stdout.splitlines()[-1])
+    told = next(json.loads(line) for line in ran.stdout.splitlines() if line.startswith('{"killed"'))
     assert told["killed"] == ["worker", "node", "done"]
     stores = {name: Store(str(tmp_path / name)) for name in ("faulty", "calm")}
     history = {name: StoreCheckpoints(store, "submodels/key").load_last()["progress"]["history"] for name, store in stores.items()}
