@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import torch
@@ -14,27 +13,21 @@ from musicrec.artists.graph import ArtistGraph
 from musicrec.artists.objective import draw_examples, loss_and_gradient
 from musicrec.artists.quality import related_jaccard
 from musicrec.artists.row_adam import RowAdam
-from musicrec.artists.settings import EmbeddingSettings, Objective
+from musicrec.artists.settings import EmbeddingSettings
 
 State = dict[str, torch.Tensor]
 INITIAL_RANGE = 0.05  # uniform in +-0.05, as Keras' Embedding layer starts; with Adam's fixed step it decides how fast directions turn
-START_STEPS = 4  # of the walks that a table starts from: 0.68 after one contrastive pass of 10,000 artists, 0.14 from a uniform table
-ORDER_STEPS, ORDER_DIMENSIONS = 6, 24  # of the walks that gather the artists of a step: longer, since a step spans more than a neighbourhood
 
 
 @dataclass(frozen=True)
 class PassProgress:
-    """What a finished pass tells.
-
-    ``state()`` copies the whole training, to be saved and continued from; ``state(copy=False)`` gives what lies on the CPU as it is, to be
-    saved before the training goes on (four tables: 1.4 GB for 109,883 artists x 800).
-    """
+    """What a finished pass tells; ``state()`` copies the whole training, to be saved and continued from."""
 
     stage: int
     passes: int
     loss: float
     jaccard: float
-    state: Callable[..., State]
+    state: Callable[[], State]
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ def train_embeddings(
     graph: ArtistGraph,
     settings: EmbeddingSettings,
     state: State | None = None,
-    on_pass: Callable[[PassProgress], bool | None] | None = None,
+    on_pass: Callable[[PassProgress], None] | None = None,
     device: str | torch.device = "cpu",
 ) -> EmbeddingResult:
     """Train embeddings of all artists of a graph.
@@ -83,7 +76,7 @@ def train_embeddings(
         A training to continue, as ``PassProgress.state()`` gave it: tensors only, so that safetensors and ``torch.load(weights_only=True)``
         carry it.
     on_pass
-        Called after every pass; returns True to end the training there.
+        Called after every pass.
 
     Raises
     ------
@@ -99,9 +92,8 @@ def train_embeddings(
         training.load(state)
     while not training.finished:
         training.run_pass()
-        progress = PassProgress(training.stages[-1], len(training.losses), training.losses[-1], training.jaccards[-1], training.state)
-        if on_pass is not None and on_pass(progress):
-            break
+        if on_pass is not None:
+            on_pass(PassProgress(training.stages[-1], len(training.losses), training.losses[-1], training.jaccards[-1], training.state))
     weight, bias = training.best_unit[0].tolist()
     return EmbeddingResult(
         vectors=normalize(training.best_table).cpu().numpy(),
@@ -138,9 +130,9 @@ class _Training:
         self._start_stage(0)
 
     @property
-    def _identity(self) -> tuple[int, int, int]:
+    def _identity(self) -> tuple[int, int]:
         """What a state must share with the training that continues it, beside the table's shape."""
-        return len(self.graph.heads), self.settings.seed, get_args(Objective).index(self.settings.objective)
+        return len(self.graph.heads), self.settings.seed
 
     @property
     def finished(self) -> bool:
@@ -174,13 +166,13 @@ class _Training:
             self.unit.copy_(self.best_unit)
             self._start_stage(self.stage + 1)
 
-    def state(self, copy: bool = True) -> State:
-        """Everything, on the CPU."""
+    def state(self) -> State:
+        """A copy of everything, on the CPU."""
         tensors = {name: getattr(self, name) for name in ("table", "unit", "best_table", "best_unit")}
         for name, adam in (("table", self.table_adam), ("unit", self.unit_adam)):
             tensors |= {f"{name}_first_moment": adam.first_moment, f"{name}_second_moment": adam.second_moment}
         counters = [self.stage, self.stage_passes, self.waited, self.best_pass, self.table_adam.steps, *self._identity]
-        return {name: tensor.detach().to("cpu", copy=copy) for name, tensor in tensors.items()} | {
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()} | {
             "counters": torch.tensor(counters, dtype=torch.int64),
             "scores": torch.tensor([self.best_score, self.stage_score], dtype=torch.float64),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
@@ -194,7 +186,7 @@ class _Training:
         saved = (*state["table"].shape, *identity)
         if saved != (*self.table.shape, *self._identity) or self.stage > len(self.settings.stages):
             raise ValueError(
-                f"the state is at stage {self.stage} and has (artists, dimensions, relations, seed, objective) = {saved}; this training has "
+                f"the state is at stage {self.stage} and has (artists, dimensions, relations, seed) = {saved}; this training has "
                 f"{(*self.table.shape, *self._identity)} and {len(self.settings.stages)} stages: give this run's own state"
             )
         self.best_score, self.stage_score = state["scores"].tolist()

@@ -64,15 +64,3 @@ class EmbeddingSettings:
             )
         if self.select_by not in ("loss", "jaccard"):
             raise ValueError(f"select_by '{self.select_by}': give 'loss' or 'jaccard'")
-
-
-CONTRASTIVE = EmbeddingSettings(
-    objective="contrastive",
-    stages=tuple(Stage(learning_rate=rate, artists_per_step=512, patience=2) for rate in (3e-3, 1e-3, 3e-4)),
-    select_by="jaccard",
-    lazy=True,
-    jaccard_artists=2000,
-    start="walks",
-    batches="local",
-)
-"""The contrastive objective as it was measured best (``benchmarks/artists.py``)."""
