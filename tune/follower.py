@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ray.tune import Callback
+from ray.tune.experiment import Trial
 
 from musicrec.progress import Meter, event
 from musicrec.stages.search import Search
@@ -71,9 +72,9 @@ class Follower(Callback):
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         Follower.progress.epoch(number_of(trial), result)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        Follower.progress.ended(result_of(Follower.progress.search, number_of(trial), trial.config, None))
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_error() or RuntimeError("its process ended")
-        Follower.progress.ended(result_of(Follower.progress.search, number_of(trial), trial.config, error))
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Take the trials that have ended since the last step; in the first one of a search that goes on, those of earlier processes."""
+        for trial in trials:
+            if trial.is_finished() and number_of(trial) not in Follower.progress.taken:
+                error = trial.get_error() or RuntimeError("its process ended") if trial.status == Trial.ERROR else None
+                Follower.progress.ended(result_of(Follower.progress.search, number_of(trial), trial.config, error))
