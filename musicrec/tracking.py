@@ -15,6 +15,7 @@ from musicrec.settings import RegistrySettings
 from musicrec.store import Store
 
 KEY_TAG = "musicrec.key"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
 # Without it MLflow's pages open on traces of language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 # MLflow takes parameters of up to 6,000 characters, a hundred at a time, and a thousand metrics.
@@ -40,7 +41,7 @@ def connect(settings: RegistrySettings, store: Store) -> str:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     uri = tracking_uri(settings, store)
-    mlflow.set_tracking_uri(uri)
+    _set_tracking_uri(uri)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a server that is gone for long must not hold up a training
     if mlflow.get_experiment_by_name(settings.experiment) is None:
         location = None if uri.startswith(("http://", "https://")) else store.uri("mlflow-artifacts")
@@ -48,9 +49,19 @@ def connect(settings: RegistrySettings, store: Store) -> str:
     return mlflow.set_experiment(settings.experiment).experiment_id
 
 
+def _set_tracking_uri(uri: str) -> None:
+    """MLflow writes the URI into the environment as well, where the next store's run in this process would take it for the user's."""
+    import mlflow
+
+    given = os.environ.get(URI_VARIABLE)
+    mlflow.set_tracking_uri(uri)
+    if given is None:
+        os.environ.pop(URI_VARIABLE, None)
+
+
 def tracking_uri(settings: RegistrySettings, store: Store) -> str:
     """The configured tracking URI, MLFLOW_TRACKING_URI, or an SQLite file in a local store."""
-    uri = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    uri = settings.tracking_uri or os.environ.get(URI_VARIABLE)
     if uri is None and not store.is_local:
         raise ConfigError(
             "registry.tracking_uri is not given and the store is not a folder: set it (or MLFLOW_TRACKING_URI) to an MLflow server"
@@ -62,7 +73,7 @@ def tracking_uri(settings: RegistrySettings, store: Store) -> str:
 
 def is_configured(settings: RegistrySettings, store: Store) -> bool:
     """Whether there is an MLflow to log to."""
-    return bool(settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or store.is_local)
+    return bool(settings.tracking_uri or os.environ.get(URI_VARIABLE) or store.is_local)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from musicrec.training import order
-from musicrec.training.losses import Losses
+from musicrec.training.losses import Diverged, Losses
 from musicrec.training.memory import peak_mebibytes
 from musicrec.training.objectives import Objective
 from musicrec.training.optimizers import Decay, OptimizerName, make_optimizer, rate_of_epoch
@@ -143,7 +143,7 @@ def fit(
     Raises
     ------
     Diverged
-        The loss is not finite.
+        The loss of a batch is not finite, or an output for a validation row.
     """
     world = world or World()
     plain = model.module if hasattr(model, "module") else model
@@ -181,14 +181,16 @@ def fit(
 
 
 def evaluate(model: nn.Module, examples: Examples, rows: np.ndarray, objective: Objective, batch_size: int, world: World) -> float:
-    """The mean metric over all of ``rows``, split over the workers."""
+    """The mean metric over all of ``rows``, split over the workers; nan where an output is not finite."""
     model.eval()
     values: list[float] = []
     with torch.no_grad():
         for _, arguments, target in world.batches(examples, order.share(rows, batch_size, world.rank, world.size), None):
             with world.autocast():
                 output = model(*arguments)
-            values += objective.metric(output, target).tolist()
+            # An accuracy is a number whatever the outputs are: one of a broken output counts for nothing.
+            finite = torch.isfinite(output.flatten(1)).all(dim=1)
+            values += objective.metric(output, target).masked_fill(~finite, math.nan).tolist()
     return world.mean(values)
 
 
@@ -226,12 +228,15 @@ def _epoch(
             nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_norm)
         optimizer.step()
     loss, trained = world.mean(losses.all()), time.perf_counter() - started
+    validation = evaluate(model, examples, examples.validation, objective, schedule.batch_size, world)
+    if not math.isfinite(validation):
+        raise Diverged(f"outputs for validation rows are not finite after epoch {progress.epoch}, learning rate {rate:g}: lower the rate")
     return {
         "epoch": progress.epoch,
         "stage": progress.stage,
         "learning_rate": rate,
         "loss": loss,
-        "validation": evaluate(model, examples, examples.validation, objective, schedule.batch_size, world),
+        "validation": validation,
         "examples_per_second": len(rows_in_order) / trained,
         "peak_mebibytes": peak_mebibytes(),
         "ended": time.time(),

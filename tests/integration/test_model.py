@@ -235,8 +235,10 @@ def test_a_catalog_gets_the_answers_of_the_ensemble(retrained: Retrained, tmp_pa
 
 
 @pytest.fixture
-def promotion(retrained: Retrained, request: pytest.FixtureRequest) -> Run:
+def promotion(retrained: Retrained, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run that registers under a name of its own in the same registry."""
+    # MLflow writes what it is told into the environment too, from where the tests after this one would take it.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", retrained.registered.record["tracking_uri"])
     mlflow.set_tracking_uri(retrained.registered.record["tracking_uri"])
     settings = RegistrySettings(model=request.node.name)
     return dataclasses.replace(retrained.done.run, config=dataclasses.replace(retrained.config, registry=settings))

@@ -262,6 +262,13 @@ def test_a_loss_that_is_not_finite_names_epoch_rows_and_rate() -> None:
         fit(network(), examples, EMBEDDING, schedule(), SEED, Memory())
 
 
+def test_outputs_for_the_validation_set_that_are_not_finite_end_the_training_too() -> None:
+    examples = Planted(noise=0)
+    examples.inputs[examples.validation[0]] = math.inf
+    with pytest.raises(Diverged, match=r"validation rows are not finite after epoch 0, learning rate 0\.01"):
+        fit(network(), examples, EMBEDDING, schedule(), SEED, Memory())
+
+
 def test_a_diverged_training_leaves_its_last_good_state() -> None:
     class Breaks(Planted):
         def batch(self, rows: np.ndarray, generator: np.random.Generator | None) -> Batch:
