@@ -1,0 +1,44 @@
+"""Two workers of Ray Train share a training's batches, and learn what one learns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from faulty_training import EPOCHS, prepare
+
+from musicrec.settings import TrainSettings
+from musicrec.store import Store
+from musicrec.training.checkpoints import StoreCheckpoints
+from musicrec.training.distributed import train_all
+from musicrec.training.tasks import Task
+
+pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
+
+
+@pytest.fixture
+def histories(ray_session: None, tmp_path: Path) -> dict[int, list[dict[str, float]]]:
+    """The epochs' records of the same training, by its number of workers, at the same time as far as the CPUs allow."""
+    found: dict[int, list[dict[str, float]]] = {}
+    for workers in (1, 2):
+        task = prepare(str(tmp_path / str(workers)))
+        heard: list[float] = []
+        ended: list[Task] = []
+
+        def on_epoch(_: str, record: dict[str, Any], heard: list[float] = heard) -> None:
+            heard.append(record["epoch"])
+
+        train_all([task], TrainSettings(workers=workers), on_epoch, ended.append, ended.append)
+        assert ended == [task]
+        assert heard == list(range(EPOCHS))
+        found[workers] = StoreCheckpoints(Store(task.store), task.folder).load_last()["progress"]["history"]
+    return found
+
+
+def test_one_worker_and_two_have_the_same_loss_curve(histories: dict[int, list[dict[str, float]]]) -> None:
+    one, two = (np.array([[epoch["loss"], epoch["validation"]] for epoch in histories[workers]]) for workers in (1, 2))
+    assert np.ptp(one[:, 0]) > 0.01, json.dumps(one.tolist())  # it learns: not two flat lines
+    np.testing.assert_allclose(two, one, atol=1e-5)
