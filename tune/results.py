@@ -26,6 +26,7 @@ from tune.spaces import Space
 
 # Where a run works; a preset says what it does.
 PLACES = ("ray", "registry")
+INCHES_OF_AXIS = 2.2
 RESOLUTION = 150  # dots an inch
 
 
@@ -133,7 +134,7 @@ def print_table(search: Search, outcome: Outcome) -> None:
     table.add_column("")
     table.add_column("other than trial 1", overflow="fold")
     for row in sorted(rows, key=lambda row: -math.inf if row.validation is None else search.better * row.validation, reverse=True):
-        changes = ", ".join(f"{key.removeprefix('sizes.')} {_text(value)}" for key, value in row.values.items() if value != own[key])
+        changes = ", ".join(f"{key.removeprefix('sizes.')} {_short(value)}" for key, value in row.values.items() if value != own[key])
         said = row.reason if row.reason else changes
         figure = "" if row.validation is None else f"{row.validation:.4f}"
         style = "bold" if row.number == record["best"] else None
@@ -170,7 +171,10 @@ def figures(search: Search, space: Space, results: list[TrialResult]) -> dict[st
     pictures = {}
     for name, axes in drawn.items():
         figure = axes.figure
-        figure.set_size_inches(max(6.0, 1.4 * len(distributions)), 6.0)
+        # An axis' choices, which may be lists of numbers, stand between it and the next.
+        figure.set_size_inches(max(6.0, INCHES_OF_AXIS * len(distributions)), 6.0)
+        for text in figure.findobj(mpl.text.Text):
+            text.set_fontsize(8)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=RESOLUTION, bbox_inches="tight")
         pictures[name] = (figure, stream.getvalue())
@@ -202,6 +206,10 @@ def write_preset(config: TuneConfig, search: Search, results: list[TrialResult],
     text = "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(json.loads(json.dumps(redacted(values))), sort_keys=False)
     search.run.store.write(stage.path("preset.yaml"), text.encode())
     return stage.path("preset.yaml")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else _text(value)
 
 
 def _text(value: Any) -> str:
