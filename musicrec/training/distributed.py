@@ -18,6 +18,8 @@ from musicrec.training.tasks import Task
 QUEUED_EPOCHS = 10_000
 # Ray takes a report only as its controller polls (half a second at best); an epoch of a small ensemble takes a twentieth of one.
 SECONDS_BETWEEN_REPORTS = 5.0
+# Buffers are shared once an epoch by the loop, not before each batch; gradients are not copied to be sent.
+PARALLEL = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
 
 
 class TrainingFailed(RuntimeError):
@@ -44,7 +46,7 @@ def _worker(config: dict[str, Any]) -> None:
     def wrap(model: torch.nn.Module) -> torch.nn.Module:
         if config["compile"]:
             model.compile()  # in place: the names of the weights stay
-        return ray.train.torch.prepare_model(model) if world.size > 1 else model
+        return ray.train.torch.prepare_model(model, parallel_strategy_kwargs=PARALLEL) if world.size > 1 else model
 
     last_report = time.monotonic()
 

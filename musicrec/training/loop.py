@@ -92,6 +92,13 @@ class World:
         for part, arguments, target in prefetched(loaded) if self.device.type == "cuda" else loaded:
             yield part, _to_device(arguments, self.device), _to_device(target, self.device)
 
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every worker the mean of all workers' buffers: the running statistics of batch norm, each of which saw its own batches."""
+        if self.size > 1:
+            for buffer in filter(torch.is_floating_point, model.buffers()):
+                torch.distributed.all_reduce(buffer)
+                buffer.div_(self.size)
+
     def mean(self, values: Sequence[float]) -> float:
         """The mean of all workers' values."""
         total = torch.tensor([math.fsum(values), len(values)], dtype=torch.float64, device=self.device)
@@ -227,6 +234,7 @@ def _epoch(
         if schedule.gradient_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_norm)
         optimizer.step()
+    world.share_buffers(model)
     loss, trained = world.mean(losses.all()), time.perf_counter() - started
     validation = evaluate(model, examples, examples.validation, objective, schedule.batch_size, world)
     if not math.isfinite(validation):

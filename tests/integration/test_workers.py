@@ -21,9 +21,9 @@ pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for t
 
 @pytest.fixture
 def histories(ray_session: None, tmp_path: Path) -> dict[int, list[dict[str, float]]]:
-    """The epochs' records of the same training, by its number of workers, at the same time as far as the CPUs allow."""
+    """The epochs' records of the same training with one worker, two, and as many of three as two CPUs allow."""
     found: dict[int, list[dict[str, float]]] = {}
-    for workers in (1, 2):
+    for workers, minimum in ((1, None), (2, None), (3, 1)):
         task = prepare(str(tmp_path / str(workers)))
         heard: list[float] = []
         ended: list[Task] = []
@@ -31,14 +31,15 @@ def histories(ray_session: None, tmp_path: Path) -> dict[int, list[dict[str, flo
         def on_epoch(_: str, record: dict[str, Any], heard: list[float] = heard) -> None:
             heard.append(record["epoch"])
 
-        train_all([task], TrainSettings(workers=workers), on_epoch, ended.append, ended.append)
+        train_all([task], TrainSettings(workers=workers, minimum_workers=minimum), on_epoch, ended.append, ended.append)
         assert ended == [task]
         assert heard == list(range(EPOCHS))
         found[workers] = StoreCheckpoints(Store(task.store), task.folder).load_last()["progress"]["history"]
     return found
 
 
-def test_one_worker_and_two_have_the_same_loss_curve(histories: dict[int, list[dict[str, float]]]) -> None:
-    one, two = (np.array([[epoch["loss"], epoch["validation"]] for epoch in histories[workers]]) for workers in (1, 2))
+def test_any_number_of_workers_has_the_same_loss_curve(histories: dict[int, list[dict[str, float]]]) -> None:
+    one, two, elastic = (np.array([[epoch["loss"], epoch["validation"]] for epoch in histories[workers]]) for workers in (1, 2, 3))
     assert np.ptp(one[:, 0]) > 0.01, json.dumps(one.tolist())  # it learns: not two flat lines
     np.testing.assert_allclose(two, one, atol=1e-5)
+    np.testing.assert_allclose(elastic, one, atol=1e-5)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from musicrec.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints, load_weights
+from musicrec.training.distributed import PARALLEL
 from musicrec.training.loop import Batch, Progress, Schedule, World, draw_seed, evaluate, fit
 from musicrec.training.losses import Diverged
 from musicrec.training.objectives import EMBEDDING, Objective
@@ -352,9 +353,15 @@ def _worker(rank: int, size: int, folder: str) -> None:
     rendezvous = f"file://{folder}/rendezvous"
     torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size, timeout=timedelta(seconds=120))
     try:
-        model = nn.parallel.DistributedDataParallel(linear())
+        world = World(rank, size)
+        norm = nn.BatchNorm1d(2)
+        norm.running_mean.fill_(rank)
+        world.share_buffers(norm)
+        assert norm.running_mean.tolist() == [0.5, 0.5]
+        assert norm.num_batches_tracked == 0
+        model = nn.parallel.DistributedDataParallel(linear(), **PARALLEL)
         checkpoints = StoreCheckpoints(Store(folder), "two")
-        progress = fit(model, Planted(noise=0), EMBEDDING, TOGETHER, SEED, checkpoints, World(rank, size))
+        progress = fit(model, Planted(noise=0), EMBEDDING, TOGETHER, SEED, checkpoints, world)
         torch.save({"history": without_seconds(progress.history), "model": model.module.state_dict()}, f"{folder}/{rank}.pt")
     finally:
         torch.distributed.destroy_process_group()
