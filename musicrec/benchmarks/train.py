@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmark.py train", description=__doc__)
     parser.add_argument("--clips", type=int, default=1024, help="training clips of an epoch (default %(default)s)")
     parser.add_argument("--epochs", type=int, default=12, help="(default %(default)s)")
-    parser.add_argument("--whole-clips", type=int, default=96, help="of an epoch with whole clips (default %(default)s)")
+    parser.add_argument("--whole-clips", type=int, default=256, help="of an epoch with whole clips (default %(default)s)")
     parser.add_argument("--whole-epochs", type=int, default=4, help="(default %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="runs of each kind (default %(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="the thesis' (default %(default)s)")
