@@ -115,11 +115,13 @@ def status_of(folder: StageFolder) -> Status:
     if state == COMPLETE:
         names = {field.name for field in dataclasses.fields(Status)} - {"stage", "key", "state", "when", "where", "epoch"}
         known = {name: folder.record[name] for name in names if name in folder.record}
+        known["seconds"] = folder.record.get("training_seconds", folder.record.get("seconds"))
         return dataclasses.replace(status, **known, epoch=folder.record.get("epochs"))
     said = [str(folder.owner)] if state == RUNNING else []
     for name, blocks in folder.blocks().items():
         done, planned = rows_done(blocks)
-        said.append(f"{name}: {done} of {planned} rows")
+        if planned:
+            said.append(f"{name}: {done} of {planned} rows")
     status = dataclasses.replace(status, where="; ".join(said) or None)
     return _trained(folder, status) if CHECKPOINT in folder.files else status
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from musicrec.settings import RaySettings
 
+LOOPBACK = "127.0.0.1"
 WORKER_ENVIRONMENT = {
     # One thread a task: a task takes one CPU, and BLAS, Numba or OpenMP threads beside it would only take those of its neighbours.
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
@@ -34,11 +36,23 @@ def connect(settings: RaySettings) -> None:
     import ray.data
 
     if not ray.is_initialized():
+        options: dict[str, Any] = {"address": address}
+        environment = dict(WORKER_ENVIRONMENT)
+        if address is None:
+            # Ray Train frees the resources of a stopped run through the dashboard's State API, and looks for it itself: with another Ray on
+            # this machine it would ask that one, or none. Its port is chosen here, so that the processes can be told.
+            port = _free_port()
+            environment["RAY_API_SERVER_ADDRESS"] = f"http://{LOOPBACK}:{port}"
+            options = {
+                "address": "local",  # without a name Ray would join whatever cluster it finds traces of on this machine
+                "num_cpus": settings.num_cpus,
+                "include_dashboard": True,
+                "dashboard_host": LOOPBACK,
+                "dashboard_port": port,
+            }
         ray.init(
-            address=address or "local",  # without a name Ray would join whatever cluster it finds traces of on this machine
-            num_cpus=None if address else settings.num_cpus,
-            include_dashboard=None if address else True,  # Ray Train frees the resources of a stopped run through its State API
-            runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            **options,
+            runtime_env={"env_vars": environment},
             logging_level=logging.ERROR,
             log_to_driver=settings.worker_logs,
         )
@@ -47,6 +61,12 @@ def connect(settings: RaySettings) -> None:
     context.enable_fallback_to_arrow_object_ext_type = False  # a column that Arrow cannot hold is an error here, never a pickle
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     logging.getLogger("ray.train").setLevel(logging.WARNING)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return probe.getsockname()[1]
 
 
 def cpus() -> int:

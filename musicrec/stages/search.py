@@ -71,7 +71,7 @@ def with_values(config: Config, name: str, values: dict[str, Any]) -> Config:
     own = settings_of(config, name)
     changed = {key: value for key, value in values.items() if key != LEARNING_RATE and not key.startswith(SIZES)}
     if LEARNING_RATE in values:
-        changed["learning_rates"] = [rate * values[LEARNING_RATE] / own.learning_rates[0] for rate in own.learning_rates]
+        changed["learning_rates"] = [rate * (values[LEARNING_RATE] / own.learning_rates[0]) for rate in own.learning_rates]
     sizes = {key.removeprefix(SIZES): value for key, value in values.items() if key.startswith(SIZES)}
     changed["sizes"] = {**own.sizes, **sizes}
     kind, _, _ = section_of(config, name).partition(".")
