@@ -15,10 +15,12 @@ Layout under one folder of the store::
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
@@ -30,9 +32,13 @@ PLAN = pa.schema([("block", pa.string()), ("item", pa.string()), ("uri", pa.stri
 OUTCOME_FIELDS = (pa.field("reason", pa.string()), pa.field("detail", pa.string()))
 # Where each planned row lies, and what became of it (reason is null for a good row).
 OUTCOMES = pa.schema([*PLAN, pa.field("row", pa.int32()), *OUTCOME_FIELDS])
+PART_OUTCOMES = pa.schema([pa.field("track_id", pa.string()), *OUTCOME_FIELDS])
+BLOCK_DIGITS = 6
 ROW_GROUP_ROWS = 8
 # Reading the outcome of a part waits for the storage, not for the CPU.
 READERS = 16
+# Small tables take far more memory than what they hold: those of so many parts are joined as they come.
+PARTS_AT_A_TIME = 1024
 
 
 @dataclass(frozen=True)
@@ -72,16 +78,22 @@ class Blocks:
             outcomes = self.outcomes() if retry else OUTCOMES.empty_table()
             unwritten = plan.filter(pc.invert(pc.is_in(plan.column("block"), value_set=pc.unique(outcomes.column("block")))))
             number = f"{1 + max(map(int, names), default=-1):04d}"
-            new = _unplanned(plan, items, list(columns), _keys(failures(outcomes)), unwritten, number, rows_per_block)
+            new = _unplanned(plan, items, list(columns), row_keys(failures(outcomes)), unwritten, number, rows_per_block)
             if new.num_rows == 0:
                 return plan
             if self.store.create(f"{self.folder}/plans/{number}.parquet", parquet_bytes(new)):
                 return pa.concat_tables([plan, new])
             # Another driver planned first: what it took is no longer ours to plan.
 
+    def missing(self, items: pa.Table, columns: Iterable[str]) -> pa.Table:
+        """The rows of ``items`` (item, uri) that are not committed, well or as errors, with each of the columns."""
+        outcomes, keys = self.outcomes(), row_keys(items)
+        held = [pc.is_in(keys, value_set=_keys_with(outcomes, column)) for column in columns]
+        return items.filter(pc.invert(functools.reduce(pc.and_, held)))
+
     def commit(self, block: str, rows: pa.Table) -> int:
         """Write the outcome of one block; returns its bytes."""
-        content = parquet_bytes(rows, row_group_size=ROW_GROUP_ROWS, statistics=["track_id"])
+        content = part_bytes(rows)
         self.store.write(f"{self.folder}/parts/{block}.parquet", content)
         return len(content)
 
@@ -108,46 +120,58 @@ class Blocks:
 
     def _read_outcomes(self, plan: pa.Table) -> pa.Table:
         def read(block: str) -> pa.Table:
-            contract = pa.schema([pa.field("track_id", pa.string()), *OUTCOME_FIELDS])
-            return self.store.read_table(f"{self.folder}/parts/{block}.parquet", contract, columns=contract.names)
+            return self.store.read_table(f"{self.folder}/parts/{block}.parquet", PART_OUTCOMES, columns=PART_OUTCOMES.names)
 
+        names = pc.unique(plan.column("block")).to_pylist()
+        parts, rows = [PART_OUTCOMES.empty_table()], [np.arange(0)]
         with ThreadPoolExecutor(READERS) as pool:
-            parts = list(pool.map(read, pc.unique(plan.column("block")).to_pylist()))
-        rows = [index for part in parts for index in range(part.num_rows)]
-        read_rows = pa.concat_tables([pa.schema([pa.field("track_id", pa.string()), *OUTCOME_FIELDS]).empty_table(), *parts])
-        if not read_rows.column("track_id").equals(plan.column("item")):
+            for start in range(0, len(names), PARTS_AT_A_TIME):
+                read_now = list(pool.map(read, names[start : start + PARTS_AT_A_TIME]))
+                rows += [np.arange(part.num_rows) for part in read_now]
+                parts.append(pa.concat_tables(read_now).combine_chunks())
+        found = pa.concat_tables(parts)
+        if not found.column("track_id").equals(plan.column("item")):
             raise schema.SchemaError(
                 f"{self.store.uri(self.folder)}/parts do not hold the rows of their plan: the folder was changed by hand"
             )
-        columns = {name: plan.column(name) for name in PLAN.names}
-        columns |= {"row": pa.array(rows, pa.int32()), "reason": read_rows.column("reason"), "detail": read_rows.column("detail")}
-        return pa.table(columns, schema=OUTCOMES)
+        columns = {name: plan.column(name) for name in PLAN.names} | {"row": np.concatenate(rows).astype(np.int32)}
+        return pa.table(columns | {name: found.column(name) for name in ("reason", "detail")}, schema=OUTCOMES)
+
+
+def part_bytes(rows: pa.Table) -> bytes:
+    """A block's outcome as it is stored."""
+    return parquet_bytes(rows, row_group_size=ROW_GROUP_ROWS, statistics=["track_id"])
+
+
+def row_keys(table: pa.Table) -> pa.ChunkedArray:
+    """What tells rows apart: their item and URI. Large strings, since those of some ten million rows pass 2 GB."""
+    item, uri = (table.column(name).cast(pa.large_string()) for name in ("item", "uri"))
+    return pc.binary_join_element_wise(item, uri, pa.scalar("\x00", pa.large_string()))
+
+
+def has_column(rows: pa.Table, column: str) -> pa.Array:
+    """Which rows of a plan or of outcomes are about a column."""
+    lists = rows.column("columns").combine_chunks()
+    held = np.zeros(rows.num_rows, bool)
+    held[pc.list_parent_indices(lists).filter(pc.equal(pc.list_flatten(lists), column)).to_numpy()] = True
+    return pa.array(held)
 
 
 def failures(outcomes: pa.Table) -> pa.Table:
-    """The outcomes that are errors, unless a later one of the same item, URI and columns is not."""
+    """The outcomes that are errors, unless others of the same item and URI are not, and have all of its columns."""
     failed = outcomes.filter(pc.is_valid(outcomes.column("reason")))
-    good = outcomes.filter(pc.is_null(outcomes.column("reason")))
-    healed = (
-        {(r["item"], r["uri"], c) for r in good.select(["item", "uri", "columns"]).to_pylist() for c in r["columns"]}
-        if failed.num_rows
-        else set()
-    )
-    keep = [
-        not all((r["item"], r["uri"], c) in healed for c in r["columns"]) for r in failed.select(["item", "uri", "columns"]).to_pylist()
-    ]
-    return failed.filter(pa.array(keep, pa.bool_()))
+    keys = row_keys(failed)
+    good = outcomes.filter(pc.and_(pc.is_null(outcomes.column("reason")), pc.is_in(row_keys(outcomes), keys.combine_chunks())))
+    healed = pa.repeat(True, failed.num_rows)
+    for column in pc.unique(pc.list_flatten(failed.column("columns"))).to_pylist():
+        lacking = pc.and_(has_column(failed, column), pc.invert(pc.is_in(keys, _keys_with(good, column))))
+        healed = pc.and_(healed, pc.invert(lacking))
+    return failed.filter(pc.invert(healed))
 
 
-def _keys(table: pa.Table) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(table.column("item").cast(pa.string()), table.column("uri").cast(pa.string()), "\x00")
-
-
-def _keys_with(plan: pa.Table, column: str) -> pa.Array:
-    """The keys of the rows that are planned for a column."""
-    lists = plan.column("columns").combine_chunks()
-    rows = pc.filter(pc.list_parent_indices(lists), pc.equal(pc.list_flatten(lists), column))
-    return _keys(plan).take(rows).combine_chunks()
+def _keys_with(rows: pa.Table, column: str) -> pa.Array:
+    """The keys of the rows that are about a column."""
+    return row_keys(rows.filter(has_column(rows, column))).combine_chunks()
 
 
 def _unplanned(
@@ -157,23 +181,29 @@ def _unplanned(
 
     Rows that lack the same columns share blocks.
     """
-    keys = _keys(items)
+    keys = row_keys(items)
     again = pc.is_in(keys, value_set=failed.combine_chunks())
-    missing: dict[str, list[bool]] = {}
-    for column in columns:
+    lacks = np.zeros((len(columns), items.num_rows), bool)
+    for row, column in zip(lacks, columns, strict=True):
         planned = pc.is_in(keys, value_set=_keys_with(plan, column))
         waiting = pc.is_in(keys, value_set=_keys_with(unwritten, column))
-        missing[column] = pc.or_(pc.invert(planned), pc.and_(again, pc.invert(waiting))).to_pylist()
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for row in range(items.num_rows):
-        wanted = tuple(column for column in columns if missing[column][row])
-        if wanted:
-            groups.setdefault(wanted, []).append(row)
-    tables, first = [PLAN.empty_table()], 0
-    for wanted, rows in groups.items():
-        blocks = [f"{number}-{first + index // rows_per_block:06d}" for index in range(len(rows))]
-        first += -(-len(rows) // rows_per_block)
-        chosen = items.take(pa.array(rows, pa.int64()))
-        values = [blocks, chosen.column("item").to_pylist(), chosen.column("uri").to_pylist(), [list(wanted)] * len(rows)]
+        row[:] = pc.or_(pc.invert(planned), pc.and_(again, pc.invert(waiting))).to_numpy()
+    # Rows that lack the same columns have the same number, one bit a column.
+    codes = np.left_shift(1, np.arange(len(columns))) @ lacks
+    found, first = np.unique(codes, return_index=True)
+    tables, blocks = [PLAN.empty_table()], 0
+    for code in found[np.argsort(first)]:
+        if code == 0:
+            continue
+        rows = np.flatnonzero(codes == code)
+        chosen, wanted = items.take(pa.array(rows)), [column for bit, column in enumerate(columns) if code >> bit & 1]
+        names = pa.array(blocks + np.arange(len(rows)) // rows_per_block).cast(pa.string())
+        blocks += -(-len(rows) // rows_per_block)
+        values = [
+            pc.binary_join_element_wise(number, pc.utf8_lpad(names, BLOCK_DIGITS, "0"), "-"),
+            chosen.column("item"),
+            chosen.column("uri"),
+            pa.array([wanted]).take(pa.array(np.zeros(len(rows), np.int8))),
+        ]
         tables.append(pa.table(dict(zip(PLAN.names, values, strict=True)), schema=PLAN))
     return pa.concat_tables(tables)

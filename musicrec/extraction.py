@@ -108,16 +108,17 @@ def _stream(blocks: Blocks, work: list[pa.Table], reader: Reader, stage: str) ->
 
 def _extract(rows: pa.Table, blocks: Blocks, reader: Reader) -> dict[str, Any]:
     started = time.process_time()
-    return _commit(rows, blocks, reader(rows), time.process_time() - started)
+    summary = _commit(rows, blocks, reader(rows))
+    return summary | {"cpu_seconds": time.process_time() - started}
 
 
-def _commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table, cpu_seconds: float) -> dict[str, Any]:
+def _commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table) -> dict[str, Any]:
     block = rows.column("block")[0].as_py()
     size = blocks.commit(block, outcome)
     errors = outcome.num_rows - outcome.column("reason").null_count
     timed = "duration_seconds" in outcome.column_names
     audio = (pc.sum(outcome.column("duration_seconds")).as_py() or 0.0) if timed else 0.0
-    return {"block": block, "rows": rows.num_rows, "errors": errors, "bytes": size, "cpu_seconds": cpu_seconds, "audio_seconds": audio}
+    return {"block": block, "rows": rows.num_rows, "errors": errors, "bytes": size, "cpu_seconds": 0.0, "audio_seconds": audio}
 
 
 def _failed(row: pa.Table, reason: str, detail: str) -> pa.Table:
@@ -146,4 +147,4 @@ def _isolated(rows: pa.Table, blocks: Blocks, reader: Reader, stage: str) -> dic
             if isinstance(error.cause, OSError):
                 raise  # the storage, not the file: the same row may be read well the next time
             outcomes.append(_failed(row, "reader_failed", f"{type(error.cause).__name__}: {error.cause}"))
-    return _commit(rows, blocks, pa.concat_tables(outcomes, promote_options="default"), 0.0)
+    return _commit(rows, blocks, pa.concat_tables(outcomes, promote_options="default"))

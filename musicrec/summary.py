@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from musicrec import schema
-from musicrec.catalog.tables import audio_uri
+from musicrec.catalog.locations import audio_uri
 from musicrec.evaluation.metrics import unit_rows
 from musicrec.progress import console
 from musicrec.stages.base import Outcome

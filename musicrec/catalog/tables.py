@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import posixpath
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -308,13 +307,3 @@ def fingerprint(catalog: Catalog) -> str:
                     digest.update(facts)
         digest.update(f"{name}:{table.num_rows}".encode())
     return digest.hexdigest()
-
-
-def audio_uri(catalog_root: str, value: str) -> str:
-    """Where an ``audio`` or ``artwork`` value lies: absolute, without ``.`` and ``..`` segments; a relative value starts from the root."""
-    if "://" not in value and not value.startswith("/"):
-        value = f"{catalog_root.rstrip('/')}/{value}"
-    scheme, _, path = value.rpartition("://")
-    if scheme in ("", "file"):
-        return posixpath.abspath(posixpath.expanduser(path))
-    return f"{scheme}://{posixpath.normpath(path) if '/.' in path else path}"  # an object's name may hold //

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
+from musicrec.catalog.locations import audio_uri
 from musicrec.catalog.split import artist_split
 from musicrec.catalog.tables import (
     MISSING_FIX,
@@ -26,7 +27,6 @@ from musicrec.catalog.tables import (
     RawCatalog,
     RawTable,
     as_text,
-    audio_uri,
     limited,
     numbers,
     read_raw,

@@ -10,7 +10,7 @@ import numpy as np
 
 from musicrec.artwork import ArtworkError
 from musicrec.audio import AudioError
-from musicrec.catalog.tables import audio_uri
+from musicrec.catalog.locations import audio_uri
 from musicrec.evaluation.retrieval import evaluate_retrieval
 from musicrec.recommender import MissingInput, Query, Recommender
 from musicrec.stages.base import Run

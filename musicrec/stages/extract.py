@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
 from musicrec.artwork import ArtworkReader
-from musicrec.blocks import Blocks, failures
-from musicrec.catalog.tables import audio_uri
+from musicrec.blocks import Blocks, failures, has_column, row_keys
+from musicrec.catalog.locations import audio_uris
 from musicrec.extraction import Reader, run_blocks
 from musicrec.features import AudioReader, compile_kernels, stored_columns
 from musicrec.stages.base import REVISION, Outcome, Run, check_counts, run_stage
@@ -44,35 +45,51 @@ def audio_blocks(run: Run) -> tuple[Blocks, AudioReader]:
     return Blocks(run.store, f"features/{key}"), reader
 
 
+def artwork_blocks(run: Run) -> tuple[Blocks, ArtworkReader]:
+    """The blocks of the catalog's pictures in the run's size, and what reads them."""
+    pixels = run.config.extract.artwork_pixels
+    return Blocks(run.store, f"artwork/{fingerprint(REVISION, run.catalog.root, pixels)}"), ArtworkReader(pixels)
+
+
+def audio_items(run: Run) -> pa.Table:
+    """The audio files to read (item, uri), one a track."""
+    return _files(run, "audio")
+
+
+def artwork_items(run: Run) -> pa.Table:
+    """The pictures to read (item, uri), each once, whatever the number of tracks that show it."""
+    unique = pc.unique(_files(run, ARTWORK).column("uri"))
+    return pa.table({"item": unique, "uri": unique})
+
+
+def _files(run: Run, column: str) -> pa.Table:
+    """The tracks that have a file of this kind (item), and where it lies (uri)."""
+    tracks = run.catalog.tracks.select(["track_id", column]).filter(pc.is_valid(run.catalog.tracks.column(column)))
+    return pa.table({"item": tracks.column("track_id"), "uri": audio_uris(run.catalog.root, tracks.column(column))})
+
+
 def _work(run: Run, stage: Stage) -> dict[str, Any]:
     from musicrec.parallel import connect
 
     connect(run.config.ray)
-    settings, tracks = run.config.extract, run.catalog.tracks
-    uris = pa.array([audio_uri(run.catalog.root, value) for value in tracks.column("audio").to_pylist()], pa.string())
-    audio = pa.table({"item": tracks.column("track_id"), "uri": uris})
+    tracks, audio, artwork = run.catalog.tracks, audio_items(run), artwork_items(run)
     blocks, reader = audio_blocks(run)
-    pictures = Blocks(run.store, f"artwork/{fingerprint(REVISION, run.catalog.root, settings.artwork_pixels)}")
+    pictures, picture_reader = artwork_blocks(run)
     run.store.write_json(stage.path(BLOCKS), {"extract": blocks.folder, ARTWORK: pictures.folder})
-    columns = stored_columns(settings.features)
+    columns = stored_columns(run.config.extract.features)
     counts = _run(run, blocks, audio, columns, reader, "extract", compile_kernels)
     index, errors = _placed(blocks, audio, columns, "extract")
-
-    pictured = tracks.filter(pc.is_valid(tracks.column("artwork")))
-    uris = [audio_uri(run.catalog.root, value) for value in pictured.column("artwork").to_pylist()]
-    unique = pc.unique(pa.array(uris, pa.string()))
-    artwork = pa.table({"item": unique, "uri": unique})
-    art_counts = _run(run, pictures, artwork, (ARTWORK,), ArtworkReader(settings.artwork_pixels), ARTWORK)
-    art_index, art_errors = _placed(pictures, artwork, (ARTWORK,), ARTWORK)
-    art_index, art_errors = (_for_tracks(table, pictured.column("track_id").to_pylist(), uris) for table in (art_index, art_errors))
+    art_counts = _run(run, pictures, artwork, (ARTWORK,), picture_reader, ARTWORK)
+    pictured = _files(run, ARTWORK)
+    art_index, art_errors = (_for_tracks(table, pictured) for table in _placed(pictures, artwork, (ARTWORK,), ARTWORK))
 
     complete = _complete(index, columns)
-    check_counts("extract", tracks.num_rows, len(complete), len(pc.unique(errors.column("track_id"))))
+    check_counts("extract", tracks.num_rows, complete, pc.count_distinct(errors.column("track_id")).as_py())
     run.store.write_table(stage.path("index.parquet"), pa.concat_tables([index, art_index]), INDEX)
     run.store.write_table(stage.path("errors.parquet"), pa.concat_tables([errors, art_errors]), schema.ERRORS)
     return {
         "rows_in": tracks.num_rows,
-        "rows_out": len(complete),
+        "rows_out": complete,
         "rows_in_errors": errors.num_rows,
         "artwork_errors": art_errors.num_rows,
         "rows_extracted_now": counts["rows"],
@@ -100,31 +117,42 @@ def _run(
 def _placed(blocks: Blocks, items: pa.Table, columns: tuple[str, ...], stage: str) -> tuple[pa.Table, pa.Table]:
     """Index and errors of these items: the latest good row of each column, and the items that lack a column."""
     outcomes = blocks.outcomes()
-    wanted = dict(zip(items.column("item").to_pylist(), items.column("uri").to_pylist(), strict=True))
-    places: dict[tuple[str, str], tuple[str, int]] = {}
-    for row in outcomes.filter(pc.is_null(outcomes.column("reason"))).to_pylist():
-        if wanted.get(row["item"]) == row["uri"]:
-            places |= {(row["item"], column): (blocks.part_uri(row["block"]), row["row"]) for column in row["columns"] if column in columns}
-    index = [{"track_id": item, "modality": column, "part": part, "row": place} for (item, column), (part, place) in places.items()]
-    failed = {
-        row["item"]: {"track_id": row["item"], "stage": stage, "reason": row["reason"], "detail": row["detail"]}
-        for row in failures(outcomes).to_pylist()
-        if wanted.get(row["item"]) == row["uri"] and any((row["item"], column) not in places for column in columns)
-    }
-    return pa.Table.from_pylist(index, schema=INDEX), pa.Table.from_pylist(list(failed.values()), schema=schema.ERRORS)
+    good, failed = outcomes.filter(pc.is_null(outcomes.column("reason"))), failures(outcomes)
+    index, lacking = [INDEX.empty_table()], np.zeros(items.num_rows, bool)
+    for column in columns:
+        latest = _latest(good.filter(has_column(good, column)), items)
+        lacking |= latest < 0
+        rows = good.take(pa.array(latest[latest >= 0]))
+        parts = pc.binary_join_element_wise(blocks.part_uri(""), rows.column("block"), ".parquet", "")
+        values = {"track_id": rows.column("item"), "modality": pa.repeat(column, rows.num_rows), "part": parts, "row": rows.column("row")}
+        index.append(pa.table(values, schema=INDEX))
+    latest = _latest(failed, items)
+    rows = failed.take(pa.array(latest[lacking & (latest >= 0)]))
+    values = {"track_id": rows.column("item"), "stage": pa.repeat(stage, rows.num_rows)}
+    values |= {name: rows.column(name) for name in ("reason", "detail")}
+    return pa.concat_tables(index), pa.table(values, schema=schema.ERRORS)
 
 
-def _complete(index: pa.Table, columns: tuple[str, ...]) -> list[str]:
-    counts = index.group_by("track_id").aggregate([("modality", "count")])
-    return counts.filter(pc.equal(counts.column("modality_count"), len(columns))).column("track_id").to_pylist()
+def _latest(outcomes: pa.Table, items: pa.Table) -> np.ndarray:
+    """For each of the items the last row (int64) of the outcomes that is about it, -1 where there is none."""
+    position = pc.index_in(row_keys(outcomes), value_set=row_keys(items).combine_chunks())
+    position = pc.fill_null(position, items.num_rows).to_numpy()  # others' rows are counted in one place past the last, and cut off
+    latest = np.full(items.num_rows + 1, -1, np.int64)
+    np.maximum.at(latest, position, np.arange(len(position)))
+    return latest[:-1]
 
 
-def _for_tracks(table: pa.Table, track_ids: list[str], uris: list[str]) -> pa.Table:
+def _complete(index: pa.Table, columns: tuple[str, ...]) -> int:
+    """How many tracks have all of the columns."""
+    counts = index.group_by("track_id").aggregate([("modality", "count")]).column("modality_count")
+    return pc.sum(pc.equal(counts, len(columns)), min_count=0).as_py()
+
+
+def _for_tracks(table: pa.Table, pictured: pa.Table) -> pa.Table:
     """Rows about pictures as rows about the tracks that show them."""
-    rows = {row["track_id"]: row for row in table.to_pylist()}
-    return pa.Table.from_pylist(
-        [rows[uri] | {"track_id": track} for track, uri in zip(track_ids, uris, strict=True) if uri in rows], schema=table.schema
-    )
+    found = pc.index_in(pictured.column("uri"), value_set=table.column("track_id").combine_chunks())
+    rows = table.take(found.filter(pc.is_valid(found)))
+    return rows.set_column(0, table.schema.field(0), pictured.column("item").filter(pc.is_valid(found)))
 
 
 def places(run: Run, extracted: Outcome, modality: str) -> dict[str, tuple[str, int]]:

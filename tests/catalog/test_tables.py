@@ -15,7 +15,6 @@ from musicrec.catalog.tables import (
     Catalog,
     CatalogError,
     RawTable,
-    audio_uri,
     fingerprint,
     numbers,
     read_catalog,
@@ -101,29 +100,6 @@ def test_fingerprint_spans_parts_as_one(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("musicrec.catalog.tables.FINGERPRINT_ROWS", 2)
     catalog = small_catalog()
     assert fingerprint(replace(catalog, tracks=catalog.tracks.take([1, 2, 0]))) == fingerprint(catalog)
-
-
-@pytest.mark.parametrize(
-    ("root", "value", "uri"),
-    [
-        ("s3://bucket/catalog", "clips/a.mp3", "s3://bucket/catalog/clips/a.mp3"),
-        ("s3://bucket/catalog/", "clips/./a.mp3", "s3://bucket/catalog/clips/a.mp3"),
-        ("s3://bucket/catalog", "clips//a.mp3", "s3://bucket/catalog/clips//a.mp3"),
-        ("s3://bucket/catalog", "s3://other/a.mp3", "s3://other/a.mp3"),
-        ("s3://bucket/catalog", "../secret/a.mp3", "s3://bucket/secret/a.mp3"),
-        ("s3://bucket/catalog", "/data/a.mp3", "/data/a.mp3"),
-        ("/data/catalog", "a b/ä.mp3", "/data/catalog/a b/ä.mp3"),
-        ("file:///data/catalog", "a.mp3", "/data/catalog/a.mp3"),
-        ("/data/catalog", "../../etc/passwd", "/etc/passwd"),
-    ],
-)
-def test_audio_uri(root: str, value: str, uri: str) -> None:
-    assert audio_uri(root, value) == uri
-
-
-def test_audio_uri_of_a_relative_root_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert audio_uri("catalog", "a.mp3") == f"{tmp_path}/catalog/a.mp3"
 
 
 def test_numbers_take_what_spreadsheets_write_and_nothing_else() -> None:
