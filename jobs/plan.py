@@ -1,0 +1,22 @@
+"""Plan: a dry run, from a sample that is read and timed: what is missing, the hours, bytes and cost of extraction and training.
+
+On this machine:    python jobs/plan.py --catalog FOLDER --price-cpu-hour 0.05
+On a cluster:       ray job submit --working-dir . -- python jobs/plan.py --catalog s3://bucket/catalog --store s3://bucket/store
+
+Nothing of the run itself is written; the same preset and overrides as the run's are what makes the figures its own.
+"""
+
+from musicrec.command import run_job
+from musicrec.job_settings import PlanConfig
+
+
+def main(config):
+    from musicrec.stages.catalog import open_run
+    from musicrec.stages.inputs import fit_to_catalog
+    from musicrec.stages.plan import plan, show_plan
+
+    show_plan(plan(fit_to_catalog(open_run(config)), config))
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main, kind=PlanConfig)

@@ -1,0 +1,168 @@
+"""What extraction and training would take, from a sample of inputs that is read and timed, and from the time of a training's step."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from musicrec.blocks import part_bytes
+from musicrec.extraction import Reader
+from musicrec.store import resolve
+
+if TYPE_CHECKING:  # torch takes seconds to load, and the workers that read inputs have no use for it
+    from musicrec.training.loop import Schedule
+
+MISSING = "not_found"
+# Two-sided 95 % of a normal distribution.
+Z95 = 1.96
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One input as a worker read it.
+
+    Attributes
+    ----------
+    reason
+        Why it failed; None if it did not.
+    cpu_seconds, wall_seconds
+        Of reading it and packing what came out.
+    bytes_read, bytes_written
+        Of the file, and of its row in a block.
+    block_bytes
+        Of a block's file beside its rows.
+    """
+
+    reason: str | None
+    cpu_seconds: float
+    wall_seconds: float
+    bytes_read: int
+    bytes_written: int
+    block_bytes: int
+
+
+def read_timed(row: pa.Table, reader: Reader) -> Reading:
+    """Read one planned row as extraction does, and commit nothing."""
+    _warm_up(row, reader)
+    filesystem, path = resolve(row.column("uri")[0].as_py())
+    size = filesystem.get_file_info(path).size or 0
+    wall, cpu = time.perf_counter(), time.process_time()
+    outcome = reader(row)
+    written = len(part_bytes(outcome))
+    spent = time.process_time() - cpu, time.perf_counter() - wall
+    around = len(part_bytes(outcome.slice(0, 0)))
+    return Reading(outcome.column("reason")[0].as_py(), *spent, size, written - around, around)
+
+
+_warm: set[type] = set()
+
+
+def _warm_up(row: pa.Table, reader: Reader) -> None:
+    """Once in a process: loading libraries and kernels is no part of the time of a clip."""
+    if type(reader) not in _warm:
+        part_bytes(reader(row))
+        _warm.add(type(reader))
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What reading one kind of input is expected to take.
+
+    Attributes
+    ----------
+    rows, done
+        Of the catalog, and those of them that were extracted before; the figures are of the others.
+    failed
+        Reasons of the sample's errors, and how often each occurred.
+    failed_share
+        A 95 % interval of the share of inputs that are missing or unreadable.
+    cpu_hours, slot_hours
+        CPU time, and the time for which a CPU is taken: waiting for the storage included. The latter is what is paid for.
+    """
+
+    kind: str
+    rows: int
+    done: int
+    sampled: int
+    failed: dict[str, int]
+    failed_share: tuple[float, float]
+    cpu_hours: float
+    slot_hours: float
+    bytes_read: float
+    bytes_written: float
+
+    @property
+    def missing(self) -> int:
+        """Files of the sample that are not there."""
+        return self.failed.get(MISSING, 0)
+
+
+def estimate(kind: str, rows: int, left: int, rows_per_block: int, readings: Sequence[Reading]) -> Extraction:
+    """What reading the ``left`` rows of ``rows`` is expected to take, from the readings of a sample of them."""
+    failed = Counter(reading.reason for reading in readings if reading.reason is not None)
+
+    def total(values: list[float]) -> float:
+        return left * statistics.fmean(values) if values else 0.0
+
+    return Extraction(
+        kind=kind,
+        rows=rows,
+        done=rows - left,
+        sampled=len(readings),
+        failed=dict(failed.most_common()),
+        failed_share=wilson_interval(failed.total(), len(readings)),
+        cpu_hours=total([reading.cpu_seconds for reading in readings]) / 3600,
+        slot_hours=total([reading.wall_seconds for reading in readings]) / 3600,
+        bytes_read=total([reading.bytes_read for reading in readings]),
+        bytes_written=total([reading.bytes_written for reading in readings])
+        + math.ceil(left / rows_per_block) * max((reading.block_bytes for reading in readings), default=0),
+    )
+
+
+def wilson_interval(events: int, trials: int) -> tuple[float, float]:
+    """A 95 % interval of a probability (Wilson 1927, Probable Inference); (0, 1) without a trial."""
+    if trials == 0:
+        return 0.0, 1.0
+    share, z2 = events / trials, Z95**2
+    centre = share + z2 / (2 * trials)
+    spread = Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    return max(0.0, (centre - spread) / (1 + z2 / trials)), min(1.0, (centre + spread) / (1 + z2 / trials))
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one submodel's trainings are expected to take; hours of all their workers together.
+
+    ``fewest`` is with stages that never improve after their first epoch, ``most`` with all the epochs that are allowed.
+    """
+
+    model: str
+    examples: int
+    step_seconds: float
+    epoch_hours: float
+    fewest_hours: float
+    most_hours: float
+
+
+def estimate_training(
+    model: str, step: float, forward: float, schedule: Schedule, examples: int, validation: int, trainings: int
+) -> Training:
+    """Hours from the seconds of a step and of a forward pass alone.
+
+    Parameters
+    ----------
+    trainings
+        How many times the model is trained, each on all examples: once, and for each fold without its share.
+    """
+    seconds = math.ceil(examples / schedule.batch_size) * step + math.ceil(validation / schedule.batch_size) * forward
+    fewest = sum(min(1 + patience, schedule.maximum_epochs) for patience in schedule.patience)
+    most = len(schedule.learning_rates) * schedule.maximum_epochs
+    hours = trainings * seconds / 3600
+    return Training(model, examples, step, hours, hours * fewest, hours * most)

@@ -1,0 +1,221 @@
+"""The dry run: what a catalog holds, what is wrong with a sample of it, and what extraction and training would take."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich import box
+from rich.table import Table
+
+from musicrec.artwork import ArtworkReader
+from musicrec.blocks import Blocks
+from musicrec.config import ConfigError
+from musicrec.features import AudioReader, compile_kernels, stored_columns
+from musicrec.job_settings import PlanConfig
+from musicrec.lyrics import build_vocabulary, pad
+from musicrec.planning import Extraction, Training, estimate, estimate_training, read_timed
+from musicrec.progress import Meter, console
+from musicrec.stages.base import Run
+from musicrec.stages.extract import ARTWORK, artwork_blocks, artwork_items, audio_blocks, audio_items
+from musicrec.stages.trainings import schedule
+from musicrec.submodels import SubmodelSpec
+from musicrec.training.timing import TimedModel, time_steps
+
+AUDIO = "audio"
+# A text with one counts as lyrics: texts of nothing but stage directions are too few to matter in an estimate.
+A_LETTER = r"\pL"
+TEXTS_AT_A_TIME = 1024
+NEVER_ESTIMATED = "artist embeddings, stacks, the ensemble, evaluation and registration are not estimated"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A dry run's result.
+
+    Attributes
+    ----------
+    cluster_hours
+        Of extraction on the cluster as it is now, all of whose CPUs work on it.
+    cost
+        By what it is for, where a price is given; that of training from the fewest to the most epochs.
+    not_estimated
+        What is left out, and why.
+    """
+
+    extraction: list[Extraction]
+    training: list[Training]
+    device: str
+    cluster_hours: float
+    cost: dict[str, float | tuple[float, float]]
+    not_estimated: list[str]
+
+
+def plan(run: Run, config: PlanConfig) -> Plan:
+    """Read a sample of the inputs through the run's own readers, time some training steps, commit nothing.
+
+    Raises
+    ------
+    ConfigError
+        The catalog's form has no audio.
+    """
+    from musicrec.parallel import connect, cpus
+
+    if config.catalog_rules.form == "cifar100":
+        raise ConfigError("catalog_rules.form is 'cifar100': its pictures are stored in a minute, there is nothing to plan")
+    connect(config.ray)
+    columns = stored_columns(config.extract.features)
+    extraction = [
+        _sampled(config, AUDIO, audio_items(run), columns, *audio_blocks(run)),
+        _sampled(config, ARTWORK, artwork_items(run), (ARTWORK,), *artwork_blocks(run)),
+    ]
+    device, training, missing = _trainings(run, config)
+    hours = sum(part.slot_hours for part in extraction)
+    return Plan(extraction, training, device, hours / cpus(), _costs(config, extraction, training, device), [*missing, NEVER_ESTIMATED])
+
+
+def _sampled(
+    config: PlanConfig, kind: str, items: pa.Table, columns: tuple[str, ...], blocks: Blocks, reader: AudioReader | ArtworkReader
+) -> Extraction:
+    from musicrec.parallel import map_unordered, on_each_node
+
+    left = blocks.missing(items, columns)
+    rng = np.random.default_rng([config.seed, items.num_rows])
+    chosen = rng.choice(left.num_rows, min(config.sample, left.num_rows), replace=False)
+    sample = left.take(pa.array(chosen, pa.int64())).append_column(
+        "columns", pa.array([list(columns)] * len(chosen), pa.list_(pa.string()))
+    )
+    if len(chosen) and kind == AUDIO:
+        on_each_node(compile_kernels)
+    readings = []
+    with Meter(f"plan {kind}", len(chosen), "inputs") as meter:
+        for reading in map_unordered(read_timed, (sample.slice(row, 1) for row in range(len(chosen))), reader):
+            readings.append(reading)
+            meter.advance()
+    return estimate(kind, items.num_rows, left.num_rows, config.extract.rows_per_block, readings)
+
+
+def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[str]]:
+    """The device, the estimate of each submodel's training on it, and why there is none."""
+    import torch
+
+    from musicrec.parallel import map_unordered
+
+    device = "cuda" if config.train.gpu else "cpu"
+    if not config.trainings:
+        return device, [], ["training is not estimated (--no-trainings)"]
+    if config.train.gpu and not torch.cuda.is_available():
+        return device, [], ["GPU hours are not estimated: train.gpu is set, and the machine of this driver has no GPU; run the plan on one"]
+    models, counts = [], {}
+    for name, (timed, examples, validation) in _models(run, config):
+        models.append(timed)
+        counts[name] = (examples, validation)
+    threads = max(1, int(config.train.cpus_per_worker))
+    # A GPU is timed from here; on CPUs in the environment of the workers, as many at a time as will be trained.
+    timings = (
+        (time_steps(model, device, threads) for model in models)
+        if device == "cuda"
+        else map_unordered(time_steps, models, device, threads, in_flight=config.train.parallel_runs)
+    )
+    found = {}
+    with Meter("plan training", len(models), "submodels") as meter:
+        for name, step, forward in timings:
+            found[name] = (step, forward)
+            meter.advance()
+    # Each of n folds trains on the other n - 1: together n - 1 trainings on all examples, beside the one without folds.
+    times = max(1, config.train.folds)
+    return device, [estimate_training(m.name, *found[m.name], m.schedule, *counts[m.name], times) for m in models], []
+
+
+def _models(run: Run, config: PlanConfig) -> Iterator[tuple[str, tuple[TimedModel, int, int]]]:
+    """Each submodel with a batch of inputs of its shape, and how many training and validation examples it has."""
+    tracks = run.catalog.tracks.select(["split", "lyrics", "artwork"])
+    rng = np.random.default_rng([config.seed, tracks.num_rows])
+    for name, settings in run.config.models.items():
+        lyrics, albums = (settings.architecture == architecture for architecture in ("lyrics", "albums"))
+        usable = tracks
+        if lyrics or albums:
+            column = tracks.column("lyrics" if lyrics else "artwork")
+            usable = tracks.filter(pc.fill_null(pc.match_substring_regex(column, A_LETTER), False) if lyrics else pc.is_valid(column))
+        train = usable.filter(pc.equal(usable.column("split"), "train"))
+        validation = pc.sum(pc.equal(usable.column("split"), "validation"), min_count=0).as_py()
+        if train.num_rows == 0:
+            continue  # the training itself says what it lacks
+        vocabulary = build_vocabulary(_texts(train), settings.maximum_vocabulary) if lyrics else None
+        spec = SubmodelSpec.from_settings(name, settings, _outputs(config, run), config.extract.artwork_pixels, vocabulary)
+        timing = schedule(settings, config.train)
+        if lyrics:
+            chosen = rng.integers(train.num_rows, size=timing.batch_size)
+            inputs = pad([vocabulary.encode(text) for text in train.column("lyrics").take(pa.array(chosen)).to_pylist()])
+        else:
+            shape = (3, spec.pixels, spec.pixels) if albums else (1, *spec.input_shape())
+            inputs = rng.standard_normal((timing.batch_size, *shape), dtype=np.float32)
+        yield name, (TimedModel(name, spec, inputs, config.task, timing, config.seed), train.num_rows, validation)
+
+
+def _texts(tracks: pa.Table) -> Iterator[str]:
+    """The lyrics, some at a time as Python's: a million of them would take gigabytes."""
+    for batch in tracks.select(["lyrics"]).to_batches(max_chunksize=TEXTS_AT_A_TIME):
+        yield from batch.column("lyrics").to_pylist()
+
+
+def _outputs(config: PlanConfig, run: Run) -> int:
+    """What the models predict: values of an embedding, or genres."""
+    if config.task == "embedding":
+        return config.embed.dimensions
+    tracks = run.catalog.tracks
+    genres = tracks.column("genre_top") if config.task == "single_genre" else pc.list_flatten(tracks.column("genres"))
+    return pc.count_distinct(genres).as_py()
+
+
+def _costs(
+    config: PlanConfig, extraction: list[Extraction], training: list[Training], device: str
+) -> dict[str, float | tuple[float, float]]:
+    costs: dict[str, float | tuple[float, float]] = {}
+    if config.price_cpu_hour is not None:
+        costs["extraction"] = config.price_cpu_hour * sum(part.slot_hours for part in extraction)
+    price = config.price_gpu_hour if device == "cuda" else config.price_cpu_hour
+    if price is not None and training:
+        price *= 1 if device == "cuda" else config.train.cpus_per_worker
+        costs["training"] = (price * sum(each.fewest_hours for each in training), price * sum(each.most_hours for each in training))
+    if config.price_gb_month is not None:
+        costs["storage a month"] = config.price_gb_month * sum(part.bytes_written for part in extraction) / 1e9
+    return costs
+
+
+def show_plan(planned: Plan) -> None:
+    """Print a plan: tables at a terminal, one JSON line otherwise."""
+    if not console.is_terminal:
+        print(json.dumps(dataclasses.asdict(planned)), flush=True)
+        return
+    table = _table("Extraction", "input", "rows", "done", "missing", "unreadable", "failing 95 %", "CPU h", "GB read", "GB written")
+    for part in planned.extraction:
+        low, high = part.failed_share
+        unreadable = sum(part.failed.values()) - part.missing
+        counts = (part.rows, part.done, f"{part.missing}/{part.sampled}", f"{unreadable}/{part.sampled}", f"{low:.1%} .. {high:.1%}")
+        sizes = (f"{part.cpu_hours:.3g}", f"{part.bytes_read / 1e9:.3g}", f"{part.bytes_written / 1e9:.3g}")
+        table.add_row(part.kind, *map(str, counts), *sizes)
+    console.print(table, f"Extraction on this cluster: {planned.cluster_hours:.3g} h")
+    if planned.training:
+        unit = "GPU h" if planned.device == "cuda" else "worker h"
+        table = _table("Training", "submodel", "examples", "s a step", f"{unit} an epoch", f"{unit} at least", "at most")
+        for each in planned.training:
+            hours = (each.step_seconds, each.epoch_hours, each.fewest_hours, each.most_hours)
+            table.add_row(each.model, str(each.examples), *(f"{value:.3g}" for value in hours))
+        console.print(table)
+    for name, cost in planned.cost.items():
+        console.print(f"Cost of {name}: {f'{cost:.4g}' if isinstance(cost, float) else f'{cost[0]:.4g} .. {cost[1]:.4g}'}")
+    for remark in planned.not_estimated:
+        console.print(remark)
+
+
+def _table(title: str, *columns: Any) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    return table

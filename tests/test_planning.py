@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import scipy.stats
+
+from musicrec.planning import Reading, estimate, estimate_training, wilson_interval
+from musicrec.training.loop import Schedule
+
+
+def reading(reason: str | None = None, cpu: float = 1.0) -> Reading:
+    return Reading(reason, cpu_seconds=cpu, wall_seconds=2 * cpu, bytes_read=100, bytes_written=10, block_bytes=7)
+
+
+def test_a_sample_stands_for_the_rows_that_are_left() -> None:
+    part = estimate("audio", 1000, 360, rows_per_block=32, readings=[reading(cpu=5.0), reading(cpu=15.0)])
+    assert (part.rows, part.done, part.sampled) == (1000, 640, 2)
+    assert (part.cpu_hours, part.slot_hours) == (pytest.approx(1.0), pytest.approx(2.0))
+    assert part.bytes_read == 36_000
+    assert part.bytes_written == 3600 + 12 * 7  # rows, and twelve blocks
+
+
+def test_what_is_missing_and_what_is_unreadable_are_told_apart() -> None:
+    part = estimate("audio", 9, 9, 32, [reading("not_found"), reading("truncated"), reading("not_found"), *[reading()] * 5])
+    assert part.failed == {"not_found": 2, "truncated": 1}
+    assert part.missing == 2
+    assert part.failed_share[0] < 3 / 8 < part.failed_share[1]
+
+
+def test_where_all_is_done_nothing_is_expected() -> None:
+    part = estimate("audio", 50, 0, 32, [])
+    assert (part.done, part.cpu_hours, part.bytes_read, part.bytes_written, part.failed) == (50, 0, 0, 0, {})
+
+
+@pytest.mark.parametrize(("events", "trials"), [(0, 32), (3, 32), (32, 32), (1, 1)])
+def test_the_interval_is_wilsons(events: int, trials: int) -> None:
+    expected = scipy.stats.binomtest(events, trials).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(events, trials) == pytest.approx((expected.low, expected.high), abs=1e-4)
+
+
+def test_hours_of_a_training_follow_its_schedule() -> None:
+    schedule = Schedule(learning_rates=(1e-3, 1e-4), patience=(3, 30), maximum_epochs=20, batch_size=8)
+    found = estimate_training("mel.time", 3.6, 1.8, schedule, examples=81, validation=16, trainings=5)
+    epoch = 5 * (11 * 3.6 + 2 * 1.8) / 3600
+    assert found.epoch_hours == pytest.approx(epoch)
+    assert found.fewest_hours == pytest.approx(epoch * (4 + 20))  # patience is never longer than a stage
+    assert found.most_hours == pytest.approx(epoch * 40)
