@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,16 @@ class TrainingLog:
         """Close the run of a training that failed."""
         self.client.set_terminated(self.runs[name], "FAILED")
 
+    def scores(self, name: str, values: dict[str, float], figures: dict[str, Any]) -> None:
+        """Keep the test scores of a training that ended, and figures of matplotlib's by file name, with its run."""
+        from mlflow.entities import Metric
+
+        run_id, now = self.runs[name], int(time.time() * 1000)
+        self.client.log_batch(run_id, metrics=[Metric(f"test_{score}", value, now, 0) for score, value in values.items()])
+        for file, figure in figures.items():
+            self.client.log_figure(run_id, figure, file)
+        self.client.set_terminated(run_id)
+
     def text(self, name: str, text: str) -> None:
         """Keep a text file with the parent run."""
         self.client.log_text(self.parent, text, name)
@@ -87,6 +98,9 @@ class Silent(TrainingLog):
         """Nothing."""
 
     def fail(self, name: str) -> None:
+        """Nothing."""
+
+    def scores(self, name: str, values: dict[str, float], figures: dict[str, Any]) -> None:
         """Nothing."""
 
     def text(self, name: str, text: str) -> None:

@@ -10,7 +10,8 @@ import torch
 
 from musicrec.evaluation import baselines
 from musicrec.evaluation.classification import multi_label_scores, single_label_scores
-from musicrec.stages.base import REVISION, Outcome, Run, run_stage
+from musicrec.evaluation.confusion_plot import plot_confusion
+from musicrec.stages.base import REVISION, Outcome, Run, run_stage, versions
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.statistics import read_statistics
 from musicrec.stages.targets import target_table
@@ -19,6 +20,7 @@ from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.outputs import read_predictions
 from musicrec.training.targets import Targets
 from musicrec.training.tasks import EXAMPLES
+from musicrec.training_log import training_log
 
 # A support vector machine's cost grows with the square of its examples: 30,000 take minutes, 100,000 hours.
 SVM_EXAMPLES = 30_000
@@ -29,6 +31,19 @@ def evaluate_genres(run: Run, labelled: Outcome, summarised: Outcome, models: di
     keys = {name: outcome.stage.key for name, outcome in models.items()}
     stage = run.store.stage("evaluation", fingerprint(REVISION, keys, labelled.stage.key, summarised.stage.key, run.config.seed))
     return run_stage(run, stage, lambda stage: _work(run, stage, labelled, summarised, models))
+
+
+def _log(run: Run, models: dict[str, Outcome], results: dict[str, dict[str, Any]], classes: list[str]) -> None:
+    """Test scores and confusion matrices in MLflow, each with the run of its training."""
+    facts = {f"version.{name}": version for name, version in versions().items()}
+    with training_log(run.config, run.store, run.catalog_key, run.catalog.root, facts) as log:
+        for name, outcome in models.items():
+            scores = {score: value for score, value in results[name].items() if isinstance(value, int | float)}
+            figures = {}
+            if "confusion" in results[name]:
+                figures["confusion_matrix.png"] = plot_confusion(results[name]["confusion"], classes, f"{name}, test tracks")
+            log.begin(name, outcome.stage.key, {})
+            log.scores(name, scores, figures)
 
 
 class GenreSplit:
@@ -54,6 +69,7 @@ def _work(run: Run, stage: Stage, labelled: Outcome, summarised: Outcome, models
     results = {name: _score(run, split, classes, values) for name, values in outputs.items()}
     results = {**_baselines(run, split, labelled, summarised), **results}
     run.store.write_json(stage.path(RESULTS), results)
+    _log(run, models, results, classes)
     scored = max((result["tracks"] for result in results.values()), default=0)
     return {
         "rows_in": len(split.tracks),

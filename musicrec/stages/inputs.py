@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
-from musicrec.config import ConfigError
+from musicrec.config import ConfigError, suggestion
 from musicrec.ensemble import EnsembleSpec
 from musicrec.lyrics import Vocabulary, words
 from musicrec.progress import event
@@ -15,6 +16,15 @@ from musicrec.stages.base import Run
 from musicrec.submodels import SubmodelSpec
 
 BRANCH_COLUMNS = {"year": ("year",), "location": ("latitude", "longitude")}
+
+
+def check_names(config: Config, names: Iterable[str]) -> None:
+    """Raise ConfigError if one of the submodels is not the configuration's."""
+    for name in names:
+        if name not in config.models:
+            known = list(config.models)
+            close = suggestion(name, known)
+            raise ConfigError(f"--submodels {name}: the configuration has no such model{close}; it has {', '.join(known)}")
 
 
 def check_sizes(config: Config, only: str | None = None) -> None:

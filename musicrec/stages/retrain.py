@@ -9,7 +9,7 @@ from musicrec.settings import Config
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
 from musicrec.stages.ensemble import NAME as ENSEMBLE
-from musicrec.stages.inputs import check_sizes, fit_to_catalog
+from musicrec.stages.inputs import check_names, check_sizes, fit_to_catalog
 from musicrec.stages.train import Trained
 
 
@@ -74,6 +74,7 @@ def train_submodels(config: Config, names: list[str] | None = None) -> Submodels
     from musicrec.stages.train import train
 
     check_sizes(config)
+    check_names(config, names or [])
     run = fit_to_catalog(open_run(config))
     extracted, targeted = extract(run), make_targets(run)
     return Submodels(run, extracted, targeted, train(run, extracted, targeted, names or None))

@@ -13,6 +13,7 @@ from musicrec.settings import SubmodelSettings
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.extract import places
 from musicrec.stages.folds import artist_folds, without_fold
+from musicrec.stages.inputs import check_names
 from musicrec.stages.labels import TABLE as LABELS_TABLE
 from musicrec.stages.targets import target_table
 from musicrec.stages.trainings import decides, run_trainings, schedule
@@ -59,9 +60,7 @@ def train(run: Run, extracted: Outcome, targeted: Outcome, names: list[str] | No
         A training failed; the others were finished.
     """
     names = list(run.config.models) if names is None else names
-    unknown = [name for name in names if name not in run.config.models]
-    if unknown:
-        raise ConfigError(f"--submodels {unknown[0]}: the configuration has no such model; it has {', '.join(run.config.models)}")
+    check_names(run.config, names)
     wanted = [(name, fold) for fold in (NO_FOLD, *range(run.config.train.folds)) for name in names]
     stages = {each: submodel_stage(run, *each, extracted, targeted) for each in wanted}
     finished = run_trainings(

@@ -8,6 +8,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from cifar_tree import build_cifar_tree
 from fma_tree import FmaTree, build_fma_tree
@@ -109,6 +110,18 @@ def test_table_3_has_every_row_beside_the_thesis_and_what_needs_no_network(table
     assert int(rows["mel.time_freq"]["parameters"]) > int(rows["mel.time"]["parameters"]) + int(rows["mel.freq"]["parameters"])
     # Genres are tones of their own registers: a baseline on clip statistics tells them apart, the majority does not.
     assert float(rows["logistic regression"]["ours"]) > float(rows["majority"]["ours"])
+
+
+def test_mlflow_has_the_scores_and_the_confusion_matrix_of_each_model(table_3: tuple[ReproduceConfig, str]) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{table_3[0].store}/mlflow.db")
+    (experiment,) = (found for found in client.search_experiments() if found.name != "Default")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])}
+    rows = {row["model"]: row for row in figures(table_3[1]) if row["metric"] == "f1_micro"}
+    for name in ("mel.time", "mel.time_freq", "genre_ensemble"):
+        assert runs[name].info.status == "FINISHED"
+        assert runs[name].data.metrics["test_f1_micro"] == pytest.approx(float(rows[name]["ours"]), abs=1e-6)
+        assert len(client.get_metric_history(runs[name].info.run_id, "validation_accuracy")) > 1
+        assert "confusion_matrix.png" in {file.path for file in client.list_artifacts(runs[name].info.run_id)}
 
 
 def test_every_faulty_clip_of_the_tree_is_in_the_errors_table(table_3: tuple[ReproduceConfig, str], fma: FmaTree) -> None:

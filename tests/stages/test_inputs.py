@@ -11,7 +11,7 @@ from musicrec.catalog.tables import Catalog
 from musicrec.config import ConfigError, preset
 from musicrec.settings import Config
 from musicrec.stages.base import Run
-from musicrec.stages.inputs import check_sizes, fit_to_catalog
+from musicrec.stages.inputs import check_names, check_sizes, fit_to_catalog
 from musicrec.store import Store
 
 
@@ -78,3 +78,9 @@ def test_a_size_that_does_not_fit_is_said_before_the_work(model: str, change: di
     with pytest.raises(ConfigError) as caught:
         check_sizes(changed)
     assert str(caught.value).startswith(said)
+
+
+def test_a_submodel_that_is_not_there_is_named_with_the_one_that_may_be_meant() -> None:
+    check_names(preset("demo"), ["mel.time", "lyrics"])
+    with pytest.raises(ConfigError, match=r"--submodels mel\.tine: .* no such model.*mel\.time"):
+        check_names(preset("demo"), ["mel.time", "mel.tine"])

@@ -1,0 +1,46 @@
+"""The picture of a confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Of more classes, names and numbers would overlap.
+NAMED_CLASSES = 60
+NUMBERED_CLASSES = 20
+INCHES_OF_CLASS = 0.32
+
+
+def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Figure:
+    """Draw the share of each true class' tracks that is taken for each class.
+
+    Parameters
+    ----------
+    confusion
+        (C, C) tracks, rows true and columns predicted. A class without tracks is a row of zeros.
+    classes
+        (C,) names.
+    """
+    from matplotlib.figure import Figure
+
+    counts = np.asarray(confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.0, INCHES_OF_CLASS * min(len(classes), NAMED_CLASSES))
+    figure = Figure(figsize=(side + 2.5, side + 1.5), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="cividis")
+    figure.colorbar(image, ax=axes, label="share of the true genre's tracks", shrink=0.8)
+    axes.set(title=title, xlabel="predicted genre", ylabel="true genre")
+    if len(classes) <= NAMED_CLASSES:
+        axes.set_xticks(range(len(classes)), classes, rotation=90)
+        axes.set_yticks(range(len(classes)), classes)
+    if len(classes) <= NUMBERED_CLASSES:
+        for row, column in np.argwhere(counts > 0):
+            shade = "black" if shares[row, column] > 0.5 else "white"
+            axes.text(column, row, counts[row, column], ha="center", va="center", color=shade, fontsize=7)
+    return figure
