@@ -7,6 +7,7 @@ features    the six features against librosa: CPU time a clip, and how far from 
 pipeline    extraction through Ray against a bare loop over the same clips
 storage     bytes and milliseconds of each feature and precision
 train       trainings through Ray against a bare loop, two workers against one, memory; and the layers
+manifest    a catalog of a million tracks: seconds until its extraction works, and the driver's memory
 layers      Time and Freq, forward and backward, against torch's own layers
 """
 
@@ -17,7 +18,7 @@ import sys
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=("features", "pipeline", "storage", "train", "layers"))
+    parser.add_argument("benchmark", choices=("features", "pipeline", "storage", "manifest", "train", "layers"))
     parser.add_argument("options", nargs=argparse.REMAINDER, help="the benchmark's own; NAME --help lists them")
     chosen = parser.parse_args()
     return importlib.import_module(f"musicrec.benchmarks.{chosen.benchmark}").run(chosen.options)

@@ -62,6 +62,9 @@ class Blocks:
     def part_uri(self, block: str) -> str:
         return self.store.uri(f"{self.folder}/parts/{block}.parquet")
 
+    def part_uris(self, blocks: pa.ChunkedArray) -> pa.ChunkedArray:
+        return pc.binary_join_element_wise(self.store.uri(f"{self.folder}/parts/"), blocks, ".parquet", "")
+
     def extend(self, items: pa.Table, columns: Iterable[str], rows_per_block: int, retry: bool = False) -> pa.Table:
         """Assign the rows of ``items`` (item, uri) that no plan holds yet to new blocks; returns the whole plan.
 

@@ -11,16 +11,19 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import monitoring
-from musicrec.blocks import Blocks, failures
+from musicrec.blocks import PLAN, Blocks, failures
 from musicrec.parallel import on_each_node
 from musicrec.progress import Meter, event
 
 # A block whose worker process dies is tried once more as a whole; then its rows are tried alone, each in a process of its own.
 BLOCK_RETRIES = 1
+# Blocks that are handed to Ray together, and parted by a task there.
+BLOCKS_IN_A_GROUP = 256
 
 # Reads the planned rows (item, uri, columns) of one block: a table with one row for each, in the same order, whose columns begin with
 # track_id and end with reason and detail. Picklable. A row whose input cannot be read has a reason; it never raises for that.
@@ -46,17 +49,17 @@ def run_blocks(
     counts = {"rows": 0, "errors": 0, "bytes": 0, "cpu_seconds": 0.0}
     failed_before = failures(blocks.outcomes()).num_rows
     total = plan.num_rows
-    work = _outstanding(blocks, plan)
-    if work and prepare is not None:
+    work = outstanding(blocks, plan)
+    if work.num_rows and prepare is not None:
         on_each_node(prepare)
-    if work:
-        monitoring.blocks_queued(stage, len(work))
-    with Meter(stage, sum(table.num_rows for table in work), "rows") as meter:
-        for finished, summary in enumerate(_stream(blocks, work, reader, stage), start=1):
+    if work.num_rows:
+        monitoring.blocks_queued(stage, work.num_rows)
+    with Meter(stage, len(pc.list_flatten(work.column("item"))), "rows") as meter:
+        for finished, summary in enumerate(committed(blocks, work, reader, stage), start=1):
             for name in counts:
                 counts[name] += summary[name]
             meter.advance(summary["rows"], errors=counts["errors"])
-            monitoring.blocks_queued(stage, len(work) - finished)
+            monitoring.blocks_queued(stage, work.num_rows - finished)
             monitoring.block_done(stage, summary["rows"], summary["errors"], summary["audio_seconds"], summary["bytes"])
             _check_ceiling(failed_before + counts["errors"], total, stage, maximum_failed_share)
     _check_ceiling(failed_before + counts["errors"], total, stage, maximum_failed_share)
@@ -71,17 +74,27 @@ def _check_ceiling(failed: int, total: int, stage: str, maximum_failed_share: fl
         )
 
 
-def _outstanding(blocks: Blocks, plan: pa.Table) -> list[pa.Table]:
-    """The plan's uncommitted blocks, one table each."""
+def outstanding(blocks: Blocks, plan: pa.Table) -> pa.Table:
+    """The plan's uncommitted blocks, a row each: block and columns, and lists of the items and URIs of its rows."""
     done = pa.array(sorted(blocks.done()), pa.string())
-    rest = plan.filter(pc.invert(pc.is_in(plan.column("block"), value_set=done)))
-    runs = pc.run_end_encode(rest.column("block").combine_chunks()).run_ends.to_pylist() if rest.num_rows else []
-    return [rest.slice(start, stop - start).combine_chunks() for start, stop in zip([0, *runs], runs, strict=False)]
+    rest = plan.filter(pc.invert(pc.is_in(plan.column("block"), value_set=done))).combine_chunks()
+    ends = pc.run_end_encode(rest.column("block").combine_chunks()).run_ends.to_numpy()
+    offsets = np.append(0, ends).astype(np.int32) if rest.num_rows else np.zeros(1, np.int32)
+    first = rest.select(["block", "columns"]).take(pa.array(offsets[:-1]))
+    lists = {name: pa.ListArray.from_arrays(pa.array(offsets), rest.column(name).combine_chunks()) for name in ("item", "uri")}
+    return pa.table({"block": first.column("block"), "columns": first.column("columns"), **lists})
 
 
-def _stream(blocks: Blocks, work: list[pa.Table], reader: Reader, stage: str) -> Iterator[dict[str, Any]]:
-    """Summaries of the blocks as they are committed."""
-    if not work:
+def _rows_of(block: pa.Table) -> pa.Table:
+    """The planned rows of a block, from its one row."""
+    lists = {name: pc.list_flatten(block.column(name)) for name in ("item", "uri")}
+    same = {name: block.column(name).take(pa.array(np.zeros(len(lists["item"]), np.int8))) for name in ("block", "columns")}
+    return pa.table({**same, **lists}, schema=PLAN)
+
+
+def committed(blocks: Blocks, work: pa.Table, reader: Reader, stage: str) -> Iterator[dict[str, Any]]:
+    """Work on the ``outstanding`` blocks: a summary of each (block, rows, errors, bytes, cpu_seconds, audio_seconds) as it is committed."""
+    if not work.num_rows:
         return
     import ray.data
     from ray.util.annotations import RayDeprecationWarning
@@ -91,19 +104,24 @@ def _stream(blocks: Blocks, work: list[pa.Table], reader: Reader, stage: str) ->
     with ray.data.DataContext.current(context), warnings.catch_warnings():
         # The retries of a task have no named argument in this release, and their default is to try for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        dataset = ray.data.from_arrow(work).map_batches(
-            lambda rows: pa.Table.from_pylist([_extract(rows, blocks, reader)]),
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=1,
-            max_retries=BLOCK_RETRIES,
+        # Each block becomes an object of its own on a worker and as it is needed: a hundred thousand of them made here would take minutes.
+        groups = [work.slice(start, BLOCKS_IN_A_GROUP) for start in range(0, work.num_rows, BLOCKS_IN_A_GROUP)]
+        dataset = (
+            ray.data.from_arrow(groups)
+            .repartition(target_num_rows_per_block=1)
+            .map_batches(
+                lambda block: pa.Table.from_pylist([_extract(_rows_of(block), blocks, reader)]),
+                batch_size=None,
+                batch_format="pyarrow",
+                num_cpus=1,
+                max_retries=BLOCK_RETRIES,
+            )
         )
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch.to_pylist()
-    done = blocks.done()
-    for rows in work:
-        if rows.column("block")[0].as_py() not in done:
-            yield _isolated(rows, blocks, reader, stage)
+    lost = work.filter(pc.invert(pc.is_in(work.column("block"), value_set=pa.array(sorted(blocks.done()), pa.string()))))
+    for row in range(lost.num_rows):
+        yield _isolated(_rows_of(lost.slice(row, 1)), blocks, reader, stage)
 
 
 def _extract(rows: pa.Table, blocks: Blocks, reader: Reader) -> dict[str, Any]:

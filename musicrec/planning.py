@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,21 +25,22 @@ Z95 = 1.96
 
 @dataclass(frozen=True)
 class Reading:
-    """One input as a worker read it.
+    """Some inputs as a worker read them, one after the other.
 
     Attributes
     ----------
-    reason
-        Why it failed; None if it did not.
+    reasons
+        Why some of the ``rows`` failed.
     cpu_seconds, wall_seconds
-        Of reading it and packing what came out.
+        Of reading them and packing what came out.
     bytes_read, bytes_written
-        Of the file, and of its row in a block.
+        Of the files, and of their rows in a block.
     block_bytes
         Of a block's file beside its rows.
     """
 
-    reason: str | None
+    rows: int
+    reasons: tuple[str, ...]
     cpu_seconds: float
     wall_seconds: float
     bytes_read: int
@@ -48,17 +48,17 @@ class Reading:
     block_bytes: int
 
 
-def read_timed(row: pa.Table, reader: Reader) -> Reading:
-    """Read one planned row as extraction does, and commit nothing."""
-    _warm_up(row, reader)
-    filesystem, path = resolve(row.column("uri")[0].as_py())
-    size = filesystem.get_file_info(path).size or 0
+def read_timed(rows: pa.Table, reader: Reader) -> Reading:
+    """Read planned rows as extraction does, and commit nothing."""
+    _warm_up(rows.slice(0, 1), reader)
+    sizes = [filesystem.get_file_info(path).size for filesystem, path in map(resolve, rows.column("uri").to_pylist())]
     wall, cpu = time.perf_counter(), time.process_time()
-    outcome = reader(row)
+    outcome = reader(rows)
     written = len(part_bytes(outcome))
     spent = time.process_time() - cpu, time.perf_counter() - wall
     around = len(part_bytes(outcome.slice(0, 0)))
-    return Reading(outcome.column("reason")[0].as_py(), *spent, size, written - around, around)
+    reasons = tuple(outcome.column("reason").drop_null().to_pylist())
+    return Reading(rows.num_rows, reasons, *spent, sum(size or 0 for size in sizes), written - around, around)
 
 
 _warm: set[type] = set()
@@ -106,22 +106,20 @@ class Extraction:
 
 def estimate(kind: str, rows: int, left: int, rows_per_block: int, readings: Sequence[Reading]) -> Extraction:
     """What reading the ``left`` rows of ``rows`` is expected to take, from the readings of a sample of them."""
-    failed = Counter(reading.reason for reading in readings if reading.reason is not None)
-
-    def total(values: list[float]) -> float:
-        return left * statistics.fmean(values) if values else 0.0
-
+    failed = Counter(reason for reading in readings for reason in reading.reasons)
+    sampled = sum(reading.rows for reading in readings)
+    scale = left / sampled if sampled else 0.0
     return Extraction(
         kind=kind,
         rows=rows,
         done=rows - left,
-        sampled=len(readings),
+        sampled=sampled,
         failed=dict(failed.most_common()),
-        failed_share=wilson_interval(failed.total(), len(readings)),
-        cpu_hours=total([reading.cpu_seconds for reading in readings]) / 3600,
-        slot_hours=total([reading.wall_seconds for reading in readings]) / 3600,
-        bytes_read=total([reading.bytes_read for reading in readings]),
-        bytes_written=total([reading.bytes_written for reading in readings])
+        failed_share=wilson_interval(failed.total(), sampled),
+        cpu_hours=scale * sum(reading.cpu_seconds for reading in readings) / 3600,
+        slot_hours=scale * sum(reading.wall_seconds for reading in readings) / 3600,
+        bytes_read=scale * sum(reading.bytes_read for reading in readings),
+        bytes_written=scale * sum(reading.bytes_written for reading in readings)
         + math.ceil(left / rows_per_block) * max((reading.block_bytes for reading in readings), default=0),
     )
 

@@ -7,20 +7,22 @@ from musicrec.planning import Reading, estimate, estimate_training, wilson_inter
 from musicrec.training.loop import Schedule
 
 
-def reading(reason: str | None = None, cpu: float = 1.0) -> Reading:
-    return Reading(reason, cpu_seconds=cpu, wall_seconds=2 * cpu, bytes_read=100, bytes_written=10, block_bytes=7)
+def reading(rows: int = 1, reasons: tuple[str, ...] = (), cpu: float = 1.0) -> Reading:
+    sizes = {"bytes_read": 100 * rows, "bytes_written": 10 * rows, "block_bytes": 7}
+    return Reading(rows, reasons, cpu_seconds=cpu, wall_seconds=2 * cpu, **sizes)
 
 
 def test_a_sample_stands_for_the_rows_that_are_left() -> None:
-    part = estimate("audio", 1000, 360, rows_per_block=32, readings=[reading(cpu=5.0), reading(cpu=15.0)])
-    assert (part.rows, part.done, part.sampled) == (1000, 640, 2)
+    part = estimate("audio", 1000, 360, rows_per_block=32, readings=[reading(cpu=5.0), reading(rows=3, cpu=35.0)])
+    assert (part.rows, part.done, part.sampled) == (1000, 640, 4)
     assert (part.cpu_hours, part.slot_hours) == (pytest.approx(1.0), pytest.approx(2.0))
     assert part.bytes_read == 36_000
     assert part.bytes_written == 3600 + 12 * 7  # rows, and twelve blocks
 
 
 def test_what_is_missing_and_what_is_unreadable_are_told_apart() -> None:
-    part = estimate("audio", 9, 9, 32, [reading("not_found"), reading("truncated"), reading("not_found"), *[reading()] * 5])
+    readings = [reading(3, ("not_found", "truncated")), reading(4, ("not_found",)), reading()]
+    part = estimate("audio", 9, 9, 32, readings)
     assert part.failed == {"not_found": 2, "truncated": 1}
     assert part.missing == 2
     assert part.failed_share[0] < 3 / 8 < part.failed_share[1]

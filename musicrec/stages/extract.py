@@ -5,28 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
 from musicrec.artwork import ArtworkReader
-from musicrec.blocks import Blocks, failures, has_column, row_keys
+from musicrec.blocks import Blocks
 from musicrec.catalog.locations import audio_uris
 from musicrec.extraction import Reader, run_blocks
 from musicrec.features import AudioReader, compile_kernels, stored_columns
+from musicrec.index import INDEX, complete_tracks, found_and_failed, of_tracks
 from musicrec.stages.base import REVISION, Outcome, Run, check_counts, run_stage
 from musicrec.store import BLOCKS, Stage, fingerprint
 
-# Where the input of a track lies: which modality, in which part, at which row.
-INDEX = pa.schema([("track_id", pa.string()), ("modality", pa.string()), ("part", pa.string()), ("row", pa.int32())])
 ARTWORK = "artwork"
 
 
 def extract(run: Run) -> Outcome:
     """Extract what the catalog's tracks lack; the stage's folder holds ``index.parquet`` and ``errors.parquet``."""
     if run.config.catalog_rules.form == "cifar100":
-        from musicrec.stages.pictures import extract_pictures  # it writes this module's INDEX
+        from musicrec.stages.pictures import extract_pictures  # its shapes come with torch, 300 MB that no other catalog's driver needs
 
         return extract_pictures(run)
     settings = run.config.extract
@@ -78,12 +76,12 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
     run.store.write_json(stage.path(BLOCKS), {"extract": blocks.folder, ARTWORK: pictures.folder})
     columns = stored_columns(run.config.extract.features)
     counts = _run(run, blocks, audio, columns, reader, "extract", compile_kernels)
-    index, errors = _placed(blocks, audio, columns, "extract")
+    index, errors = found_and_failed(blocks, audio, columns, "extract")
     art_counts = _run(run, pictures, artwork, (ARTWORK,), picture_reader, ARTWORK)
     pictured = _files(run, ARTWORK)
-    art_index, art_errors = (_for_tracks(table, pictured) for table in _placed(pictures, artwork, (ARTWORK,), ARTWORK))
+    art_index, art_errors = (of_tracks(table, pictured) for table in found_and_failed(pictures, artwork, (ARTWORK,), ARTWORK))
 
-    complete = _complete(index, columns)
+    complete = complete_tracks(index, columns)
     check_counts("extract", tracks.num_rows, complete, pc.count_distinct(errors.column("track_id")).as_py())
     run.store.write_table(stage.path("index.parquet"), pa.concat_tables([index, art_index]), INDEX)
     run.store.write_table(stage.path("errors.parquet"), pa.concat_tables([errors, art_errors]), schema.ERRORS)
@@ -112,47 +110,6 @@ def _run(
     settings = run.config.extract
     plan = blocks.extend(items, columns, settings.rows_per_block, retry=settings.retry_errors)
     return run_blocks(blocks, plan, reader, stage, settings.maximum_failed_share, prepare)
-
-
-def _placed(blocks: Blocks, items: pa.Table, columns: tuple[str, ...], stage: str) -> tuple[pa.Table, pa.Table]:
-    """Index and errors of these items: the latest good row of each column, and the items that lack a column."""
-    outcomes = blocks.outcomes()
-    good, failed = outcomes.filter(pc.is_null(outcomes.column("reason"))), failures(outcomes)
-    index, lacking = [INDEX.empty_table()], np.zeros(items.num_rows, bool)
-    for column in columns:
-        latest = _latest(good.filter(has_column(good, column)), items)
-        lacking |= latest < 0
-        rows = good.take(pa.array(latest[latest >= 0]))
-        parts = pc.binary_join_element_wise(blocks.part_uri(""), rows.column("block"), ".parquet", "")
-        values = {"track_id": rows.column("item"), "modality": pa.repeat(column, rows.num_rows), "part": parts, "row": rows.column("row")}
-        index.append(pa.table(values, schema=INDEX))
-    latest = _latest(failed, items)
-    rows = failed.take(pa.array(latest[lacking & (latest >= 0)]))
-    values = {"track_id": rows.column("item"), "stage": pa.repeat(stage, rows.num_rows)}
-    values |= {name: rows.column(name) for name in ("reason", "detail")}
-    return pa.concat_tables(index), pa.table(values, schema=schema.ERRORS)
-
-
-def _latest(outcomes: pa.Table, items: pa.Table) -> np.ndarray:
-    """For each of the items the last row (int64) of the outcomes that is about it, -1 where there is none."""
-    position = pc.index_in(row_keys(outcomes), value_set=row_keys(items).combine_chunks())
-    position = pc.fill_null(position, items.num_rows).to_numpy()  # others' rows are counted in one place past the last, and cut off
-    latest = np.full(items.num_rows + 1, -1, np.int64)
-    np.maximum.at(latest, position, np.arange(len(position)))
-    return latest[:-1]
-
-
-def _complete(index: pa.Table, columns: tuple[str, ...]) -> int:
-    """How many tracks have all of the columns."""
-    counts = index.group_by("track_id").aggregate([("modality", "count")]).column("modality_count")
-    return pc.sum(pc.equal(counts, len(columns)), min_count=0).as_py()
-
-
-def _for_tracks(table: pa.Table, pictured: pa.Table) -> pa.Table:
-    """Rows about pictures as rows about the tracks that show them."""
-    found = pc.index_in(pictured.column("uri"), value_set=table.column("track_id").combine_chunks())
-    rows = table.take(found.filter(pc.is_valid(found)))
-    return rows.set_column(0, table.schema.field(0), pictured.column("item").filter(pc.is_valid(found)))
 
 
 def places(run: Run, extracted: Outcome, modality: str) -> dict[str, tuple[str, int]]:

@@ -15,10 +15,10 @@ from musicrec import codec, schema
 from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS
 from musicrec.catalog.cifar100 import PictureFile, place, read_pictures
 from musicrec.extraction import TooManyErrors
+from musicrec.index import INDEX
 from musicrec.models.shapes import INPUT_SHAPES
 from musicrec.progress import Meter
 from musicrec.stages.base import REVISION, Outcome, Run, check_counts, run_stage
-from musicrec.stages.extract import INDEX
 from musicrec.store import Stage, fingerprint, parquet_bytes, resolve
 
 FEATURE = "cifar"

@@ -31,6 +31,8 @@ AUDIO = "audio"
 # A text with one counts as lyrics: texts of nothing but stage directions are too few to matter in an estimate.
 A_LETTER = r"\pL"
 TEXTS_AT_A_TIME = 1024
+# Rows of the sample that a worker reads in one call: alone, each would bear a third more than in a block.
+ROWS_TOGETHER = 8
 NEVER_ESTIMATED = "artist embeddings, stacks, the ensemble, evaluation and registration are not estimated"
 
 
@@ -92,11 +94,13 @@ def _sampled(
     )
     if len(chosen) and kind == AUDIO:
         on_each_node(compile_kernels)
+    together = min(ROWS_TOGETHER, config.extract.rows_per_block)
     readings = []
     with Meter(f"plan {kind}", len(chosen), "inputs") as meter:
-        for reading in map_unordered(read_timed, (sample.slice(row, 1) for row in range(len(chosen))), reader):
+        groups = (sample.slice(start, together) for start in range(0, len(chosen), together))
+        for reading in map_unordered(read_timed, groups, reader):
             readings.append(reading)
-            meter.advance()
+            meter.advance(reading.rows)
     return estimate(kind, items.num_rows, left.num_rows, config.extract.rows_per_block, readings)
 
 

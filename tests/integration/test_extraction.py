@@ -19,10 +19,11 @@ from small_run import tiny_config
 from musicrec import schema
 from musicrec.blocks import OUTCOME_FIELDS, Blocks, failures
 from musicrec.extraction import TooManyErrors, run_blocks
+from musicrec.index import INDEX
 from musicrec.settings import Config
 from musicrec.stages.base import Outcome
 from musicrec.stages.catalog import open_run
-from musicrec.stages.extract import INDEX, audio_blocks, extract
+from musicrec.stages.extract import audio_blocks, extract
 from musicrec.store import Store, resolve
 
 Places = tuple[str, str]

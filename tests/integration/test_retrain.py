@@ -14,10 +14,11 @@ from small_catalog import FORMATS, encoded, files_under, sound
 from small_run import REPOSITORY, Retrained, tiny_config, tiny_yaml
 
 from musicrec import schema
+from musicrec.index import INDEX
 from musicrec.settings import RegistrySettings
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE
-from musicrec.stages.extract import INDEX, extract
+from musicrec.stages.extract import extract
 from musicrec.stages.retrain import retrain
 from musicrec.store import Store
 

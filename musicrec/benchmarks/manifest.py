@@ -1,0 +1,140 @@
+"""A catalog of a million tracks: how long until its extraction works, and what the driver's memory is, then and as rows are done.
+
+The manifest is real Parquet, made from a seed in a process of its own; behind its rows stand a few rendered clips. The run is opened as
+by every job (read, checked, split by artist, kept in the store), planned, and extracted through a Ray started here until so many rows are
+done. The driver's memory is its resident set, in which the pages that it shares with Ray's object store count as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from musicrec.benchmarks.features import THREAD_VARIABLES, render_clips
+from musicrec.extraction import committed, outstanding
+from musicrec.features import compile_kernels, stored_columns
+from musicrec.parallel import connect, on_each_node
+from musicrec.settings import Config, ExtractSettings, RaySettings
+from musicrec.stages.catalog import open_run
+from musicrec.stages.extract import audio_blocks, audio_items
+
+ROWS, ARTISTS, RELATED, CLIPS = 1_000_000, 50_000, 10, 4
+GENRES = 40
+SECONDS, GIGABYTES = 60.0, 1.5
+# Growth of the driver's memory a row done that would be 100 MB at the end of a million rows.
+GROWTH = 100.0
+
+
+def run(arguments: list[str]) -> int:
+    """Measure and print; 1 if the start takes longer, or the driver more memory, than its target."""
+    parser = argparse.ArgumentParser(prog="benchmark.py manifest", description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS, help="tracks of the manifest (default %(default)s)")
+    parser.add_argument("--done", type=int, default=6000, help="rows to extract before it stops (default %(default)s)")
+    parser.add_argument("--feature", default="mfcc", help="what is extracted (default %(default)s)")
+    parser.add_argument("--cpus", type=int, default=os.cpu_count(), help="CPUs of Ray (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    for name in THREAD_VARIABLES:
+        os.environ[name] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # what it takes to make the manifest is no memory of the driver
+            pool.apply(write_manifest, (f"{folder}/catalog", options.rows, options.seed))
+        config = Config(
+            store=f"{folder}/store",
+            catalog=f"{folder}/catalog",
+            seed=options.seed,
+            ray=RaySettings(num_cpus=options.cpus),
+            extract=ExtractSettings(features=(options.feature,)),
+        )
+        return _measure(config, options.done)
+
+
+def write_manifest(root: str, rows: int, seed: int) -> None:
+    """The three tables of a catalog of so many tracks, by artists of whom few have many; the clips are taken in turn."""
+    rng = np.random.default_rng([seed, rows])
+    folder = Path(root)
+    (folder / "clips").mkdir(parents=True)
+    for number, path in enumerate(render_clips(folder / "clips", CLIPS)):
+        path.rename(folder / "clips" / f"clip-{number}.mp3")
+    count = min(ARTISTS, rows)
+    artists = np.char.add("artist-", np.char.zfill(np.arange(count).astype(str), 6))
+    # One track for each artist, the others by a law that gives the first of them hundreds.
+    share = 1 / (10 + np.arange(count))
+    owner = rng.permutation(np.append(np.arange(count), rng.choice(count, rows - count, p=share / share.sum())))
+    genres = np.char.add("genre ", (owner * GENRES // count).astype(str))
+    tracks = {
+        "track_id": np.char.add("track-", np.char.zfill(np.arange(rows).astype(str), 8)),
+        "title": np.char.add("A Song of Some Words, No. ", np.arange(rows).astype(str)),
+        "artist_id": artists[owner],
+        "artist": np.char.add("The Artist ", owner.astype(str)),
+        "year": rng.integers(1950, 2020, rows).astype(np.int32),
+        "audio": [f"clips/clip-{row % CLIPS}.mp3" for row in range(rows)],
+        "genres": pa.array(genres[:, None].tolist(), pa.list_(pa.string())),
+        "genre_top": genres,
+    }
+    related = {
+        "artist_id": np.repeat(artists, RELATED),
+        "related_artist_id": artists[(np.arange(count)[:, None] + np.arange(1, RELATED + 1)).ravel() % count],
+        "rank": np.tile(np.arange(1, RELATED + 1, dtype=np.int32), count),
+    }
+    for name, columns in {"tracks": tracks, "artists": {"artist_id": artists, "name": artists}, "related": related}.items():
+        pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
+
+
+def _measure(config: Config, done: int) -> int:
+    marks = [("imports", 0.0, *_memory())]
+    begun = last = time.perf_counter()
+
+    def mark(step: str) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        marks.append((step, now - last, *_memory()))
+        last = now
+
+    opened = open_run(config)
+    mark("catalog: read, checked, split, kept")
+    blocks, reader = audio_blocks(opened)
+    items = audio_items(opened)
+    plan = blocks.extend(items, stored_columns(config.extract.features), config.extract.rows_per_block)
+    work = outstanding(blocks, plan)
+    mark("plan")
+    connect(config.ray)
+    on_each_node(compile_kernels)
+    mark("Ray and kernels")
+    rows, third = 0, None
+    for summary in committed(blocks, work, reader, "extract"):
+        if rows == 0:
+            mark("until the first block")
+            start = last - begun
+        rows += summary["rows"]
+        if third is None and rows >= done / 3:
+            mark(f"{rows} rows done")
+            third = (rows, marks[-1][2])
+        if rows >= done:
+            break
+    mark(f"{rows} rows done")
+    growth = (marks[-1][2] - third[1]) / (rows - third[0])
+    for step, seconds, resident, most in marks:
+        print(f"{step:<38}{seconds:8.1f} s   driver {resident / 1e6:6.0f} MB, at most {most / 1e6:6.0f} MB until then")
+    peak = marks[-1][3] / 1e9
+    print(f"until the first block, all together   {start:8.1f} s   target <= {SECONDS:g}")
+    print(f"driver, at most                       {peak:8.2f} GB  target <= {GIGABYTES:g}")
+    print(f"driver, growth a row done             {growth:8.0f} B   target <= {GROWTH:g}")
+    return int(start > SECONDS or peak > GIGABYTES or growth > GROWTH)
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes of this process: resident now, and the most that ever were."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return psutil.Process().memory_info().rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
