@@ -85,11 +85,15 @@ def train_all(
     TrainingFailed
         After all have ended, naming those that failed and why.
     """
+    import ray
     from ray.util.queue import Queue
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     if not tasks:
         return
-    queue = Queue(maxsize=QUEUED_EPOCHS, actor_options={"num_cpus": 0})
+    # On this process' node: on another one, it would end with that node, and this process with it.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    queue = Queue(maxsize=QUEUED_EPOCHS, actor_options={"num_cpus": 0, "scheduling_strategy": here})
     failures: dict[str, str] = {}
 
     def epoch(name: str, record: dict[str, float]) -> None:
