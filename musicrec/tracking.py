@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,7 +102,11 @@ def dataset(root: str, key: str) -> Any:
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import DatasetInput, InputTag
 
-    identity = MetaDataset(resolve_dataset_source(root), name=root.rstrip("/").rpartition("/")[2], digest=key)
+    with warnings.catch_warnings():
+        # MLflow finds its one source of local files registered under two schemes, and says so of every path.
+        warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
+        source = resolve_dataset_source(root)
+    identity = MetaDataset(source, name=root.rstrip("/").rpartition("/")[2], digest=key)
     return DatasetInput(identity._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
 
 
