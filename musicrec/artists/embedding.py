@@ -14,6 +14,7 @@ from musicrec.artists.objective import draw_examples, loss_and_gradient
 from musicrec.artists.quality import related_jaccard
 from musicrec.artists.row_adam import RowAdam
 from musicrec.artists.settings import EmbeddingSettings
+from musicrec.artists.warm_start import Anchors, Drift, WarmStart, starting_table
 
 State = dict[str, torch.Tensor]
 INITIAL_RANGE = 0.05  # uniform in +-0.05, as Keras' Embedding layer starts; with Adam's fixed step it decides how fast directions turn
@@ -46,6 +47,8 @@ class EmbeddingResult:
         The dense unit of that pass.
     state : dict of tensors
         The end of the training.
+    drift : Drift or None
+        How far the artists known to a warm start are from their earlier vectors.
     """
 
     vectors: np.ndarray
@@ -56,6 +59,7 @@ class EmbeddingResult:
     weight: float
     bias: float
     state: State
+    drift: Drift | None = None
 
 
 def train_embeddings(
@@ -64,6 +68,7 @@ def train_embeddings(
     state: State | None = None,
     on_pass: Callable[[PassProgress], None] | None = None,
     device: str | torch.device = "cpu",
+    start: WarmStart | None = None,
 ) -> EmbeddingResult:
     """Train embeddings of all artists of a graph.
 
@@ -77,17 +82,19 @@ def train_embeddings(
         carry it.
     on_pass
         Called after every pass.
+    start
+        Vectors of an earlier training to start from and to stay near; random ones if not given. To be given again with ``state``.
 
     Raises
     ------
     ValueError
-        The graph has no relation, or ``state`` belongs to another graph or other settings.
+        The graph has no relation, ``state`` belongs to another graph, other settings or another start, or ``start`` has another width.
     FloatingPointError
         The loss is not finite.
     """
     if not len(graph.heads):
         raise ValueError(f"the graph of {len(graph)} artists has no relation to learn from: give a related table")
-    training = _Training(graph, settings, torch.device(device))
+    training = _Training(graph, settings, torch.device(device), start)
     if state is not None:
         training.load(state)
     while not training.finished:
@@ -104,20 +111,28 @@ def train_embeddings(
         weight=weight,
         bias=bias,
         state=training.state(),
+        drift=training.anchors.drift(training.best_table) if training.anchors is not None else None,
     )
 
 
 class _Training:
     """The training between two passes: everything that ``state`` carries."""
 
-    def __init__(self, graph: ArtistGraph, settings: EmbeddingSettings, device: torch.device):
+    def __init__(self, graph: ArtistGraph, settings: EmbeddingSettings, device: torch.device, start: WarmStart | None):
         self.graph, self.settings, self.device = graph, settings, device
         self.heads = np.flatnonzero(graph.degrees)
         generator = np.random.default_rng([settings.seed, 0, 0])
-        start = generator.uniform(-INITIAL_RANGE, INITIAL_RANGE, size=(len(graph), settings.dimensions)).astype(np.float32)
-        self.table = torch.from_numpy(start).to(device)
+        drawn = generator.uniform(-INITIAL_RANGE, INITIAL_RANGE, size=(len(graph), settings.dimensions)).astype(np.float32)
+        self.table = torch.from_numpy(drawn).to(device)
         # A weight of 1 and no bias, where Keras draws the weight from +-1.7: half of those draws begin with related artists pushed apart.
         self.unit = torch.tensor([[1.0, 0.0]], device=device)
+        self.anchors: Anchors | None = None
+        if start is not None:
+            if start.vectors.shape[1] != settings.dimensions:
+                raise ValueError(f"a warm start of {start.vectors.shape[1]} dimensions, and the settings have {settings.dimensions}")
+            self.anchors = Anchors(graph, start, device)
+            self.table = starting_table(graph, self.anchors, self.table)
+            self.unit = torch.tensor([[start.weight, start.bias]], dtype=torch.float32, device=device)
         self.best_table, self.best_unit = self.table.clone(), self.unit.clone()
         self.best_pass, self.best_score = -1, -np.inf
         self.losses: list[float] = []
@@ -130,9 +145,9 @@ class _Training:
         self._start_stage(0)
 
     @property
-    def _identity(self) -> tuple[int, int]:
+    def _identity(self) -> tuple[int, int, int]:
         """What a state must share with the training that continues it, beside the table's shape."""
-        return len(self.graph.heads), self.settings.seed
+        return len(self.graph.heads), self.settings.seed, 0 if self.anchors is None else len(self.anchors.rows)
 
     @property
     def finished(self) -> bool:
@@ -150,6 +165,8 @@ class _Training:
             gradient = loss_and_gradient(self.table, self.unit[0, 0], self.unit[0, 1], examples)
             self.table_adam.step(self.table, gradient.rows, gradient.vectors, stage.learning_rate)
             self.unit_adam.step(self.unit, self.unit_row, torch.stack((gradient.weight, gradient.bias))[None], stage.learning_rate)
+            if self.anchors is not None:
+                self.anchors.hold(self.table, gradient.rows if self.settings.lazy else None)
             total += gradient.loss * len(examples.labels)
         loss = total.item() / (2 * len(self.graph.heads))
         if not np.isfinite(loss):
@@ -186,8 +203,8 @@ class _Training:
         saved = (*state["table"].shape, *identity)
         if saved != (*self.table.shape, *self._identity) or self.stage > len(self.settings.stages):
             raise ValueError(
-                f"the state is at stage {self.stage} and has (artists, dimensions, relations, seed) = {saved}; this training has "
-                f"{(*self.table.shape, *self._identity)} and {len(self.settings.stages)} stages: give this run's own state"
+                f"the state is at stage {self.stage} and has (artists, dimensions, relations, seed, known artists) = {saved}; this training "
+                f"has {(*self.table.shape, *self._identity)} and {len(self.settings.stages)} stages: give this run's own state"
             )
         self.best_score, self.stage_score = state["scores"].tolist()
         self.losses, self.jaccards, self.stages = (state[name].tolist() for name in ("losses", "jaccards", "stages"))

@@ -57,6 +57,8 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
         "loss": float(result.loss[result.best_pass]),
         "jaccard": float(result.jaccard[result.best_pass]),
         "jaccard_chance": float(chance_jaccard(graph)),
+        "weight": result.weight,
+        "bias": result.bias,
         "loss_history": np.round(result.loss, 6).tolist(),
     }
 

@@ -169,7 +169,7 @@ def test_what_cannot_be_trained_is_named(graph):
         train_embeddings(lonely, FULL_BATCH)
     state = train_embeddings(graph, MINI_BATCH).state
     with pytest.raises(
-        ValueError, match=r"at stage 2 and has .* = \(300, 16, 3150, 3\); this training has \(300, 32, 3150, 0\) and 1 stages"
+        ValueError, match=r"at stage 2 and has .* = \(300, 16, 3150, 3, 0\); this training has \(300, 32, 3150, 0, 0\) and 1 stages"
     ):
         train_embeddings(graph, FULL_BATCH, state=state)
     with pytest.raises(ValueError, match="learning_rate=0"):
