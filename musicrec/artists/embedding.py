@@ -203,8 +203,8 @@ class _Training:
         saved = (*state["table"].shape, *identity)
         if saved != (*self.table.shape, *self._identity) or self.stage > len(self.settings.stages):
             raise ValueError(
-                f"the state is at stage {self.stage} and has (artists, dimensions, relations, seed, known artists) = {saved}; this training "
-                f"has {(*self.table.shape, *self._identity)} and {len(self.settings.stages)} stages: give this run's own state"
+                f"the state is at stage {self.stage} and has (artists, dimensions, relations, seed, known artists) = {saved}; this "
+                f"training has {(*self.table.shape, *self._identity)} and {len(self.settings.stages)} stages: give this run's own state"
             )
         self.best_score, self.stage_score = state["scores"].tolist()
         self.losses, self.jaccards, self.stages = (state[name].tolist() for name in ("losses", "jaccards", "stages"))
