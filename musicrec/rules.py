@@ -67,8 +67,14 @@ def _training(config: Config) -> None:
     train = config.train
     if train.minimum_workers is not None and train.minimum_workers > train.workers:
         raise ConfigError(f"train.minimum_workers is {train.minimum_workers} and train.workers {train.workers}: give no more than these")
+    if train.launch == "task" and (train.workers != 1 or train.minimum_workers is not None):
+        raise ConfigError(f"train.launch is task and train.workers {train.workers}: a task is one worker; give one, or launch group")
     if train.precision != "float32" and not train.gpu:
         raise ConfigError(f"train.precision is {train.precision}, which pays on GPUs alone: set train.gpu, or float32")
+    selecting = {f"models.{name}": model for name, model in config.models.items()} | {"ensemble": config.ensemble}
+    for key, section in selecting.items():
+        if section.select_by == "neighbours" and config.task != "embedding":
+            raise ConfigError(f"{key}.select_by is neighbours, and the task {config.task} has none: give metric")
     if train.folds == 1:
         raise ConfigError("train.folds is 1: out-of-fold predictions need at least 2 folds; 0 switches them off")
 

@@ -19,6 +19,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Stages = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Optimizer = Literal["adam", "sgd"]
 Decay = Literal["none", "cosine"]
+SelectBy = Literal["metric", "neighbours"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,8 @@ class SubmodelSettings:
     feature: Feature | None = None
     sizes: dict[str, Any] = field(default_factory=dict)
     """Constructor arguments of the architecture; the thesis' values where not given."""
-    standardise: Literal["per_frame", "per_clip", "none"] = "per_frame"
+    standardise: Literal["per_frame", "per_clip", "per_feature_bin", "none"] = "per_frame"
+    """To zero mean and unit deviation: each frame, each clip, or each frequency bin with the training split's statistics."""
     pool: tuple[Count, Count] = (1, 1)
     """Average pooling of the input (frequency, time) before the model; (1, 1) is the thesis."""
     maximum_vocabulary: Count | None = None
@@ -94,6 +96,9 @@ class SubmodelSettings:
     learning_rates: Stages = (1e-3,)
     patience: tuple[Count, ...] = (10,)
     """Epochs without a better validation metric after which each stage ends."""
+    select_by: SelectBy = "metric"
+    """What the best epoch is the best by on the validation split: the task's own metric, or, of the task "embedding", "neighbours", the
+    share of the target's 10 nearest artists among those of the output."""
     maximum_epochs: Count = 200
     """Epochs of one stage, at most."""
     optimizer: Optimizer = "adam"
@@ -117,6 +122,9 @@ class TrainSettings:
     """Elastic: a training goes on with as few as these while others are missing, and grows again; ``workers`` if not given."""
     cpus_per_worker: Positive = 1.0
     gpu: bool = False
+    launch: Literal["group", "task"] = "group"
+    """A training as a Ray Train run with its group of workers, or, with one worker, as a Ray task whose process the next training takes
+    over: for many trainings of seconds, which a group of its own takes longer to start than to end."""
     parallel_runs: Count = 1
     """Submodels trained at the same time."""
     batch_factor: Count = 1
@@ -145,6 +153,7 @@ class EnsembleSettings:
     batch_size: Count = 8
     learning_rates: Stages = (1e-5,)
     patience: tuple[Count, ...] = (3,)
+    select_by: SelectBy = "metric"
     maximum_epochs: Count = 200
     optimizer: Optimizer = "adam"
     decay: Decay = "none"

@@ -27,6 +27,8 @@ class SubmodelSpec:
     standardise, pool
         How a spectrogram is standardised, and the (frequency, time) sizes of the average pooling in front of the model. Pictures are
         neither standardised nor pooled.
+    bins
+        Mean and deviation of each frequency bin over its training rows, each (frequency,), where it standardises by them.
     pixels
         Side of the pictures it reads (architecture "albums").
     vocabulary
@@ -40,6 +42,7 @@ class SubmodelSpec:
     sizes: dict[str, Any] = field(default_factory=dict)
     standardise: str = "per_frame"
     pool: tuple[int, int] = (1, 1)
+    bins: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     pixels: int | None = None
     vocabulary: Vocabulary | None = None
 
@@ -83,7 +86,8 @@ class SubmodelSpec:
         """
         if self.reads_pictures:
             return feature.astype(np.float32) / 255
-        mean, deviation = statistics if self.standardise == "per_frame" and statistics is not None else (None, None)
+        known = {"per_frame": statistics, "per_feature_bin": self.bins}.get(self.standardise)
+        mean, deviation = known or (None, None)
         values = standardise(feature, self.standardise, mean=mean, deviation=deviation)
         (high, wide), (rows, frames) = self.pool, self.input_shape()
         if (high, wide) == (1, 1):
@@ -102,11 +106,19 @@ class SubmodelSpec:
         vocabulary = values["vocabulary"]
         if vocabulary is not None:
             vocabulary = Vocabulary(tuple(vocabulary["words"]), tuple(vocabulary["shares"]), vocabulary["cut"])
-        return cls(**{**values, "pool": tuple(values["pool"]), "vocabulary": vocabulary})
+        bins = values.get("bins")  # specs of earlier versions have none
+        bins = bins and tuple(map(tuple, bins))
+        return cls(**{**values, "pool": tuple(values["pool"]), "bins": bins, "vocabulary": vocabulary})
 
     @classmethod
     def from_settings(
-        cls, name: str, settings: SubmodelSettings, outputs: int, pixels: int, vocabulary: Vocabulary | None = None
+        cls,
+        name: str,
+        settings: SubmodelSettings,
+        outputs: int,
+        pixels: int,
+        vocabulary: Vocabulary | None = None,
+        bins: Statistics | None = None,
     ) -> SubmodelSpec:
         """The submodel that a configuration asks for."""
         return cls(
@@ -117,6 +129,7 @@ class SubmodelSpec:
             sizes=settings.sizes,
             standardise=settings.standardise,
             pool=settings.pool,
+            bins=bins and tuple(tuple(values.tolist()) for values in bins),
             pixels=pixels if settings.architecture == "albums" else None,
             vocabulary=vocabulary if settings.architecture == "lyrics" else None,
         )

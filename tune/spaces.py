@@ -34,8 +34,8 @@ from musicrec.stages.inputs import check_sizes
 from musicrec.stages.search import LEARNING_RATE, SIZES, section_of, settings_of, with_values
 
 MODELS = {**SPECTRAL, **OTHER, **STACKS}
-# What a model is and reads, how long it may take, and what the search sets in another way (learning_rate, sizes.KEY).
-FIXED = {"architecture", "feature", "submodels", "branches", "sizes", "learning_rates", "patience", "maximum_epochs"}
+# What a model is and reads, how long it may take, what trials are compared by, and what is set in another way (learning_rate, sizes.KEY).
+FIXED = {"architecture", "feature", "submodels", "branches", "sizes", "learning_rates", "patience", "maximum_epochs", "select_by"}
 # Constructor arguments that follow from the configuration.
 DERIVED = {"shape", "vocabulary", "submodels", "branches", "activation", "submodel_outputs"}
 # Keys beside the sizes on which it depends whether a model can be built.

@@ -162,9 +162,9 @@ def to_markdown(table: Table, rows: Sequence[ComparisonRow], tested_on: TestedOn
         "Ours is the mean over seeds ± its standard deviation; the interval is over the tested artists; the difference is ours less the "
         f"thesis'. {NOTHING}: not there.",
         "",
-        _line(titles),
-        _line(["---"] + ["---:"] * (len(titles) - 1)),
-        *(_line(_cells(table, row, extra)) for row in rows),
+        table_line(titles),
+        table_line(["---"] + ["---:"] * (len(titles) - 1)),
+        *(table_line(_cells(table, row, extra)) for row in rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -203,24 +203,24 @@ def _cells(table: Table, row: ComparisonRow, extra: Sequence[Metric]) -> list[st
     for metric in table.metrics:
         interval, difference = row.interval(metric.name), row.difference(metric.name)
         cells += [
-            _figure(row.thesis.get(metric.name), metric),
-            _spread(row, metric),
-            NOTHING if interval is None else f"{_figure(interval[0], metric)} to {_figure(interval[1], metric)}",
+            figure(row.thesis.get(metric.name), metric),
+            spread(row, metric),
+            NOTHING if interval is None else f"{figure(interval[0], metric)} to {figure(interval[1], metric)}",
             NOTHING if difference is None else f"{difference:+.{metric.decimals}f}",
         ]
-    cells += [_spread(row, metric) for metric in extra]
+    cells += [spread(row, metric) for metric in extra]
     counts = [NOTHING if count is None else f"{count:,}" for count in (row.thesis_parameters, row.parameters)]
     return cells + counts + [str(len(row.seeds)), NOTHING if row.seconds is None else f"{row.seconds:.1f}"]
 
 
-def _spread(row: ComparisonRow, metric: Metric) -> str:
+def spread(row: ComparisonRow, metric: Metric) -> str:
     deviation = row.deviation(metric.name)
-    return _figure(row.mean(metric.name), metric) + ("" if deviation is None else f" ± {_figure(deviation, metric)}")
+    return figure(row.mean(metric.name), metric) + ("" if deviation is None else f" ± {figure(deviation, metric)}")
 
 
-def _figure(value: float | None, metric: Metric) -> str:
+def figure(value: float | None, metric: Metric) -> str:
     return NOTHING if value is None else f"{value:.{metric.decimals}f}"
 
 
-def _line(cells: Sequence[str]) -> str:
+def table_line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"

@@ -15,7 +15,7 @@ from musicrec.settings import BRANCH_SUBMODELS, Config
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.embed import TABLE
 from musicrec.stages.train import Trained
-from musicrec.stages.trainings import decides, run_trainings, schedule
+from musicrec.stages.trainings import decides, objective_name, run_trainings, schedule
 from musicrec.store import Stage, fingerprint
 from musicrec.training.tasks import EXAMPLES, Task, read_ensemble_inputs
 
@@ -64,7 +64,7 @@ def ensemble_task(run: Run, stage: Stage, embedded: Outcome, trained: Trained) -
         name=NAME,
         folder=stage.folder,
         kind="ensemble",
-        objective="embedding",
+        objective=objective_name(run.config, settings),
         targets=embedded.stage.path(TABLE),
         schedule=schedule(settings, run.config.train),
         seed=run.config.seed,

@@ -70,12 +70,16 @@ class Evaluated:
 
 def train_submodels(config: Config, names: list[str] | None = None) -> Submodels:
     """Up to the submodels, or those that are named."""
+    check_sizes(config)
+    check_names(config, names or [])
+    return train_run(fit_to_catalog(open_run(config)), names)
+
+
+def train_run(run: Run, names: list[str] | None = None) -> Submodels:
+    """As ``train_submodels``, of a run whose catalog was read."""
     from musicrec.stages.extract import extract
     from musicrec.stages.train import train
 
-    check_sizes(config)
-    check_names(config, names or [])
-    run = fit_to_catalog(open_run(config))
     extracted, targeted = extract(run), make_targets(run)
     return Submodels(run, extracted, targeted, train(run, extracted, targeted, names or None))
 

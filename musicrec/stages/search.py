@@ -17,10 +17,10 @@ from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.ensemble import ensemble_stage, ensemble_task
 from musicrec.stages.stack import stack_stage, stack_task
 from musicrec.stages.train import Trained, submodel_stage, submodel_task
-from musicrec.stages.trainings import run_trainings
+from musicrec.stages.trainings import objective_name, run_trainings
 from musicrec.store import Stage
 from musicrec.training.checkpoints import StoreCheckpoints
-from musicrec.training.objectives import OBJECTIVES
+from musicrec.training.objectives import OBJECTIVES, Objective
 from musicrec.training.outputs import NO_FOLD
 from musicrec.training.tasks import Task
 
@@ -111,11 +111,15 @@ class Search:
     @property
     def better(self) -> int:
         """+1 if a higher validation metric is better, -1 if a lower one is."""
-        return OBJECTIVES[self.run.config.task].better
+        return self._objective.better
 
     @property
     def metric(self) -> str:
-        return OBJECTIVES[self.run.config.task].metric_name
+        return self._objective.metric_name
+
+    @property
+    def _objective(self) -> Objective:
+        return OBJECTIVES[objective_name(self.run.config, settings_of(self.run.config, self.name))]
 
     def trial(self, drawn: dict[str, Any]) -> Trial:
         """The trial that tries what was drawn; without any, the configuration as it is."""

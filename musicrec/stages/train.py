@@ -8,15 +8,17 @@ from typing import Any
 import pyarrow as pa
 
 from musicrec.config import ConfigError
+from musicrec.features import Statistics
 from musicrec.lyrics import build_vocabulary, words
 from musicrec.settings import SubmodelSettings
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
+from musicrec.stages.bin_statistics import bin_statistics
 from musicrec.stages.extract import places
 from musicrec.stages.folds import artist_folds, without_fold
 from musicrec.stages.inputs import check_names
 from musicrec.stages.labels import TABLE as LABELS_TABLE
 from musicrec.stages.targets import target_table
-from musicrec.stages.trainings import decides, run_trainings, schedule
+from musicrec.stages.trainings import decides, objective_name, run_trainings, schedule
 from musicrec.store import Stage, fingerprint
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.outputs import NO_FOLD, Predictions
@@ -106,7 +108,8 @@ def submodel_task(run: Run, name: str, fold: int, stage: Stage, extracted: Outco
             raise ConfigError(
                 f"{label}: no track of the split '{split}' has {what}; take this model and its branch out, or add such tracks"
             )
-    spec = SubmodelSpec.from_settings(name, settings, targeted.record["dimensions"], run.config.extract.artwork_pixels, vocabulary)
+    outputs, pixels = targeted.record["dimensions"], run.config.extract.artwork_pixels
+    spec = SubmodelSpec.from_settings(name, settings, outputs, pixels, vocabulary, _bins(run, settings, extracted, rows))
     run.store.write_json(stage.path("spec.json"), spec.as_json())
     run.store.write_table(stage.path("examples.parquet"), pa.Table.from_pylist(rows, schema=EXAMPLES), EXAMPLES)
     return Task(
@@ -114,7 +117,7 @@ def submodel_task(run: Run, name: str, fold: int, stage: Stage, extracted: Outco
         name=training_name(name, fold),
         folder=stage.folder,
         kind="submodel",
-        objective=run.config.task,
+        objective=objective_name(run.config, settings),
         targets=target_table(run, targeted),
         schedule=schedule(settings, run.config.train),
         seed=run.config.seed,
@@ -123,6 +126,12 @@ def submodel_task(run: Run, name: str, fold: int, stage: Stage, extracted: Outco
         masks=(settings.time_mask, settings.frequency_mask),
         mixup=settings.mixup,
     )
+
+
+def _bins(run: Run, settings: SubmodelSettings, extracted: Outcome, rows: list[dict[str, Any]]) -> Statistics | None:
+    """What a submodel standardises each frequency bin by, if it does: statistics of its own training rows, without a fold's."""
+    by_bins = settings.standardise == "per_feature_bin" and settings.feature not in (None, "cifar")  # pictures are not standardised
+    return bin_statistics(run, extracted, settings.feature, rows) if by_bins else None
 
 
 def _labelled(run: Run, targeted: Outcome, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import torch
 from musicrec.ensemble import EnsembleSpec
 from musicrec.models import count_parameters
 from musicrec.progress import Meter
-from musicrec.settings import TrainSettings
+from musicrec.settings import Config, TrainSettings
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Outcome, Run, run_stage, versions
 from musicrec.submodels import SubmodelSpec
@@ -32,6 +32,11 @@ def schedule(settings: Any, train: TrainSettings) -> Schedule:
     values["batch_size"] *= train.batch_factor
     values["learning_rates"] = tuple(rate * math.sqrt(train.batch_factor) for rate in settings.learning_rates)
     return Schedule(**values)
+
+
+def objective_name(config: Config, settings: Any) -> str:
+    """The key in ``OBJECTIVES`` of a model's training."""
+    return f"{config.task}_by_neighbours" if getattr(settings, "select_by", "metric") == "neighbours" else config.task
 
 
 def decides(train: TrainSettings) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def run_trainings(run: Run, tasks: list[Task]) -> dict[str, Outcome]:
 
     connect(run.config.ray)
     outcomes: dict[str, Outcome] = {}
-    metric = OBJECTIVES[run.config.task].metric_name
+    metrics = {task.name: OBJECTIVES[task.objective].metric_name for task in tasks}
     facts = {f"version.{name}": version for name, version in versions().items()}
     logged = training_log(run.config, run.store, run.catalog_key, run.catalog.root, facts)
     if run.on_epoch is not None:
@@ -65,15 +70,15 @@ def run_trainings(run: Run, tasks: list[Task]) -> dict[str, Outcome]:
             log.begin(task.name, task.folder.rpartition("/")[2], _parameters(run, task))
 
         def on_epoch(name: str, record: dict[str, float]) -> None:
-            meter.advance(0, **{name: f"epoch {record['epoch'] + 1}, {metric} {record['validation']:.3f}"})
-            log.epoch(name, metric, record)
+            meter.advance(0, **{name: f"epoch {record['epoch'] + 1}, {metrics[name]} {record['validation']:.3f}"})
+            log.epoch(name, metrics[name], record)
             if run.on_epoch is not None:
                 run.on_epoch(record)
 
         def on_done(task: Task) -> None:
             meter.drop(task.name)
             outcome = outcomes[task.folder] = _finish(run, task)
-            log.end(task.name, metric, outcome.record["history"])
+            log.end(task.name, metrics[task.name], outcome.record["history"])
             meter.advance(1)
 
         train_all(tasks, run.config.train, on_epoch, on_done, lambda task: log.fail(task.name))
@@ -87,7 +92,7 @@ def _parameters(run: Run, task: Task) -> dict[str, Any]:
     with torch.device("meta"):
         size = count_parameters(spec.build())
     return {
-        "model": {name: value for name, value in values.items() if name != "vocabulary"},
+        "model": {name: value for name, value in values.items() if name not in ("vocabulary", "bins")},
         "schedule": dataclasses.asdict(task.schedule),
         "seed": task.seed,
         "task": task.objective,

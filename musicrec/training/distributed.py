@@ -1,4 +1,7 @@
-"""Ray Train around the loop: each training is a TorchTrainer with its own workers, several of them at a time from one driver."""
+"""Ray Train around the loop: each training is a TorchTrainer with its own workers, several of them at a time from one driver.
+
+A training of seconds with one worker may be a plain Ray task instead (``train.launch``), whose process the next one takes over.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,9 @@ def _worker(config: dict[str, Any]) -> None:
     import torch
 
     from musicrec.training.loop import World
-    from musicrec.training.tasks import run
 
     task: Task = config["task"]
-    store = Store(task.store)
-    if store.exists(_diverged(task)):
+    if Store(task.store).exists(_diverged(task)):
         return  # a group that Ray starts again would diverge again
     context = ray.train.get_context()
     torch.set_num_threads(config["threads"])
@@ -59,10 +60,34 @@ def _worker(config: dict[str, Any]) -> None:
             ray.train.report({name: record[name] for name in ("epoch", "loss", "validation")})
             last_report = time.monotonic()
 
+    _run(task, world, wrap, on_epoch)
+
+
+def _alone(config: dict[str, Any]) -> None:
+    """A training of one worker as a Ray task."""
+    import torch
+
+    from musicrec.training.loop import World
+
+    task: Task = config["task"]
+    torch.set_num_threads(config["threads"])
+    world = World(device=torch.device(config["device"]), precision=getattr(torch, config["precision"]))
+
+    def wrap(model: torch.nn.Module) -> torch.nn.Module:
+        if config["compile"]:
+            model.compile()
+        return model
+
+    _run(task, world, wrap, lambda record: config["queue"].put((task.name, record)))
+
+
+def _run(task: Task, world: Any, wrap: Callable[[Any], Any], on_epoch: Callable[[dict[str, float]], None]) -> None:
+    from musicrec.training.tasks import run
+
     try:
         run(task, world, wrap, on_epoch)
     except Diverged as error:
-        store.write(_diverged(task), str(error).encode())
+        Store(task.store).write(_diverged(task), str(error).encode())
         raise
 
 
@@ -121,35 +146,53 @@ def train_all(
 
 
 def _fit(task: Task, settings: TrainSettings, queue: Any) -> None:
+    store = Store(task.store)
+    store.remove(_diverged(task))
+    config = {
+        "task": task,
+        "queue": queue,
+        "threads": max(1, int(settings.cpus_per_worker)),
+        "precision": settings.precision,
+        "compile": settings.compile,
+    }
+    try:
+        if settings.launch == "task":
+            _fit_in_task(config, settings)
+        else:
+            _fit_in_group(config, settings)
+    finally:
+        if store.exists(_diverged(task)):
+            raise Diverged(store.read(_diverged(task)).decode())
+
+
+def _fit_in_task(config: dict[str, Any], settings: TrainSettings) -> None:
+    import ray
+
+    # Of a process that is lost Ray starts another one, which goes on from the last epoch; max_calls=0 keeps a process that had a GPU.
+    gpus = int(settings.gpu)
+    task = ray.remote(num_cpus=settings.cpus_per_worker, num_gpus=gpus, max_calls=0, max_retries=settings.maximum_failures)(_alone)
+    ray.get(task.remote(config | {"device": "cuda" if gpus else "cpu"}))
+
+
+def _fit_in_group(config: dict[str, Any], settings: TrainSettings) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    store = Store(task.store)
-    store.remove(_diverged(task))
+    task: Task = config["task"]
     resources = {"CPU": settings.cpus_per_worker} | ({"GPU": 1.0} if settings.gpu else {})
     fixed = settings.minimum_workers is None or settings.minimum_workers == settings.workers
     workers = settings.workers if fixed else (settings.minimum_workers, settings.workers)
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={
-            "task": task,
-            "queue": queue,
-            "threads": max(1, int(settings.cpus_per_worker)),
-            "precision": settings.precision,
-            "compile": settings.compile,
-        },
+        train_loop_config=config,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=settings.gpu, resources_per_worker=resources),
         run_config=RunConfig(
             name=task.folder.replace("/", "-"),
-            storage_path=store.uri("ray_train"),
+            storage_path=Store(task.store).uri("ray_train"),
             failure_config=FailureConfig(max_failures=settings.maximum_failures),
         ),
     )
-    try:
-        trainer.fit()
-    finally:
-        if store.exists(_diverged(task)):
-            raise Diverged(store.read(_diverged(task)).decode())
+    trainer.fit()
 
 
 def _drain(queue: Any, on_epoch: Callable[[str, dict[str, float]], None], wait: bool = True) -> None:

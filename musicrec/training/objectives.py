@@ -6,7 +6,7 @@ A task is one entry of ``OBJECTIVES``: the training loop knows nothing of it but
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from musicrec import schema
+
+# Nearest artists that a target and an output are compared by.
+NEIGHBOURS = 10
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Objective:
         The table of targets, and the column of a training's examples that its first column is matched with.
     tensor
         (target table, outputs) -> tensor with one row a target.
+    metric_over
+        Table of targets -> ``metric``, of a metric that asks for more than the example's own target.
     activation
         What turns an output into the figure that is judged: probabilities of a genre task.
     """
@@ -48,10 +53,28 @@ class Objective:
     target_key: str = "artist_id"
     tensor: Callable[[pa.Table, int], Tensor] = lambda table, outputs: _vectors(table)
     activation: Literal["none", "softmax", "sigmoid"] = "none"
+    metric_over: Callable[[Tensor], Callable[[Tensor, Tensor], Tensor]] | None = None
+
+    def over(self, table: Tensor) -> Objective:
+        """The objective over a table of targets, one row each."""
+        return self if self.metric_over is None else replace(self, metric=self.metric_over(table))
 
 
 def _cosine(output: Tensor, target: Tensor) -> Tensor:
     return functional.cosine_similarity(output.float(), target.float(), dim=1)
+
+
+def shared_neighbours(table: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The metric (output, target) -> (B,): the share of the target's nearest rows of a table by cosine among those of the output."""
+    unit = functional.normalize(table.float(), dim=1)
+    count = min(NEIGHBOURS, len(table))
+
+    def metric(output: Tensor, target: Tensor) -> Tensor:
+        rows = unit.to(output.device)
+        found, wanted = ((functional.normalize(values.float(), dim=1) @ rows.T).topk(count).indices for values in (output, target))
+        return (found[:, :, None] == wanted[:, None, :]).any(dim=2).float().mean(dim=1)
+
+    return metric
 
 
 def _vectors(table: pa.Table) -> Tensor:
@@ -82,6 +105,8 @@ def _cross_entropies(output: Tensor, target: Tensor) -> Tensor:
 
 # Regression of the artist's embedding: negative cosine similarity.
 EMBEDDING = Objective("cosine", loss=lambda output, target: -_cosine(output, target).mean(), metric=_cosine, better=1)
+# The same, and the weights are kept that retrieve best.
+EMBEDDING_BY_NEIGHBOURS = replace(EMBEDDING, metric_name="neighbours", metric_over=shared_neighbours)
 # One genre: categorical cross entropy; the weights of the best validation accuracy are kept.
 SINGLE_GENRE = Objective(
     "accuracy",
@@ -104,4 +129,9 @@ MANY_GENRES = Objective(
     tensor=_indicators,
     activation="sigmoid",
 )
-OBJECTIVES = {"embedding": EMBEDDING, "single_genre": SINGLE_GENRE, "many_genres": MANY_GENRES}
+OBJECTIVES = {
+    "embedding": EMBEDDING,
+    "embedding_by_neighbours": EMBEDDING_BY_NEIGHBOURS,
+    "single_genre": SINGLE_GENRE,
+    "many_genres": MANY_GENRES,
+}

@@ -93,6 +93,7 @@ def run(
     spec, rows, usable = _inputs(task, store, examples)
     objective = OBJECTIVES[task.objective]
     targets = Targets.read(store, task.targets, objective, examples, spec.outputs)
+    objective = objective.over(targets.table)
     split = np.array(examples.column("split").to_pylist())
     data = TrainingData(rows, targets, usable[split[usable] == "train"], usable[split[usable] == "validation"], task.mixup)
     for name, part in (("train", data.train), ("validation", data.validation)):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from musicrec import schema
-from musicrec.training.objectives import EMBEDDING, MANY_GENRES, OBJECTIVES, SINGLE_GENRE
+from musicrec.training.objectives import EMBEDDING, EMBEDDING_BY_NEIGHBOURS, MANY_GENRES, OBJECTIVES, SINGLE_GENRE
 
 
 def test_cosine_of_each_example() -> None:
@@ -31,6 +31,17 @@ def test_an_output_of_zeros_has_a_finite_gradient() -> None:
     output = torch.zeros(1, 3, requires_grad=True)
     EMBEDDING.loss(output, torch.ones(1, 3)).backward()
     assert torch.isfinite(output.grad).all()
+
+
+def test_shared_neighbours_of_each_example() -> None:
+    angles = np.deg2rad(np.arange(0, 360, 10))
+    table = torch.tensor(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    target = table[[0, 0, 0]]
+    output = torch.tensor(np.array([[5.0, 0.2], [np.cos(0.28), np.sin(0.28)], [-1.0, 0.1]]))
+    # The target at 0 degrees has -40..40 and one of +-50 nearest; an output at 16 degrees has -20..60 and -30; nothing lies about 174.
+    shares = EMBEDDING_BY_NEIGHBOURS.over(table).metric(output, target).tolist()
+    assert shares[0] > 0.89 and 0.69 < shares[1] < 0.91 and shares[2] == 0
+    assert EMBEDDING_BY_NEIGHBOURS.over(table[:4]).metric(output, target).tolist() == [1, 1, 1]  # all artists are the nearest
 
 
 def labels(*classes: list[int]) -> pa.Table:
@@ -59,10 +70,11 @@ def test_many_genres_is_the_mean_cross_entropy_of_labels_judged_by_itself() -> N
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_half_precision_outputs_are_judged_in_full(name: str) -> None:
-    objective = OBJECTIVES[name]
+    objective = OBJECTIVES[name].over(torch.eye(3))
     output = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
     target = {
         "embedding": torch.eye(3)[[0, 1, 2, 0]],
+        "embedding_by_neighbours": torch.eye(3)[[0, 1, 2, 0]],
         "single_genre": torch.tensor([0, 1, 2, 0]),
         "many_genres": torch.eye(3, dtype=torch.uint8)[[0, 1, 2, 0]],
     }[name]

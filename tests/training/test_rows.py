@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from musicrec.audio import FEATURE_SHAPES, standardise
 from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS, Blocks
 from musicrec.features import HALVED_STATISTICS, halve
 from musicrec.lyrics import build_vocabulary
+from musicrec.settings import SubmodelSettings
 from musicrec.store import Store
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import ArtworkRows, FeatureRows, LyricsRows, StoredRows, pictures
@@ -144,6 +146,16 @@ def test_inputs_are_prepared_as_the_model_was_told(tmp_path: Path) -> None:
     standard = (values - values.mean(axis=0)) / values.std(axis=0)
     pooled = np.stack([standard[:, frame : frame + 4].mean(axis=1) for frame in range(0, 640, 4)], axis=1)
     np.testing.assert_allclose(batch[0, 0], (pooled[::2] + pooled[1::2]) / 2, atol=2e-3)
+
+
+def test_bins_are_standardised_by_the_numbers_of_the_specification(tmp_path: Path) -> None:
+    _, parts, places = written(str(tmp_path), tracks=4)
+    mean, deviation = np.arange(12, dtype=np.float32) / 8, np.arange(1, 13, dtype=np.float32)
+    settings = SubmodelSettings(architecture="large_rnn", feature="chroma", standardise="per_feature_bin", pool=(1, 4))
+    spec = SubmodelSpec.from_settings("chroma.large_rnn", settings, 8, 96, bins=(mean, deviation))
+    assert SubmodelSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec
+    (batch,) = FeatureRows(spec, parts, places, cache_bytes=1e9).read(np.array([3]), None)
+    np.testing.assert_allclose(batch[0, 0], np.repeat((3 / 8 - mean) / deviation, 160).reshape(12, 160), rtol=1e-5)
 
 
 @pytest.mark.parametrize("how", ["per_frame", "per_clip", "none"])
