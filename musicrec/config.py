@@ -110,18 +110,29 @@ def resolved(config: Any) -> dict[str, Any]:
     return redacted(dataclasses.asdict(config))
 
 
-def _from_file(option: str, path: str) -> Config:
-    """The configuration in a YAML file; a search's preset may lie on object storage."""
+def read_text(option: str, path: str, instead: str = "") -> str:
+    """The text of a file that an option names; it may lie on object storage.
+
+    Raises
+    ------
+    ConfigError
+        There is none; ``instead`` says what else the option, or another, takes.
+    """
     if "://" in path:
         from musicrec.store import resolve
 
         filesystem, name = resolve(path)
         with filesystem.open_input_file(name) as stream:
-            return from_yaml(stream.read().decode(), path)
+            return stream.read().decode()
     if not os.path.isfile(path):
-        raise ConfigError(f"{option} {path}: there is no such file; give a YAML file, or --preset with one of {', '.join(presets())}")
+        raise ConfigError(f"{option} {path}: there is no such file; give a YAML file{instead}")
     with open(path, encoding="utf-8") as stream:
-        return from_yaml(stream.read(), path)
+        return stream.read()
+
+
+def _from_file(option: str, path: str) -> Config:
+    """The configuration in a YAML file, a search's preset for instance."""
+    return from_yaml(read_text(option, path, f", or --preset with one of {', '.join(presets())}"), path)
 
 
 def _known_keys(location: tuple[Any, ...]) -> list[str]:

@@ -249,6 +249,18 @@ class ReproduceConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AblateConfig(Config):
+    """What each change of some settings is worth."""
+
+    study: str = "tune/ablations/demo.yaml"
+    """The YAML file of the base and its rows, which change this configuration."""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    """Of every row."""
+    rows: str = ""
+    """Names of the study's rows separated by commas; all of them if empty. The base belongs to any."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TuneConfig(Config):
     """A search for better settings of one training; the test split takes no part in it."""
 
@@ -320,6 +332,7 @@ for _section in (
     Config,
     TrainConfig,
     ReproduceConfig,
+    AblateConfig,
     TuneConfig,
     RecommendConfig,
 ):

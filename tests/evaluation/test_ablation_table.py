@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from musicrec.evaluation.ablation_table import (
+    CSV_COLUMNS,
+    AblationRow,
+    Difference,
+    SeedScores,
+    ablation_rows,
+    difference,
+    to_csv,
+    to_markdown,
+)
+
+ARTISTS = [f"artist {number}" for number in range(12)]
+
+
+def scores(seed: int, cosine: float, ndcg: float, artists: list[str] = ARTISTS, targets: str = "table") -> SeedScores:
+    """Two tracks of each artist, whose cosines lie .1 on either side of the mean, and an artist's share of them is its own."""
+    own = np.random.default_rng(0).normal(0, 0.2, len(ARTISTS)).tolist()
+    of = dict(zip(ARTISTS, own, strict=True))
+    tracks = {f"{artist}-{n}": cosine + of[artist] + (0.1 if n else -0.1) for artist in artists for n in range(2)}
+    retrieval = {artist: ndcg + of[artist] for artist in artists}
+    artist_of = {track: track.rpartition("-")[0] for track in tracks}
+    return SeedScores(seed, {"cosine": tracks, "ndcg@10": retrieval, "recall@10": retrieval}, artist_of, f"{targets} {seed}", seconds=30.0)
+
+
+BASE = [scores(0, 0.3, 0.4), scores(1, 0.4, 0.5)]
+
+
+def test_a_difference_is_paired_over_what_both_tested() -> None:
+    better = [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5, artists=ARTISTS[:6]), scores(2, 9.0, 9.0)]
+    found = difference(better, BASE, "cosine")
+    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))  # what is the artists' own falls out, and so does seed 2
+    assert found.artists == 12
+    assert difference(better, BASE, "ndcg@10").mean == pytest.approx(0)
+    assert difference([scores(2, 1.0, 1.0)], BASE, "cosine") is None
+
+
+def test_an_interval_is_over_artists_with_all_their_tracks_and_seeds() -> None:
+    lucky = [scores(seed, 0.0, 0.0) for seed in (0, 1)]
+    values = [{name: dict(of) for name, of in one.values.items()} for one in lucky]
+    for of in values:
+        of["cosine"] |= {f"artist 0-{n}": of["cosine"][f"artist 0-{n}"] + 1.2 for n in range(2)}
+    ours = [SeedScores(one.seed, of, one.artist_of, one.targets, one.seconds) for one, of in zip(lucky, values, strict=True)]
+    found = difference(ours, lucky, "cosine")
+    assert found.mean == pytest.approx(0.1)
+    assert found.low == pytest.approx(0)  # one artist of twelve is not drawn in a third of the resamples, whatever its four values are
+    assert found.high == pytest.approx(0.3, abs=0.11)
+
+
+def test_cosines_to_other_targets_are_not_compared_but_retrieval_is() -> None:
+    ours = [scores(0, 0.9, 0.6, targets="another"), scores(1, 0.9, 0.7, targets="another")]
+    assert difference(ours, BASE, "cosine") is None
+    assert difference(ours, BASE, "ndcg@10").mean == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "ndcg", "verdict"),
+    [
+        ((0.01, 0.2), (-0.1, 0.1), "helps"),
+        ((-0.2, 0.1), (-0.3, -0.1), "hurts"),
+        ((-0.2, 0.1), (0.0, 0.1), "within noise"),
+        ((0.01, 0.2), (-0.2, -0.01), "mixed"),
+        (None, (0.1, 0.2), "helps"),
+        (None, None, "not run"),
+    ],
+)
+def test_a_verdict_asks_whether_an_interval_leaves_out_nothing(
+    cosine: tuple[float, float] | None, ndcg: tuple[float, float] | None, verdict: str
+) -> None:
+    intervals = {"cosine": cosine, "ndcg@10": ndcg}
+    differences = {name: Difference(sum(ends) / 2, *ends, artists=3) for name, ends in intervals.items() if ends is not None}
+    assert AblationRow("row", "", "base", [], differences).verdict == verdict
+
+
+def test_the_table_shows_every_row_and_names_the_losers() -> None:
+    rows = [
+        AblationRow("base", "old rules", None, BASE),
+        AblationRow("masks", "masked | frames", "base", [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5)]),
+        AblationRow("mixup", "mixed", "base", BASE),
+        AblationRow("later", "not yet run", "base", []),
+    ]
+    found = ablation_rows(rows)
+    text = to_markdown(found, (0, 1), "a study")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(rows)
+    assert "| masks | masked \\| frames | base | 0." in text
+    assert "+0.100 (+0.100 to +0.100)" in lines[3] and lines[3].endswith("| 30 | 2 | helps |")
+    assert lines[5] == "| later | not yet run | base | - | - | - | - | - | - | 0 | not run |"
+    assert text.endswith("Did not help: mixup (within noise).\n")
+    table = list(csv.DictReader(io.StringIO(to_csv(found))))
+    assert tuple(table[0]) == CSV_COLUMNS
+    by_key = {(line["row"], line["metric"]): line for line in table}
+    own = np.random.default_rng(0).normal(0, 0.2, len(ARTISTS)).mean()
+    assert float(by_key["masks", "cosine"]["mean"]) == pytest.approx(0.45 + own)
+    assert float(by_key["masks", "cosine"]["difference"]) == pytest.approx(0.1)
+    assert (by_key["later", "cosine"]["mean"], by_key["base", "cosine"]["difference"]) == ("", "")
