@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from musicrec.errors import ConfigError, suggestion
-from musicrec.settings import BRANCH_SUBMODELS, FEATURES, Config
+from musicrec.settings import BRANCH_SUBMODELS, FEATURES, Config, EmbedSettings
 
 
 def check(config: Config) -> None:
@@ -14,7 +14,7 @@ def check(config: Config) -> None:
     ConfigError
         Naming the keys and the fix.
     """
-    for rule in (_stages_of_learning, _inputs_of_models, _features_of_the_catalog, _submodels_of_stacks, _training, _branches):
+    for rule in (_stages_of_learning, _embeddings, _inputs_of_models, _features_of_the_catalog, _submodels_of_stacks, _training, _branches):
         rule(config)
 
 
@@ -29,6 +29,18 @@ def _stages_of_learning(config: Config) -> None:
             )
     if len(config.embed.artists_per_step) != len(config.embed.patience):
         raise ConfigError("embed.artists_per_step and embed.patience must have one value a stage each")
+
+
+def _embeddings(config: Config) -> None:
+    embed, default = config.embed, EmbedSettings()
+    if embed.objective == "contrastive":
+        return
+    for key in ("temperature", "uniform_negatives", "rank_exponent", "metric", "steps"):
+        if getattr(embed, key) != getattr(default, key):
+            raise ConfigError(
+                f"embed.{key} is {getattr(embed, key)}, which the thesis' objective does not have: set embed.objective to contrastive, "
+                "or leave it out"
+            )
 
 
 def _inputs_of_models(config: Config) -> None:

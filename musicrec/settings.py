@@ -77,6 +77,20 @@ class EmbedSettings:
     """Adam moves only the rows that a step names, for catalogs where a walk over the whole table in each step is too slow."""
     jaccard_artists: Count | None = None
     """Artists over which the Jaccard index is averaged, drawn once; all if not given."""
+    objective: Literal["thesis", "contrastive"] = "thesis"
+    """Binary cross entropy on pairs, or for each relation a softmax of the related artist among the step's other candidates."""
+    temperature: Positive = 0.05
+    """Of the contrastive objective, like all that follow here but the decay."""
+    uniform_negatives: Count = 1024
+    """Artists drawn in each step as candidates beside the heads and all that are related to them."""
+    rank_exponent: NotNegative = 0.0
+    """A relation of rank r weighs r to the power of minus this."""
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    """The similarity that is learned and judged by; Euclidean keeps lengths. Submodels and recommendations go by directions alone."""
+    steps: Literal["random", "near"] = "random"
+    """Artists of a step: any, or some that lie near each other at the time; these share candidates, and the candidates are hard."""
+    decay: Literal["none", "linear"] = "none"
+    """Of the learning rate within a stage: none, or evenly towards 0 at ``maximum_passes``."""
 
 
 @dataclass(frozen=True, kw_only=True)

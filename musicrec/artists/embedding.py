@@ -1,16 +1,18 @@
-"""Training of artist embeddings from related artists: the thesis' objective, its three stages, resumable after every pass."""
+"""Training of artist embeddings from related artists, in stages, resumable after every pass; the thesis' by default."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from musicrec.artists.contrastive import contrastive_loss_and_gradient, draw_batch
 from musicrec.artists.graph import ArtistGraph
-from musicrec.artists.objective import draw_examples, loss_and_gradient
+from musicrec.artists.objective import Gradient, draw_examples, loss_and_gradient
+from musicrec.artists.order import near_steps, random_steps
 from musicrec.artists.quality import related_jaccard
 from musicrec.artists.row_adam import RowAdam
 from musicrec.artists.settings import EmbeddingSettings
@@ -38,7 +40,7 @@ class EmbeddingResult:
     Attributes
     ----------
     vectors : ndarray of float32
-        (A, D) unit length, of the best pass.
+        (A, D) of the best pass; of unit length, unless the metric is Euclidean.
     loss, jaccard, stage : ndarray
         (P,) of each pass; ``jaccard`` is NaN where it was not computed.
     best_pass : int
@@ -103,7 +105,7 @@ def train_embeddings(
             on_pass(PassProgress(training.stages[-1], len(training.losses), training.losses[-1], training.jaccards[-1], training.state))
     weight, bias = training.best_unit[0].tolist()
     return EmbeddingResult(
-        vectors=normalize(training.best_table).cpu().numpy(),
+        vectors=(training.best_table if settings.metric == "euclidean" else normalize(training.best_table)).cpu().numpy(),
         loss=np.array(training.losses),
         jaccard=np.array(training.jaccards),
         stage=np.array(training.stages),
@@ -157,31 +159,47 @@ class _Training:
         """One pass over all artists, and the decision whether it was the stage's last."""
         stage = self.settings.stages[self.stage]
         generator = np.random.default_rng([self.settings.seed, 1 + self.stage, self.stage_passes])
-        order = self.heads if self.settings.full_batch else generator.permutation(self.heads)
-        size = len(order) if self.settings.full_batch else stage.artists_per_step
+        rate = stage.learning_rate
+        if self.settings.decay == "linear":
+            rate *= 1 - self.stage_passes / stage.maximum_passes
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for start in range(0, len(order), size):
-            examples = draw_examples(self.graph, order[start : start + size], generator).to(self.device)
-            gradient = loss_and_gradient(self.table, self.unit[0, 0], self.unit[0, 1], examples)
-            self.table_adam.step(self.table, gradient.rows, gradient.vectors, stage.learning_rate)
-            self.unit_adam.step(self.unit, self.unit_row, torch.stack((gradient.weight, gradient.bias))[None], stage.learning_rate)
+        for artists in self._steps(stage.artists_per_step, generator):
+            gradient = self._gradient(artists, generator)
+            self.table_adam.step(self.table, gradient.rows, gradient.vectors, rate)
+            self.unit_adam.step(self.unit, self.unit_row, torch.stack((gradient.weight, gradient.bias))[None], rate)
             if self.anchors is not None:
                 self.anchors.hold(self.table, gradient.rows if self.settings.lazy else None)
-            total += gradient.loss * len(examples.labels)
-        loss = total.item() / (2 * len(self.graph.heads))
+            total += gradient.loss * int(self.graph.degrees[artists].sum())
+        loss = total.item() / len(self.graph.heads)
         if not np.isfinite(loss):
             raise FloatingPointError(f"stage {self.stage}, pass {self.stage_passes}: the loss is {loss}: lower the learning rate")
         self.stage_passes += 1
         last = self.stage_passes == stage.maximum_passes
         measured = last or self.stage_passes % self.settings.jaccard_every == 0
         self.losses.append(loss)
-        self.jaccards.append(related_jaccard(self.graph, self.table, self.sample) if measured else float("nan"))
+        self.jaccards.append(related_jaccard(self.graph, self.table, self.sample, self.settings.metric) if measured else float("nan"))
         self.stages.append(self.stage)
         self._judge()
         if last or self.waited >= stage.patience:
             self.table.copy_(self.best_table)
             self.unit.copy_(self.best_unit)
             self._start_stage(self.stage + 1)
+
+    def _steps(self, size: int, generator: np.random.Generator) -> Iterable[np.ndarray]:
+        """The artists of each step of a pass."""
+        if self.settings.full_batch:
+            return (self.heads,)
+        if self.settings.steps == "near":
+            return near_steps(self.table, self.heads, size, generator)
+        return random_steps(self.heads, size, generator)
+
+    def _gradient(self, artists: np.ndarray, generator: np.random.Generator) -> Gradient:
+        settings = self.settings
+        if settings.objective == "thesis":
+            examples = draw_examples(self.graph, artists, generator).to(self.device)
+            return loss_and_gradient(self.table, self.unit[0, 0], self.unit[0, 1], examples)
+        batch = draw_batch(self.graph, artists, settings.uniform_negatives, settings.rank_exponent, generator).to(self.device)
+        return contrastive_loss_and_gradient(self.table, batch, settings.temperature, settings.metric)
 
     def state(self) -> State:
         """A copy of everything, on the CPU."""

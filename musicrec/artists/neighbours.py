@@ -1,10 +1,14 @@
-"""Exact nearest neighbours by cosine similarity, in blocks: the whole query x artist matrix is never in memory."""
+"""Exact nearest neighbours in blocks: the whole query x artist matrix is never in memory."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
+
+Metric = Literal["cosine", "euclidean"]
 
 
 def nearest_neighbours(
@@ -13,10 +17,11 @@ def nearest_neighbours(
     k: int,
     exclude: np.ndarray | None = None,
     *,
+    metric: Metric = "cosine",
     block_rows: int = 1024,
     table_block_rows: int = 16384,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` rows of ``table`` with the highest cosine similarity to each query.
+    """The ``k`` rows of ``table`` most similar to each query.
 
     One block of similarities takes ``block_rows * table_block_rows * 4`` bytes (64 MiB by default); beside the inputs and the result,
     memory is a small multiple of that. The work runs where ``table`` lies (CPU for NumPy), in its precision.
@@ -24,13 +29,15 @@ def nearest_neighbours(
     Parameters
     ----------
     queries
-        (Q, D) of any length; a zero vector has similarity 0 to everything.
+        (Q, D) of any length; a zero vector has cosine 0 to everything.
     table
         (A, D).
     k
         Neighbours wanted for each query.
     exclude
         (Q,) or (Q, E) rows of the table that are no candidates for that query, -1 for none; usually the query's own row.
+    metric
+        What similarity is: the cosine, or minus the Euclidean distance.
 
     Returns
     -------
@@ -57,7 +64,7 @@ def nearest_neighbours(
     similarities = np.empty((len(queries), k), dtype=np.float32)
     for start in range(0, len(queries), block_rows):
         rows = slice(start, start + block_rows)
-        best = _block_neighbours(normalize(queries[rows], eps=torch.finfo(table.dtype).tiny), table, k, excluded[rows], table_block_rows)
+        best = _block_neighbours(queries[rows], table, k, excluded[rows], metric, table_block_rows)
         similarities[rows], indices[rows] = (part.cpu().numpy() for part in best)
     return indices, similarities
 
@@ -86,14 +93,19 @@ def _distinct(excluded: torch.Tensor) -> torch.Tensor:
 
 
 def _block_neighbours(
-    queries: torch.Tensor, table: torch.Tensor, k: int, excluded: torch.Tensor, table_block_rows: int
+    queries: torch.Tensor, table: torch.Tensor, k: int, excluded: torch.Tensor, metric: Metric, table_block_rows: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Similarities and indices (b, k) of one block of unit queries (b, D)."""
+    """Similarities and indices (b, k) of one block of queries (b, D)."""
+    if metric == "cosine":
+        queries = normalize(queries, eps=torch.finfo(table.dtype).tiny)
     best_similarities = queries.new_empty((len(queries), 0))
     best_indices = torch.empty((len(queries), 0), dtype=torch.int64, device=queries.device)
     for start in range(0, len(table), table_block_rows):
-        block = normalize(table[start : start + table_block_rows], eps=torch.finfo(table.dtype).tiny)
-        similarity = queries @ block.T  # (b, t)
+        block = table[start : start + table_block_rows]
+        if metric == "cosine":
+            similarity = queries @ normalize(block, eps=torch.finfo(table.dtype).tiny).T  # (b, t)
+        else:
+            similarity = torch.cdist(queries, block).neg_()
         if excluded.numel():
             query, column = torch.nonzero((excluded >= start) & (excluded < start + len(block)), as_tuple=True)
             similarity[query, excluded[query, column] - start] = -torch.inf

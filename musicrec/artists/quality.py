@@ -7,11 +7,13 @@ import torch
 from scipy.stats import hypergeom
 
 from musicrec.artists.graph import ArtistGraph
-from musicrec.artists.neighbours import nearest_neighbours
+from musicrec.artists.neighbours import Metric, nearest_neighbours
 
 
-def related_jaccard(graph: ArtistGraph, vectors: np.ndarray | torch.Tensor, artists: np.ndarray | None = None) -> float:
-    """Mean Jaccard index between an artist's related set and its equally many nearest neighbours by cosine (thesis section 4).
+def related_jaccard(
+    graph: ArtistGraph, vectors: np.ndarray | torch.Tensor, artists: np.ndarray | None = None, metric: Metric = "cosine"
+) -> float:
+    """Mean Jaccard index between an artist's related set and its equally many nearest neighbours (thesis section 4: by cosine).
 
     The figure of ``musicrec.evaluation.metrics.jaccard_neighbours``, computed in blocks.
 
@@ -27,7 +29,8 @@ def related_jaccard(graph: ArtistGraph, vectors: np.ndarray | torch.Tensor, arti
     degrees = graph.degrees[artists]
     deepest = int(degrees.max())
     vectors = torch.as_tensor(vectors)
-    neighbours, _ = nearest_neighbours(vectors[torch.as_tensor(artists, device=vectors.device)], vectors, deepest, exclude=artists)
+    queries = vectors[torch.as_tensor(artists, device=vectors.device)]
+    neighbours, _ = nearest_neighbours(queries, vectors, deepest, exclude=artists, metric=metric)
     keys = artists[:, None] * len(graph) + neighbours
     found = np.searchsorted(graph.edge_keys, keys).clip(max=len(graph.edge_keys) - 1)
     related = graph.edge_keys[found] == keys

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from musicrec.artists.neighbours import Metric
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -25,6 +27,13 @@ THESIS_STAGES = (
     Stage(learning_rate=5e-4, artists_per_step=16, patience=1),
     Stage(learning_rate=1e-5, artists_per_step=1, patience=2),
 )
+CHOICES = {
+    "select_by": ("loss", "jaccard"),
+    "objective": ("thesis", "contrastive"),
+    "metric": ("cosine", "euclidean"),
+    "steps": ("random", "near"),
+    "decay": ("none", "linear"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +51,16 @@ class EmbeddingSettings:
         Adam moves only the rows that a step names (see ``RowAdam``); for catalogs where a walk over the table in each step is too slow.
     jaccard_every
         Passes between two computations of the Jaccard index; with ``select_by="jaccard"`` only those passes count and can be chosen.
+    objective
+        "thesis", or "contrastive" (see ``musicrec.artists.contrastive``), which the fields from here to ``steps`` are for.
+    temperature, uniform_negatives, rank_exponent
+        Divides similarities; artists drawn as candidates in each step; a relation of rank r weighs ``r ** -rank_exponent``.
+    metric
+        The similarity that is learned and judged by. With "euclidean" lengths mean something and vectors keep theirs.
+    steps
+        "random", or "near": the artists of a step lie near each other (see ``musicrec.artists.order``).
+    decay
+        Of the learning rate within a stage: "none", or "linear" towards 0 at ``Stage.maximum_passes``.
     jaccard_artists
         Artists that the index is averaged over, drawn once; all if not given. Over 109,883 artists x 800 it takes 19 Tflop.
     """
@@ -54,13 +73,25 @@ class EmbeddingSettings:
     lazy: bool = False
     jaccard_every: int = 1
     jaccard_artists: int | None = None
+    objective: Literal["thesis", "contrastive"] = "thesis"
+    temperature: float = 0.05
+    uniform_negatives: int = 1024
+    rank_exponent: float = 0.0
+    metric: Metric = "cosine"
+    steps: Literal["random", "near"] = "random"
+    decay: Literal["none", "linear"] = "none"
 
     def __post_init__(self) -> None:
         sampled = 1 if self.jaccard_artists is None else self.jaccard_artists
-        if min(self.dimensions, self.jaccard_every, sampled, len(self.stages)) < 1:
+        if min(self.dimensions, self.jaccard_every, sampled, len(self.stages), self.uniform_negatives) < 1:
             raise ValueError(
                 f"dimensions {self.dimensions}, jaccard_every {self.jaccard_every}, jaccard_artists {self.jaccard_artists}, "
-                f"{len(self.stages)} stages: each must be at least 1"
+                f"{len(self.stages)} stages, uniform_negatives {self.uniform_negatives}: each must be at least 1"
             )
-        if self.select_by not in ("loss", "jaccard"):
-            raise ValueError(f"select_by '{self.select_by}': give 'loss' or 'jaccard'")
+        if self.temperature <= 0 or self.rank_exponent < 0:
+            raise ValueError(f"temperature {self.temperature} must be positive, rank_exponent {self.rank_exponent} not negative")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} '{getattr(self, name)}': give " + " or ".join(f"'{choice}'" for choice in choices))
+        if self.metric == "euclidean" and self.objective == "thesis":
+            raise ValueError("metric 'euclidean', and the thesis' objective is one of cosines: give objective 'contrastive'")

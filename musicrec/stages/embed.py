@@ -80,4 +80,11 @@ def embedding_settings(run: Run) -> Any:
         seed=run.config.seed,
         lazy=settings.lazy,
         jaccard_artists=settings.jaccard_artists,
+        objective=settings.objective,
+        temperature=settings.temperature,
+        uniform_negatives=settings.uniform_negatives,
+        rank_exponent=settings.rank_exponent,
+        metric=settings.metric,
+        steps=settings.steps,
+        decay=settings.decay,
     )

@@ -1,0 +1,116 @@
+"""The contrastive objective for artist embeddings: what one step learns from, its loss and its gradient.
+
+A step has B heads and C candidates: the heads, all artists related to one of them, and some drawn uniformly. For one relation of a head,
+the related artist competes with the candidates that are neither related to this head nor the head itself, in a softmax over similarities
+divided by a temperature (InfoNCE, van den Oord et al. 2018, with shared negatives). A head's other related artists take no part, so that
+they are not pushed apart for being equally right. The loss is the weighted mean over relations.
+
+One product (B, D) x (D, C) gives all similarities, two more the gradient. Written out, nothing else of that size is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from musicrec.artists.graph import ArtistGraph
+from musicrec.artists.neighbours import Metric
+from musicrec.artists.objective import Gradient, related_edges
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step.
+
+    Attributes
+    ----------
+    candidates : Tensor of int64
+        (C,) distinct rows of the table.
+    heads : Tensor of int64
+        (B,) positions among the candidates.
+    relation_heads, relation_tails : Tensor of int64
+        (P,) the ends of each relation: positions among the heads and among the candidates.
+    weights : Tensor of float32
+        (P,) of the relations; they sum to 1.
+    """
+
+    candidates: torch.Tensor
+    heads: torch.Tensor
+    relation_heads: torch.Tensor
+    relation_tails: torch.Tensor
+    weights: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(tensor.to(device) for tensor in vars(self).values()))
+
+
+def draw_batch(graph: ArtistGraph, artists: np.ndarray, uniform: int, rank_exponent: float, generator: np.random.Generator) -> Batch:
+    """The step of the heads ``artists`` (B,) with ``uniform`` artists drawn beside; a relation weighs ``rank ** -rank_exponent``."""
+    edges = related_edges(graph, artists)
+    tails = graph.tails[edges]
+    candidates = np.unique(np.concatenate((artists, tails, generator.integers(len(graph), size=uniform))))
+    weights = graph.ranks[edges].astype(np.float64) ** -rank_exponent
+    return Batch(
+        torch.from_numpy(candidates),
+        torch.from_numpy(np.searchsorted(candidates, artists)),
+        torch.from_numpy(np.repeat(np.arange(len(artists)), graph.degrees[artists])),
+        torch.from_numpy(np.searchsorted(candidates, tails)),
+        torch.from_numpy((weights / weights.sum()).astype(np.float32)),
+    )
+
+
+def contrastive_loss_and_gradient(table: torch.Tensor, batch: Batch, temperature: float, metric: Metric = "cosine") -> Gradient:
+    """Loss of one step and its gradient by the rows of its candidates.
+
+    With similarity s of the related artist and N the logarithm of the sum of exp(similarity / temperature) over the others, the loss of a
+    relation is log(1 + exp(N - s / temperature)).
+
+    Parameters
+    ----------
+    table
+        (A, D) float32 or float64; a zero row has cosine 0 to everything and no gradient.
+    metric
+        "cosine", or "euclidean": minus half the squared distance, which for unit vectors is the cosine but for a constant, so that one
+        temperature serves both.
+    """
+    vectors = table[batch.candidates]
+    if metric == "cosine":
+        lengths = vectors.norm(dim=1, keepdim=True)
+        inverse_lengths = torch.where(lengths > 0, 1 / lengths, 0)
+        points = vectors * inverse_lengths
+    else:
+        points = vectors
+    heads = points[batch.heads]
+    logits = heads @ points.T  # (B, C)
+    if metric == "euclidean":
+        halves = points.square().sum(dim=1) / 2
+        logits -= halves[batch.heads, None]
+        logits -= halves
+    logits /= temperature
+
+    relations = batch.relation_heads, batch.relation_tails
+    related = logits[relations]
+    logits[relations] = -torch.inf
+    logits[torch.arange(len(heads), device=table.device), batch.heads] = -torch.inf
+    others = logits.logsumexp(dim=1)
+    gaps = others[batch.relation_heads] - related
+    weights = batch.weights.to(gaps.dtype)
+    loss = (weights * torch.nn.functional.softplus(gaps)).sum()
+
+    pulls = weights * torch.sigmoid(gaps)  # minus d loss / d logit of a relation
+    slopes = logits.sub_(others[:, None]).exp_()
+    slopes *= torch.zeros_like(others).index_add_(0, batch.relation_heads, pulls)[:, None]
+    slopes[relations] = -pulls
+    slopes /= temperature  # (B, C) d loss / d similarity
+    by_heads, by_points = slopes @ points, slopes.T @ heads
+    if metric == "euclidean":
+        by_heads -= slopes.sum(dim=1, keepdim=True) * heads
+        by_points -= slopes.sum(dim=0)[:, None] * points
+    by_points.index_add_(0, batch.heads, by_heads)
+    if metric == "cosine":
+        along = (by_points * points).sum(dim=1, keepdim=True)
+        by_points = (by_points - along * points) * inverse_lengths
+    nothing = torch.zeros((), dtype=table.dtype, device=table.device)
+    return Gradient(loss, batch.candidates, by_points, nothing, nothing)
