@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from .bootstrap import bootstrap_interval, bootstrap_metric
 from .class_ranking import absent_classes, average_precision, mean_average_precision, mean_roc_auc, roc_auc
+from .hubs import coverage, hubness, k_occurrences
 from .labels import (
     ClassScores,
     class_scores,
@@ -48,12 +49,15 @@ __all__ = [
     "class_scores",
     "confusion_matrix",
     "cosines",
+    "coverage",
     "discounts",
     "f1_macro",
     "f1_micro",
     "f1_weighted",
     "hamming_loss",
+    "hubness",
     "jaccard_neighbours",
+    "k_occurrences",
     "log_loss",
     "mean_average_precision",
     "mean_cosine",
