@@ -16,6 +16,7 @@ from typing import Any
 import musicrec
 from musicrec import tracking
 from musicrec.config import resolved
+from musicrec.evaluation.learning_plot import plot_learning
 from musicrec.progress import event
 from musicrec.redact import redacted
 from musicrec.settings import Config
@@ -55,8 +56,9 @@ class TrainingLog:
         tracking.log_epochs(self.client, self.runs[name], [record], metric)
 
     def end(self, name: str, metric: str, history: list[dict[str, float]]) -> None:
-        """Log the epochs that are not there yet, and close the run."""
+        """Log the epochs that are not there yet and the picture of all of them, and close the run."""
         tracking.log_history(self.client, self.runs[name], history, metric)
+        self.client.log_figure(self.runs[name], plot_learning(history, metric, name), "learning_curves.png")
         self.client.set_terminated(self.runs[name])
 
     def fail(self, name: str) -> None:
