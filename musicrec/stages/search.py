@@ -161,7 +161,7 @@ class Trial:
         Raises
         ------
         TrainingFailed
-            It failed; a loss that is not finite names epoch, rows and learning rate.
+            It failed; a loss that is not finite names epoch, learning rate and batch.
         """
         for record in self.history():
             on_epoch(record)

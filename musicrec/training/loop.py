@@ -37,6 +37,9 @@ class Examples(Protocol):
     def window(self) -> int:
         """How many groups can be held in memory at once."""
 
+    def names(self, rows: np.ndarray) -> list[str]:
+        """What some rows are called."""
+
     def batch(self, rows: np.ndarray, generator: np.random.Generator | None) -> Batch:
         """Arguments and targets (B, outputs) of some rows; augmented where a generator is given."""
 
@@ -219,7 +222,7 @@ def _epoch(
     rate = rate_of_epoch(schedule.decay, schedule.learning_rates[progress.stage], progress.stage_epochs, schedule.maximum_epochs)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    losses = Losses(progress.epoch, rate)
+    losses = Losses(progress.epoch, rate, examples.names)
     rows_in_order = order.epoch_order(examples.groups(), seed, progress.epoch, examples.window())
     rows_of_batches = order.batches(rows_in_order, schedule.batch_size, world.rank, world.size)
     for rows, arguments, target in world.batches(examples, rows_of_batches, generator):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,14 +14,20 @@ AT_ONCE = 32
 
 
 class Diverged(RuntimeError):
-    """The loss is not finite: the epoch, the rows and the learning rate."""
+    """The loss is not finite: the epoch, the learning rate and the batch."""
 
 
 class Losses:
-    """The losses of an epoch, read from the device some at a time: each reading waits for the device."""
+    """The losses of an epoch, read from the device some at a time: each reading waits for the device.
 
-    def __init__(self, epoch: int, learning_rate: float) -> None:
-        self.epoch, self.learning_rate = epoch, learning_rate
+    Parameters
+    ----------
+    names
+        What the rows of a batch are called where one has to be told of.
+    """
+
+    def __init__(self, epoch: int, learning_rate: float, names: Callable[[np.ndarray], list[str]]) -> None:
+        self.epoch, self.learning_rate, self.names = epoch, learning_rate, names
         self.values: list[float] = []
         self.waiting: list[tuple[Tensor, np.ndarray]] = []
 
@@ -42,8 +49,8 @@ class Losses:
             for value, (_, rows) in zip(torch.stack([loss for loss, _ in self.waiting]).tolist(), self.waiting, strict=True):
                 if not math.isfinite(value):
                     raise Diverged(
-                        f"the loss is {value} in epoch {self.epoch}, rows {rows.tolist()}, learning rate {self.learning_rate:g}: "
-                        "lower the rate"
+                        f"the loss is {value} in epoch {self.epoch} at learning rate {self.learning_rate:g}: lower the rate, or look at "
+                        f"the batch: {', '.join(self.names(rows))}"
                     )
                 self.values.append(value)
             self.waiting = []

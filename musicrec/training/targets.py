@@ -58,12 +58,15 @@ class TrainingData:
 
     Attributes
     ----------
+    track_ids
+        Of all rows.
     mixup
         Alpha of the mixtures of training examples, of models with one tensor as their input; 0: none.
     """
 
     rows: Rows
     targets: Targets
+    track_ids: list[str]
     train: np.ndarray
     validation: np.ndarray
     mixup: float = 0.0
@@ -73,6 +76,9 @@ class TrainingData:
 
     def window(self) -> int:
         return self.rows.window()
+
+    def names(self, rows: np.ndarray) -> list[str]:
+        return [self.track_ids[row] for row in rows.tolist()]
 
     def batch(self, rows: np.ndarray, generator: np.random.Generator | None) -> Batch:
         inputs = self.rows.read(rows, generator)

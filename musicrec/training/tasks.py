@@ -95,7 +95,8 @@ def run(
     targets = Targets.read(store, task.targets, objective, examples, spec.outputs)
     objective = objective.over(targets.table)
     split = np.array(examples.column("split").to_pylist())
-    data = TrainingData(rows, targets, usable[split[usable] == "train"], usable[split[usable] == "validation"], task.mixup)
+    ids = examples.column("track_id").to_pylist()
+    data = TrainingData(rows, targets, ids, usable[split[usable] == "train"], usable[split[usable] == "validation"], task.mixup)
     for name, part in (("train", data.train), ("validation", data.validation)):
         if not len(part):
             raise ValueError(

@@ -41,6 +41,9 @@ class Planted:
     def window(self) -> int:
         return 2
 
+    def names(self, rows: np.ndarray) -> list[str]:
+        return [f"track {row}" for row in rows.tolist()]
+
     def batch(self, rows: np.ndarray, generator: np.random.Generator | None) -> Batch:
         inputs = self.inputs[rows]
         if generator is not None:
@@ -256,10 +259,10 @@ def test_every_epoch_draws_anew() -> None:
     assert len({tuple(mask.flatten().tolist()) for mask in firsts}) == progress.epoch > 2
 
 
-def test_a_loss_that_is_not_finite_names_epoch_rows_and_rate() -> None:
+def test_a_loss_that_is_not_finite_names_epoch_rate_and_batch() -> None:
     examples = Planted(noise=0)
     examples.inputs[17] = math.inf
-    with pytest.raises(Diverged, match=r"loss is nan in epoch 0, rows \[.*17.*\], learning rate 0\.01"):
+    with pytest.raises(Diverged, match=r"loss is nan in epoch 0 at learning rate 0\.01: .* batch: .*track 17(,|$)"):
         fit(network(), examples, EMBEDDING, schedule(), SEED, Memory())
 
 
@@ -320,6 +323,30 @@ def test_weights_decay_where_asked_for() -> None:
     plan = schedule(learning_rates=(0.1,), patience=(9,), maximum_epochs=1, batch_size=TRAIN, weight_decay=0.5)
     fit(model, Planted(), flat, plan, SEED, Memory())
     torch.testing.assert_close(model.weight.detach(), before * 0.95)
+
+
+def test_the_forward_pass_may_be_in_bfloat16_and_the_weights_stay_float32() -> None:
+    model, kept, types = network(), Memory(), set()
+    model[0].register_forward_hook(lambda _module, _inputs, output: types.add(output.dtype))
+    world = World(precision=torch.bfloat16)
+    progress = fit(model, Planted(), EMBEDDING, schedule(maximum_epochs=30, patience=(5, 5)), SEED, kept, world)
+    assert types == {torch.bfloat16}
+    assert progress.best > 0.9
+    assert {value.dtype for value in kept.last["model"].values() if value.is_floating_point()} == {torch.float32}
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+def test_a_compiled_model_has_the_same_history_and_names_of_weights() -> None:
+    plan, histories, kept = schedule(maximum_epochs=2), [], [Memory(), Memory()]
+    for memory, compiled in zip(kept, (False, True), strict=True):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(INPUTS, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, OUTPUTS))
+        if compiled:
+            model.compile()
+        histories.append(fit(model, Planted(noise=0), EMBEDDING, plan, SEED, memory).history)
+    for eager, found in zip(*histories, strict=True):
+        assert [found[name] for name in ("loss", "validation")] == pytest.approx([eager[name] for name in ("loss", "validation")], abs=1e-5)
+    assert kept[0].best.keys() == kept[1].best.keys()
 
 
 def test_evaluation_is_over_every_row_and_changes_nothing() -> None:

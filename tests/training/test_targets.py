@@ -23,7 +23,7 @@ class Inputs:
 
 def data(table: Tensor, mixup: float) -> TrainingData:
     rows = np.arange(3)
-    return TrainingData(Inputs(), Targets(table, rows, OUTPUTS), rows, rows, mixup)
+    return TrainingData(Inputs(), Targets(table, rows, OUTPUTS), [f"t{row}" for row in rows], rows, rows, mixup)
 
 
 @pytest.mark.parametrize(("objective", "table"), [(EMBEDDING, VECTORS), (SINGLE_GENRE, CLASSES), (MANY_GENRES, INDICATORS)])
