@@ -159,7 +159,7 @@ def _fit(task: Task, settings: TrainSettings, queue: Any) -> None:
         if settings.launch == "task":
             _fit_in_task(config, settings)
         else:
-            _fit_in_group(config, settings)
+            trainer(config, settings).fit()
     finally:
         if store.exists(_diverged(task)):
             raise Diverged(store.read(_diverged(task)).decode())
@@ -174,7 +174,8 @@ def _fit_in_task(config: dict[str, Any], settings: TrainSettings) -> None:
     ray.get(task.remote(config | {"device": "cuda" if gpus else "cpu"}))
 
 
-def _fit_in_group(config: dict[str, Any], settings: TrainSettings) -> None:
+def trainer(config: dict[str, Any], settings: TrainSettings) -> Any:
+    """Ray's trainer: how many workers with what each, and how often a training is taken up again."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -182,7 +183,7 @@ def _fit_in_group(config: dict[str, Any], settings: TrainSettings) -> None:
     resources = {"CPU": settings.cpus_per_worker} | ({"GPU": 1.0} if settings.gpu else {})
     fixed = settings.minimum_workers is None or settings.minimum_workers == settings.workers
     workers = settings.workers if fixed else (settings.minimum_workers, settings.workers)
-    trainer = TorchTrainer(
+    return TorchTrainer(
         _worker,
         train_loop_config=config,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=settings.gpu, resources_per_worker=resources),
@@ -192,7 +193,6 @@ def _fit_in_group(config: dict[str, Any], settings: TrainSettings) -> None:
             failure_config=FailureConfig(max_failures=settings.maximum_failures),
         ),
     )
-    trainer.fit()
 
 
 def _drain(queue: Any, on_epoch: Callable[[str, dict[str, float]], None], wait: bool = True) -> None:
