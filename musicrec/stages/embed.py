@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from musicrec import schema
+from musicrec.errors import ConfigError
 from musicrec.progress import event
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.store import Stage, fingerprint
@@ -18,20 +21,39 @@ TABLE = "embeddings.parquet"
 
 def embed(run: Run) -> Outcome:
     """Train the embeddings; the stage's folder holds ``embeddings.parquet``."""
-    related = sorted(map(tuple, (row.values() for row in run.catalog.related.to_pylist())))
+    learnt = run.catalog.related
+    if run.config.embed.hold_out_test_relations:
+        learnt = relations_without(learnt, held_out_artists(run.catalog.tracks))
+        if not len(learnt):
+            raise ConfigError("embed.hold_out_test_relations: every relation names a test artist: nothing is left to learn from")
+    related = sorted(map(tuple, (row.values() for row in learnt.to_pylist())))
     artists = sorted(set(run.catalog.tracks.column("artist_id").to_pylist()))
-    stage = run.store.stage("artists", fingerprint(REVISION, related, artists, vars(run.config.embed), run.config.seed))
-    return run_stage(run, stage, lambda stage: _work(run, stage))
+    # What is held out shows in the relations, so that the setting itself is no part of the key.
+    settings = {name: value for name, value in vars(run.config.embed).items() if name != "hold_out_test_relations"}
+    stage = run.store.stage("artists", fingerprint(REVISION, related, artists, settings, run.config.seed))
+    return run_stage(run, stage, lambda stage: _work(run, stage, learnt))
 
 
-def _work(run: Run, stage: Stage) -> dict[str, Any]:
+def held_out_artists(tracks: pa.Table) -> list[str]:
+    """The artists of a catalog's test tracks, in their order there."""
+    return tracks.filter(pc.equal(tracks.column("split"), "test")).column("artist_id").unique().to_pylist()
+
+
+def relations_without(related: pa.Table, artists: Collection[str]) -> pa.Table:
+    """The rows of a ``related`` table that name none of ``artists`` on either side."""
+    named = pa.array(artists, pa.string())
+    names = (pc.is_in(related.column(side), value_set=named) for side in ("artist_id", "related_artist_id"))
+    return related.filter(pc.invert(pc.or_(*names)))
+
+
+def _work(run: Run, stage: Stage, related: pa.Table) -> dict[str, Any]:
     import torch
 
     from musicrec.artists.embedding import PassProgress, train_embeddings
     from musicrec.artists.graph import build_graph
     from musicrec.artists.quality import chance_jaccard
 
-    columns = {name: run.catalog.related.column(name).to_pylist() for name in schema.RELATED.names}
+    columns = {name: related.column(name).to_pylist() for name in schema.RELATED.names}
     graph = build_graph(
         columns["artist_id"], columns["related_artist_id"], columns["rank"], run.catalog.tracks.column("artist_id").to_pylist()
     )
