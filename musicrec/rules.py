@@ -35,7 +35,7 @@ def _embeddings(config: Config) -> None:
     embed, default = config.embed, EmbedSettings()
     if embed.objective == "contrastive":
         return
-    for key in ("temperature", "uniform_negatives", "rank_exponent", "metric", "steps"):
+    for key in ("temperature", "uniform_negatives", "rank_exponent", "metric", "initial", "steps"):
         if getattr(embed, key) != getattr(default, key):
             raise ConfigError(
                 f"embed.{key} is {getattr(embed, key)}, which the thesis' objective does not have: set embed.objective to contrastive, "

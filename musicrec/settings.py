@@ -80,13 +80,15 @@ class EmbedSettings:
     objective: Literal["thesis", "contrastive"] = "thesis"
     """Binary cross entropy on pairs, or for each relation a softmax of the related artist among the step's other candidates."""
     temperature: Positive = 0.05
-    """Of the contrastive objective, like all that follow here but the decay."""
+    """Of the contrastive objective, like all from here to ``steps``."""
     uniform_negatives: Count = 1024
     """Artists drawn in each step as candidates beside the heads and all that are related to them."""
     rank_exponent: NotNegative = 0.0
     """A relation of rank r weighs r to the power of minus this."""
     metric: Literal["cosine", "euclidean"] = "cosine"
     """The similarity that is learned and judged by; Euclidean keeps lengths. Submodels and recommendations go by directions alone."""
+    initial: Literal["random", "spread"] = "random"
+    """Where vectors begin: at random, or at random and then averaged along the relations, so that related artists start near each other."""
     steps: Literal["random", "near"] = "random"
     """Artists of a step: any, or some that lie near each other at the time; these share candidates, and the candidates are hard."""
     decay: Literal["none", "linear"] = "none"
@@ -94,6 +96,8 @@ class EmbedSettings:
     hold_out_test_relations: bool = False
     """Learn from no relation that has a test artist on either side; a test artist then has no place of its own, and evaluation asks
     whether its music leads to the artists that the held-out relations name. Off is the thesis, whose target is transductive."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the embeddings are trained."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,7 +145,7 @@ class Store:
         with filesystem.open_input_file(path) as stream:
             return stream.read()
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes | memoryview) -> None:
         """Write a whole file; replaces one of the same name."""
         filesystem, path = self.locate(name)
         write_atomically(filesystem, path, content)
@@ -229,7 +229,7 @@ def parquet_bytes(table: pa.Table, row_group_size: int | None = None, statistics
     return sink.getvalue().to_pybytes()
 
 
-def write_atomically(filesystem: pa.fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
+def write_atomically(filesystem: pa.fs.FileSystem, path: str, content: bytes | memoryview | pa.Buffer) -> None:
     """Write a whole file so that nobody ever sees a part of it."""
     if not isinstance(filesystem, pa.fs.LocalFileSystem):
         with filesystem.open_output_stream(path) as stream:  # an object appears when its upload is closed, whole

@@ -17,7 +17,7 @@ import torch
 
 from musicrec.artists.graph import ArtistGraph
 from musicrec.artists.neighbours import Metric
-from musicrec.artists.objective import Gradient, related_edges
+from musicrec.artists.objective import Gradient
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Batch:
 
 def draw_batch(graph: ArtistGraph, artists: np.ndarray, uniform: int, rank_exponent: float, generator: np.random.Generator) -> Batch:
     """The step of the heads ``artists`` (B,) with ``uniform`` artists drawn beside; a relation weighs ``rank ** -rank_exponent``."""
-    edges = related_edges(graph, artists)
+    edges = graph.relations_of(artists)
     tails = graph.tails[edges]
     candidates = np.unique(np.concatenate((artists, tails, generator.integers(len(graph), size=uniform))))
     weights = graph.ranks[edges].astype(np.float64) ** -rank_exponent

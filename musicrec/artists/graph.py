@@ -52,6 +52,12 @@ class ArtistGraph:
         """(E,) sorted ``head * A + tail``: whether a relation exists is one binary search."""
         return np.sort(self.heads * len(self) + self.tails)
 
+    def relations_of(self, artists: np.ndarray) -> np.ndarray:
+        """Positions, among the relations, of all relations of ``artists`` (B,), in their order."""
+        degrees = self.degrees[artists]
+        within = np.arange(degrees.sum()) - np.repeat(np.cumsum(degrees) - degrees, degrees)
+        return np.repeat(self.offsets[artists], degrees) + within
+
     def positions(self, artist_ids: Sequence[str]) -> np.ndarray:
         """(N,) positions of artists given by id.
 

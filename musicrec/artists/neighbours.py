@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 Metric = Literal["cosine", "euclidean"]
+GROUP_COLUMNS = 64  # of which the maximum is taken before the largest are sought
 
 
 def nearest_neighbours(
@@ -109,7 +110,7 @@ def _block_neighbours(
         if excluded.numel():
             query, column = torch.nonzero((excluded >= start) & (excluded < start + len(block)), as_tuple=True)
             similarity[query, excluded[query, column] - start] = -torch.inf
-        values, columns = _largest(similarity, k)
+        values, columns = largest(similarity, k)
         # What was found before has lower indices and stands first, so the stable sort keeps equal similarities by rising index.
         values, order = torch.cat((best_similarities, values), dim=1).sort(dim=1, descending=True, stable=True)
         candidates = torch.cat((best_indices, columns + start), dim=1)
@@ -117,13 +118,31 @@ def _block_neighbours(
     return best_similarities, best_indices
 
 
-def _largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` largest of each row (all, if there are fewer), in column order, of equal ones those with the lowest columns."""
+def largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``k`` largest of each row of (b, t) (all, if there are fewer), in column order, of equal ones those with the lowest columns.
+
+    Of a wide row, only the ``k`` groups of columns with the largest maxima are searched: no other can hold one of the ``k`` largest values.
+    """
     if similarity.shape[1] <= k:
         return similarity, torch.arange(similarity.shape[1], device=similarity.device).expand_as(similarity)
-    values, columns = similarity.topk(k, dim=1)
+    groups = similarity.shape[1] // GROUP_COLUMNS
+    if groups < 4 * k:
+        values, columns = similarity.topk(k, dim=1)
+        ties = (similarity >= values[:, -1:]).sum(dim=1)
+    else:
+        grouped = similarity[:, : groups * GROUP_COLUMNS].unflatten(1, (groups, GROUP_COLUMNS))
+        maxima = grouped.amax(dim=2)
+        chosen = maxima.topk(k, dim=1).indices
+        members = (chosen[:, :, None] * GROUP_COLUMNS + torch.arange(GROUP_COLUMNS, device=similarity.device)).flatten(1)
+        rest = torch.arange(groups * GROUP_COLUMNS, similarity.shape[1], device=similarity.device)
+        members = torch.cat((members, rest.expand(len(members), -1)), dim=1)
+        candidates = similarity.gather(1, members)
+        values, places = candidates.topk(k, dim=1)
+        columns = members.gather(1, places)
+        # If a value as large as the last one lies in a group that was not chosen, then more than k groups have such a maximum.
+        ties = torch.maximum((candidates >= values[:, -1:]).sum(dim=1), (maxima >= values[:, -1:]).sum(dim=1))
     # topk picks any of the columns that tie for the last place; such rows are rare and are sorted whole.
-    tied = torch.nonzero((similarity >= values[:, -1:]).sum(dim=1) > k).squeeze(1)
+    tied = torch.nonzero(ties > k).squeeze(1)
     if len(tied):
         columns[tied] = similarity[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
     columns = columns.sort(dim=1).values

@@ -1,10 +1,10 @@
-"""How well a table of embeddings keeps its graph: the thesis' figure of merit, for graphs of any size."""
+"""How well a table of embeddings keeps its graph: the thesis' figure of merit, relations held out, hubs; for graphs of any size."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.stats import hypergeom
+from scipy.stats import hypergeom, skew
 
 from musicrec.artists.graph import ArtistGraph
 from musicrec.artists.neighbours import Metric, nearest_neighbours
@@ -51,3 +51,39 @@ def chance_jaccard(graph: ArtistGraph) -> float:
         probability = hypergeom.pmf(common, len(graph) - 1, degree, degree)
         expected.append(np.sum(probability * common / (2 * degree - common)))
     return float(np.average(expected, weights=counts))
+
+
+def hold_out(graph: ArtistGraph, share: float, generator: np.random.Generator) -> tuple[ArtistGraph, np.ndarray]:
+    """The graph of the same artists without a random ``share`` of its relations, and the positions of these among its relations."""
+    held = np.flatnonzero(generator.random(len(graph.heads)) < share)
+    heads, tails, ranks = (np.delete(column, held) for column in (graph.heads, graph.tails, graph.ranks))
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(heads, minlength=len(graph)))))
+    return ArtistGraph(graph.artist_ids, offsets, heads, tails, ranks), held
+
+
+def held_out_recall(
+    graph: ArtistGraph,
+    vectors: np.ndarray | torch.Tensor,
+    heads: np.ndarray,
+    tails: np.ndarray,
+    k: int = 20,
+    metric: Metric = "cosine",
+) -> float:
+    """Share of relations (E,) unknown to ``graph`` whose tail is among the ``k`` nearest of their head, its known relations passed over."""
+    vectors = torch.as_tensor(vectors)
+    artists, query = np.unique(heads, return_inverse=True)
+    degrees = graph.degrees[artists]
+    exclude = np.full((len(artists), degrees.max() + 1), -1)
+    exclude[:, :-1][np.arange(degrees.max()) < degrees[:, None]] = graph.tails[graph.relations_of(artists)]
+    exclude[:, -1] = artists
+    queries = vectors[torch.as_tensor(artists, device=vectors.device)]
+    neighbours, _ = nearest_neighbours(queries, vectors, k, exclude, metric=metric)
+    return float(np.mean((neighbours[query] == tails[:, None]).any(axis=1)))
+
+
+def hubness(neighbours: np.ndarray, artists: int) -> float:
+    """Skewness of how often each of ``artists`` occurs among neighbours (Q, k); 0 is even, above 1 a few are neighbours of very many.
+
+    (N_k of Radovanovic et al. 2010.)
+    """
+    return float(skew(np.bincount(neighbours.ravel(), minlength=artists)))

@@ -31,6 +31,7 @@ CHOICES = {
     "select_by": ("loss", "jaccard"),
     "objective": ("thesis", "contrastive"),
     "metric": ("cosine", "euclidean"),
+    "initial": ("random", "spread"),
     "steps": ("random", "near"),
     "decay": ("none", "linear"),
 }
@@ -57,6 +58,8 @@ class EmbeddingSettings:
         Divides similarities; artists drawn as candidates in each step; a relation of rank r weighs ``r ** -rank_exponent``.
     metric
         The similarity that is learned and judged by. With "euclidean" lengths mean something and vectors keep theirs.
+    initial
+        "random", or "spread": random and averaged along the relations (see ``musicrec.artists.initial``).
     steps
         "random", or "near": the artists of a step lie near each other (see ``musicrec.artists.order``).
     decay
@@ -78,6 +81,7 @@ class EmbeddingSettings:
     uniform_negatives: int = 1024
     rank_exponent: float = 0.0
     metric: Metric = "cosine"
+    initial: Literal["random", "spread"] = "random"
     steps: Literal["random", "near"] = "random"
     decay: Literal["none", "linear"] = "none"
 

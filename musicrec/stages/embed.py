@@ -62,12 +62,12 @@ def _work(run: Run, stage: Stage, related: pa.Table) -> dict[str, Any]:
     def on_pass(progress: PassProgress) -> None:
         if progress.passes % every == 0:
             stream = io.BytesIO()
-            torch.save(progress.state(), stream)
-            run.store.write(checkpoint, stream.getvalue())
+            torch.save(progress.state(copy=False), stream)
+            run.store.write(checkpoint, stream.getbuffer())
             event("artists", "pass", passes=progress.passes, training_stage=progress.stage, loss=progress.loss, jaccard=progress.jaccard)
 
     saved = torch.load(io.BytesIO(run.store.read(checkpoint)), weights_only=True) if run.store.exists(checkpoint) else None
-    result = train_embeddings(graph, embedding_settings(run), saved, on_pass)
+    result = train_embeddings(graph, embedding_settings(run), saved, on_pass, run.config.embed.device)
     vectors = pa.array(list(result.vectors), pa.list_(pa.float32()))
     run.store.write_table(stage.path(TABLE), pa.table({"artist_id": graph.artist_ids, "vector": vectors}), schema.EMBEDDINGS)
     return {
@@ -107,6 +107,7 @@ def embedding_settings(run: Run) -> Any:
         uniform_negatives=settings.uniform_negatives,
         rank_exponent=settings.rank_exponent,
         metric=settings.metric,
+        initial=settings.initial,
         steps=settings.steps,
         decay=settings.decay,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from planted import PlantedGraph, planted_graph
 
 from musicrec.artists.graph import ArtistGraph, build_graph
+from musicrec.benchmarks.planted import PlantedGraph, planted_graph
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,9 @@ def test_a_zero_row_has_no_gradient():
     assert not found.vectors[0].any()
 
 
-@pytest.mark.parametrize("changes", [{}, {"steps": "near"}, {"metric": "euclidean"}, {"rank_exponent": 0.5, "decay": "linear"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"steps": "near", "initial": "spread"}, {"metric": "euclidean"}, {"rank_exponent": 0.5, "decay": "linear"}]
+)
 def test_it_finds_more_of_the_planted_relations_than_the_thesis_objective(graph, planted, thesis_jaccard, changes):
     settings = dataclasses.replace(SETTINGS, **changes)
     result = train_embeddings(graph, settings)
@@ -127,6 +129,12 @@ def test_a_continued_run_equals_the_uninterrupted_one_bit_for_bit(graph):
     continued = train_embeddings(graph, settings, load(states[1]))
     np.testing.assert_array_equal(continued.vectors, whole.vectors)
     np.testing.assert_array_equal(continued.jaccard, whole.jaccard)
+
+
+def test_a_training_ends_when_it_is_told_to(graph):
+    result = train_embeddings(graph, SETTINGS, on_pass=lambda progress: progress.passes == 3)
+    assert len(result.loss) == 3
+    assert result.best_pass == np.argmax(result.jaccard)
 
 
 def test_every_step_order_takes_each_artist_once(planted):

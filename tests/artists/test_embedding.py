@@ -94,6 +94,9 @@ def test_a_state_is_a_copy_that_further_training_leaves_alone(graph):
     states = []
     train_embeddings(graph, MINI_BATCH, on_pass=lambda progress: states.append(progress.state()))
     assert not torch.equal(states[0]["table"], states[1]["table"])
+    views = []
+    train_embeddings(graph, MINI_BATCH, on_pass=lambda progress: views.append(progress.state(copy=False)["table"]))
+    assert views[0].data_ptr() == views[1].data_ptr(), "a state that is no copy takes no memory"
 
 
 def test_the_seed_decides(graph):

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted import planted_graph
 
 from musicrec.artists.graph import build_graph, positions
+from musicrec.benchmarks.planted import planted_graph
 
 
 def test_rows_in_any_order_become_sorted_rows():

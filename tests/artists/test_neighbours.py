@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from musicrec.artists.neighbours import nearest_neighbours
+from musicrec.artists.neighbours import largest, nearest_neighbours
 
 
 def brute_force(queries, table, k, exclude=None):
@@ -41,6 +41,25 @@ def test_equal_similarities_come_by_rising_index(table_block_rows):
     expected = np.argsort(-(queries @ table.T), axis=1, kind="stable")[:, :40]
     np.testing.assert_array_equal(indices, expected)
     np.testing.assert_array_equal(similarities[8], np.zeros(40))
+
+
+@pytest.mark.parametrize("levels", [2, 50, 10**6])
+def test_the_largest_of_wide_rows_are_found_among_groups_with_ties_and_all(levels):
+    similarity = np.random.default_rng(4).integers(levels, size=(40, 64 * 30 + 7)).astype(np.float32)
+    values, columns = largest(torch.from_numpy(similarity), 7)
+    expected = np.sort(np.argsort(-similarity, axis=1, kind="stable")[:, :7], axis=1)
+    np.testing.assert_array_equal(columns, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(similarity, expected, axis=1))
+
+
+def test_euclidean_neighbours_equal_brute_force():
+    generator = np.random.default_rng(5)
+    table = (generator.normal(size=(203, 24)) * generator.uniform(0.1, 3, size=(203, 1))).astype(np.float32)
+    distance = np.linalg.norm(table[:31, None].astype(np.float64) - table, axis=2)
+    np.fill_diagonal(distance, np.inf)
+    indices, similarities = nearest_neighbours(table[:31], table, 9, np.arange(31), metric="euclidean", table_block_rows=64)
+    np.testing.assert_array_equal(indices, np.argsort(distance, axis=1)[:, :9])
+    np.testing.assert_allclose(similarities, -np.sort(distance, axis=1)[:, :9], atol=1e-4)
 
 
 def test_every_candidate_can_be_asked_for_and_not_one_more():

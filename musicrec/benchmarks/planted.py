@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from musicrec.artists.neighbours import largest
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ def planted_graph(
     spread: float = 0.6,
     popularity: float = 0.05,
     seed: int = 0,
-    block_rows: int = 2048,
+    block_rows: int = 1024,
 ) -> PlantedGraph:
     """Relate each artist to the ``related`` others with the highest cosine plus popularity.
 
@@ -41,14 +44,14 @@ def planted_graph(
     cluster = generator.integers(clusters, size=artists)
     latent = _unit(centres[cluster] + spread / np.sqrt(dimensions) * generator.normal(size=(artists, dimensions))).astype(np.float32)
     bonus = popularity * generator.exponential(size=artists).astype(np.float32)
+    points, bonuses = torch.from_numpy(latent), torch.from_numpy(bonus)
     tails = np.empty((artists, related), dtype=np.int64)
     for start in range(0, artists, block_rows):
-        rows = np.arange(start, min(start + block_rows, artists))
-        score = latent[rows] @ latent.T + bonus
-        score[rows - start, rows] = -np.inf
-        nearest = np.argpartition(-score, related - 1, axis=1)[:, :related]
-        order = np.argsort(-np.take_along_axis(score, nearest, axis=1), axis=1, kind="stable")
-        tails[rows] = np.take_along_axis(nearest, order, axis=1)
+        rows = torch.arange(start, min(start + block_rows, artists))
+        score = points[rows] @ points.T + bonuses
+        score[rows - start, rows] = -torch.inf
+        scores, nearest = largest(score, related)
+        tails[rows] = nearest.gather(1, scores.argsort(dim=1, descending=True, stable=True))
     kept = np.arange(related) < np.where(np.arange(artists) % 4 == 3, max(1, related // 2), related)[:, None]
     heads, places = np.nonzero(kept)
     names = np.array([f"artist-{number:06d}" for number in range(artists)])
