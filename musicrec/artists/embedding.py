@@ -103,6 +103,7 @@ def train_embeddings(
     training = _Training(graph, settings, torch.device(device), start)
     if state is not None:
         training.load(state)
+        del state  # as large as the training, and no longer needed
     while not training.finished:
         training.run_pass()
         progress = PassProgress(training.stages[-1], len(training.losses), training.losses[-1], training.jaccards[-1], training.state)

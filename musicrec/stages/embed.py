@@ -28,8 +28,8 @@ def embed(run: Run) -> Outcome:
             raise ConfigError("embed.hold_out_test_relations: every relation names a test artist: nothing is left to learn from")
     related = sorted(map(tuple, (row.values() for row in learnt.to_pylist())))
     artists = sorted(set(run.catalog.tracks.column("artist_id").to_pylist()))
-    # What is held out shows in the relations, so that the setting itself is no part of the key.
-    settings = {name: value for name, value in vars(run.config.embed).items() if name != "hold_out_test_relations"}
+    # What is held out shows in the relations, and a device changes no more than rounding: neither setting is a part of the key.
+    settings = {name: value for name, value in vars(run.config.embed).items() if name not in ("hold_out_test_relations", "device")}
     stage = run.store.stage("artists", fingerprint(REVISION, related, artists, settings, run.config.seed))
     return run_stage(run, stage, lambda stage: _work(run, stage, learnt))
 
@@ -66,8 +66,10 @@ def _work(run: Run, stage: Stage, related: pa.Table) -> dict[str, Any]:
             run.store.write(checkpoint, stream.getbuffer())
             event("artists", "pass", passes=progress.passes, training_stage=progress.stage, loss=progress.loss, jaccard=progress.jaccard)
 
-    saved = torch.load(io.BytesIO(run.store.read(checkpoint)), weights_only=True) if run.store.exists(checkpoint) else None
-    result = train_embeddings(graph, embedding_settings(run), saved, on_pass, run.config.embed.device)
+    def saved() -> dict[str, Any] | None:
+        return torch.load(io.BytesIO(run.store.read(checkpoint)), weights_only=True) if run.store.exists(checkpoint) else None
+
+    result = train_embeddings(graph, embedding_settings(run), saved(), on_pass, run.config.embed.device)
     vectors = pa.array(list(result.vectors), pa.list_(pa.float32()))
     run.store.write_table(stage.path(TABLE), pa.table({"artist_id": graph.artist_ids, "vector": vectors}), schema.EMBEDDINGS)
     return {
