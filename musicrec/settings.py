@@ -202,7 +202,9 @@ class StackSettings:
 class EvaluateSettings:
     statistics: tuple[Feature, ...] = ("mfcc", "chroma")
     """Features whose clip statistics the baselines read; those that are not extracted are left out."""
-    neighbours: tuple[Count, ...] = (10,)
+    neighbours: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 20, 200)
+    """Cut-offs of the retrieval's figures; one above the number of candidate artists takes them all, so that its recall is 1, and that of
+    chance too. The first is the one that tables show and that decides which version serves."""
     examples: Annotated[int, Field(ge=0)] = 3
     """Recommendation examples to print."""
 

@@ -127,17 +127,6 @@ def _ridge(penalty: float) -> Pipeline:
     return make_pipeline(StandardScaler(), Ridge(alpha=penalty))
 
 
-def popularity_order(named: np.ndarray) -> np.ndarray:
-    """(A,) all artists, those first that most others name as related; equal ones by position.
-
-    Parameters
-    ----------
-    named
-        (A,) how many artists name each one. Count only relations that may be known: those of held-out artists are what is asked for.
-    """
-    return np.argsort(-np.asarray(named), kind="stable")
-
-
 def class_shares(train_labels: np.ndarray, classes: int, queries: int) -> np.ndarray:
     """The majority baseline as scores: the log of each class's share of the training tracks, for every query.
 

@@ -1,57 +1,26 @@
 """Retrieval of related artists: does a predicted embedding find the artists that listeners relate to the one who made the music?
 
-The query is the vector predicted for an artist held out from training; candidates are the artists of the embedding table but the query
-artist itself, whose place says nothing about its relations. The relevant items are its related artists. The chance values are exact
-expectations over all rankings of the same candidates, so no random draw stands between a result and its floor.
+The query is the vector predicted for an artist held out from training, or for an album or a track of it; candidates are the artists of the
+embedding table but the query artist itself, whose place says nothing about its relations. The relevant items are its related artists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from musicrec.artists.neighbours import nearest_neighbours
-from musicrec.evaluation.metrics import discounts, ndcg_at, precision_at, recall_at, reciprocal_rank
+from musicrec.evaluation.metrics import coverage, hubness
+from musicrec.evaluation.ranking_scores import DEPTH, RetrievalScores, chance_scores, chance_spread, find_hits, score_hits
 
-DEPTH = 1000  # reciprocal ranks beyond it are below 0.001 and count as 0
-
-
-@dataclass(frozen=True)
-class RetrievalScores:
-    """One value a query in each array (Q,); NaN for a query without a relevant candidate.
-
-    Attributes
-    ----------
-    ndcg, recall, precision
-        By cut-off k.
-    reciprocal_rank
-        0 where the first relevant candidate lies beyond the ranking's depth.
-    relevant
-        (Q,) how many relevant candidates each query has.
-    """
-
-    ndcg: dict[int, np.ndarray]
-    recall: dict[int, np.ndarray]
-    precision: dict[int, np.ndarray]
-    reciprocal_rank: np.ndarray
-    relevant: np.ndarray
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """The scores by name: ``ndcg@10``, ``recall@10``, ``precision@10``, ..., ``mrr``, each (Q,)."""
-        named = {"ndcg": self.ndcg, "recall": self.recall, "precision": self.precision}
-        return {f"{name}@{k}": values for name, at in named.items() for k, values in at.items()} | {"mrr": self.reciprocal_rank}
-
-    def means(self) -> dict[str, float]:
-        """Mean of each column over the queries that have a relevant candidate; NaN if there is none."""
-        counted = self.relevant > 0
-        return {name: float(values[counted].mean()) if counted.any() else float("nan") for name, values in self.columns().items()}
+QUERIES = 1024  # ranked at once: 8 MB of rankings 1000 deep
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What predicted vectors retrieve, beside chance for the same queries.
+    """What queries retrieve, beside chance for the same queries.
 
     Attributes
     ----------
@@ -61,12 +30,19 @@ class Retrieval:
         Achieved, and expected of a uniformly random ranking.
     unreachable : int
         Relations of the query artists to artists that the table does not have; they are not counted as relevant.
+    parts : dict
+        (scores, chance) of the relevant artists in some part of the table alone, by the part's name: candidates are all artists still.
+    spread, chance_spread : dict of float
+        ``coverage@k`` and ``hubness@k`` over all artists of the table; where k takes every candidate, hubness is NaN.
     """
 
     artist_ids: list[str]
     scores: RetrievalScores
     chance: RetrievalScores
     unreachable: int
+    parts: dict[str, tuple[RetrievalScores, RetrievalScores]] = field(default_factory=dict)
+    spread: dict[str, float] = field(default_factory=dict)
+    chance_spread: dict[str, float] = field(default_factory=dict)
 
 
 def evaluate_retrieval(
@@ -78,13 +54,16 @@ def evaluate_retrieval(
     *,
     ks: Sequence[int] = (10,),
     depth: int = DEPTH,
+    parts: Mapping[str, np.ndarray] | None = None,
 ) -> Retrieval:
     """Rank the artists of ``table`` by cosine to each predicted vector and score the ranking by the related artists.
+
+    Memory beside the inputs is a small multiple of ``Q * depth`` bytes and of one block of similarities, however many artists there are.
 
     Parameters
     ----------
     predicted
-        (Q, D) one vector an artist: for several tracks, their mean (thesis section 5).
+        (Q, D) one vector a query: of a track, or the mean over those of an album or artist (thesis section 5).
     artist_ids
         (Q,) whose vectors they are.
     table, table_ids
@@ -92,15 +71,59 @@ def evaluate_retrieval(
     related
         Ids of the related artists of each query artist; an artist without an entry has none.
     ks
-        Cut-offs.
+        Cut-offs. One above the number of candidates takes them all: its recall is 1, for chance as well.
     depth
         Length of the rankings that the reciprocal rank is taken from.
+    parts
+        Parts of the table (A,) bool by name, of which ``Retrieval.parts`` gives the scores.
+    """
+
+    def rank(queries: slice, query_rows: np.ndarray, length: int) -> np.ndarray:
+        return rank_candidates(predicted[queries], table, query_rows, length)
+
+    return evaluate_rankings(rank, artist_ids, table_ids, related, ks=ks, depth=depth, parts=parts)
+
+
+def evaluate_rankings(
+    rank: Callable[[slice, np.ndarray, int], np.ndarray],
+    artist_ids: Sequence[str],
+    table_ids: Sequence[str],
+    related: Mapping[str, Collection[str]],
+    *,
+    ks: Sequence[int] = (10,),
+    depth: int = DEPTH,
+    parts: Mapping[str, np.ndarray] | None = None,
+) -> Retrieval:
+    """`evaluate_retrieval` for any way to rank.
+
+    Parameters
+    ----------
+    rank
+        (queries, their rows in the table, length) -> rankings (queries, length) of the table's rows, without the query's own.
     """
     query_rows, relevant, unreachable = relevant_rows(artist_ids, table_ids, related)
-    rankings = rank_candidates(predicted, table, query_rows, max(depth, *ks))
-    scores = score_rankings(rankings, relevant, ks)
-    chance = chance_scores(len(table_ids) - (query_rows >= 0), scores.relevant, ks, rankings.shape[1])
-    return Retrieval(list(artist_ids), scores, chance, unreachable)
+    length = _length(len(table_ids), query_rows, max(depth, *ks))
+    wanted = {"all": relevant} | {name: [rows[part[rows]] for rows in relevant] for name, part in (parts or {}).items()}
+    hits = {name: np.empty((len(query_rows), length), dtype=bool) for name in wanted}
+    nearest = np.empty((len(query_rows), min(length, max(ks))), dtype=np.int32)
+    for start in range(0, len(query_rows), QUERIES):
+        block = slice(start, start + QUERIES)
+        rankings = rank(block, query_rows[block], length)
+        nearest[block] = rankings[:, : nearest.shape[1]]
+        for name, rows in wanted.items():
+            hits[name][block] = find_hits(rankings, rows[block])
+
+    candidates = len(table_ids) - (query_rows >= 0)
+    scored = {}
+    for name, rows in wanted.items():
+        counts = np.array([len(one) for one in rows], dtype=np.int64)
+        scored[name] = (score_hits(hits[name], counts, ks), chance_scores(candidates, counts, ks, length))
+    spread, expected = {}, {}
+    for k in ks:
+        spread[f"coverage@{k}"] = coverage(nearest[:, :k], len(table_ids))
+        spread[f"hubness@{k}"] = hubness(nearest[:, :k], len(table_ids)) if k < candidates.min() else float("nan")
+        expected |= chance_spread(query_rows, len(table_ids), k)
+    return Retrieval(list(artist_ids), *scored.pop("all"), unreachable, scored, spread, expected)
 
 
 def relevant_rows(
@@ -147,56 +170,6 @@ def fixed_rankings(order: np.ndarray, query_rows: np.ndarray, depth: int = DEPTH
     """(Q, length) one order of all rows (A,), the most popular first for instance, for every query but for its own row."""
     length = _length(len(order), query_rows, depth)
     return np.array([_without(order[: length + 1], row)[:length] for row in query_rows])
-
-
-def score_rankings(rankings: np.ndarray, relevant: Sequence[np.ndarray], ks: Sequence[int]) -> RetrievalScores:
-    """Scores of rankings (Q, length) against the relevant rows of each query."""
-    ranked = [ranking.tolist() for ranking in rankings]
-    wanted = [set(rows.tolist()) for rows in relevant]
-    pairs = list(zip(ranked, wanted, strict=True))
-
-    def at(metric: Callable[[list[int], set[int], int], float]) -> dict[int, np.ndarray]:
-        return {k: np.array([metric(items, rows, k) for items, rows in pairs]) for k in ks}
-
-    first = np.array([reciprocal_rank(items, rows) for items, rows in pairs])
-    return RetrievalScores(at(ndcg_at), at(recall_at), at(precision_at), first, np.array([len(rows) for rows in wanted]))
-
-
-def chance_scores(candidates: np.ndarray, relevant: np.ndarray, ks: Sequence[int], depth: int = DEPTH) -> RetrievalScores:
-    """Exact expected scores of a uniformly random ranking, cut at ``depth``.
-
-    With R relevant among N candidates every place holds a relevant one with probability R / N, so that recall@k is k / N, precision@k is
-    R / N, and NDCG@k is R / N times the sum of the first k discounts over that of the first min(k, R). The first relevant candidate has
-    rank r with probability R / (N - r + 1) times the product over j < r of (N - R - j + 1) / (N - j + 1).
-
-    Parameters
-    ----------
-    candidates, relevant
-        (Q,) N and R of each query.
-    """
-    candidates, relevant = np.asarray(candidates), np.asarray(relevant)
-    share = np.where(relevant > 0, relevant / candidates, np.nan)
-    reached = {k: np.minimum(min(k, depth), candidates) for k in ks}
-    gain = np.concatenate(([0.0], np.cumsum(discounts(max(ks)))))  # gain[n]: the sum of the first n discounts
-    return RetrievalScores(
-        ndcg={k: share * gain[reached[k]] / gain[np.clip(relevant, 1, k)] for k in ks},
-        recall={k: np.where(relevant > 0, reached[k] / candidates, np.nan) for k in ks},
-        precision={k: share * reached[k] / k for k in ks},
-        reciprocal_rank=np.array(
-            [_expected_reciprocal_rank(n, r, depth) for n, r in zip(candidates.tolist(), relevant.tolist(), strict=True)]
-        ),
-        relevant=relevant,
-    )
-
-
-def _expected_reciprocal_rank(candidates: int, relevant: int, depth: int) -> float:
-    if not relevant:
-        return float("nan")
-    ranks = np.arange(1, min(depth, candidates - relevant + 1) + 1)
-    # Probability that none of the first ``rank`` candidates is relevant, and, shifted by one, that none before it is.
-    missed = np.cumprod((candidates - relevant - ranks + 1) / (candidates - ranks + 1))
-    before = np.concatenate(([1.0], missed[:-1]))
-    return float(np.sum(before * relevant / (candidates - ranks + 1) / ranks))
 
 
 def _length(rows: int, query_rows: np.ndarray, depth: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,17 +10,19 @@ import numpy as np
 import pyarrow as pa
 
 from musicrec import schema
-from musicrec.evaluation.baselines import mean_embedding, popularity_order, random_unit_vectors, ridge_embedding
-from musicrec.evaluation.metrics import bootstrap_interval, cosines
-from musicrec.evaluation.retrieval import evaluate_retrieval, fixed_rankings, relevant_rows, score_rankings
+from musicrec.evaluation.baselines import mean_embedding, random_unit_vectors, ridge_embedding
+from musicrec.evaluation.candidates import PARTS, Candidates, figures, part_figures
+from musicrec.evaluation.metrics import cosines
+from musicrec.evaluation.retrieval import Retrieval
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
-from musicrec.stages.embed import TABLE
+from musicrec.stages.embed import TABLE, relations_without
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.statistics import read_statistics
 from musicrec.store import Stage, fingerprint
 from musicrec.training.outputs import read_predictions
 
 RESULTS = "results.json"
+FIGURES = 1  # a part of the key: raised when results.json comes to hold more
 BASELINES = ("random", "popularity", "mean embedding", "ridge")
 
 
@@ -34,67 +37,134 @@ def evaluate(run: Run, embedded: Outcome, summarised: Outcome, models: dict[str,
         Submodels, stacks and the ensemble, by name.
     """
     keys = {name: outcome.stage.key for name, outcome in models.items()}
-    stage = run.store.stage("evaluation", fingerprint(REVISION, keys, summarised.stage.key, vars(run.config.evaluate)))
+    parts = (REVISION, FIGURES, keys, summarised.stage.key, vars(run.config.evaluate))
+    if run.config.embed.hold_out_test_relations:
+        parts += (run.catalog_key,)  # the relations of the test artists are no part of the models' keys, and are what is asked for
+    stage = run.store.stage("evaluation", fingerprint(*parts))
     return run_stage(run, stage, lambda stage: _work(run, stage, embedded, summarised, models))
 
 
 class TestSplit:
-    """The test tracks of a run, their targets, and the artists to be retrieved."""
+    """The test tracks of a run, their targets, and the artists to be retrieved.
+
+    Where the embeddings were learnt without the relations of test artists (``held_out``), these have no place to be compared with, and
+    ``targets`` means nothing; the artists to be retrieved are those that the other relations name.
+    """
 
     __test__ = False  # not a test case of pytest's
 
     def __init__(self, run: Run, embeddings: pa.Table) -> None:
         tracks = run.catalog.tracks
-        self.ids = embeddings.column("artist_id").to_pylist()
-        self.table = np.stack(embeddings.column("vector").to_numpy())
-        place = {artist: row for row, artist in enumerate(self.ids)}
-        rows = tracks.select(["track_id", "artist_id", "split"]).to_pylist()
-        self.tracks = [row["track_id"] for row in rows if row["split"] == "test"]
-        self.artist_of = [row["artist_id"] for row in rows if row["split"] == "test"]
-        self.targets = self.table[[place[artist] for artist in self.artist_of]]
+        ids, table = embeddings.column("artist_id").to_pylist(), np.stack(embeddings.column("vector").to_numpy())
+        place = {artist: row for row, artist in enumerate(ids)}
+        rows = tracks.select(["track_id", "artist_id", "album_id", "split"]).to_pylist()
+        tests = [row for row in rows if row["split"] == "test"]
+        self.tracks = [row["track_id"] for row in tests]
+        self.artist_of = [row["artist_id"] for row in tests]
+        self.album_of = [row["album_id"] for row in tests]
+        self.targets = table[[place[artist] for artist in self.artist_of]]
         self.train_tracks = [row["track_id"] for row in rows if row["split"] == "train"]
         self.train_artists = np.array([row["artist_id"] for row in rows if row["split"] == "train"])
-        self.train_targets = self.table[[place[artist] for artist in self.train_artists]]
+        self.train_targets = table[[place[artist] for artist in self.train_artists]]
         self.related: dict[str, list[str]] = {}
         for edge in run.catalog.related.to_pylist():
             self.related.setdefault(edge["artist_id"], []).append(edge["related_artist_id"])
+        known = relations_without(run.catalog.related, set(self.artist_of))
+        named = Counter(known.column("related_artist_id").to_pylist())
+        heads = set(known.column("artist_id").to_pylist())
+        placed = [row for row, artist in enumerate(ids) if artist in named or artist in heads]
+        self.without_tests = Candidates([ids[row] for row in placed], table[placed], named)
+        self.held_out = run.config.embed.hold_out_test_relations
+        self.candidates = self.without_tests if self.held_out else Candidates(ids, table, named)
+        self.ids, self.table = self.candidates.ids, self.candidates.table
 
     def score(self, predicted: np.ndarray, ks: Sequence[int], seed: int) -> dict[str, Any]:
-        """Scores of predictions (test tracks, D); a row of zeros is a track without a prediction and is left out."""
+        """Scores of predictions (test tracks, D); a row of zeros is a track without a prediction and is left out.
+
+        The cosine is that of tracks; all else is of artists, each asked for by the mean over its tracks, and by ``levels`` also of tracks
+        and albums.
+        """
         known = np.flatnonzero(np.any(predicted != 0, axis=1))
         if not len(known):
             return {"tracks": 0, "artists": 0}
-        values = cosines(self.targets[known], predicted[known])
+        retrievals, levels = {}, {}
+        for level, names in {"track": self.tracks, "album": self.album_of, "artist": self.artist_of}.items():
+            first, vectors = self.means(predicted, known, names)
+            if not len(first):
+                continue  # no album is named
+            artists = [self.artist_of[row] for row in first]
+            retrievals[level] = self.candidates.retrieve(vectors, artists, self.related, ks)
+            values = None if self.held_out else cosines(self.targets[first], vectors)
+            levels[level] = {"queries": len(first), **figures(retrievals[level], np.array(artists), seed, values)}
         artists, vectors = self.by_artist(predicted, known)
-        retrieval = evaluate_retrieval(vectors, artists, self.table, self.ids, self.related, ks=ks)
-        low, high = bootstrap_interval(values, seed=seed, groups=np.array([self.artist_of[row] for row in known]))
-        return {
-            "tracks": len(known),
-            "artists": len(artists),
-            "cosine": float(values.mean()),
-            "cosine_interval": [low, high],
-            "chance": retrieval.chance.means(),
-            "by_artist": {a: float(v) for a, v in zip(artists, retrieval.scores.ndcg[ks[0]], strict=True)},
-            **retrieval.scores.means(),
-        }
+        result = self._summary(levels, retrievals["artist"], known, ks, seed)
+        return result | {"without_test_artists": self._unseen(vectors, artists, ks, seed)}
+
+    def popularity(self, ks: Sequence[int], seed: int) -> dict[str, Any]:
+        """Retrieval by the number of relations that name an artist, those of the test artists aside; the same for every query."""
+        artists = list(dict.fromkeys(self.artist_of))
+        everyone = np.arange(len(self.tracks))
+        found = self.candidates.retrieve(None, artists, self.related, ks)
+        levels = {"artist": {"queries": len(artists), **figures(found, np.array(artists), seed)}}
+        result = self._summary(levels, found, everyone, ks, seed)
+        return result | {"without_test_artists": self._unseen(None, artists, ks, seed)}
+
+    def _summary(self, levels: dict[str, Any], found: Retrieval, known: np.ndarray, ks: Sequence[int], seed: int) -> dict[str, Any]:
+        artists, groups = found.artist_ids, np.array(found.artist_ids)
+        result = {"tracks": len(known), "artists": len(artists), **levels["artist"], "levels": levels}
+        del result["queries"]
+        if "cosine" in levels.get("track", {}):
+            result["cosine"] = levels["track"]["cosine"]
+            result["cosine_interval"] = levels["track"]["intervals"]["cosine"]
+            result["intervals"] = {**result["intervals"], "cosine": result["cosine_interval"]}
+        result["by_artist"] = dict(zip(artists, found.scores.ndcg[ks[0]].tolist(), strict=True))
+        for part in PARTS:
+            result[part] = part_figures(found, part, groups, seed)
+        return result
+
+    def _unseen(self, vectors: np.ndarray | None, artists: list[str], ks: Sequence[int], seed: int) -> dict[str, Any]:
+        """Retrieval among the artists that relations without a test artist name: the same task with their relations held out or not."""
+        if not self.without_tests.ids:
+            return {"candidates": 0}
+        found = self.without_tests.retrieve(vectors, artists, self.related, ks)
+        by_artist = dict(zip(artists, found.scores.ndcg[ks[0]].tolist(), strict=True))
+        return {"candidates": len(self.without_tests.ids), **figures(found, np.array(artists), seed), "by_artist": by_artist}
 
     def by_artist(self, predicted: np.ndarray, known: np.ndarray) -> tuple[list[str], np.ndarray]:
         """One vector an artist: the mean of the predictions of its tracks, each of unit length (thesis section 5)."""
-        sums: dict[str, np.ndarray] = {}
-        for row in known.tolist():
-            unit = predicted[row] / np.linalg.norm(predicted[row])
-            sums[self.artist_of[row]] = sums.get(self.artist_of[row], 0) + unit
-        return list(sums), np.stack(list(sums.values()))
+        first, vectors = self.means(predicted, known, self.artist_of)
+        return [self.artist_of[row] for row in first], vectors
 
-    def popularity(self, ks: Sequence[int]) -> dict[str, float]:
-        """Retrieval by the number of relations that name an artist, those of the test artists aside; the same for every query."""
-        artists = list(dict.fromkeys(self.artist_of))
-        query_rows, relevant, _ = relevant_rows(artists, self.ids, self.related)
-        place = {artist: row for row, artist in enumerate(self.ids)}
-        named = np.zeros(len(self.ids), np.int64)
-        for head in self.related.keys() - set(artists):
-            np.add.at(named, [place[tail] for tail in self.related[head] if tail in place], 1)
-        return score_rankings(fixed_rankings(popularity_order(named), query_rows), relevant, ks).means()
+    def means(self, predicted: np.ndarray, known: np.ndarray, names: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Means of the predictions that have one artist and one name, each of unit length.
+
+        Parameters
+        ----------
+        predicted, known
+            (N, D), and the rows (K,) of it that count.
+        names
+            (N,) of the album, for instance; a row without a name is left out.
+
+        Returns
+        -------
+        first : ndarray of int64
+            (G,) the first row of each group.
+        vectors : ndarray of float32
+            (G, D).
+        """
+        groups: dict[tuple[str, str], int] = {}
+        first, vectors = [], []
+        for row in known.tolist():
+            if names[row] is None:
+                continue
+            group = groups.setdefault((self.artist_of[row], names[row]), len(groups))
+            unit = predicted[row] / np.linalg.norm(predicted[row])
+            if group == len(first):
+                first.append(row)
+                vectors.append(unit)
+            else:
+                vectors[group] = vectors[group] + unit
+        return np.array(first, dtype=np.int64), np.array(vectors)
 
 
 def ridge(run: Run, split: TestSplit, summarised: Outcome) -> np.ndarray:
@@ -115,7 +185,7 @@ def _work(run: Run, stage: Stage, embedded: Outcome, summarised: Outcome, models
         "random": split.score(random_unit_vectors(len(split.tracks), dimensions, seed), ks, seed),
         "mean embedding": split.score(mean_embedding(split.train_targets, len(split.tracks)), ks, seed),
         "ridge": split.score(ridge(run, split, summarised), ks, seed),
-        "popularity": {"tracks": len(split.tracks), "artists": len(set(split.artist_of)), **split.popularity(ks)},
+        "popularity": split.popularity(ks, seed),
     }
     for name, outcome in models.items():
         predicted = read_predictions(run.store, outcome.record["predictions"], split.tracks, dimensions)

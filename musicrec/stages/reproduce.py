@@ -120,10 +120,11 @@ def _results(done: Evaluated) -> dict[str, Any]:
 def _seed_result(done: Evaluated, table: Table, name: str) -> SeedResult:
     scores = _results(done)[name]
     metrics = [metric.name for metric in (*table.metrics, *EXTRA[table.task])]
+    intervals = {metric: scores.get("intervals", {}).get(metric) or scores.get(f"{metric}_interval") for metric in metrics}
     model = done.models.get(name)
     return SeedResult(
         figures={metric: scores[metric] for metric in metrics if scores.get(metric) is not None},
-        intervals={metric: tuple(scores[f"{metric}_interval"]) for metric in metrics if scores.get(f"{metric}_interval")},
+        intervals={metric: tuple(interval) for metric, interval in intervals.items() if interval},
         parameters=None if model is None else _parameters(done, name),
         seconds=None if model is None else model.record.get("training_seconds"),
     )

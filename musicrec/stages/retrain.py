@@ -136,8 +136,13 @@ def retrain(config: Config) -> tuple[Evaluated, Outcome]:
     Raises
     ------
     ConfigError
-        The configured task recommends nothing.
+        The configured task recommends nothing, or the test artists would have no place among the embeddings.
     """
+    if config.embed.hold_out_test_relations:
+        raise ConfigError(
+            "embed.hold_out_test_relations is for evaluation: a recommender would offer test artists at random; run jobs/evaluate.py, "
+            "or switch it off"
+        )
     if config.task != "embedding":
         raise ConfigError(
             f"task {config.task}: there is no recommender to register; a genre task ends with its results: run jobs/evaluate.py, "

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from musicrec.evaluation import metrics, retrieval
-from musicrec.evaluation.baselines import popularity_order
+from musicrec.evaluation import metrics, ranking_scores, retrieval
+from musicrec.evaluation.popularity import popularity_order, short_head
 
 ANGLES = {"a": 0, "b": 10, "c": 30, "d": 70, "e": 120}
 TABLE_IDS = list(ANGLES)
@@ -47,8 +47,8 @@ def test_chance_is_the_mean_over_every_possible_ranking(candidates, relevant, de
     ks = (1, 3, 5)
     wanted = np.arange(relevant)
     rankings = np.array(list(itertools.permutations(range(candidates))))[:, :depth]
-    every = retrieval.score_rankings(rankings, [wanted] * len(rankings), ks).means()
-    expected = retrieval.chance_scores(np.array([candidates]), np.array([relevant]), ks, depth).means()
+    every = ranking_scores.score_rankings(rankings, [wanted] * len(rankings), ks).means()
+    expected = ranking_scores.chance_scores(np.array([candidates]), np.array([relevant]), ks, depth).means()
     assert expected == pytest.approx(every, abs=1e-12)
 
 
@@ -59,18 +59,18 @@ def test_random_rankings_score_what_chance_says():
     rankings = retrieval.random_rankings(50, query_rows, seed=1)
     assert rankings.shape == (3000, 49)
     assert not (rankings == query_rows[:, None]).any()
-    found = retrieval.score_rankings(rankings, relevant, (10,))
-    expected = retrieval.chance_scores(50 - (query_rows >= 0), found.relevant, (10,), 49)
+    found = ranking_scores.score_rankings(rankings, relevant, (10,))
+    expected = ranking_scores.chance_scores(50 - (query_rows >= 0), found.relevant, (10,), 49)
     for name, values in found.columns().items():
         error = np.nanstd(values) / math.sqrt(3000)
         assert expected.means()[name] == pytest.approx(found.means()[name], abs=4 * error), name
 
 
 def test_chance_for_a_query_without_relations_is_not_defined():
-    scores = retrieval.chance_scores(np.array([5, 5]), np.array([0, 2]), (2,))
+    scores = ranking_scores.chance_scores(np.array([5, 5]), np.array([0, 2]), (2,))
     assert np.isnan([scores.ndcg[2][0], scores.recall[2][0], scores.precision[2][0], scores.reciprocal_rank[0]]).all()
     assert scores.means()["recall@2"] == pytest.approx(2 / 5)
-    nothing = retrieval.chance_scores(np.array([5]), np.array([0]), (2,)).means()
+    nothing = ranking_scores.chance_scores(np.array([5]), np.array([0]), (2,)).means()
     assert math.isnan(nothing["mrr"])
 
 
@@ -87,12 +87,61 @@ def test_scores_are_those_of_the_plain_metrics():
     rows = np.arange(12)
     relevant = [np.setdiff1d(generator.choice(40, size=9, replace=False), [row]) for row in rows]
     rankings = retrieval.rank_candidates(predicted, table, rows)
-    scores = retrieval.score_rankings(rankings, relevant, (10,))
+    scores = ranking_scores.score_rankings(rankings, relevant, (10, 100))
     similarity = metrics.unit_rows(predicted) @ metrics.unit_rows(table).T
     for query in rows:
         order = [row for row in np.argsort(-similarity[query]).tolist() if row != query]
         assert rankings[query].tolist() == order
-        assert scores.ndcg[10][query] == metrics.ndcg_at(order, set(relevant[query].tolist()), 10)
-        assert scores.recall[10][query] == metrics.recall_at(order, set(relevant[query].tolist()), 10)
+        wanted = set(relevant[query].tolist())
+        for k in (10, 100):
+            assert scores.ndcg[k][query] == pytest.approx(metrics.ndcg_at(order, wanted, k), abs=1e-12)
+            assert scores.recall[k][query] == metrics.recall_at(order, wanted, k)
+            assert scores.precision[k][query] == metrics.precision_at(order, wanted, k)
+        assert scores.reciprocal_rank[query] == metrics.reciprocal_rank(order, wanted)
     wanted = [set(rows.tolist()) for rows in relevant]
     assert scores.means()["mrr"] == pytest.approx(metrics.mean_reciprocal_rank(rankings.tolist(), wanted))
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize("query_rows", [[0, 0, 3], [-1, 2], [-1, -1], [1]])
+def test_chance_of_coverage_is_the_mean_over_random_rankings(k, query_rows):
+    rows = np.array(query_rows)
+    expected = ranking_scores.chance_spread(rows, 6, k)
+    covered = [metrics.coverage(retrieval.random_rankings(6, rows, seed)[:, :k], 6) for seed in range(2000)]
+    assert expected[f"coverage@{k}"] == pytest.approx(np.mean(covered), abs=0.02)
+
+
+def test_chance_of_hubness_is_that_of_random_rankings():
+    rankings = retrieval.random_rankings(20_000, np.full(50, -1), seed=0, depth=100)
+    expected = ranking_scores.chance_spread(np.full(50, -1), 20_000, 100)["hubness@100"]
+    assert expected == pytest.approx(metrics.hubness(rankings, 20_000), rel=0.05)
+
+
+def test_blocks_of_queries_change_nothing_and_cut_offs_beyond_the_candidates_take_them_all(monkeypatch):
+    generator = np.random.default_rng(5)
+    table, predicted = generator.normal(size=(30, 4)), generator.normal(size=(11, 4))
+    ids = [f"artist {row}" for row in range(30)]
+    queries = [*ids[:9], *ids[:2]]
+    related = {query: generator.choice(ids[9:], size=5, replace=False).tolist() for query in queries}
+    parts = {"even": np.arange(30) % 2 == 0, "odd": np.arange(30) % 2 == 1}
+    whole = retrieval.evaluate_retrieval(predicted, queries, table, ids, related, ks=(3, 200), parts=parts)
+    monkeypatch.setattr(retrieval, "QUERIES", 4)
+    blocks = retrieval.evaluate_retrieval(predicted, queries, table, ids, related, ks=(3, 200), parts=parts)
+    assert blocks.spread == pytest.approx(whole.spread, nan_ok=True)
+    for one, other in ((whole.scores, blocks.scores), *zip(whole.parts["odd"], blocks.parts["odd"], strict=True)):
+        for name, values in one.columns().items():
+            np.testing.assert_allclose(other.columns()[name], values, err_msg=name)
+    assert whole.scores.recall[200] == pytest.approx(np.ones(11))
+    assert whole.chance.recall[200] == pytest.approx(np.ones(11))
+    assert whole.spread["coverage@200"] == 1
+    assert math.isnan(whole.spread["hubness@200"])
+    counted = {name: scores.relevant for name, (scores, _) in whole.parts.items()}
+    assert (counted["even"] + counted["odd"] == whole.scores.relevant).all()
+    found = {name: np.nan_to_num(scores.recall[3] * scores.relevant) for name, (scores, _) in whole.parts.items()}
+    np.testing.assert_allclose(found["even"] + found["odd"], whole.scores.recall[3] * whole.scores.relevant)
+
+
+def test_the_head_is_the_fewest_artists_with_a_third_of_the_relations():
+    assert short_head(np.array([1, 5, 2, 4, 0])).tolist() == [False, True, False, False, False]  # 5 of 12
+    assert short_head(np.array([3, 3, 3, 3, 3, 3])).tolist() == [True, True, False, False, False, False]
+    assert not short_head(np.zeros(3, dtype=int)).any()
