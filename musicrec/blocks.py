@@ -1,14 +1,14 @@
 """A durable plan of which rows are worked on together, and the commit of what came out: extraction that never does a row twice.
 
-A *plan* assigns rows (an item and the URI to read) to *blocks*, once and for ever; a block's output is one file under the block's own name,
-with a row for each planned row in the plan's order, the failed ones among them with their reason. So it does not matter who works on a
-block, how often, or whether a worker whose driver died is still at it: writing a block twice leaves one block, a row belongs to one block
-only, and rows and errors are committed together. A later run with new rows, or with columns that were not asked for before, adds a plan
-with those alone.
+A *plan* assigns rows (an item, the URI to read and the version of its file) to *blocks*, once and for ever; a block's output is one file
+under the block's own name, with a row for each planned row in the plan's order, the failed ones among them with their reason. So it does
+not matter who works on a block, how often, or whether a worker whose driver died is still at it: writing a block twice leaves one block, a
+row belongs to one block only, and rows and errors are committed together. A later run with new rows, with files that have changed, or with
+columns that were not asked for before, adds a plan with those alone.
 
 Layout under one folder of the store::
 
-    plans/0000.parquet           block, item, uri, columns; written by create-if-absent, so that of two planners one wins
+    plans/0000.parquet           block, item, uri, columns, version; written by create-if-absent, so that of two planners one wins
     parts/0000-000012.parquet    the outcome of a block
     outcomes/0000.parquet        item and reason of every row of a finished plan, so that the parts need not be asked again
 """
@@ -26,9 +26,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from musicrec import schema
+from musicrec.catalog.versions import MISSING
 from musicrec.store import Store, parquet_bytes
 
-PLAN = pa.schema([("block", pa.string()), ("item", pa.string()), ("uri", pa.string()), ("columns", pa.list_(pa.string()))])
+# The version of a row's file (musicrec.catalog.versions) is null where none was known when it was planned.
+PLAN = pa.schema(
+    [("block", pa.string()), ("item", pa.string()), ("uri", pa.string()), ("columns", pa.list_(pa.string())), ("version", pa.string())]
+)
 OUTCOME_FIELDS = (pa.field("reason", pa.string()), pa.field("detail", pa.string()))
 # Where each planned row lies, and what became of it (reason is null for a good row).
 OUTCOMES = pa.schema([*PLAN, pa.field("row", pa.int32()), *OUTCOME_FIELDS])
@@ -66,7 +70,7 @@ class Blocks:
         return pc.binary_join_element_wise(self.store.uri(f"{self.folder}/parts/"), blocks, ".parquet", "")
 
     def extend(self, items: pa.Table, columns: Iterable[str], rows_per_block: int, retry: bool = False) -> pa.Table:
-        """Assign the rows of ``items`` (item, uri) that no plan holds yet to new blocks; returns the whole plan.
+        """Assign the rows of ``items`` (item, uri, version) that no plan holds yet to new blocks; returns the whole plan.
 
         Parameters
         ----------
@@ -81,7 +85,7 @@ class Blocks:
             outcomes = self.outcomes() if retry else OUTCOMES.empty_table()
             unwritten = plan.filter(pc.invert(pc.is_in(plan.column("block"), value_set=pc.unique(outcomes.column("block")))))
             number = f"{1 + max(map(int, names), default=-1):04d}"
-            new = _unplanned(plan, items, list(columns), row_keys(failures(outcomes)), unwritten, number, rows_per_block)
+            new = _unplanned(plan, as_planned(items, plan), list(columns), row_keys(failures(outcomes)), unwritten, number, rows_per_block)
             if new.num_rows == 0:
                 return plan
             if self.store.create(f"{self.folder}/plans/{number}.parquet", parquet_bytes(new)):
@@ -89,8 +93,9 @@ class Blocks:
             # Another driver planned first: what it took is no longer ours to plan.
 
     def missing(self, items: pa.Table, columns: Iterable[str]) -> pa.Table:
-        """The rows of ``items`` (item, uri) that are not committed, well or as errors, with each of the columns."""
-        outcomes, keys = self.outcomes(), row_keys(items)
+        """The rows of ``items`` (item, uri, version) that are not committed, well or as errors, with each of the columns."""
+        outcomes = self.outcomes()
+        keys = row_keys(as_planned(items, outcomes))
         held = [pc.is_in(keys, value_set=_keys_with(outcomes, column)) for column in columns]
         return items.filter(pc.invert(functools.reduce(pc.and_, held)))
 
@@ -146,10 +151,35 @@ def part_bytes(rows: pa.Table) -> bytes:
     return parquet_bytes(rows, row_group_size=ROW_GROUP_ROWS, statistics=["track_id"])
 
 
-def row_keys(table: pa.Table) -> pa.ChunkedArray:
-    """What tells rows apart: their item and URI. Large strings, since those of some ten million rows pass 2 GB."""
-    item, uri = (table.column(name).cast(pa.large_string()) for name in ("item", "uri"))
-    return pc.binary_join_element_wise(item, uri, pa.scalar("\x00", pa.large_string()))
+def row_keys(table: pa.Table, names: tuple[str, ...] = ("item", "uri", "version")) -> pa.ChunkedArray:
+    """What tells rows apart: their item, URI and version. Large strings, since those of some ten million rows pass 2 GB."""
+    parts = (pc.fill_null(table.column(name).cast(pa.large_string()), "") for name in names)
+    return pc.binary_join_element_wise(*parts, pa.scalar("\x00", pa.large_string()))
+
+
+def as_planned(items: pa.Table, plan: pa.Table) -> pa.Table:
+    """The items (item, uri, version) with the versions by which the plan knows their files as they are now.
+
+    A file that is gone or whose version is not known (null, or no such column) counts as what was planned last, so that what was extracted
+    of it stays in use; so does every file that was planned last without a version.
+    """
+    if "version" not in items.column_names:
+        items = items.append_column("version", pa.nulls(items.num_rows, pa.string()))
+    names = ("item", "uri")
+    last = last_rows(row_keys(plan, names), row_keys(items, names))
+    before = plan.column("version").take(pa.array(last, mask=last < 0))
+    now = items.column("version")
+    unknown = pc.or_(pc.is_null(now), pc.equal(pc.fill_null(now, MISSING), MISSING))
+    kept = pc.and_(pa.array(last >= 0), pc.or_(unknown, pc.is_null(before)))
+    return items.set_column(items.column_names.index("version"), "version", pc.if_else(kept, before, now))
+
+
+def last_rows(keys: pa.ChunkedArray, wanted: pa.ChunkedArray) -> np.ndarray:
+    """For each wanted key (they differ) the last row (int64) that has it, -1 where there is none."""
+    position = pc.fill_null(pc.index_in(keys, value_set=wanted.combine_chunks()), len(wanted)).to_numpy()
+    last = np.full(len(wanted) + 1, -1, np.int64)  # rows of other keys are counted in one place past the last, and cut off
+    np.maximum.at(last, position, np.arange(len(position)))
+    return last[:-1]
 
 
 def has_column(rows: pa.Table, column: str) -> pa.Array:
@@ -161,7 +191,7 @@ def has_column(rows: pa.Table, column: str) -> pa.Array:
 
 
 def failures(outcomes: pa.Table) -> pa.Table:
-    """The outcomes that are errors, unless others of the same item and URI are not, and have all of its columns."""
+    """The outcomes that are errors, unless others of the same item, URI and version are not, and have all of its columns."""
     failed = outcomes.filter(pc.is_valid(outcomes.column("reason")))
     keys = row_keys(failed)
     good = outcomes.filter(pc.and_(pc.is_null(outcomes.column("reason")), pc.is_in(row_keys(outcomes), keys.combine_chunks())))
@@ -207,6 +237,7 @@ def _unplanned(
             chosen.column("item"),
             chosen.column("uri"),
             pa.array([wanted]).take(pa.array(np.zeros(len(rows), np.int8))),
+            chosen.column("version"),
         ]
         tables.append(pa.table(dict(zip(PLAN.names, values, strict=True)), schema=PLAN))
     return pa.concat_tables(tables)

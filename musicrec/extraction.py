@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import monitoring
-from musicrec.blocks import PLAN, Blocks, failures
+from musicrec.blocks import Blocks, failures
 from musicrec.parallel import on_each_node
 from musicrec.progress import Meter, event
 
@@ -25,9 +26,29 @@ BLOCK_RETRIES = 1
 # Blocks that are handed to Ray together, and parted by a task there.
 BLOCKS_IN_A_GROUP = 256
 
-# Reads the planned rows (item, uri, columns) of one block: a table with one row for each, in the same order, whose columns begin with
-# track_id and end with reason and detail. Picklable. A row whose input cannot be read has a reason; it never raises for that.
+# Blocks that an actor is handed together: each has a name and some kilobytes, and is committed by itself.
+BLOCKS_FOR_AN_ACTOR = 4
+
+# Reads the planned rows (block, item, uri, columns) of one block: a table with one row for each, in the same order, whose columns begin
+# with track_id and end with reason and detail. Picklable. A row whose input cannot be read has a reason; it never raises for that.
 Reader = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True)
+class Actors:
+    """Processes that each hold a reader that is large or slow to load, where it would otherwise be loaded for every block."""
+
+    count: int
+    cpus: int
+    gpus: int
+
+    @classmethod
+    def of_cluster(cls) -> Actors:
+        """One with each GPU of the cluster, and its share of the CPUs; one with each CPU where there is no GPU."""
+        from musicrec.parallel import cpus, gpus
+
+        count, share = gpus()
+        return cls(count, share, 1) if count else cls(cpus(), 1, 0)
 
 
 class TooManyErrors(RuntimeError):
@@ -35,11 +56,22 @@ class TooManyErrors(RuntimeError):
 
 
 def run_blocks(
-    blocks: Blocks, plan: pa.Table, reader: Reader, stage: str, maximum_failed_share: float, prepare: Callable[[], None] | None = None
+    blocks: Blocks,
+    plan: pa.Table,
+    reader: Reader,
+    stage: str,
+    maximum_failed_share: float,
+    prepare: Callable[[], None] | None = None,
+    actors: Actors | None = None,
 ) -> dict[str, float]:
     """Work on every block of the plan that is not committed yet; returns counts of what this call did.
 
-    ``prepare`` is called once on each node before, where there is work.
+    Parameters
+    ----------
+    prepare
+        Is called once on each node before, where there is work.
+    actors
+        Hold the reader; it is sent along with every task if not given.
 
     Raises
     ------
@@ -55,7 +87,7 @@ def run_blocks(
     if work.num_rows:
         monitoring.blocks_queued(stage, work.num_rows)
     with Meter(stage, len(pc.list_flatten(work.column("item"))), "rows") as meter:
-        for finished, summary in enumerate(committed(blocks, work, reader, stage), start=1):
+        for finished, summary in enumerate(committed(blocks, work, reader, stage, actors), start=1):
             for name in counts:
                 counts[name] += summary[name]
             meter.advance(summary["rows"], errors=counts["errors"])
@@ -89,10 +121,10 @@ def _rows_of(block: pa.Table) -> pa.Table:
     """The planned rows of a block, from its one row."""
     lists = {name: pc.list_flatten(block.column(name)) for name in ("item", "uri")}
     same = {name: block.column(name).take(pa.array(np.zeros(len(lists["item"]), np.int8))) for name in ("block", "columns")}
-    return pa.table({**same, **lists}, schema=PLAN)
+    return pa.table(same | lists)
 
 
-def committed(blocks: Blocks, work: pa.Table, reader: Reader, stage: str) -> Iterator[dict[str, Any]]:
+def committed(blocks: Blocks, work: pa.Table, reader: Reader, stage: str, actors: Actors | None = None) -> Iterator[dict[str, Any]]:
     """Work on the ``outstanding`` blocks: a summary of each (block, rows, errors, bytes, cpu_seconds, audio_seconds) as it is committed."""
     if not work.num_rows:
         return
@@ -104,24 +136,61 @@ def committed(blocks: Blocks, work: pa.Table, reader: Reader, stage: str) -> Ite
     with ray.data.DataContext.current(context), warnings.catch_warnings():
         # The retries of a task have no named argument in this release, and their default is to try for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        # Each block becomes an object of its own on a worker and as it is needed: a hundred thousand of them made here would take minutes.
-        groups = [work.slice(start, BLOCKS_IN_A_GROUP) for start in range(0, work.num_rows, BLOCKS_IN_A_GROUP)]
-        dataset = (
-            ray.data.from_arrow(groups)
-            .repartition(target_num_rows_per_block=1)
-            .map_batches(
-                lambda block: pa.Table.from_pylist([_extract(_rows_of(block), blocks, reader)]),
-                batch_size=None,
-                batch_format="pyarrow",
-                num_cpus=1,
-                max_retries=BLOCK_RETRIES,
-            )
-        )
+        dataset = _in_tasks(blocks, work, reader) if actors is None else _in_actors(blocks, work, reader, actors)
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch.to_pylist()
     lost = work.filter(pc.invert(pc.is_in(work.column("block"), value_set=pa.array(sorted(blocks.done()), pa.string()))))
+    shared = ray.put(reader) if lost.num_rows else None
     for row in range(lost.num_rows):
-        yield _isolated(_rows_of(lost.slice(row, 1)), blocks, reader, stage)
+        yield _isolated(_rows_of(lost.slice(row, 1)), blocks, shared, stage)
+
+
+def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader) -> Any:
+    import ray.data
+
+    # Each block becomes an object of its own on a worker and as it is needed: a hundred thousand of them made here would take minutes.
+    groups = [work.slice(start, BLOCKS_IN_A_GROUP) for start in range(0, work.num_rows, BLOCKS_IN_A_GROUP)]
+    return (
+        ray.data.from_arrow(groups)
+        .repartition(target_num_rows_per_block=1)
+        .map_batches(
+            lambda block: pa.Table.from_pylist([_extract(_rows_of(block), blocks, reader)]),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=1,
+            max_retries=BLOCK_RETRIES,
+        )
+    )
+
+
+class _Actor:
+    """Works on blocks, one after the other, with a reader that it keeps."""
+
+    def __init__(self, blocks: Blocks, reader: Any) -> None:
+        import ray
+
+        self.blocks, self.reader = blocks, ray.get(reader[0])
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return pa.Table.from_pylist([_extract(_rows_of(block), self.blocks, self.reader)])
+
+
+def _in_actors(blocks: Blocks, work: pa.Table, reader: Reader, actors: Actors) -> Any:
+    import ray.data
+
+    # Not parted by tasks: actors that take every CPU would leave none for them.
+    groups = [work.slice(start, BLOCKS_FOR_AN_ACTOR) for start in range(0, work.num_rows, BLOCKS_FOR_AN_ACTOR)]
+    return ray.data.from_arrow(groups).map_batches(
+        _Actor,
+        fn_constructor_args=(blocks, [ray.put(reader)]),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(actors.count, len(groups))),
+        num_cpus=actors.cpus,
+        num_gpus=actors.gpus,
+        max_restarts=-1,  # a block that ends its actor twice is given up, the actor is not
+        max_task_retries=BLOCK_RETRIES,
+    )
 
 
 def _extract(rows: pa.Table, blocks: Blocks, reader: Reader) -> dict[str, Any]:
@@ -147,8 +216,11 @@ def _read_alone(row: pa.Table, reader: Reader) -> pa.Table:
     return reader(row)
 
 
-def _isolated(rows: pa.Table, blocks: Blocks, reader: Reader, stage: str) -> dict[str, Any]:
-    """A block that took its worker with it: each row in a process of its own, so that the one to blame is known and the others are kept."""
+def _isolated(rows: pa.Table, blocks: Blocks, reader: Any, stage: str) -> dict[str, Any]:
+    """A block that took its worker with it: each row in a process of its own, so that the one to blame is known and the others are kept.
+
+    ``reader`` is Ray's reference to it.
+    """
     import ray
 
     block = rows.column("block")[0].as_py()

@@ -10,14 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.blocks import Blocks, failures, has_column, row_keys
+from musicrec.blocks import Blocks, as_planned, failures, has_column, last_rows, row_keys
 
 # Which modality of a track lies in which part, at which row.
 INDEX = pa.schema([("track_id", pa.string()), ("modality", pa.string()), ("part", pa.string()), ("row", pa.int32())])
 
 
 def found_and_failed(blocks: Blocks, items: pa.Table, columns: tuple[str, ...], stage: str) -> tuple[pa.Table, pa.Table]:
-    """Index and errors of items (item, uri): the latest good row of each column, and the items that lack a column, with their last error.
+    """Index and errors of items (item, uri, version): the latest good row of each column of their files as they are now, and the items that
+    lack a column, with their last error.
 
     Parameters
     ----------
@@ -25,30 +26,22 @@ def found_and_failed(blocks: Blocks, items: pa.Table, columns: tuple[str, ...], 
         Stands in the rows of the errors.
     """
     outcomes = blocks.outcomes()
+    keys = row_keys(as_planned(items, outcomes))
     good, failed = outcomes.filter(pc.is_null(outcomes.column("reason"))), failures(outcomes)
-    index, lacking = [INDEX.empty_table()], np.zeros(items.num_rows, bool)
+    index, lacking = [INDEX.empty_table()], np.zeros(len(keys), bool)
     for column in columns:
         extracted = good.filter(has_column(good, column))
-        latest = _latest(extracted, items)
+        latest = last_rows(row_keys(extracted), keys)
         lacking |= latest < 0
         rows = extracted.take(pa.array(latest[latest >= 0]))
         parts = blocks.part_uris(rows.column("block"))
         values = {"track_id": rows.column("item"), "modality": pa.repeat(column, rows.num_rows), "part": parts, "row": rows.column("row")}
         index.append(pa.table(values, schema=INDEX))
-    latest = _latest(failed, items)
+    latest = last_rows(row_keys(failed), keys)
     rows = failed.take(pa.array(latest[lacking & (latest >= 0)]))
     values = {"track_id": rows.column("item"), "stage": pa.repeat(stage, rows.num_rows)}
     values |= {name: rows.column(name) for name in ("reason", "detail")}
     return pa.concat_tables(index), pa.table(values, schema=schema.ERRORS)
-
-
-def _latest(outcomes: pa.Table, items: pa.Table) -> np.ndarray:
-    """For each of the items the last row (int64) of the outcomes that is about it, -1 where there is none."""
-    position = pc.index_in(row_keys(outcomes), value_set=row_keys(items).combine_chunks())
-    position = pc.fill_null(position, items.num_rows).to_numpy()  # others' rows are counted in one place past the last, and cut off
-    latest = np.full(items.num_rows + 1, -1, np.int64)
-    np.maximum.at(latest, position, np.arange(len(position)))
-    return latest[:-1]
 
 
 def complete_tracks(index: pa.Table, columns: tuple[str, ...]) -> int:

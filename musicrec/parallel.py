@@ -76,6 +76,15 @@ def cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
+def gpus() -> tuple[int, int]:
+    """GPUs of the joined cluster, and CPUs that each can have: those of the node with the fewest for a GPU (1 at least)."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+    count = int(sum(resources["GPU"] for resources in nodes))
+    return count, max(1, min((int(resources.get("CPU", 0) // resources["GPU"]) for resources in nodes), default=1))
+
+
 def map_unordered(function: Callable[..., Any], items: Iterable[Any], *arguments: Any, in_flight: int | None = None) -> Iterator[Any]:
     """Results of ``function(item, *arguments)`` for each item as they come, each in a task of one CPU.
 

@@ -56,7 +56,10 @@ class ExtractSettings:
     """Rows that one task extracts and commits together (32 clips of all features are about 75 MB)."""
     maximum_failed_share: Share = 0.05
     retry_errors: bool = False
-    """Read again what is in the errors table (after the files were repaired)."""
+    """Read again what is in the errors table, though its files are the same."""
+    notice_changes: bool = True
+    """Ask the storage for size and time of change of every file, and extract again what has changed under an unchanged URI. A listing of
+    each folder: seconds for a million files of a disk, a request for a thousand files of object storage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,11 @@ class EmbedSettings:
     whether its music leads to the artists that the held-out relations name. Off is the thesis, whose target is transductive."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the embeddings are trained."""
+    warm_start: bool = True
+    """Start from the store's last embeddings of the same catalog, seed and settings, where there are: known artists keep their places but
+    for the drift that is allowed, new ones find theirs."""
+    maximum_drift: Annotated[float, Field(ge=0, le=2)] = 0.05
+    """Of a known artist: 1 minus the cosine to their vector of before. 0: nobody moves; 2: no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,14 +292,6 @@ class AblateConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HoldOutConfig(Config):
-    """Evaluation with the relations of test artists known to the embeddings, and held out from them."""
-
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
-    """Two runs each; the table shows mean and deviation."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class TuneConfig(Config):
     """A search for better settings of one training; the test split takes no part in it."""
 
@@ -326,8 +326,12 @@ class RecommendConfig:
     longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
     folder: str | None = None
     catalog: str | None = None
-    out: str = "recommendations.parquet"
-    """Where the answers for a folder or a catalog are written."""
+    out: str = "recommendations"
+    """A folder or URI for the answers of a folder or a catalog: recommendations/ is a Parquet data set, errors.parquet says what failed."""
+    stored_features: bool = True
+    """Use what the store's last extraction of the catalog holds instead of decoding its audio again."""
+    rows_per_block: Count = 32
+    """Tracks that are answered and committed together."""
     neighbours: Count = 10
     """Artists for each track."""
     model: str = "models:/musicrec@champion"
@@ -364,7 +368,6 @@ for _section in (
     TrainConfig,
     ReproduceConfig,
     AblateConfig,
-    HoldOutConfig,
     TuneConfig,
     RecommendConfig,
 ):

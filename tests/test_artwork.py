@@ -203,7 +203,8 @@ def test_a_block_has_a_row_for_every_file(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     names = ["good.png", "none.png", "empty.png", "good.png"]
     uris = [str(tmp_path / name) for name in names]
-    plan = pa.table({"block": ["0"] * 4, "item": ["a", "b", "c", "d"], "uri": uris, "columns": [["artwork"]] * 4}, schema=PLAN)
+    columns = {"block": ["0"] * 4, "item": ["a", "b", "c", "d"], "uri": uris, "columns": [["artwork"]] * 4, "version": [None] * 4}
+    plan = pa.table(columns, schema=PLAN)
     reader = ArtworkReader(PIXELS)
     outcome = reader(plan)
     assert outcome.schema == reader.schema()

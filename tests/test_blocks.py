@@ -10,8 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from musicrec.blocks import OUTCOME_FIELDS, OUTCOMES, PLAN, ROW_GROUP_ROWS, Blocks, failures
+from musicrec.catalog.versions import MISSING
 from musicrec.schema import SchemaError
-from musicrec.store import Store
+from musicrec.store import Store, parquet_bytes
 
 FOLDER = "features/key"
 
@@ -92,6 +93,49 @@ def test_a_row_whose_file_has_moved_is_a_new_row(local: Blocks) -> None:
     local.extend(items("a"), ["mel"], 2)
     plan = local.extend(items("a", folder="moved"), ["mel"], 2)
     assert plan.column("uri").to_pylist() == ["audio/a.mp3", "moved/a.mp3"]
+
+
+def versioned(versions: dict[str, str | None]) -> pa.Table:
+    """Items of these versions."""
+    return items(*versions).append_column("version", pa.array(versions.values(), pa.string()))
+
+
+def test_a_row_whose_file_has_changed_is_a_new_row(blocks: Blocks) -> None:
+    blocks.extend(versioned({"a": "1", "b": "1", "c": "1"}), ["mel"], 4)
+    plan = blocks.extend(versioned({"a": "1", "b": "2", "c": "1"}), ["mel"], 4)
+    assert planned(plan.slice(3)) == [("0001-000000", "b", ("mel",))]
+    assert plan.column("version").to_pylist() == ["1", "1", "1", "2"]
+    assert blocks.extend(versioned({"b": "1"}), ["mel"], 4) == plan  # the old file, restored
+    later = blocks.extend(versioned({"a": "1", "b": "2"}), ["cqt"], 4)
+    assert later.slice(4).column("version").to_pylist() == ["1", "2"]
+
+
+@pytest.mark.parametrize("now", [None, MISSING])
+def test_what_was_extracted_of_a_file_that_is_gone_or_not_known_stays(local: Blocks, now: str | None) -> None:
+    plan = local.extend(versioned({"a": "1", "b": "1"}), ["mel"], 4)
+    assert local.extend(versioned({"a": now, "b": "1"}), ["mel"], 4) == plan
+    assert local.extend(items("a", "b"), ["mel"], 4) == plan
+    new = local.extend(versioned({"c": now}), ["mel"], 4).slice(2)
+    assert new.column("version").to_pylist() == [now]
+
+
+def test_a_missing_file_that_comes_is_a_new_row(local: Blocks) -> None:
+    commit(local, local.extend(versioned({"a": MISSING}), ["mel"], 4), broken=("a",))
+    assert local.extend(versioned({"a": "1"}), ["mel"], 4).num_rows == 2
+
+
+def test_a_plan_of_before_there_were_versions_is_used(local: Blocks) -> None:
+    first = local.extend(items("a", "b"), ["mel"], 4)
+    local.store.write(f"{FOLDER}/plans/0000.parquet", parquet_bytes(first.drop_columns(["version"])))
+    assert local.extend(versioned({"a": "1", "b": "1"}), ["mel"], 4) == first
+    commit(local, first)
+    assert local.missing(versioned({"a": "1", "c": "1"}), ["mel"]).column("item").to_pylist() == ["c"]
+
+
+def test_a_good_row_of_the_old_file_does_not_heal_the_new_one(local: Blocks) -> None:
+    commit(local, local.extend(versioned({"a": "1"}), ["mel"], 4))
+    commit(local, local.extend(versioned({"a": "2"}), ["mel"], 4), broken=("a",))
+    assert failures(local.outcomes()).column("version").to_pylist() == ["2"]
 
 
 def test_item_and_uri_together_are_the_key(local: Blocks) -> None:

@@ -1,8 +1,9 @@
 """A catalog of a million tracks: how long until its extraction works, and what the driver's memory is, then and as rows are done.
 
-The manifest is real Parquet, made from a seed in a process of its own; behind its rows stand a few rendered clips. The run is opened as
-by every job (read, checked, split by artist, kept in the store), planned, and extracted through a Ray started here until so many rows are
-done. The driver's memory is its resident set, in which the pages that it shares with Ray's object store count as well.
+The manifest is real Parquet, made from a seed in a process of its own; behind its rows stand a few rendered clips, each under as many
+names as it has rows. The run is opened as by every job (read, checked, split by artist, kept in the store), asks for the size and time of
+change of every file, is planned, and extracted through a Ray started here until so many rows are done. The driver's memory is its resident
+set, in which the pages that it shares with Ray's object store count as well.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import multiprocessing
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -30,6 +32,8 @@ from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import audio_blocks, audio_items
 
 ROWS, ARTISTS, RELATED, CLIPS = 1_000_000, 50_000, 10, 4
+FOLDER_ROWS = 1000  # files that lie in one folder, as in FMA
+LINKS = 50_000  # of one file; some file systems allow 65,000
 GENRES = 40
 SECONDS, GIGABYTES = 60.0, 1.5
 # Growth of the driver's memory a row done that would be 100 MB at the end of a million rows.
@@ -61,12 +65,19 @@ def run(arguments: list[str]) -> int:
 
 
 def write_manifest(root: str, rows: int, seed: int) -> None:
-    """The three tables of a catalog of so many tracks, by artists of whom few have many; the clips are taken in turn."""
+    """The three tables of a catalog of so many tracks, by artists of whom few have many, and their files; the clips are taken in turn."""
     rng = np.random.default_rng([seed, rows])
     folder = Path(root)
     (folder / "clips").mkdir(parents=True)
-    for number, path in enumerate(render_clips(folder / "clips", CLIPS)):
-        path.rename(folder / "clips" / f"clip-{number}.mp3")
+    clips = render_clips(folder / "clips", CLIPS)
+    names = [f"audio/{row // FOLDER_ROWS:04d}/{row:08d}.mp3" for row in range(rows)]
+    for row, name in enumerate(names):
+        if row % FOLDER_ROWS == 0:
+            (folder / name).parent.mkdir(parents=True)
+        if row % (CLIPS * LINKS) < CLIPS:
+            shutil.copy(clips[row % CLIPS], folder / name)
+        else:
+            os.link(folder / names[row // (CLIPS * LINKS) * CLIPS * LINKS + row % CLIPS], folder / name)
     count = min(ARTISTS, rows)
     artists = np.char.add("artist-", np.char.zfill(np.arange(count).astype(str), 6))
     # One track for each artist, the others by a law that gives the first of them hundreds.
@@ -79,7 +90,7 @@ def write_manifest(root: str, rows: int, seed: int) -> None:
         "artist_id": artists[owner],
         "artist": np.char.add("The Artist ", owner.astype(str)),
         "year": rng.integers(1950, 2020, rows).astype(np.int32),
-        "audio": [f"clips/clip-{row % CLIPS}.mp3" for row in range(rows)],
+        "audio": names,
         "genres": pa.array(genres[:, None].tolist(), pa.list_(pa.string())),
         "genre_top": genres,
     }
@@ -93,19 +104,20 @@ def write_manifest(root: str, rows: int, seed: int) -> None:
 
 
 def _measure(config: Config, done: int) -> int:
-    marks = [("imports", 0.0, *_memory())]
+    marks = [("imports", 0.0, *memory())]
     begun = last = time.perf_counter()
 
     def mark(step: str) -> None:
         nonlocal last
         now = time.perf_counter()
-        marks.append((step, now - last, *_memory()))
+        marks.append((step, now - last, *memory()))
         last = now
 
     opened = open_run(config)
     mark("catalog: read, checked, split, kept")
     blocks, reader = audio_blocks(opened)
     items = audio_items(opened)
+    mark("files: size and time of change")
     plan = blocks.extend(items, stored_columns(config.extract.features), config.extract.rows_per_block)
     work = outstanding(blocks, plan)
     mark("plan")
@@ -134,7 +146,7 @@ def _measure(config: Config, done: int) -> int:
     return int(start > SECONDS or peak > GIGABYTES or growth > GROWTH)
 
 
-def _memory() -> tuple[int, int]:
+def memory() -> tuple[int, int]:
     """Bytes of this process: resident now, and the most that ever were."""
     unit = 1 if sys.platform == "darwin" else 1024
     return psutil.Process().memory_info().rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from musicrec.catalog.tables import Catalog
@@ -19,6 +21,8 @@ from musicrec.store import Stage, Store
 VERSIONS = ("musicrec", "ray", "torch", "librosa", "pyarrow", "mlflow", "numpy")
 # A part of every key: raised when the same configuration and inputs give another output.
 REVISION = 1
+# Reading records waits for the storage, not for the CPU.
+READERS = 16
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Run:
         Splits of which the catalog has no track here; a part of the keys of what is trained.
     on_epoch
         Called with the record of each epoch of the run's trainings.
+    seconds
+        What each step took in this process, by its name.
     """
 
     config: Config
@@ -39,6 +45,14 @@ class Run:
     catalog_key: str
     left_out: tuple[str, ...] = ()
     on_epoch: Callable[[dict[str, float]], None] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Take the time of a ``with`` block as that of a step."""
+        started = time.perf_counter()
+        yield
+        self.seconds[step] = round(time.perf_counter() - started, 2)
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,14 @@ def already_complete(stage: Stage, label: str) -> Outcome:
     """The outcome of a stage that needs no work."""
     event(label, "already complete, nothing to do", key=stage.key)
     return Outcome(stage, stage.success(), worked=False)
+
+
+def complete_stages(store: Store, name: str) -> list[tuple[Stage, dict[str, Any]]]:
+    """The complete stages of a name with their records, the latest first."""
+    with ThreadPoolExecutor(READERS) as pool:
+        stages = [store.stage(name, key) for key in store.folders(name)]
+        found = [(stage, record) for stage, record in zip(stages, pool.map(Stage.success, stages), strict=True) if record is not None]
+    return sorted(found, key=lambda each: each[1]["finished"], reverse=True)
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,15 +11,20 @@ import pyarrow.compute as pc
 
 from musicrec import schema
 from musicrec.artwork import ArtworkReader
-from musicrec.blocks import Blocks
+from musicrec.blocks import Blocks, as_planned, row_keys
 from musicrec.catalog.locations import audio_uris
+from musicrec.catalog.tables import FINGERPRINT_ROWS
+from musicrec.catalog.versions import file_versions
 from musicrec.extraction import Reader, run_blocks
 from musicrec.features import AudioReader, compile_kernels, stored_columns
 from musicrec.index import INDEX, complete_tracks, found_and_failed, of_tracks
-from musicrec.stages.base import REVISION, Outcome, Run, check_counts, run_stage
+from musicrec.stages.base import REVISION, Outcome, Run, check_counts, complete_stages, run_stage
 from musicrec.store import BLOCKS, Stage, fingerprint
 
 ARTWORK = "artwork"
+# The audio files of an extraction, from which the next one tells what is new.
+FILES = "files.parquet"
+ITEMS = pa.schema([(name, pa.string()) for name in ("item", "uri", "version")])
 
 
 def extract(run: Run) -> Outcome:
@@ -29,10 +35,31 @@ def extract(run: Run) -> Outcome:
         return extract_pictures(run)
     settings = run.config.extract
     decides = (settings.features, settings.precision, settings.chroma, settings.minimum_seconds, settings.artwork_pixels)
-    stage = run.store.stage("extract", fingerprint(REVISION, run.catalog_key, run.catalog.root, decides))
+    # A file that is gone since it was extracted is no reason to train anew.
+    audio = as_planned(audio_items(run), audio_blocks(run)[0].plan())
+    artwork = as_planned(artwork_items(run), artwork_blocks(run)[0].plan())
+    stage = run.store.stage("extract", fingerprint(REVISION, run.catalog_key, run.catalog.root, decides, *_identity(audio, artwork)))
     return run_stage(
-        run, stage, lambda stage: _work(run, stage), again=lambda record: settings.retry_errors and record["rows_in_errors"] > 0
+        run,
+        stage,
+        lambda stage: _work(run, stage, audio, artwork),
+        again=lambda record: settings.retry_errors and record["rows_in_errors"] > 0,
     )
+
+
+def _identity(*items: pa.Table) -> list[str]:
+    """A hash of the files' versions, the same for any order of rows; nothing where none is known."""
+    known = [table.filter(pc.is_valid(table.column("version"))) for table in items]
+    if not any(table.num_rows for table in known):
+        return []
+    digest = hashlib.sha256()
+    for table in known:
+        keys = row_keys(table.sort_by("item"))
+        for start in range(0, len(keys), FINGERPRINT_ROWS):
+            some = keys.slice(start, FINGERPRINT_ROWS).combine_chunks().cast(pa.string())
+            digest.update(pc.binary_join(pa.ListArray.from_arrays([0, len(some)], some), "\n")[0].as_buffer())
+        digest.update(f"{table.num_rows}".encode())
+    return [digest.hexdigest()[:16]]
 
 
 def audio_blocks(run: Run) -> tuple[Blocks, AudioReader]:
@@ -50,14 +77,21 @@ def artwork_blocks(run: Run) -> tuple[Blocks, ArtworkReader]:
 
 
 def audio_items(run: Run) -> pa.Table:
-    """The audio files to read (item, uri), one a track."""
-    return _files(run, "audio")
+    """The audio files to read (item, uri, version), one a track."""
+    return _versioned(run, _files(run, "audio"))
 
 
 def artwork_items(run: Run) -> pa.Table:
-    """The pictures to read (item, uri), each once, whatever the number of tracks that show it."""
+    """The pictures to read (item, uri, version), each once, whatever the number of tracks that show it."""
     unique = pc.unique(_files(run, ARTWORK).column("uri"))
-    return pa.table({"item": unique, "uri": unique})
+    return _versioned(run, pa.table({"item": unique, "uri": unique}))
+
+
+def _versioned(run: Run, files: pa.Table) -> pa.Table:
+    """With the version of each file; null where nobody asks."""
+    asks = run.config.extract.notice_changes
+    versions = file_versions(files.column("uri"), run.catalog.root) if asks else pa.nulls(files.num_rows, pa.string())
+    return files.append_column("version", versions)
 
 
 def _files(run: Run, column: str) -> pa.Table:
@@ -66,11 +100,11 @@ def _files(run: Run, column: str) -> pa.Table:
     return pa.table({"item": tracks.column("track_id"), "uri": audio_uris(run.catalog.root, tracks.column(column))})
 
 
-def _work(run: Run, stage: Stage) -> dict[str, Any]:
+def _work(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[str, Any]:
     from musicrec.parallel import connect
 
     connect(run.config.ray)
-    tracks, audio, artwork = run.catalog.tracks, audio_items(run), artwork_items(run)
+    tracks = run.catalog.tracks
     blocks, reader = audio_blocks(run)
     pictures, picture_reader = artwork_blocks(run)
     run.store.write_json(stage.path(BLOCKS), {"extract": blocks.folder, ARTWORK: pictures.folder})
@@ -85,7 +119,13 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
     check_counts("extract", tracks.num_rows, complete, pc.count_distinct(errors.column("track_id")).as_py())
     run.store.write_table(stage.path("index.parquet"), pa.concat_tables([index, art_index]), INDEX)
     run.store.write_table(stage.path("errors.parquet"), pa.concat_tables([errors, art_errors]), schema.ERRORS)
+    run.store.write_table(stage.path(FILES), audio, ITEMS)
+    lineage = fingerprint(blocks.folder, columns)
     return {
+        **_changes(run, stage, audio, lineage),
+        "lineage": lineage,
+        "catalog": run.catalog.root,
+        "chroma": run.config.extract.chroma,
         "rows_in": tracks.num_rows,
         "rows_out": complete,
         "rows_in_errors": errors.num_rows,
@@ -95,6 +135,21 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
         "bytes_written_now": counts["bytes"] + art_counts["bytes"],
         "cpu_seconds_now": round(counts["cpu_seconds"] + art_counts["cpu_seconds"], 2),
         "errors": stage.store.uri(stage.path("errors.parquet")),
+    }
+
+
+def _changes(run: Run, stage: Stage, audio: pa.Table, lineage: str) -> dict[str, int]:
+    """How many tracks are new, changed and removed since the last extraction of the same catalog with the same settings."""
+    earlier = (found for found, record in complete_stages(run.store, "extract") if record.get("lineage") == lineage and found != stage)
+    last = next(earlier, None)
+    before = ITEMS.empty_table() if last is None else run.store.read_table(last.path(FILES), ITEMS)
+    known = pc.is_in(audio.column("item"), value_set=before.column("item").combine_chunks())
+    same = pc.is_in(row_keys(audio), value_set=row_keys(before).combine_chunks())
+    kept = pc.sum(known, min_count=0).as_py()
+    return {
+        "tracks_new": audio.num_rows - kept,
+        "tracks_changed": kept - pc.sum(same, min_count=0).as_py(),
+        "tracks_removed": before.num_rows - kept,
     }
 
 

@@ -49,11 +49,12 @@ class UserCatalog:
         return copy.deepcopy(self)
 
     def write(self, root: str) -> str:
-        """Write everything under a root (a path or URI); returns the root."""
+        """Write everything under a root (a path or URI), files that are there with the same content aside; returns the root."""
         filesystem, base = resolve(root)
         tables = {f"{name}.csv": csv_bytes(getattr(self, name)) for name in ("tracks", "artists", "related")}
         for name, content in (self.files | tables).items():
-            write_atomically(filesystem, f"{base}/{name}", content)
+            if held(filesystem, f"{base}/{name}") != content:
+                write_atomically(filesystem, f"{base}/{name}", content)
         return root
 
     def of_artists(self, *artist_ids: str) -> UserCatalog:
@@ -68,6 +69,14 @@ class UserCatalog:
 
     def track_ids(self) -> set[str]:
         return {row["track_id"] for row in self.tracks}
+
+
+def held(filesystem: pyarrow.fs.FileSystem, path: str) -> bytes | None:
+    """What a file holds; None where there is none."""
+    if filesystem.get_file_info(path).type != pyarrow.fs.FileType.File:
+        return None
+    with filesystem.open_input_file(path) as stream:
+        return stream.read()
 
 
 def csv_bytes(rows: list[dict[str, Any]]) -> bytes:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import ray
-from small_catalog import UserCatalog, encoded, files_under, remove, sound
+from small_catalog import UserCatalog, encoded, files_under, picture, remove, sound
 from small_run import tiny_config
 
 from musicrec import schema
@@ -168,6 +168,39 @@ def test_a_file_that_vanished_later_does_not_matter_to_what_is_extracted(places:
     outcome = extracted(configured(places))
     assert outcome.record["rows_extracted_now"] == 1
     assert errors_of(outcome) == {}
+
+
+def values_of(outcome: Outcome, track: str) -> list[bytes]:
+    """The stored spectrograms that a training reads of a track."""
+    store = outcome.stage.store
+    index = store.read_table(outcome.stage.path("index.parquet"), INDEX).to_pylist()
+    rows = [row for row in index if row["track_id"] == track and row["modality"] in ("mel", "mfcc")]
+    assert len(rows) == 2
+    places = [(row["part"].removeprefix(f"{store.root}/"), row["row"], row["modality"]) for row in rows]
+    return [store.read_table(part, pa.schema([(name, pa.large_binary())])).column(name)[row].as_py() for part, row, name in places]
+
+
+def test_a_file_that_changed_under_its_name_is_read_again_and_its_old_rows_are_not_used(places: Places, catalog: UserCatalog) -> None:
+    changed = next(row for row in catalog.tracks if row["track_id"] == "fiddle-0-1")
+    catalog.write(places[1])
+    first = extracted(configured(places))
+    catalog.files[changed["audio"]] = encoded(sound("fiddle", [11], seconds=2.5), changed["audio"].rpartition(".")[2])
+    catalog.files["artwork/organ-0.png"] = picture([12], size=50)
+    catalog.write(places[1])
+    second = extracted(configured(places))
+    assert (second.record["rows_extracted_now"], second.record["pictures_now"]) == (1, 1)
+    assert values_of(second, "fiddle-0-1") != values_of(first, "fiddle-0-1")
+    assert values_of(second, "fiddle-0-0") == values_of(first, "fiddle-0-0")
+    catalog.files[changed["audio"]] = b"no music any more"
+    catalog.write(places[1])
+    third = extracted(configured(places))
+    assert third.record["rows_extracted_now"] == 1
+    assert {track: row["reason"] for track, row in errors_of(third).items()} == {"fiddle-0-1": "not_audio"}
+    assert extracted_tracks(third, "mel") == catalog.track_ids() - {"fiddle-0-1"}
+    assert not extracted(configured(places)).worked
+    assert not extracted(configured(places, notice_changes=False)).worked  # what was read last stays in use
+    remove(places[1], catalog.tracks[0]["audio"])
+    assert not extracted(configured(places)).worked  # and so it does of a file that is gone
 
 
 @dataclass(frozen=True)
