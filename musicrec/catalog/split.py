@@ -10,11 +10,14 @@ have is still wanted. Artists differ from the paper's examples in that one may h
 - Labels that fewer than 1 / (smallest fraction) artists have cannot be spread: they count together as the rare one of their kind.
 - A split that the artist would take further past its size than it is now below it is closed to them.
 - Each split has at least one artist, if there are that many.
+
+A catalog that grows keeps its splits: artists that have one stay there, their tracks count first, and new artists fill up what is wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -43,13 +46,21 @@ def track_labels(tracks: pa.Table, artists: pa.Table) -> dict[str, pa.Array]:
     }
 
 
-def artist_split(tracks: pa.Table, artists: pa.Table, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, seed: int) -> pa.Array:
+def artist_split(
+    tracks: pa.Table,
+    artists: pa.Table,
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    *,
+    seed: int,
+    kept: Mapping[str, str] = MappingProxyType({}),
+) -> pa.Array:
     """The split of each track, by artist and stratified; the same for the same seed whatever the order of the rows.
 
     Parameters
     ----------
     tracks, artists : tables of the catalog's schema (``split`` is not looked at).
     fractions : of the tracks, for each of ``SPLITS``; positive, with sum 1.
+    kept : the splits of artists that have one; any may be named that have no tracks here.
 
     Raises
     ------
@@ -65,11 +76,12 @@ def artist_split(tracks: pa.Table, artists: pa.Table, fractions: Sequence[float]
     counts = _label_counts(artist, len(names), track_labels(tracks, artists), rare=1 / min(fractions))
     shuffled = np.random.default_rng([seed, len(names)]).permutation(len(names))
     order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
-    assigned = _stratify(sizes, counts, np.asarray(fractions), order)
+    settled = np.array([SPLITS.index(kept[name]) if name in kept else -1 for name in names])
+    assigned = _stratify(sizes, counts, np.asarray(fractions), order, settled)
     for empty in sorted(set(range(len(SPLITS))) - set(assigned.tolist())):
         donor = np.bincount(assigned, minlength=len(SPLITS)).argmax()
-        members = order[assigned[order] == donor]
-        if len(members) > 1:
+        members = order[(assigned[order] == donor) & (settled[order] < 0)]
+        if len(members) and np.count_nonzero(assigned == donor) > 1:
             assigned[members[-1]] = empty  # the one with the fewest tracks
     return pa.array(np.array(SPLITS)[assigned[artist]], pa.string())
 
@@ -98,8 +110,8 @@ def _label_counts(artist: np.ndarray, artist_count: int, labels: dict[str, pa.Ar
     return counts
 
 
-def _stratify(sizes: np.ndarray, counts: list[dict[str, int]], fractions: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """The split of each artist, taken in ``order``, by the rule at the head of this file."""
+def _stratify(sizes: np.ndarray, counts: list[dict[str, int]], fractions: np.ndarray, order: np.ndarray, settled: np.ndarray) -> np.ndarray:
+    """The split of each artist, taken in ``order``, by the rule at the head of this file; ``settled`` are those that have one, else -1."""
     totals: dict[str, int] = {}
     for labels in counts:
         for label, count in labels.items():
@@ -109,9 +121,12 @@ def _stratify(sizes: np.ndarray, counts: list[dict[str, int]], fractions: np.nda
     room = (fractions * sizes.sum()).tolist()
     whole = list(room)
     assigned = np.empty(len(order), np.int64)
-    for index in order.tolist():
+    for index in [*order[settled[order] >= 0].tolist(), *order[settled[order] < 0].tolist()]:
         size, labels = int(sizes[index]), counts[index]
-        open_splits = [split for split, place in enumerate(room) if place >= size / 2] or [int(np.argmax(room))]
+        if settled[index] >= 0:
+            open_splits = [int(settled[index])]
+        else:
+            open_splits = [split for split, place in enumerate(room) if place >= size / 2] or [int(np.argmax(room))]
         needs = []
         for split in open_splits:
             # The share still wanted of each label, at the middle of what this artist would fill, weighed by their tracks.

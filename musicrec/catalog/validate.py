@@ -7,7 +7,8 @@ loops only over the rows that break it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -292,8 +293,14 @@ def load_validated(
     exists: Callable[[str], bool] | None = None,
     allowed_roots: Sequence[str] = (),
     optional: Sequence[str] = ("artists",),
+    kept_splits: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Catalog, list[Problem]]:
     """A user's catalog, checked and typed, with its splits made (``artist_split`` with ``seed``) if it brings none; and the warnings.
+
+    Parameters
+    ----------
+    kept_splits
+        Of the artists whose splits were made before.
 
     Raises
     ------
@@ -316,5 +323,5 @@ def load_validated(
     artists = with_all_artists(artists, tracks)
     if made:
         index = tracks.schema.get_field_index("split")
-        tracks = tracks.set_column(index, tracks.schema.field(index), artist_split(tracks, artists, seed=seed))
+        tracks = tracks.set_column(index, tracks.schema.field(index), artist_split(tracks, artists, seed=seed, kept=kept_splits))
     return Catalog(root, tracks, artists, related), problems

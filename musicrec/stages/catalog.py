@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow as pa
 import pyarrow.fs
 
 from musicrec.catalog import demo
@@ -21,8 +22,10 @@ from musicrec.progress import Meter, event
 from musicrec.settings import Config
 from musicrec.stages.base import Run
 from musicrec.store import Store, absolute, resolve, write_atomically
+from musicrec.store import fingerprint as key_of
 
 DEMO = "demo"
+ARTIST_SPLITS = pa.schema([("artist_id", pa.string()), ("split", pa.string())])
 T = TypeVar("T")
 
 
@@ -40,6 +43,7 @@ def open_run(config: Config) -> Run:
     catalog, problems = _read(config, store)
     for problem in problems:
         event("catalog", str(problem))
+    _keep_splits(config, store, catalog)
     key = fingerprint(catalog)[:16]
     if not store.exists(f"catalog/{key}/related.parquet"):
         filesystem, base = store.locate(f"catalog/{key}")
@@ -90,8 +94,39 @@ def _read(config: Config, store: Store, exists: Callable[[str], bool] | None = N
         return read_fma(root, resolve(root), rules.fma_subset, exists=exists)
     if rules.form == "cifar100":
         return read_cifar100(root, resolve(root), seed=config.seed)
-    optional = ("artists",) if config.task == "embedding" else ("artists", "related")
-    return load_validated(root, resolve(root), seed=config.seed, exists=exists, allowed_roots=rules.allowed_roots, optional=optional)
+    return load_validated(
+        root,
+        resolve(root),
+        seed=config.seed,
+        exists=exists,
+        allowed_roots=rules.allowed_roots,
+        optional=("artists",) if config.task == "embedding" else ("artists", "related"),
+        kept_splits=_kept_splits(config, store, root),
+    )
+
+
+def _splits_file(config: Config, root: str) -> str:
+    """Where the store keeps the split of every artist that a catalog ever had, with the run's seed."""
+    return f"splits/{key_of(root, config.seed)}.parquet"
+
+
+def _kept_splits(config: Config, store: Store, root: str) -> dict[str, str]:
+    name = _splits_file(config, root)
+    return dict(zip(*store.read_table(name, ARTIST_SPLITS).to_pydict().values(), strict=True)) if store.exists(name) else {}
+
+
+def _keep_splits(config: Config, store: Store, catalog: Catalog) -> None:
+    """Remember the artists' splits: a catalog that has grown keeps them, and a test artist is never trained on."""
+    if config.catalog_rules.form != "tables":
+        return  # the published splits are the data set's own
+    now = dict(zip(*catalog.tracks.select(["artist_id", "split"]).to_pydict().values(), strict=True))
+    before = _kept_splits(config, store, catalog.root)
+    if now.items() <= before.items():
+        return
+    if moved := sorted(artist for artist in now.keys() & before.keys() if now[artist] != before[artist]):
+        event("catalog", "artists that are in another split than in an earlier run", artists=len(moved), first=moved[:3])
+    table = pa.table(list(zip(*sorted((before | now).items()), strict=True)), schema=ARTIST_SPLITS)
+    store.write_table(_splits_file(config, catalog.root), table, ARTIST_SPLITS)
 
 
 def demo_catalog(config: Config, store: Store) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from musicrec.catalog.split import artist_split, split_report, track_labels
@@ -156,3 +157,28 @@ def test_report_counts_shares_and_their_largest_difference() -> None:
         "genre": {"label": "court", "difference": 1.0},
         "country": {"label": "France", "difference": 1.0},
     }
+
+
+def test_a_catalog_that_grew_keeps_its_splits_and_new_artists_fill_them_up() -> None:
+    tracks, artists = long_tailed(20_000, 3_000)
+    names = tracks["artist_id"].unique().to_pylist()
+    old = set(np.random.default_rng(2).choice(names, len(names) * 10 // 11, replace=False).tolist())
+    before = tracks.filter(pc.is_in(tracks["artist_id"], pa.array(sorted(old))))
+    kept = dict(zip(before["artist_id"].to_pylist(), artist_split(before, artists, seed=3).to_pylist(), strict=True))
+    split = artist_split(tracks, artists, seed=3, kept=kept | {"gone": "test"})
+    now = dict(zip(tracks["artist_id"].to_pylist(), split.to_pylist(), strict=True))
+    assert {artist: now[artist] for artist in kept} == kept
+    assert not artist_split(tracks, artists, seed=3).equals(split)  # made anew, some of them would have moved
+    new = split_report(with_split(tracks, split), artists)
+    np.testing.assert_allclose([new["tracks"][name] / tracks.num_rows for name in SPLITS], [0.8, 0.1, 0.1], atol=0.002)
+    assert {now[artist] for artist in now.keys() - kept.keys()} == set(SPLITS)
+
+
+def test_an_empty_split_takes_a_new_artist_and_never_a_kept_one() -> None:
+    tracks, artists = catalog_of([5, 4, 3, 2, 1])
+    kept = {"a0": "train", "a1": "train", "a2": "train"}
+    split = dict(zip(tracks["artist_id"].to_pylist(), artist_split(tracks, artists, seed=0, kept=kept).to_pylist(), strict=True))
+    assert {name: split[name] for name in kept} == kept
+    assert {split["a3"], split["a4"]} == {"validation", "test"}
+    everyone = {name: "train" for name in split}
+    assert set(artist_split(tracks, artists, seed=0, kept=everyone).to_pylist()) == {"train"}
