@@ -8,6 +8,7 @@ pipeline    extraction through Ray against a bare loop over the same clips
 storage     bytes and milliseconds of each feature and precision
 train       trainings through Ray against a bare loop, two workers against one, memory; and the layers
 manifest    a catalog of a million tracks: seconds until its extraction works, and the driver's memory
+recommend   a batch recommendation for a million tracks: its rate against queries one by one, and the driver's memory
 layers      Time and Freq, forward and backward, against torch's own layers
 artists     artist embeddings of 109,883 artists: two objectives in the same time, and exact neighbours
 """
@@ -19,7 +20,8 @@ import sys
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=("features", "pipeline", "storage", "manifest", "train", "layers", "artists"))
+    names = ("features", "pipeline", "storage", "manifest", "recommend", "train", "layers", "artists")
+    parser.add_argument("benchmark", choices=names)
     parser.add_argument("options", nargs=argparse.REMAINDER, help="the benchmark's own; NAME --help lists them")
     chosen = parser.parse_args()
     return importlib.import_module(f"musicrec.benchmarks.{chosen.benchmark}").run(chosen.options)

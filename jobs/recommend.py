@@ -1,9 +1,12 @@
 """Recommend: the artists nearest to a track, from the registered champion.
 
 One file, printed:  python jobs/recommend.py --audio FILE [--lyrics TEXT] [--artwork FILE] [--year 1791] [--latitude 48.2 --longitude 16.4]
-Many, as Parquet:   python jobs/recommend.py --folder FOLDER --out recommendations.parquet
-A catalog's tracks: python jobs/recommend.py --catalog FOLDER --out recommendations.parquet
-On a cluster:       ray job submit --working-dir . -- python jobs/recommend.py --catalog s3://b/c --store s3://b/s --out s3://b/r.parquet
+Many, as Parquet:   python jobs/recommend.py --folder FOLDER --out recommendations
+A catalog's tracks: python jobs/recommend.py --catalog FOLDER --out recommendations
+On a cluster:       ray job submit --working-dir . -- python jobs/recommend.py --catalog s3://b/c --store s3://b/s --out s3://b/recommendations
+
+Of many, recommendations/ in the folder --out is a Parquet data set (query, rank, artist_id, similarity), and errors.parquet has a row for
+each track that has none. Interrupted, the same command goes on; complete, it does nothing.
 """
 
 from musicrec.command import run_job

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 
 from musicrec import codec, schema
 from musicrec.audio import FEATURE_SHAPES, AudioError, feature_parameters, halved_statistics
-from musicrec.blocks import OUTCOME_FIELDS
-from musicrec.store import fingerprint
+from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS
+from musicrec.store import fingerprint, resolve
 
 Statistics = tuple[np.ndarray, np.ndarray]
 HALVED_STATISTICS = ("stft_halved_mean", "stft_halved_deviation")
@@ -47,6 +49,23 @@ def decode_feature(table: pa.Table, feature: str) -> list[tuple[np.ndarray, Stat
         None if array is None else (array, tuple(np.frombuffer(cell, "<f4") for cell in cells))
         for array, cells in zip(arrays, statistics, strict=True)
     ]
+
+
+def read_stored(places: Sequence[tuple[str, int] | None], feature: str) -> list[tuple[np.ndarray, Statistics | None] | None]:
+    """One extracted feature of each place (URI of a part, and row in it) as ``decode_feature`` gives it; None where there is no place."""
+    found: list[tuple[np.ndarray, Statistics | None] | None] = [None] * len(places)
+    wanted: dict[tuple[str, int], list[int]] = {}
+    for index, place in enumerate(places):
+        if place is not None:
+            wanted.setdefault((place[0], place[1] // ROW_GROUP_ROWS), []).append(index)
+    for part, groups in itertools.groupby(sorted(wanted), key=lambda group: group[0]):
+        filesystem, path = resolve(part)
+        with pyarrow.parquet.ParquetFile(path, filesystem=filesystem) as file:
+            for group in groups:
+                decoded = decode_feature(file.read_row_group(group[1], columns=read_columns(feature, file.schema_arrow.names)), feature)
+                for index in wanted[group]:
+                    found[index] = decoded[places[index][1] % ROW_GROUP_ROWS]
+    return found
 
 
 def halve(stft: np.ndarray) -> tuple[np.ndarray, Statistics]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +21,18 @@ import torch
 from torch import nn
 
 from musicrec.artists.neighbours import nearest_neighbours
-from musicrec.artwork import load_artwork
-from musicrec.audio import decode, extract_features
+from musicrec.artwork import ArtworkError, load_artwork
+from musicrec.audio import AudioError, decode, extract_features
 from musicrec.ensemble import EnsembleSpec, StackInputs
-from musicrec.features import halve
+from musicrec.features import Statistics, halve
 from musicrec.lyrics import pad
 from musicrec.settings import BRANCHES
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import pictures
 
 ENSEMBLE = "recommendation"
+# Of a forward pass: activations of the widest models take 100 MB a clip.
+ROWS_AT_ONCE = 16
 # A track of less than this has nothing to recommend from; up to 30 s it is padded with silence.
 MINIMUM_SECONDS = 1.0
 
@@ -50,6 +53,19 @@ ARTISTS = pa.schema(
 
 class MissingInput(ValueError):
     """A query lacks what the recommender needs."""
+
+    reason = "missing_input"
+
+    @property
+    def detail(self) -> str:
+        return str(self)
+
+
+# Of one query; ``reason`` and ``detail`` are those of an errors table.
+FAILURES = (AudioError, ArtworkError, MissingInput)
+Failure = AudioError | ArtworkError | MissingInput
+# By name: a feature (F, T) as it is extracted, and for ``stft_halved`` the whole frames' statistics.
+Features = dict[str, tuple[np.ndarray, Statistics | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +98,7 @@ class Recommender:
         self.ensemble, self.submodels, self.artists, self.chroma = ensemble, submodels, artists, chroma
         self.models = {name: model.eval() for name, model in models.items()}
         self.table = np.stack(artists.column("vector").to_numpy())
+        self.device, self._candidates = torch.device("cpu"), torch.from_numpy(self.table)
         self.features = sorted({spec.feature for spec in submodels.values() if spec.feature is not None})
 
     @classmethod
@@ -99,6 +116,14 @@ class Recommender:
             ensemble, submodels, models, pyarrow.parquet.read_table(folder / "artists.parquet", schema=ARTISTS), description["chroma"]
         )
 
+    def to(self, device: str | torch.device) -> Recommender:
+        """Move the models and the table that is searched; returns itself."""
+        self.device = torch.device(device)
+        self._candidates = self._candidates.to(self.device)
+        for model in self.models.values():
+            model.to(self.device)
+        return self
+
     def recommend(self, query: Query, k: int = 10) -> Recommendation:
         """The ``k`` artists nearest to a track.
 
@@ -113,26 +138,68 @@ class Recommender:
 
     def nearest(self, embedding: np.ndarray, k: int) -> Recommendation:
         """The ``k`` artists nearest to an embedding (D,) by cosine."""
-        rows, similarity = nearest_neighbours(embedding[None], self.table, min(k, len(self.table)))
+        rows, similarity = self.nearest_many(embedding[None], k)
         return Recommendation(embedding, rows[0], similarity[0])
 
-    @torch.no_grad()
+    def nearest_many(self, embeddings: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The artists nearest to embeddings (N, D): rows of the table (N, k), or all where it has fewer, and their similarities (N, k)."""
+        return nearest_neighbours(embeddings, self._candidates, min(k, len(self.table)))
+
     def embed(self, query: Query) -> np.ndarray:
         """The embedding (D,) of a track; see ``recommend`` for what it raises."""
-        vectors = {name: np.zeros((1, self.ensemble.outputs), np.float32) for name in self.submodels}
-        for name, arguments in self._inputs(query).items():
-            vectors[name] = self.models[name](arguments).numpy()
-        numbers = {name: np.array([_number(getattr(query, name))]) for name in ("year", "latitude", "longitude")}
-        inputs = StackInputs.gather(self.ensemble, vectors, numbers)
-        if not inputs.usable(self.ensemble.needs_all)[0]:
-            missing = [branch for branch, present in inputs.present.items() if not present[0]]
-            rule = "needs all of its inputs" if self.ensemble.needs_all else "needs at least one input"
-            raise MissingInput(f"this model {rule}, and the query lacks {', '.join(missing)} (of {', '.join(BRANCHES)})")
-        return self.models[ENSEMBLE](*inputs.tensors(np.array([0])))[0].numpy()
+        vectors, (failure,) = self.embed_many([query])
+        if failure is not None:
+            raise failure
+        return vectors[0]
 
-    def _inputs(self, query: Query) -> dict[str, torch.Tensor]:
+    @torch.no_grad()
+    def embed_many(
+        self, queries: Sequence[Query], features: Sequence[Features | None] | None = None, threads: int = 1
+    ) -> tuple[np.ndarray, list[Failure | None]]:
+        """The embeddings (N, D) of tracks, zeros for those that have none, and of each why it has none.
+
+        Parameters
+        ----------
+        features
+            What was extracted of each query's audio before; where it is not given the audio is read.
+        threads
+            How many read and prepare inputs at the same time.
+        """
+        with ThreadPoolExecutor(threads) as pool:
+            prepared = list(pool.map(self._prepared, queries, features or [None] * len(queries)))
+        failures: list[Failure | None] = [inputs if isinstance(inputs, FAILURES) else None for inputs in prepared]
+        vectors = {name: np.zeros((len(queries), self.ensemble.outputs), np.float32) for name in self.submodels}
+        for name in self.submodels:
+            found = [(row, inputs[name]) for row, inputs in enumerate(prepared) if failures[row] is None and name in inputs]
+            for rows, batch in _batches(found):
+                vectors[name][rows] = self.models[name](batch.to(self.device)).cpu().numpy()
+        numbers = {name: np.array([_number(getattr(query, name)) for query in queries]) for name in ("year", "latitude", "longitude")}
+        inputs = StackInputs.gather(self.ensemble, vectors, numbers)
+        usable = inputs.usable(self.ensemble.needs_all)
+        embeddings = np.zeros((len(queries), self.ensemble.outputs), np.float32)
+        for row in range(len(queries)):
+            if failures[row] is None and not usable[row]:
+                failures[row] = self._missing([branch for branch, present in inputs.present.items() if not present[row]])
+        rows = np.array([row for row, failure in enumerate(failures) if failure is None], np.int64)
+        if len(rows):
+            arguments = ({name: value.to(self.device) for name, value in part.items()} for part in inputs.tensors(rows))
+            embeddings[rows] = self.models[ENSEMBLE](*arguments).cpu().numpy()
+        return embeddings, failures
+
+    def _missing(self, branches: list[str]) -> MissingInput:
+        rule = "needs all of its inputs" if self.ensemble.needs_all else "needs at least one input"
+        return MissingInput(f"this model {rule}, and the query lacks {', '.join(branches)} (of {', '.join(BRANCHES)})")
+
+    def _prepared(self, query: Query, features: Features | None) -> dict[str, torch.Tensor] | Failure:
+        try:
+            return self._inputs(query, features)
+        except FAILURES as error:
+            return error
+
+    def _inputs(self, query: Query, features: Features | None) -> dict[str, torch.Tensor]:
         """What each submodel reads of a query, for those that have something to read."""
-        features = self._features(query.audio) if query.audio is not None and self.features else {}
+        if features is None:
+            features = self._features(query.audio) if query.audio is not None and self.features else {}
         inputs: dict[str, torch.Tensor] = {}
         for name, spec in self.submodels.items():
             if spec.feature is not None and features:
@@ -145,7 +212,7 @@ class Recommender:
                     inputs[name] = torch.from_numpy(pad([numbers]))
         return inputs
 
-    def _features(self, audio: str | bytes) -> dict[str, tuple]:
+    def _features(self, audio: str | bytes) -> Features:
         samples = decode(audio, minimum_seconds=MINIMUM_SECONDS).samples
         wanted = tuple(dict.fromkeys("stft" if name == "stft_halved" else name for name in self.features))
         found = extract_features(samples, wanted, chroma=self.chroma)
@@ -167,6 +234,17 @@ def save(
     for name, content in weights.items():
         (folder / "weights" / f"{name}.safetensors").write_bytes(content)
     pyarrow.parquet.write_table(artists.cast(ARTISTS), folder / "artists.parquet", compression="zstd")
+
+
+def _batches(inputs: list[tuple[int, torch.Tensor]]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Rows and their inputs, those of one shape together: texts of different lengths are not padded, which some models would notice."""
+    shapes: dict[torch.Size, list[tuple[int, torch.Tensor]]] = {}
+    for row, tensor in inputs:
+        shapes.setdefault(tensor.shape, []).append((row, tensor))
+    for members in shapes.values():
+        for start in range(0, len(members), ROWS_AT_ONCE):
+            rows, tensors = zip(*members[start : start + ROWS_AT_ONCE], strict=True)
+            yield np.array(rows), torch.cat(tensors)
 
 
 def _number(value: float | None) -> float:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import time
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.fs
+import pyarrow.compute as pc
 
 from musicrec import schema
 from musicrec.artwork import ArtworkError
 from musicrec.audio import AudioError
+from musicrec.catalog.tables import fingerprint as catalog_fingerprint
 from musicrec.catalog.validate import load_validated
 from musicrec.config import ConfigError
-from musicrec.progress import Meter, event
+from musicrec.extraction import Actors, run_blocks
+from musicrec.features import compile_kernels
+from musicrec.index import INDEX
+from musicrec.lock import hold
+from musicrec.progress import event
+from musicrec.queries import ANSWERS, AUDIO_SUFFIXES, AnswerBlocks, Answerer, of_catalog, of_folder, with_places, write_queries
 from musicrec.recommender import MissingInput, Query, Recommender
-from musicrec.registry.promotion import catalog_query
-from musicrec.registry.serving import load_recommender
+from musicrec.registry.serving import load_recommender, pinned
 from musicrec.settings import RecommendConfig
-from musicrec.stages.base import check_counts
-from musicrec.store import Store, absolute, parquet_bytes, resolve, write_atomically
+from musicrec.stages.base import check_counts, complete_stages
+from musicrec.store import SUCCESS, Store, absolute, resolve
+from musicrec.store import fingerprint as key_of
 
-AUDIO_SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".m4a", ".aac")
-QUERIES_AT_ONCE = 16
+# What a folder of recommendations was asked for: written first, and compared by every later call.
+REQUEST = "request.json"
 
 
 def recommend_one(config: RecommendConfig) -> None:
@@ -46,68 +53,80 @@ def recommend_one(config: RecommendConfig) -> None:
 
 
 def recommend_many(config: RecommendConfig) -> None:
-    """Write recommendations for every track of a folder or a catalog; what cannot be read goes to a table beside them.
+    """Answer every track of a folder or a catalog, through Ray; the folder ``out`` then holds ``recommendations/`` and ``errors.parquet``.
+
+    A call that was interrupted goes on with the blocks that are not committed. ``out`` belongs to one set of queries and one version of the
+    model: asked for others, it is refused.
 
     Raises
     ------
     ConfigError
-        Neither a folder nor a catalog is given, or there is nothing in it.
+        Neither a folder nor a catalog is given, there is nothing in it, or ``out`` holds other recommendations.
     """
-    queries = list(_queries(config))
-    if not queries:
-        raise ConfigError(f"no audio file in {config.folder}: give a folder with {', '.join(AUDIO_SUFFIXES)}")
-    recommender = load_recommender(config.model, config.registry, Store(config.store))
-    from musicrec.parallel import connect, map_unordered
+    out = Store(config.out)
+    queries, key = _queries(config)
+    model = pinned(config.model, config.registry, Store(config.store))
+    request = {"model": model, "neighbours": config.neighbours, "queries": queries.num_rows, "key": key}
+    if not out.create(REQUEST, json.dumps(request, indent=1).encode()) and (held := out.read_json(REQUEST)) != request:
+        different = ", ".join(f"{name} {held[name]} (now {request[name]})" for name in request if held[name] != request[name])
+        raise ConfigError(f"--out {config.out} is for other recommendations: {different}. Give another --out, or remove this one")
+    if out.exists(SUCCESS):
+        event("recommend", "already complete, nothing to do", **_told(out.read_json(SUCCESS)), out=out.uri(ANSWERS))
+        return
+    with hold(out, "blocks", "recommend"):
+        record = _answer(config, out, queries, model)
+        out.write_json(SUCCESS, request | record)
+    event("recommend", "written", **_told(record), out=out.uri(ANSWERS))
 
+
+def _answer(config: RecommendConfig, out: Store, queries: pa.Table, model: str) -> dict[str, Any]:
+    """Answer what is not committed yet, and write the errors; the counts of all of it."""
+    from musicrec.parallel import connect
+
+    started = time.perf_counter()
+    blocks = AnswerBlocks(out, "blocks")
+    recommender = load_recommender(model, config.registry, Store(config.store))
+    if not blocks.plan_names():
+        write_queries(out, _with_features(config, queries, recommender), config.rows_per_block)
+    plan = blocks.extend(queries.select(["item", "uri"]), [ANSWERS], config.rows_per_block)
     connect(config.ray)
-    chunks = [queries[start : start + QUERIES_AT_ONCE] for start in range(0, len(queries), QUERIES_AT_ONCE)]
-    answers, errors = [], []
-    with Meter("recommend", len(queries), "tracks") as meter:
-        for answered, failed in map_unordered(_answer, chunks, recommender, config.neighbours):
-            answers += answered
-            errors += failed
-            meter.advance(len({row["query"] for row in answered}) + len(failed), errors=len(errors))
-    check_counts("recommend", len(queries), len({row["query"] for row in answers}), len(errors))
-    answers.sort(key=lambda row: (row["query"], row["rank"]))
-    for out, rows, contract in ((config.out, answers, schema.RECOMMENDATIONS), (f"{config.out}.errors", errors, schema.ERRORS)):
-        filesystem, path = resolve(out)
-        write_atomically(filesystem, path, parquet_bytes(pa.Table.from_pylist(rows, schema=contract)))
-    event("recommend", "written", tracks=len(queries), errors=len(errors), out=absolute(config.out))
+    actors = Actors.of_cluster()
+    answerer = Answerer(recommender, out, config.neighbours, threads=actors.cpus)
+    now = run_blocks(blocks, plan, answerer, "recommend", maximum_failed_share=1.0, prepare=compile_kernels, actors=actors)
+    outcomes = blocks.outcomes()
+    failed = outcomes.filter(pc.is_valid(outcomes.column("reason")))
+    check_counts("recommend", queries.num_rows, outcomes.num_rows - failed.num_rows, failed.num_rows)
+    errors = {"track_id": failed.column("item"), "stage": pa.repeat("recommend", failed.num_rows)}
+    errors |= {name: failed.column(name) for name in ("reason", "detail")}
+    out.write_table("errors.parquet", pa.table(errors), schema.ERRORS)
+    counts = {"rows_in": queries.num_rows, "rows_out": outcomes.num_rows - failed.num_rows, "rows_in_errors": failed.num_rows}
+    return counts | {"rows_now": now["rows"], "seconds": round(time.perf_counter() - started, 2)}
 
 
-def _queries(config: RecommendConfig) -> Iterator[tuple[str, Query]]:
+def _told(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: record[name] for name in ("rows_in", "rows_out", "rows_in_errors")}
+
+
+def _queries(config: RecommendConfig) -> tuple[pa.Table, str]:
+    """The queries, and a hash of what they ask for."""
     if config.catalog is not None:
         root = absolute(config.catalog)
         catalog, _ = load_validated(root, resolve(root), seed=0)
-        artists = {row["artist_id"]: row for row in catalog.artists.to_pylist()}
-        for track in catalog.tracks.to_pylist():
-            yield track["track_id"], catalog_query(root, track, artists[track["artist_id"]])
-    elif config.folder is not None:
-        root = absolute(config.folder)
-        filesystem, base = resolve(root)
-        selector = pyarrow.fs.FileSelector(base, recursive=True)
-        for file in sorted(filesystem.get_file_info(selector), key=lambda file: file.path):
-            if file.type == pyarrow.fs.FileType.File and file.path.lower().endswith(AUDIO_SUFFIXES):
-                uri = root + file.path.removeprefix(base)
-                yield uri, Query(audio=uri)
-    else:
+        return of_catalog(catalog), key_of(root, catalog_fingerprint(catalog))
+    if config.folder is None:
         raise ConfigError("nothing to recommend for: give --audio FILE, --folder FOLDER or --catalog FOLDER")
+    queries = of_folder(absolute(config.folder))
+    if queries.num_rows == 0:
+        raise ConfigError(f"no audio file in {config.folder}: give a folder with {', '.join(AUDIO_SUFFIXES)}")
+    return queries, key_of(queries.column("uri").to_pylist())
 
 
-def _answer(queries: list[tuple[str, Query]], recommender: Recommender, k: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    answers: list[dict[str, Any]] = []
-    errors: list[dict[str, Any]] = []
-    for name, query in queries:
-        try:
-            found = recommender.recommend(query, k)
-        except (AudioError, ArtworkError) as error:
-            errors.append({"track_id": name, "stage": "recommend", "reason": error.reason, "detail": error.detail})
-            continue
-        except MissingInput as error:
-            errors.append({"track_id": name, "stage": "recommend", "reason": "missing_input", "detail": str(error)})
-            continue
-        answers += [
-            {"query": name, "rank": rank, "artist_id": artist["artist_id"], "similarity": artist["similarity"]}
-            for rank, artist in enumerate(recommender.describe(found), 1)
-        ]
-    return answers, errors
+def _with_features(config: RecommendConfig, queries: pa.Table, recommender: Recommender) -> pa.Table:
+    """The queries with the places of their features in the store's last extraction of the catalog, where it is one for this model."""
+    if config.catalog is None or not config.stored_features:
+        return queries
+    store, root = Store(config.store), absolute(config.catalog)
+    for stage, record in complete_stages(store, "extract"):
+        if record.get("catalog") == root and record.get("chroma") == recommender.chroma:
+            return with_places(queries, store.read_table(stage.path("index.parquet"), INDEX), recommender.features)
+    return queries

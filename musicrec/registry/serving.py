@@ -9,6 +9,27 @@ from musicrec.settings import RegistrySettings
 from musicrec.store import Store
 
 
+def pinned(model: str, settings: RegistrySettings, store: Store) -> str:
+    """The URI of the version that a URI with an alias means now (models:/musicrec@champion -> models:/musicrec/3); others unchanged.
+
+    Raises
+    ------
+    ConfigError
+        The registry has no such model.
+    """
+    name, at, alias = model.removeprefix("models:/").partition("@")
+    if not at or not model.startswith("models:/"):
+        return model
+    tracking.connect(settings, store)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return f"models:/{name}/{mlflow.MlflowClient().get_model_version_by_alias(name, alias).version}"
+    except MlflowException as error:
+        raise _not_there(model, error) from error
+
+
 def load_recommender(model: str, settings: RegistrySettings, store: Store) -> Recommender:
     """The recommender behind a model URI such as ``models:/musicrec@champion``.
 
@@ -24,6 +45,12 @@ def load_recommender(model: str, settings: RegistrySettings, store: Store) -> Re
     try:
         loaded = mlflow.pyfunc.load_model(model)
     except MlflowException as error:
-        where = mlflow.get_tracking_uri()
-        raise ConfigError(f"{model} is not in the registry at {where}: {error}. Run jobs/retrain.py with this store first") from error
+        raise _not_there(model, error) from error
     return loaded.unwrap_python_model().recommender
+
+
+def _not_there(model: str, error: Exception) -> ConfigError:
+    import mlflow
+
+    where = mlflow.get_tracking_uri()
+    return ConfigError(f"{model} is not in the registry at {where}: {error}. Run jobs/retrain.py with this store first")

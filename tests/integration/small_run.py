@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from small_catalog import UserCatalog
 
 import musicrec
@@ -84,6 +86,16 @@ def run_job_process(job: str, *arguments: str, timeout: float, **environment: st
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, check=False, cwd=REPOSITORY, env=job_environment(**environment)
     )
+
+
+def run_job_here(monkeypatch: pytest.MonkeyPatch, job: str, *arguments: str) -> int:
+    """A job in this process, with this session's Ray; its exit code."""
+    monkeypatch.setattr(sys, "argv", [f"{job}.py", *arguments])
+    try:
+        runpy.run_path(str(REPOSITORY / "jobs" / f"{job}.py"), run_name="__main__")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
-import sys
-import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from killed_jobs import Driver
 from small_catalog import UserCatalog
-from small_run import REPOSITORY, job_environment, tiny_yaml
+from small_run import tiny_yaml
 
 from musicrec import schema
 from musicrec.store import SUCCESS, Store
@@ -23,58 +18,6 @@ from musicrec.training.checkpoints import StoreCheckpoints
 
 COPIES = 8  # of each track, so that extraction takes long enough to be caught at it
 EPOCHS = 150  # the same for a training: an epoch takes some hundredths of a second
-SECONDS_TO_START = 240
-SECONDS_TO_END = 60
-MARK = "MUSICREC_TEST_RUN"
-
-
-class Driver:
-    """`jobs/retrain.py` in a process of its own, with a Ray of its own; all its descendants carry a mark in their environment."""
-
-    def __init__(self, settings: Path, log: Path) -> None:
-        self.mark, self.log = uuid.uuid4().hex, log
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, str(REPOSITORY / "jobs" / "retrain.py"), "--config", str(settings)],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=REPOSITORY,
-                env=job_environment(**{MARK: self.mark}),
-                start_new_session=True,
-            )
-
-    def wait_until(self, reached: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + SECONDS_TO_START
-        while not reached():
-            assert time.monotonic() < deadline, f"not reached in {SECONDS_TO_START} s: {self.said()}"
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=0.02)
-                pytest.fail(f"it ended before it was to be killed: {self.said()}")
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def finish(self) -> None:
-        assert self.process.wait(timeout=SECONDS_TO_START) == 0, self.said()
-
-    def said(self) -> str:
-        return self.log.read_text(errors="replace")[-3000:]
-
-    def descendants(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(MARK) == self.mark:
-                    found.append(process)
-        return found
-
-    def wait_for_descendants(self) -> None:
-        """Ray's processes end by themselves once their driver is gone."""
-        deadline = time.monotonic() + SECONDS_TO_END
-        while left := self.descendants():
-            assert time.monotonic() < deadline, f"still there {SECONDS_TO_END} s after the driver: {left}"
-            psutil.wait_procs(left, timeout=0.5)
 
 
 @pytest.fixture
@@ -87,15 +30,12 @@ def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[]
     drivers: list[Driver] = []
 
     def start() -> Driver:
-        drivers.append(Driver(settings, tmp_path / f"driver-{len(drivers)}.log"))
+        drivers.append(Driver(tmp_path / f"driver-{len(drivers)}.log", "retrain", "--config", str(settings)))
         return drivers[-1]
 
     yield start
     for driver in drivers:
-        for process in driver.descendants():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        driver.process.wait()
+        driver.end()
 
 
 def unfinished(store: Path, stage: str) -> list[Path]:
