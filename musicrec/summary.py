@@ -27,6 +27,8 @@ def print_summary(done: Evaluated, registered: Outcome) -> None:
     if not (done.worked or registered.worked):
         console.print("\nEverything was already complete: nothing was done. The results of that run:")
     print_results(done)
+    for line in changes(done):
+        _say(line)
     record = registered.record
     _say(f"MLflow: {record['decision']}")
     _say(f"Look at it:  mlflow ui --backend-store-uri {record['tracking_uri']}")
@@ -49,6 +51,21 @@ def print_results(done: Evaluated) -> None:
         _say(f"Artist embeddings: Jaccard {targeted['jaccard']:.3f} (chance {targeted['jaccard_chance']:.3f})")
     elif targeted["rows_incomplete"]:
         _say(f"Without a genre, and so left out: {targeted['rows_incomplete']} tracks")
+
+
+def changes(done: Evaluated) -> list[str]:
+    """What is different from the last run of the same catalog, and how long each step took; nothing where no step had work."""
+    if not done.worked:
+        return []
+    extracted, embedded, lines = done.extracted.record, done.targeted.record, []
+    if "tracks_new" in extracted:
+        counts = ", ".join(f"{extracted[f'tracks_{what}']} {what}" for what in ("new", "changed", "removed"))
+        lines.append(f"Changes: tracks {counts}; {extracted['rows_extracted_now']} extracted now")
+    if embedded.get("mean_cosine_to_before") is not None:
+        mean, least = (embedded[f"{which}_cosine_to_before"] for which in ("mean", "least"))
+        drift = f"cosine to their vectors before: mean {mean:.4f}, least {least:.4f}"
+        lines.append(f"Artists: {embedded['artists_new']} new; the others' {drift}")
+    return [*lines, "Seconds: " + ", ".join(f"{step} {value:.0f}" for step, value in done.run.seconds.items())]
 
 
 def _say(line: str) -> None:

@@ -1,23 +1,41 @@
-"""Which version serves: the champion, unless a newer one is not worse on the same test artists."""
+"""Which version serves: the champion, unless a newer one is not worse on the same test artists, found among the same candidates."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from musicrec.artwork import ArtworkError
-from musicrec.audio import AudioError
-from musicrec.catalog.locations import audio_uri
 from musicrec.evaluation.retrieval import evaluate_retrieval
-from musicrec.recommender import MissingInput, Query, Recommender
+from musicrec.queries import as_query, of_catalog
+from musicrec.recommender import Recommender
 from musicrec.stages.base import Run
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # Two runs of one configuration differ in the last digits of float32 sums; that does not make one worse.
 TOLERANCE = 1e-6
+TRACKS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """A new version.
+
+    Attributes
+    ----------
+    artists
+        Those of its table.
+    score
+        Its retrieval scores on the run's test artists, where these artists of its table are the candidates.
+    """
+
+    version: int
+    artists: Collection[str]
+    score: Callable[[Collection[str]], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -41,19 +59,30 @@ class Decision:
             f"the {self.champion_score:.4f} of champion version {self.champion_version} on the same test artists"
         )
 
+    def metrics(self) -> dict[str, float]:
+        """The figures that were compared, under names that MLflow takes."""
+        name = self.metric.replace("@", "_at_")
+        found = {f"compared_{name}": self.score, f"compared_{name}_of_champion": self.champion_score}
+        return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
-def decide(run: Run, version: int, results: dict[str, Any]) -> Decision:
-    """Compare a new version with the present champion on this run's test artists and set the alias."""
+
+def decide(run: Run, challenger: Challenger) -> Decision:
+    """Compare a new version with the present champion on this run's test artists and set the alias.
+
+    Candidates are the artists that both know: of a catalog that has grown, the champion would otherwise have the easier search.
+    """
     import mlflow
 
-    client, model = mlflow.MlflowClient(), run.config.registry.model
+    client, model, version = mlflow.MlflowClient(), run.config.registry.model, challenger.version
     metric = f"ndcg@{run.config.evaluate.neighbours[0]}"
     champion = champion_version(model)
-    score = results.get(metric, math.nan)  # no test track had what the ensemble needs
     if champion is None or champion == version:
-        decision = Decision(version, CHAMPION, metric, score, None, None)
+        decision = Decision(version, CHAMPION, metric, challenger.score(challenger.artists).get(metric, math.nan), None, None)
     else:
-        champion_score = score_version(run, champion).get(metric, math.nan)
+        recommender = _load(model, champion)
+        both = set(challenger.artists).intersection(recommender.artists.column("artist_id").to_pylist())
+        score = challenger.score(both).get(metric, math.nan)
+        champion_score = score_recommender(run, recommender, both).get(metric, math.nan)
         alias = CHAMPION if score >= champion_score - TOLERANCE or math.isnan(champion_score) else CHALLENGER
         decision = Decision(version, alias, metric, score, champion, champion_score)
     client.set_registered_model_alias(model, decision.alias, version)
@@ -77,51 +106,46 @@ def champion_version(model: str) -> int | None:
         ) from error
 
 
-def score_version(run: Run, version: int) -> dict[str, float]:
-    """The retrieval scores of a registered version on this run's test artists, from their audio as it would be served.
-
-    The version ranks the artists of its own table: one that came into the catalog after it is asked for, and is no candidate.
-    """
+def _load(model: str, version: int) -> Recommender:
     import mlflow
 
-    model = mlflow.pyfunc.load_model(f"models:/{run.config.registry.model}/{version}")
-    recommender: Recommender = model.unwrap_python_model().recommender
-    tests = [row for row in run.catalog.tracks.select(["track_id", "artist_id", "split"]).to_pylist() if row["split"] == "test"]
-    vectors = embed_tracks(run, recommender, [row["track_id"] for row in tests])
+    return mlflow.pyfunc.load_model(f"models:/{model}/{version}").unwrap_python_model().recommender
+
+
+def score_recommender(run: Run, recommender: Recommender, candidates: Collection[str]) -> dict[str, float]:
+    """The retrieval scores of a recommender on this run's test artists, from their audio as it would be served.
+
+    It ranks the candidates among the artists of its own table: a test artist that it does not know is asked for all the same.
+    """
+    tests = run.catalog.tracks.filter(pc.equal(run.catalog.tracks.column("split"), "test")).select(["track_id", "artist_id"])
+    vectors = embed_tracks(run, recommender, tests.column("track_id"))
     queries: dict[str, np.ndarray] = {}  # the mean of an artist's tracks, each of unit length (thesis section 5)
-    for row, vector in zip(tests, vectors, strict=True):
+    for artist, vector in zip(tests.column("artist_id").to_pylist(), vectors, strict=True):
         if vector.any():
-            queries[row["artist_id"]] = queries.get(row["artist_id"], 0) + vector / np.linalg.norm(vector)
-    if not queries:
+            queries[artist] = queries.get(artist, 0) + vector / np.linalg.norm(vector)
+    return retrieval_scores(run, queries, recommender.artists.column("artist_id").to_pylist(), recommender.table, candidates)
+
+
+def retrieval_scores(
+    run: Run, queries: dict[str, np.ndarray], artist_ids: list[str], table: np.ndarray, candidates: Collection[str]
+) -> dict[str, float]:
+    """The retrieval scores of artists' predicted vectors among the candidates of a table (A, D); none without a query or candidate."""
+    rows = [row for row, artist in enumerate(artist_ids) if artist in candidates]
+    if not queries or not rows:
         return {}
     related: dict[str, list[str]] = {}
     for edge in run.catalog.related.to_pylist():
         related.setdefault(edge["artist_id"], []).append(edge["related_artist_id"])
-    ids, ks = recommender.artists.column("artist_id").to_pylist(), run.config.evaluate.neighbours
-    return evaluate_retrieval(np.stack(list(queries.values())), list(queries), recommender.table, ids, related, ks=ks).scores.means()
+    ids, ks = [artist_ids[row] for row in rows], run.config.evaluate.neighbours
+    return evaluate_retrieval(np.stack(list(queries.values())), list(queries), table[rows], ids, related, ks=ks).scores.means()
 
 
-def embed_tracks(run: Run, recommender: Recommender, track_ids: list[str]) -> np.ndarray:
+def embed_tracks(run: Run, recommender: Recommender, track_ids: pa.ChunkedArray) -> np.ndarray:
     """The embeddings (N, D) of catalog tracks from their files; zeros for those that cannot be read or lack an input."""
-    artists = {row["artist_id"]: row for row in run.catalog.artists.to_pylist()}
-    tracks = {row["track_id"]: row for row in run.catalog.tracks.to_pylist()}
-    vectors = np.zeros((len(track_ids), recommender.ensemble.outputs), np.float32)
-    for row, track in enumerate(track_ids):
-        try:
-            vectors[row] = recommender.embed(catalog_query(run.catalog.root, tracks[track], artists[tracks[track]["artist_id"]]))
-        except (AudioError, ArtworkError, MissingInput):
-            continue
+    queries = of_catalog(run.catalog)
+    queries = queries.take(pc.index_in(track_ids, value_set=queries.column("item").combine_chunks()))
+    vectors = np.zeros((queries.num_rows, recommender.ensemble.outputs), np.float32)
+    for start in range(0, queries.num_rows, TRACKS_AT_ONCE):
+        some = [as_query(row) for row in queries.slice(start, TRACKS_AT_ONCE).to_pylist()]
+        vectors[start : start + len(some)], _ = recommender.embed_many(some)
     return vectors
-
-
-def catalog_query(root: str, track: dict[str, Any], artist: dict[str, Any]) -> Query:
-    """All that a catalog knows of a track, as a query."""
-    artwork = track["artwork"]
-    return Query(
-        audio=audio_uri(root, track["audio"]),
-        lyrics=track["lyrics"],
-        artwork=None if artwork is None else audio_uri(root, artwork),
-        year=track["year"],
-        latitude=artist["latitude"],
-        longitude=artist["longitude"],
-    )

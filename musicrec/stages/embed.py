@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +13,23 @@ import pyarrow.compute as pc
 from musicrec import schema
 from musicrec.errors import ConfigError
 from musicrec.progress import event
-from musicrec.stages.base import REVISION, Outcome, Run, run_stage
+from musicrec.stages.base import REVISION, Outcome, Run, already_complete, complete_stages, run_stage
 from musicrec.store import Stage, fingerprint
 
+if TYPE_CHECKING:  # torch takes seconds to load
+    from musicrec.artists.warm_start import Drift, WarmStart
+
 TABLE = "embeddings.parquet"
+# What is held out shows in the relations, and a device changes no more than rounding; a warm start has a key of its own.
+NOT_IN_KEY = ("hold_out_test_relations", "device", "warm_start", "maximum_drift")
 
 
 def embed(run: Run) -> Outcome:
-    """Train the embeddings; the stage's folder holds ``embeddings.parquet``."""
+    """Train the embeddings; the stage's folder holds ``embeddings.parquet``.
+
+    With ``embed.warm_start`` the training starts from the store's last complete one of the same catalog, seed and settings, whose key is a
+    part of this one's. What was trained on the very same relations and artists is complete, whatever it started from.
+    """
     learnt = run.catalog.related
     if run.config.embed.hold_out_test_relations:
         learnt = relations_without(learnt, held_out_artists(run.catalog.tracks))
@@ -28,10 +37,20 @@ def embed(run: Run) -> Outcome:
             raise ConfigError("embed.hold_out_test_relations: every relation names a test artist: nothing is left to learn from")
     related = sorted(map(tuple, (row.values() for row in learnt.to_pylist())))
     artists = sorted(set(run.catalog.tracks.column("artist_id").to_pylist()))
-    # What is held out shows in the relations, and a device changes no more than rounding: neither setting is a part of the key.
-    settings = {name: value for name, value in vars(run.config.embed).items() if name not in ("hold_out_test_relations", "device")}
-    stage = run.store.stage("artists", fingerprint(REVISION, related, artists, settings, run.config.seed))
-    return run_stage(run, stage, lambda stage: _work(run, stage, learnt))
+    settings = {name: value for name, value in vars(run.config.embed).items() if name not in NOT_IN_KEY}
+    alone = run.store.stage("artists", fingerprint(REVISION, related, artists, settings, run.config.seed))
+    # By these facts in the records later runs find what they can use. Nothing that learnt of test artists is a start for what must not.
+    lineage = fingerprint(REVISION, run.catalog.root, settings, run.config.embed.hold_out_test_relations, run.config.seed)
+    facts = {"inputs": alone.key, "lineage": lineage}
+    limit, before = run.config.embed.maximum_drift, None
+    if run.config.embed.warm_start and alone.success() is None:
+        earlier = [found for found in complete_stages(run.store, "artists") if found[1].get("lineage") == lineage]
+        for stage, record in earlier:
+            if record["inputs"] == alone.key and record["maximum_drift"] == limit:
+                return already_complete(stage, "artists")
+        before = next((found for found in earlier if found[1]["inputs"] != alone.key), None)
+    key = alone.key if before is None else fingerprint(alone.key, before[0].key, limit)
+    return run_stage(run, run.store.stage("artists", key), lambda stage: _work(run, stage, learnt, before) | facts)
 
 
 def held_out_artists(tracks: pa.Table) -> list[str]:
@@ -46,7 +65,7 @@ def relations_without(related: pa.Table, artists: Collection[str]) -> pa.Table:
     return related.filter(pc.invert(pc.or_(*names)))
 
 
-def _work(run: Run, stage: Stage, related: pa.Table) -> dict[str, Any]:
+def _work(run: Run, stage: Stage, related: pa.Table, before: tuple[Stage, dict[str, Any]] | None) -> dict[str, Any]:
     import torch
 
     from musicrec.artists.embedding import PassProgress, train_embeddings
@@ -69,7 +88,8 @@ def _work(run: Run, stage: Stage, related: pa.Table) -> dict[str, Any]:
     def saved() -> dict[str, Any] | None:
         return torch.load(io.BytesIO(run.store.read(checkpoint)), weights_only=True) if run.store.exists(checkpoint) else None
 
-    result = train_embeddings(graph, embedding_settings(run), saved(), on_pass, run.config.embed.device)
+    start = None if before is None else _warm_start(run, *before)
+    result = train_embeddings(graph, embedding_settings(run), saved(), on_pass, run.config.embed.device, start)
     vectors = pa.array(list(result.vectors), pa.list_(pa.float32()))
     run.store.write_table(stage.path(TABLE), pa.table({"artist_id": graph.artist_ids, "vector": vectors}), schema.EMBEDDINGS)
     return {
@@ -84,7 +104,25 @@ def _work(run: Run, stage: Stage, related: pa.Table) -> dict[str, Any]:
         "weight": result.weight,
         "bias": result.bias,
         "loss_history": np.round(result.loss, 6).tolist(),
+        **({} if before is None else {"started_from": before[0].key, **_drift(result.drift, len(graph))}),
+        "maximum_drift": None if before is None else run.config.embed.maximum_drift,
     }
+
+
+def _warm_start(run: Run, stage: Stage, record: dict[str, Any]) -> WarmStart:
+    """The vectors of an earlier training, as a training takes them."""
+    from musicrec.artists.warm_start import WarmStart
+
+    table = run.store.read_table(stage.path(TABLE), schema.EMBEDDINGS)
+    vectors = np.stack(table.column("vector").to_numpy())
+    limit = 1 - run.config.embed.maximum_drift
+    return WarmStart(table.column("artist_id").to_pylist(), vectors, limit, record["weight"], record["bias"])
+
+
+def _drift(drift: Drift, artists: int) -> dict[str, Any]:
+    """How far the known artists moved, by the cosine to their vectors of before; None where none is known any more."""
+    cosines = {"mean_cosine_to_before": drift.mean_cosine, "least_cosine_to_before": drift.worst_cosine}
+    return {name: value if drift.artists else None for name, value in cosines.items()} | {"artists_new": artists - drift.artists}
 
 
 def embedding_settings(run: Run) -> Any:

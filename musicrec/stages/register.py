@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from musicrec import schema
 from musicrec.config import resolved
 from musicrec.progress import event
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
+from musicrec.stages.embed import TABLE
 from musicrec.stages.ensemble import NAME as ENSEMBLE
-from musicrec.stages.evaluate import RESULTS
+from musicrec.stages.evaluate import RESULTS, TestSplit
 from musicrec.stages.retrain import Stacked
 from musicrec.store import Stage, fingerprint
+from musicrec.training.outputs import read_predictions
 from musicrec.training_log import run_key
+
+if TYPE_CHECKING:
+    from musicrec.registry.promotion import Challenger
 
 
 def register(run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> Outcome:
@@ -36,7 +44,8 @@ def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated
         run_id = parent.info.run_id
         tracking.log_parameters(resolved(run.config))
         mlflow.log_metrics({f"test_{name}": value for name, value in _metrics(results[ENSEMBLE]).items()})
-        mlflow.log_metrics({"artist_jaccard": embedded.record["jaccard"]})
+        mlflow.log_metrics({"artist_jaccard": embedded.record["jaccard"], **changes(stacked.submodels.extracted.record, embedded.record)})
+        mlflow.log_metrics({f"seconds_{step}": value for step, value in run.seconds.items()})
         mlflow.log_dict(results, RESULTS)
         for name, outcome in stacked.models.items():
             with tracking.tracked(experiment, name, f"{key}-{outcome.stage.key}", parent=run_id) as child:
@@ -48,7 +57,8 @@ def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated
         if not versions:
             log_version(run, embedded, stacked)
             versions = client.search_model_versions(f"run_id = '{run_id}'")
-        decision = decide(run, int(versions[0].version), results[ENSEMBLE])
+        decision = decide(run, challenger(run, int(versions[0].version), embedded, stacked.ensemble))
+        mlflow.log_metrics(decision.metrics())
         mlflow.set_tags({"musicrec.decision": decision.sentence(), "mlflow.note.content": _note(results, decision.sentence())})
     event("register", decision.sentence())
     return {
@@ -62,6 +72,25 @@ def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated
         "tracking_uri": mlflow.get_tracking_uri(),
         "run_id": run_id,
     }
+
+
+def challenger(run: Run, version: int, embedded: Outcome, ensemble: Outcome) -> Challenger:
+    """A new version as it is compared: from its stored predictions of the test tracks."""
+    from musicrec.registry.promotion import Challenger, retrieval_scores
+
+    split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
+    predicted = read_predictions(run.store, ensemble.record["predictions"], split.tracks, split.table.shape[1])
+    known = np.flatnonzero(np.any(predicted != 0, axis=1))
+    queries = dict(zip(*split.by_artist(predicted, known), strict=True)) if len(known) else {}
+    return Challenger(version, split.ids, lambda candidates: retrieval_scores(run, queries, split.ids, split.table, set(candidates)))
+
+
+def changes(extracted: dict[str, Any], embedded: dict[str, Any]) -> dict[str, float]:
+    """What a run's records say of how its catalog differs from the last one, and of the known artists' drift; numbers by name."""
+    names = ("tracks_new", "tracks_changed", "tracks_removed", "rows_extracted_now")
+    drift = ("artists_new", "mean_cosine_to_before", "least_cosine_to_before")
+    found = {name: extracted.get(name) for name in names} | {name: embedded.get(name) for name in drift}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _note(results: dict[str, Any], decision: str) -> str:

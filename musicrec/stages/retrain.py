@@ -80,8 +80,13 @@ def train_run(run: Run, names: list[str] | None = None) -> Submodels:
     from musicrec.stages.extract import extract
     from musicrec.stages.train import train
 
-    extracted, targeted = extract(run), make_targets(run)
-    return Submodels(run, extracted, targeted, train(run, extracted, targeted, names or None))
+    with run.timed("extraction"):
+        extracted = extract(run)
+    with run.timed("targets"):
+        targeted = make_targets(run)
+    with run.timed("submodels"):
+        trained = train(run, extracted, targeted, names or None)
+    return Submodels(run, extracted, targeted, trained)
 
 
 def make_targets(run: Run) -> Outcome:
@@ -105,9 +110,10 @@ def stack_submodels(done: Submodels) -> Stacked:
     from musicrec.stages.ensemble import ensemble
     from musicrec.stages.stack import stack
 
-    stacks = stack(done.run, done.targeted, done.trained)
     recommends = done.run.config.task == "embedding"
-    return Stacked(done, stacks, ensemble(done.run, done.targeted, done.trained) if recommends else None)
+    with done.run.timed("stacks"):
+        stacks = stack(done.run, done.targeted, done.trained)
+        return Stacked(done, stacks, ensemble(done.run, done.targeted, done.trained) if recommends else None)
 
 
 def evaluate_run(config: Config) -> Evaluated:
@@ -120,14 +126,15 @@ def evaluate_stacked(done: Stacked) -> Evaluated:
     from musicrec.stages.statistics import statistics
 
     run, targeted = done.submodels.run, done.submodels.targeted
-    summarised = statistics(run, done.submodels.extracted)
-    if run.config.task == "embedding":
-        from musicrec.stages.evaluate import evaluate
+    with run.timed("evaluation"):
+        summarised = statistics(run, done.submodels.extracted)
+        if run.config.task == "embedding":
+            from musicrec.stages.evaluate import evaluate
 
-        return Evaluated(done, evaluate(run, targeted, summarised, done.models))
-    from musicrec.stages.evaluate_genres import evaluate_genres
+            return Evaluated(done, evaluate(run, targeted, summarised, done.models))
+        from musicrec.stages.evaluate_genres import evaluate_genres
 
-    return Evaluated(done, evaluate_genres(run, targeted, summarised, done.models))
+        return Evaluated(done, evaluate_genres(run, targeted, summarised, done.models))
 
 
 def retrain(config: Config) -> tuple[Evaluated, Outcome]:
@@ -151,4 +158,5 @@ def retrain(config: Config) -> tuple[Evaluated, Outcome]:
     from musicrec.stages.register import register
 
     done = evaluate_run(config)
-    return done, register(done.run, done.targeted, done.stacked, done.evaluated)
+    with done.run.timed("registration"):
+        return done, register(done.run, done.targeted, done.stacked, done.evaluated)

@@ -8,8 +8,6 @@ import http.client
 import json
 import os
 import re
-import runpy
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,13 +22,14 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from small_catalog import UserCatalog
-from small_run import REPOSITORY, Retrained, run_job_process
+from small_run import REPOSITORY, Retrained, run_job_here, run_job_process
 
-from musicrec import schema
-from musicrec.registry.promotion import decide, score_version
+from musicrec.registry.promotion import Challenger, decide, score_recommender
+from musicrec.registry.serving import load_recommender
 from musicrec.settings import RegistrySettings
 from musicrec.stages.base import Run
 from musicrec.stages.catalog import open_run
+from musicrec.stages.register import challenger as compared
 from musicrec.store import Store
 from musicrec.training.outputs import read_predictions
 
@@ -188,50 +187,10 @@ def test_one_track_that_cannot_be_read_is_a_clear_line(
     retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "text.mp3").write_text("this is no music\n" * 50)
-    assert recommend(monkeypatch, "--store", retrained.store, "--audio", str(tmp_path / "text.mp3")) == 2
+    assert run_job_here(monkeypatch, "recommend", "--store", retrained.store, "--audio", str(tmp_path / "text.mp3")) == 2
     said = capsys.readouterr().err
     assert "not_audio" in said
     assert "Traceback" not in said
-
-
-def recommend(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run jobs/recommend.py in this process, with this session's Ray; its exit code."""
-    monkeypatch.setattr(sys, "argv", ["recommend.py", *arguments])
-    try:
-        runpy.run_path(str(REPOSITORY / "jobs" / "recommend.py"), run_name="__main__")
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
-
-
-def test_a_folder_gets_a_table_and_its_broken_file_a_row_of_errors(
-    retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, out = tmp_path / "music", tmp_path / "answers.parquet"
-    shutil.copytree(Path(retrained.config.catalog) / "audio", folder / "deeper")
-    (folder / "broken.mp3").write_bytes(b"")
-    (folder / "notes.txt").write_text("not looked at")
-    arguments = ["--store", retrained.store, "--folder", str(folder), "--out", str(out), "--neighbours", "3"]
-    assert recommend(monkeypatch, *arguments) == 0
-    rows = schema.conform(pyarrow.parquet.read_table(out), schema.RECOMMENDATIONS, "answers").to_pylist()
-    files = sorted(str(path) for path in (folder / "deeper").iterdir())
-    assert [(row["query"], row["rank"]) for row in rows] == [(name, rank) for name in files for rank in (1, 2, 3)]
-    (error,) = schema.conform(pyarrow.parquet.read_table(f"{out}.errors"), schema.ERRORS, "errors").to_pylist()
-    assert (error["track_id"], error["stage"], error["reason"]) == (str(folder / "broken.mp3"), "recommend", "empty")
-
-
-def test_a_catalog_gets_the_answers_of_the_ensemble(retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "answers.parquet"
-    arguments = ["--store", retrained.store, "--catalog", retrained.config.catalog, "--out", str(out), "--neighbours", "1"]
-    assert recommend(monkeypatch, *arguments) == 0
-    rows = pyarrow.parquet.read_table(out).to_pylist()
-    assert {row["query"] for row in rows} == retrained.catalog.track_ids()
-    store, names = Store(retrained.store), [row["query"] for row in rows]
-    embeddings = store.read_table(retrained.done.targeted.stage.path("embeddings.parquet"), schema.EMBEDDINGS)
-    table = np.stack(embeddings.column("vector").to_numpy())
-    predicted = read_predictions(store, retrained.done.models["recommendation"].record["predictions"], names, 8)
-    cosines = (predicted @ table.T) / np.linalg.norm(predicted, axis=1)[:, None] / np.linalg.norm(table, axis=1)
-    np.testing.assert_allclose([row["similarity"] for row in rows], cosines.max(axis=1), atol=1e-3)
 
 
 @pytest.fixture
@@ -255,24 +214,52 @@ def one_more_version(run: Run, source: str = FIRST) -> int:
     return int(mlflow.MlflowClient().create_model_version(run.config.registry.model, source).version)
 
 
+def challenger(run: Run, score: float, source: str = FIRST) -> Challenger:
+    """One more version, which has this score whoever the candidates are."""
+    artists = [*run.catalog.artists.column("artist_id").to_pylist(), "teacher"]
+    return Challenger(one_more_version(run, source), artists, lambda candidates: {"ndcg@5": score})
+
+
+def champions_score(run: Run) -> float:
+    champion = load_recommender(f"models:/{run.config.registry.model}@champion", run.config.registry, run.store)
+    return score_recommender(run, champion, champion.artists.column("artist_id").to_pylist())["ndcg@5"]
+
+
 def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(promotion: Run) -> None:
-    assert decide(promotion, one_more_version(promotion), {"ndcg@5": 0.1}).champion_score is None
+    assert decide(promotion, challenger(promotion, 0.1)).champion_score is None
     assert aliases(promotion) == {"champion": 1}
-    measured = score_version(promotion, 1)["ndcg@5"]
-    worse = decide(promotion, one_more_version(promotion), {"ndcg@5": measured - 0.01})
+    measured = champions_score(promotion)
+    worse = decide(promotion, challenger(promotion, measured - 0.01))
     assert (worse.version, worse.alias, worse.champion_version) == (2, "challenger", 1)
     # The champion is measured anew on this run's test artists: the 0.1 of its own day does not count.
     assert worse.champion_score == pytest.approx(measured)
     assert "worse than" in worse.sentence()
     assert aliases(promotion) == {"champion": 1, "challenger": 2}
-    equal = decide(promotion, one_more_version(promotion), {"ndcg@5": measured})
+    equal = decide(promotion, challenger(promotion, measured))
     assert (equal.alias, equal.champion_version) == ("champion", 1)
     assert aliases(promotion) == {"champion": 3, "challenger": 2}
 
 
 def test_the_champion_is_scored_as_it_was_evaluated(promotion: Run, retrained: Retrained) -> None:
-    one_more_version(promotion)
-    assert score_version(promotion, 1)["ndcg@5"] == pytest.approx(retrained.done.evaluated.record["ndcg@5"], abs=1e-6)
+    decide(promotion, challenger(promotion, 0.1))
+    assert champions_score(promotion) == pytest.approx(retrained.done.evaluated.record["ndcg@5"], abs=1e-6)
+
+
+def test_both_are_asked_among_the_artists_that_both_know(promotion: Run, retrained: Retrained) -> None:
+    decide(promotion, challenger(promotion, 0.1))
+    asked: list[set[str]] = []
+    version = one_more_version(promotion)
+    decision = decide(promotion, Challenger(version, ["fiddle-0", "newcomer"], lambda among: asked.append({*among}) or {"ndcg@5": 0.0}))
+    assert asked == [{"fiddle-0"}]
+    assert retrained.done.evaluated.record["ndcg@5"] < 1
+    assert decision.champion_score == 1  # one candidate, and it is right
+    assert decision.metrics() == {"compared_ndcg_at_5": 0.0, "compared_ndcg_at_5_of_champion": 1.0}
+
+
+def test_a_new_version_is_compared_by_what_was_evaluated(retrained: Retrained) -> None:
+    stacked = retrained.done.stacked
+    own = compared(retrained.done.run, 1, retrained.done.targeted, stacked.ensemble)
+    assert own.score(own.artists)["ndcg@5"] == pytest.approx(retrained.done.evaluated.record["ndcg@5"])
 
 
 def test_a_champion_is_measured_on_artists_that_it_never_saw(promotion: Run, retrained: Retrained, tmp_path: Path) -> None:
@@ -285,8 +272,8 @@ def test_a_champion_is_measured_on_artists_that_it_never_saw(promotion: Run, ret
     ]
     catalog.related.append({"artist_id": "newcomer", "related_artist_id": test["artist_id"], "rank": 1})
     run = open_run(dataclasses.replace(promotion.config, catalog=catalog.write(str(tmp_path))))
-    decide(run, one_more_version(run), {"ndcg@5": 0.5})
-    decision = decide(run, one_more_version(run), {"ndcg@5": 1.0})
+    decide(run, challenger(run, 0.5))
+    decision = decide(run, challenger(run, 1.0))
     assert decision.champion_version == 1
     assert 0 <= decision.champion_score <= 1
     assert decision.alias == "champion"
@@ -297,8 +284,8 @@ def test_a_champion_that_recommends_badly_is_replaced(promotion: Run, retrained:
     (table,) = folder.rglob("artists.parquet")
     write_worst_artists(table, retrained)
     mlflow.MlflowClient().create_registered_model(promotion.config.registry.model)
-    assert decide(promotion, one_more_version(promotion, str(folder)), {"ndcg@5": 1.0}).alias == "champion"
-    decision = decide(promotion, one_more_version(promotion), {"ndcg@5": 0.2})
+    assert decide(promotion, challenger(promotion, 1.0, str(folder))).alias == "champion"
+    decision = decide(promotion, challenger(promotion, 0.2))
     assert (decision.champion_version, decision.champion_score) == (1, 0.0)
     assert aliases(promotion) == {"champion": 2}
 
