@@ -292,6 +292,14 @@ class AblateConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HoldOutConfig(Config):
+    """Evaluation with the relations of test artists known to the embeddings, and held out from them."""
+
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    """Two runs each; the table shows mean and deviation."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TuneConfig(Config):
     """A search for better settings of one training; the test split takes no part in it."""
 
@@ -368,6 +376,7 @@ for _section in (
     TrainConfig,
     ReproduceConfig,
     AblateConfig,
+    HoldOutConfig,
     TuneConfig,
     RecommendConfig,
 ):

@@ -1,0 +1,18 @@
+"""Hold out: what the relations of test artists are worth, by embeddings that know them and embeddings that do not, over seeds (Markdown).
+
+On this machine:    python jobs/hold_out.py --catalog FOLDER
+On a cluster:       ray job submit --working-dir . -- python jobs/hold_out.py --catalog s3://bucket/catalog --store s3://bucket/store
+"""
+
+from musicrec.command import run_job
+from musicrec.settings import HoldOutConfig
+
+
+def main(config):
+    from musicrec.stages.hold_out import hold_out
+
+    hold_out(config)
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main, kind=HoldOutConfig)

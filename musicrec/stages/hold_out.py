@@ -1,0 +1,47 @@
+"""Every seed trained and evaluated twice: with the relations of test artists known to the embeddings, and held out from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from musicrec.config import ConfigError
+from musicrec.evaluation.held_out_table import to_markdown
+from musicrec.progress import console, event
+from musicrec.settings import HoldOutConfig
+from musicrec.stages.ensemble import NAME as ENSEMBLE
+from musicrec.stages.evaluate import BASELINES, RESULTS
+from musicrec.stages.retrain import Evaluated, evaluate_run
+from musicrec.store import fingerprint
+
+
+def hold_out(config: HoldOutConfig) -> str:
+    """Run what is not there yet; returns the URI of the table (Markdown).
+
+    Raises
+    ------
+    ConfigError
+        The configured task has no embeddings, or no artist has a place without the relations of the test artists.
+    """
+    if config.task != "embedding":
+        raise ConfigError(f"task {config.task}: only the task embedding learns from relations")
+    runs: dict[bool, list[Evaluated]] = {False: [], True: []}
+    for seed in config.seeds:
+        for held_out, done in runs.items():
+            embed = dataclasses.replace(config.embed, hold_out_test_relations=held_out)
+            done.append(evaluate_run(dataclasses.replace(config, seed=seed, embed=embed)))
+    transductive, held_out = (_scores(runs[choice]) for choice in (False, True))
+    markdown = to_markdown(transductive, held_out, config.evaluate.neighbours[0])
+    store = runs[True][0].run.store
+    name = f"tables/held-out-{fingerprint([done.evaluated.stage.key for seeds in runs.values() for done in seeds])}.md"
+    store.write(name, markdown.encode())
+    console.print(markdown, highlight=False, markup=False, soft_wrap=True)
+    event("hold_out", "written", markdown=store.uri(name))
+    return store.uri(name)
+
+
+def _scores(runs: list[Evaluated]) -> dict[str, list[dict[str, Any]]]:
+    """By model, the scores of each run among the artists that have a place without the relations of test artists."""
+    results = [done.run.store.read_json(done.evaluated.stage.path(RESULTS)) for done in runs]
+    names = (*BASELINES, ENSEMBLE)
+    return {name: [result[name]["without_test_artists"] for result in results] for name in names}
