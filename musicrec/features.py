@@ -110,7 +110,7 @@ class AudioReader:
 
         row: dict[str, Any] = {"track_id": item, "audio": uri, "parameters": parameters}
         try:
-            audio = decode(uri, minimum_seconds=self.minimum_seconds)
+            audio = decode(uri, minimum_seconds=self.minimum_seconds, locate=resolve)
         except AudioError as error:
             return row | {"reason": error.reason, "detail": error.detail}
         wanted = tuple("stft" if name == "stft_halved" else name for name in columns)

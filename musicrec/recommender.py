@@ -27,6 +27,7 @@ from musicrec.ensemble import EnsembleSpec, StackInputs
 from musicrec.features import Statistics, halve
 from musicrec.lyrics import pad
 from musicrec.settings import BRANCHES
+from musicrec.store import resolve
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import pictures
 
@@ -213,7 +214,7 @@ class Recommender:
         return inputs
 
     def _features(self, audio: str | bytes) -> Features:
-        samples = decode(audio, minimum_seconds=MINIMUM_SECONDS).samples
+        samples = decode(audio, minimum_seconds=MINIMUM_SECONDS, locate=resolve).samples
         wanted = tuple(dict.fromkeys("stft" if name == "stft_halved" else name for name in self.features))
         found = extract_features(samples, wanted, chroma=self.chroma)
         return {name: halve(found["stft"]) if name == "stft_halved" else (found[name], None) for name in self.features}

@@ -18,7 +18,6 @@ or the new, never a half.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -32,43 +31,18 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet
 
-from musicrec import schema
+from musicrec import s3, schema
 
 SUCCESS = "_SUCCESS.json"
 BLOCKS = "blocks.json"
-CONNECT_TIMEOUT_SECONDS = 10
-REQUEST_TIMEOUT_SECONDS = 60
-# A long-lived file system under a 30 % fault rate needs more than the default 3 attempts to get through.
-S3_ATTEMPTS = 10
 
 
 class StoreError(OSError):
     """A URI that cannot be used, with what to do about it."""
 
 
-@functools.lru_cache(maxsize=8)
-def _s3_filesystem(endpoint: str | None, region: str | None) -> pa.fs.S3FileSystem:
-    return pa.fs.S3FileSystem(
-        endpoint_override=endpoint,
-        region=region,
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        request_timeout=REQUEST_TIMEOUT_SECONDS,
-        retry_strategy=pa.fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
-    )
-
-
-def _s3_endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-
-
-def _s3_region() -> str | None:
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-
-
 def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
     """The file system of a URI (or local path) and the path within it.
-
-    Endpoint, region and credentials of ``s3://`` come from the standard environment variables, profiles or roles.
 
     Raises
     ------
@@ -78,7 +52,7 @@ def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
     if "://" not in uri:
         return pa.fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
     if uri.startswith("s3://"):
-        return _s3_filesystem(_s3_endpoint(), _s3_region()), uri.removeprefix("s3://").rstrip("/")
+        return s3.filesystem(), uri.removeprefix("s3://").rstrip("/")
     try:
         filesystem, path = pa.fs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, OSError) as error:
@@ -162,7 +136,7 @@ class Store:
         if isinstance(filesystem, pa.fs.LocalFileSystem):
             return _create_local(Path(path), content)
         if isinstance(filesystem, pa.fs.S3FileSystem):
-            return _create_s3(path, content)
+            return s3.create(path, content)
         raise StoreError(f"{self.root}: a store needs conditional writes, which musicrec knows for folders and s3://")
 
     def read_json(self, name: str) -> dict[str, Any]:
@@ -176,7 +150,8 @@ class Store:
         filesystem, path = self.locate(name)
         if columns is not None:
             contract = pa.schema([contract.field(column) for column in columns])
-        table = pa.parquet.read_table(path, filesystem=filesystem, columns=columns, partitioning=None)
+        with filesystem.open_input_file(path) as stream:
+            table = pa.parquet.read_table(stream, columns=columns)
         return schema.conform(table, contract, name)
 
     def write_table(self, name: str, table: pa.Table, contract: pa.Schema) -> None:
@@ -260,18 +235,3 @@ def _create_local(target: Path, content: bytes) -> bool:
             return False
     return True
 
-
-def _create_s3(path: str, content: bytes) -> bool:
-    import boto3
-    import botocore.exceptions
-
-    bucket, _, key = path.partition("/")
-    client = boto3.client("s3", endpoint_url=_s3_endpoint(), region_name=_s3_region())
-    try:
-        client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
-    except botocore.exceptions.ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (409, 412):
-            raise
-        # After a lost answer the client's own retry is refused, although the first attempt was ours: then the object holds our bytes.
-        return client.get_object(Bucket=bucket, Key=key)["Body"].read() == content
-    return True

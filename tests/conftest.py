@@ -30,6 +30,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # the package tune, which is no
 
 LOOPBACK = "127.0.0.1"
 ACCESS_KEY, SECRET_KEY = "musicrec-test", "musicrec-test-secret"
+READER = "musicrec-reader", "musicrec-reader-secret"  # a key that may read and list
 REGION = "us-east-1"
 STARTS = 3  # between the choice of a free port and its use another process may take it
 SECONDS_TO_START = 30
@@ -43,6 +44,7 @@ class S3Server:
 
     endpoint: str
     bucket: str
+    reader: tuple[str, str] = READER
 
     def fresh(self) -> str:
         """An ``s3://`` prefix that nothing was written under."""
@@ -79,8 +81,8 @@ def _started(weed: str, folders: pytest.TempPathFactory, stack: contextlib.ExitS
     """The endpoint of a server that answers; it ends with the stack."""
     for _ in range(STARTS):
         folder = folders.mktemp("s3")
-        identity = {"name": "test", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], "actions": ["Admin"]}
-        (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
+        identities = [_identity("test", (ACCESS_KEY, SECRET_KEY), "Admin"), _identity("reader", READER, "Read", "List")]
+        (folder / "identities.json").write_text(json.dumps({"identities": identities}))
         (folder / "data").mkdir()
         port = _free_port()
         services = {name: _free_port() for name in ("master", "volume", "filer", "admin")}
@@ -94,6 +96,10 @@ def _started(weed: str, folders: pytest.TempPathFactory, stack: contextlib.ExitS
         if _answers(process, port):
             return f"http://{LOOPBACK}:{port}"
     pytest.fail(f"the S3 server did not start; its last words: {(folder / 'server.log').read_text(errors='replace')[-2000:]}")
+
+
+def _identity(name: str, key: tuple[str, str], *actions: str) -> dict[str, object]:
+    return {"name": name, "credentials": [dict(zip(("accessKey", "secretKey"), key, strict=True))], "actions": actions}
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:

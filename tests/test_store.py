@@ -11,6 +11,7 @@ import pyarrow.fs
 import pyarrow.parquet
 import pytest
 
+from musicrec import s3
 from musicrec.schema import SchemaError
 from musicrec.store import SUCCESS, Store, StoreError, absolute, fingerprint, parquet_bytes, resolve, write_atomically
 
@@ -107,17 +108,15 @@ def test_is_local(tmp_path: Path, s3_server) -> None:
 
 
 def test_wrong_keys_are_refused(s3_server, monkeypatch: pytest.MonkeyPatch) -> None:
-    from musicrec import store as module
-
     store = Store(s3_server.fresh())
     store.write("a", b"x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    module._s3_filesystem.cache_clear()  # credentials are read when a file system is made
+    s3.filesystem_of.cache_clear()  # credentials are read when a file system is made
     try:
         with pytest.raises(OSError, match=r"ACCESS_DENIED|SignatureDoesNotMatch|403"):
             store.read("a")
     finally:
-        module._s3_filesystem.cache_clear()
+        s3.filesystem_of.cache_clear()
 
 
 def test_a_bucket_is_not_made_by_writing(s3_server) -> None:

@@ -122,15 +122,17 @@ def _run_trials(
 
     _silence()
     trainable = tune.with_resources(tune.with_parameters(train_trial, search=prepared, report=tune.report), HEAD)
-    folder = prepared.run.store.uri(stage.folder)
+    filesystem, folder = prepared.run.store.locate(stage.folder)
     if _is_restorable(prepared, stage):
         event("tune", "goes on where it was interrupted", folder=f"{folder}/tune")
-        tuner = tune.Tuner.restore(f"{folder}/tune", trainable, resume_unfinished=True)
+        tuner = tune.Tuner.restore(f"{folder}/tune", trainable, resume_unfinished=True, storage_filesystem=filesystem)
     else:
         tuner = tune.Tuner(
             trainable,
             tune_config=_tune_config(config, prepared, space, own),
-            run_config=tune.RunConfig(name="tune", storage_path=folder, callbacks=[Follower()], verbose=0),
+            run_config=tune.RunConfig(
+                name="tune", storage_path=folder, storage_filesystem=filesystem, callbacks=[Follower()], verbose=0
+            ),
         )
     Follower.progress = progress
     try:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import soundfile
 import soxr
+from pyarrow.fs import FileSystem
 
 from musicrec.audio import container
 from musicrec.audio.errors import AudioError
-from musicrec.audio.source import OpenSource, Source, in_memory, open_source
+from musicrec.audio.source import Locate, OpenSource, Source, in_memory, open_source
 
 SAMPLE_RATE = 22050  # Hz, thesis section 1
 MAX_SECONDS = 3600.0
@@ -108,8 +109,14 @@ def decode(
     *,
     minimum_seconds: float = 0.0,
     limits: Limits | None = None,
+    locate: Locate = FileSystem.from_uri,
 ) -> DecodedAudio:
     """Decode, mix down and resample a recording; see `load_audio` for the parameters that the two share.
+
+    Parameters
+    ----------
+    locate
+        Gives a URI's file system, with the time-outs and retries that the caller wants, and the path within it.
 
     Raises
     ------
@@ -125,7 +132,7 @@ def decode(
     limits = limits or Limits()
     if offset < 0 or (duration is not None and duration <= 0):
         raise ValueError(f"offset={offset} must be at least 0 and duration={duration} more than 0 seconds")
-    with open_source(source, limits.max_bytes) as opened:
+    with open_source(source, limits.max_bytes, locate) as opened:
         found = container.inspect(opened.data)
         if found is None:
             raise AudioError("not_audio", f"{opened.name} is no MP3, FLAC, Ogg, WAV, AIFF, AAC or MP4: it begins with {opened.data[:8]!r}")

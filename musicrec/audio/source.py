@@ -6,16 +6,20 @@ import io
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pyarrow.fs import FileSystem
+
 from musicrec.audio.errors import AudioError
 
 _URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
+# The file system of a URI, and the path within it.
+Locate = Callable[[str], tuple[FileSystem, str]]
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 
 
@@ -37,8 +41,8 @@ class OpenSource:
 
 
 @contextmanager
-def open_source(source: Source, max_bytes: int) -> Iterator[OpenSource]:
-    """Open a local path, a URI (``file://``, or what `pyarrow.fs` knows, as ``s3://``), or bytes in memory.
+def open_source(source: Source, max_bytes: int, locate: Locate) -> Iterator[OpenSource]:
+    """Open a local path, a URI (``file://``, or what `locate` knows, as ``s3://``), or bytes in memory.
 
     Raises
     ------
@@ -55,7 +59,7 @@ def open_source(source: Source, max_bytes: int) -> Iterator[OpenSource]:
     if _URI.match(name):
         parts = urlsplit(name)
         if parts.scheme != "file":
-            with in_memory(_fetch(name, max_bytes), name, max_bytes) as opened:
+            with in_memory(_fetch(name, max_bytes, locate), name, max_bytes) as opened:
                 yield opened
             return
         name = unquote(parts.path)
@@ -92,11 +96,9 @@ def in_memory(data: bytes, name: str, max_bytes: int) -> Iterator[OpenSource]:
         yield OpenSource(name, data, file.fileno())
 
 
-def _fetch(uri: str, max_bytes: int) -> bytes:
-    from pyarrow import fs
-
+def _fetch(uri: str, max_bytes: int, locate: Locate) -> bytes:
     try:
-        file_system, path = fs.FileSystem.from_uri(uri)
+        file_system, path = locate(uri)
         with file_system.open_input_file(path) as file:
             _check_size(file.size(), uri, max_bytes)
             return file.read()

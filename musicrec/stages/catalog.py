@@ -11,6 +11,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.fs
 
+from musicrec import s3
 from musicrec.catalog import demo
 from musicrec.catalog.cifar100 import read_cifar100
 from musicrec.catalog.fma import read_fma
@@ -37,8 +38,9 @@ def open_run(config: Config) -> Run:
     CatalogError
         The catalog breaks a rule.
     ConfigError
-        The catalog's form needs a folder, and none is given.
+        The catalog's form needs a folder, and none is given; a bucket is not there, or may not be read or written.
     """
+    _check_access((config.store, True), (config.catalog, False))
     store = Store(config.store)
     catalog, problems = _read(config, store)
     for problem in problems:
@@ -60,6 +62,13 @@ def open_run(config: Config) -> Run:
     return Run(config, store, catalog, key)
 
 
+def _check_access(*wanted: tuple[str, bool]) -> None:
+    """Before anything is started: is the bucket of each location there, and may this process read, and write where that is marked?"""
+    problems = [line for uri, write in wanted if uri.startswith("s3://") for line in s3.access_problems(uri, write)]
+    if problems:
+        raise ConfigError("the object storage cannot be used:\n" + "\n".join(problems))
+
+
 def report_catalog(config: Config) -> None:
     """Check a catalog, its files included, and say every broken rule and how alike its splits are.
 
@@ -68,8 +77,9 @@ def report_catalog(config: Config) -> None:
     CatalogError
         The catalog breaks a rule that no run can do with.
     ConfigError
-        The catalog's form needs a folder, and none is given.
+        The catalog's form needs a folder, and none is given; its bucket is not there, or may not be read.
     """
+    _check_access((config.catalog, False))
 
     def exists(uri: str) -> bool:
         filesystem, path = resolve(uri)
