@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from musicrec.config import EXIT_CONFIG, ConfigError, parse
 from musicrec.settings import Config
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """A job that is told to end (`ray job stop`, Kubernetes) gives back what it holds; from ``ray.init`` on Ray's handler does the same."""
+    raise SystemExit(128 + number)
 
 
 def run_job(
@@ -21,6 +27,7 @@ def run_job(
     document
         The job's docstring: it is what ``--help`` shows.
     """
+    signal.signal(signal.SIGTERM, _stop)
     config = parse(sys.argv[1:] if arguments is None else arguments, document, kind, default)
     started = time.perf_counter()
     # Imported after the command line was checked: a typing mistake is answered in the first second.

@@ -37,6 +37,7 @@ def connect(settings: RegistrySettings, store: Store) -> str:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # lines of prose between the lines of JSON
     logging.getLogger("alembic").setLevel(logging.WARNING)
     import mlflow
 

@@ -23,7 +23,7 @@ from musicrec.settings import Config
 from musicrec.store import Store, fingerprint
 
 # Sections that say where and how a run works, not what comes out of it.
-ELSEWHERE = ("store", "ray", "registry", "table", "seeds", "rows", "counts", "submodels", "study")
+ELSEWHERE = ("store", "ray", "registry", "lock", "table", "seeds", "rows", "counts", "submodels", "study")
 
 
 def run_key(config: Config, catalog_key: str) -> str:

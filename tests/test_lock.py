@@ -12,15 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import faulty_training
 import pyarrow as pa
 import pytest
 
 from musicrec import lock
 from musicrec.blocks import OUTCOME_FIELDS, Blocks
 from musicrec.catalog.tables import Catalog
+from musicrec.command import run_job
 from musicrec.lock import LockLost, Owner, StageLocked, Times, hold, owner_of
 from musicrec.settings import Config, LockSettings
 from musicrec.stages.base import Outcome, Run, run_stage
+from musicrec.stages.trainings import run_trainings
 from musicrec.store import Stage, Store
 
 FOLDER = "extract/key"
@@ -158,6 +161,27 @@ def test_a_killed_owner_on_this_machine_is_replaced_at_once(local: Store) -> Non
         process.join()
 
 
+def hold_in_a_job(root: str, taken: Any) -> None:
+    def work(config: Config) -> None:
+        with hold(Store(root), FOLDER, "extract"):
+            taken.set()
+            threading.Event().wait()
+
+    run_job("A job.", work, [])
+
+
+def test_a_job_that_is_told_to_end_gives_its_lock_back(local: Store) -> None:
+    context = multiprocessing.get_context("spawn")
+    taken = context.Event()
+    job = context.Process(target=hold_in_a_job, args=(local.root, taken))
+    job.start()
+    assert taken.wait(SECONDS_TO_START)
+    job.terminate()
+    job.join(SECONDS_TO_SEE)
+    assert job.exitcode == 128 + signal.SIGTERM
+    assert owner_of(local, FOLDER).released
+
+
 def test_another_process_of_the_same_number_is_not_the_owner(local: Store) -> None:
     with hold(local, FOLDER, "extract") as held:
         assert not held.owner.is_gone
@@ -278,6 +302,22 @@ def test_a_complete_stage_works_again_where_its_record_asks_for_it(local: Store)
 
     assert [retry().worked for _ in range(3)] == [True, True, False]
     assert stage.success()["versions"]
+
+
+def test_a_training_that_another_run_is_at_is_not_begun(local: Store) -> None:
+    task = faulty_training.prepare(local.root)
+    owner = elsewhere(local, task.folder)
+    before = local.names(task.folder)
+    with pytest.raises(StageLocked, match=f"train mfcc.large_rnn: run {owner.run} on node-7"):
+        run_trainings(run_of(local, wait=False), [task])
+    assert local.names(task.folder) == before
+
+
+def test_a_training_that_another_run_ended_is_found_complete(local: Store) -> None:
+    task = faulty_training.prepare(local.root)
+    local.stage(*task.folder.split("/")).finish({"model": task.name})
+    outcome = run_trainings(run_of(local), [task])[task.folder]
+    assert (outcome.worked, outcome.record) == (False, {"model": task.name})
 
 
 def test_late_commits_of_a_dead_run_leave_one_row_each(store: Store) -> None:

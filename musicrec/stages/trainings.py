@@ -11,11 +11,12 @@ import pyarrow as pa
 import torch
 
 from musicrec.ensemble import EnsembleSpec
+from musicrec.lock import hold
 from musicrec.models import count_parameters
 from musicrec.progress import Meter
 from musicrec.settings import Config, TrainSettings
 from musicrec.stacks import StackSpec
-from musicrec.stages.base import Outcome, Run, run_stage, versions
+from musicrec.stages.base import Outcome, Run, already_complete, run_stage, versions
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.loop import Schedule
@@ -48,11 +49,25 @@ def decides(train: TrainSettings) -> dict[str, Any]:
 def run_trainings(run: Run, tasks: list[Task]) -> dict[str, Outcome]:
     """Run the trainings, as many at a time as configured; their outcomes by folder.
 
+    Of two runs of the same training the second waits for the first and then finds it complete, or refuses (``lock.wait``).
+
     Raises
     ------
     TrainingFailed
         A training failed; the others were finished.
+    StageLocked
+        Another run is at work on one of them, and this one is not to wait.
     """
+    with contextlib.ExitStack() as locks:
+        for task in sorted(tasks, key=lambda task: task.folder):  # in one order in every run, so that no two wait for each other
+            locks.enter_context(hold(run.store, task.folder, f"train {task.name}", wait=run.config.lock.wait))
+        stages = {task.folder: run.store.stage(*task.folder.split("/")) for task in tasks}
+        done = {task.folder: already_complete(stages[task.folder], f"train {task.name}") for task in tasks if stages[task.folder].success()}
+        return done | _run(run, [task for task in tasks if task.folder not in done])
+
+
+def _run(run: Run, tasks: list[Task]) -> dict[str, Outcome]:
+    """Run the trainings, whose locks this process holds."""
     if not tasks:
         return {}
     from musicrec.parallel import connect

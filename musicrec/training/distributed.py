@@ -5,9 +5,10 @@ A training of seconds with one worker may be a plain Ray task instead (``train.l
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from queue import Empty
 from typing import Any
 
@@ -126,23 +127,38 @@ def train_all(
         on_epoch(name, record)
 
     try:
-        with ThreadPoolExecutor(settings.parallel_runs) as pool:
-            running: dict[Future[None], Task] = {pool.submit(_fit, task, settings, queue): task for task in tasks}
-            while running:
-                _drain(queue, epoch)
-                for future in [future for future in running if future.done()]:
-                    task, error = running.pop(future), future.exception()
-                    _drain(queue, epoch, wait=False)
-                    if error is None:
-                        on_done(task)
-                    else:
-                        failures[task.name] = _cause(error)
-                        on_failed(task)
+        slots = threading.Semaphore(settings.parallel_runs)
+        running = {_started(task, settings, queue, slots): task for task in tasks}
+        while running:
+            _drain(queue, epoch)
+            for future in [future for future in running if future.done()]:
+                task, error = running.pop(future), future.exception()
+                _drain(queue, epoch, wait=False)
+                if error is None:
+                    on_done(task)
+                else:
+                    failures[task.name] = _cause(error)
+                    on_failed(task)
     finally:
         queue.shutdown(force=True)
     if failures:
         lines = "\n".join(f"  {name}: {reason}" for name, reason in sorted(failures.items()))
         raise TrainingFailed(f"{len(failures)} of {len(tasks)} trainings failed, the others are kept:\n{lines}")
+
+
+def _started(task: Task, settings: TrainSettings, queue: Any, slots: threading.Semaphore) -> Future[None]:
+    """A training in a thread of its own, which begins when there is a slot; a driver that is told to stop does not wait for it."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        with slots:
+            try:
+                future.set_result(_fit(task, settings, queue))
+            except BaseException as error:  # noqa: BLE001 - the driver raises it
+                future.set_exception(error)
+
+    threading.Thread(target=run, name=task.name, daemon=True).start()
+    return future
 
 
 def _fit(task: Task, settings: TrainSettings, queue: Any) -> None:
@@ -183,13 +199,15 @@ def trainer(config: dict[str, Any], settings: TrainSettings) -> Any:
     resources = {"CPU": settings.cpus_per_worker} | ({"GPU": 1.0} if settings.gpu else {})
     fixed = settings.minimum_workers is None or settings.minimum_workers == settings.workers
     workers = settings.workers if fixed else (settings.minimum_workers, settings.workers)
+    filesystem, folder = Store(task.store).locate("ray_train")
     return TorchTrainer(
         _worker,
         train_loop_config=config,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=settings.gpu, resources_per_worker=resources),
         run_config=RunConfig(
             name=task.folder.replace("/", "-"),
-            storage_path=Store(task.store).uri("ray_train"),
+            storage_path=folder,
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=settings.maximum_failures),
         ),
     )
