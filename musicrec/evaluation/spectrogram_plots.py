@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +12,7 @@ from scipy.ndimage import convolve
 from musicrec.audio import HOP, SAMPLE_RATE
 from musicrec.audio.parameters import BINS_PER_OCTAVE, CHROMA_CLASSES, FFT_SIZE, MEL_BANDS
 from musicrec.audio.tables import cqt_frequencies, mel_band_centres
+from musicrec.store import resolve, write_atomically
 
 _NOTES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 _TITLES = {
@@ -66,17 +67,18 @@ def edges(feature: np.ndarray) -> dict[str, np.ndarray]:
     return {shape: np.maximum(convolve(feature, kernel, mode="reflect"), 0.0) for shape, kernel in EDGE_KERNELS.items()}
 
 
-def save_pictures(features: dict[str, np.ndarray], folder: Path, clip: str) -> list[Path]:
-    """Write a PNG for each feature, and the edge kernels over the mel spectrogram where it is among them; returns the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save_pictures(features: dict[str, np.ndarray], folder: str, clip: str) -> list[str]:
+    """Write a PNG for each feature, and the edge kernels over the mel spectrogram where it is among them; returns the paths or URIs."""
     figures = {name: plot_feature(feature, name, clip) for name, feature in features.items()}
     if "mel" in features:
         figures["edge_kernels"] = plot_edges(features["mel"], "mel", clip)
-    paths = []
+    written = []
     for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1])
-    return paths
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        written.append(f"{folder}/{name}.png")
+        write_atomically(*resolve(written[-1]), picture.getvalue())
+    return written
 
 
 def _draw(axes: Axes, feature: np.ndarray, name: str, title: str, unit: str, top: float | None = None) -> None:

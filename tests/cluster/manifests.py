@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -92,8 +93,23 @@ def _filled(command: str) -> str:
 
 
 def readme_jobs() -> list[Started]:
-    """The jobs on the README's command lines."""
-    text = (CLUSTER / "README.md").read_text(encoding="utf-8")
-    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
-    lines = re.findall(r"python (\S*jobs/\w+\.py)([^\n#|&;]*)", blocks)
-    return [Started(f"README.md: {script}", script, tuple(shlex.split(_filled(rest)))) for script, rest in lines]
+    """The jobs on the command lines of this folder's README."""
+    return _on_lines("README.md", _shell(CLUSTER / "README.md"))
+
+
+def documented_jobs() -> list[Started]:
+    """The jobs on the command lines of the repository's README and of the jobs' own docstrings."""
+    found = _on_lines("README.md", _shell(ROOT / "README.md"))
+    for path in sorted((ROOT / "jobs").glob("*.py")):
+        found += _on_lines(f"jobs/{path.name}", ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+    return found
+
+
+def _shell(readme: Path) -> str:
+    """The shell blocks of a README, each command on one line."""
+    return "\n".join(re.findall(r"```bash\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)).replace("\\\n", " ")
+
+
+def _on_lines(file: str, text: str) -> list[Started]:
+    lines = re.findall(r"python (\S*jobs/\w+\.py)([^\n#|&;]*)", re.sub(r"[\[\]]", "", text))  # brackets: an option may be left out
+    return [Started(f"{file}: {script}", script, tuple(shlex.split(_filled(rest)))) for script, rest in lines]
