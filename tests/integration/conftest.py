@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from small_catalog import UserCatalog, small_catalog
 from small_run import Retrained, tiny_config
 
-from musicrec.settings import RaySettings
+from musicrec.settings import RaySettings, RegistrySettings
 
 CPUS = 2
 
@@ -42,6 +43,20 @@ def retrained(ray_session: None, catalog_of_users: UserCatalog, tmp_path_factory
     config = tiny_config(str(folder / "store"), catalog_of_users.write(str(folder / "catalog")))
     done, registered = retrain(config)
     return Retrained(config, catalog_of_users, done, registered)
+
+
+@pytest.fixture(scope="session")
+def retrained_on_s3(
+    ray_session: None, s3_server: Any, catalog_of_users: UserCatalog, tmp_path_factory: pytest.TempPathFactory
+) -> Retrained:
+    """The same with catalog, store and model on S3."""
+    from musicrec.stages.retrain import retrain
+
+    root = s3_server.fresh()
+    config = tiny_config(f"{root}/store", catalog_of_users.write(f"{root}/catalog"))
+    registry = RegistrySettings(tracking_uri=f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db")
+    config = dataclasses.replace(config, registry=registry)
+    return Retrained(config, catalog_of_users, *retrain(config))
 
 
 @pytest.fixture(params=["folder", "s3"])

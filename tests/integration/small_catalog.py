@@ -67,6 +67,19 @@ class UserCatalog:
         kept.files = {name: content for name, content in kept.files.items() if name in named}
         return kept
 
+    def copied(self, copies: int) -> UserCatalog:
+        """A copy with each track so many times, each with an audio file of its own."""
+        kept = self.copy()
+        kept.tracks = []
+        for row in self.tracks:
+            stem, _, kind = row["audio"].rpartition(".")
+            for copy_number in range(copies):
+                audio = f"{stem}-copy{copy_number}.{kind}"
+                kept.files[audio] = self.files[row["audio"]]
+                kept.tracks.append(row | {"track_id": f"{row['track_id']}-copy{copy_number}", "audio": audio})
+            del kept.files[row["audio"]]
+        return kept
+
     def track_ids(self) -> set[str]:
         return {row["track_id"] for row in self.tracks}
 

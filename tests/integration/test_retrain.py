@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pytest
 from small_catalog import FORMATS, encoded, files_under, sound
-from small_run import REPOSITORY, Retrained, tiny_config, tiny_yaml
+from small_run import REPOSITORY, Retrained, tiny_yaml
 
 from musicrec import schema
 from musicrec.index import INDEX
-from musicrec.settings import RegistrySettings
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE
 from musicrec.stages.extract import extract
@@ -162,11 +159,8 @@ def test_of_a_catalog_with_one_more_track_only_that_one_is_read(retrained: Retra
 
 
 @pytest.mark.slow
-def test_the_whole_way_with_catalog_store_and_model_on_s3(retrained: Retrained, s3_server: Any, tmp_path: Path) -> None:
-    root = s3_server.fresh()
-    config = tiny_config(f"{root}/store", retrained.catalog.write(f"{root}/catalog"))
-    config = dataclasses.replace(config, registry=RegistrySettings(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db"))
-    done, registered = retrain(config)
+def test_the_whole_way_with_catalog_store_and_model_on_s3(retrained: Retrained, retrained_on_s3: Retrained) -> None:
+    config, done, registered = retrained_on_s3.config, retrained_on_s3.done, retrained_on_s3.registered
     assert done.extracted.record["rows_out"] == 24
     for name, outcome in done.models.items():
         here = retrained.done.models[name]
@@ -176,11 +170,11 @@ def test_the_whole_way_with_catalog_store_and_model_on_s3(retrained: Retrained, 
     client = mlflow.MlflowClient(registered.record["tracking_uri"])
     champion = client.get_model_version_by_alias("musicrec", "champion")
     artifacts = client.get_experiment_by_name("musicrec").artifact_location
-    assert artifacts == f"{root}/store/mlflow-artifacts"
-    assert any(name.endswith("recommendation.safetensors") for name in files_under(f"{root}/store", "mlflow-artifacts"))
+    assert artifacts == f"{config.store}/mlflow-artifacts"
+    assert any(name.endswith("recommendation.safetensors") for name in files_under(config.store, "mlflow-artifacts"))
     assert int(champion.version) == 1
-    before = files_under(f"{root}/store")
+    before = files_under(config.store)
     again, registered_again = retrain(config)
     assert not again.worked
     assert not registered_again.worked
-    assert files_under(f"{root}/store") == before
+    assert files_under(config.store) == before
