@@ -30,12 +30,22 @@ CSV_COLUMNS = (
     "validation",
     "test",
     "errors",
+    "classes",
+    "absent_classes",
 )
 
 
 @dataclass(frozen=True)
 class TestedOn:
-    """What the figures were measured on: the data set, the tracks of each split, and how many are left out as rows in errors."""
+    """What the figures were measured on.
+
+    Attributes
+    ----------
+    train, validation, test, errors
+        The tracks of each split, and how many are left out as rows in errors.
+    classes, absent_classes
+        Of a genre task: how many genres there are, and how many of them no test track has.
+    """
 
     __test__ = False  # not a test case of pytest's
 
@@ -44,11 +54,19 @@ class TestedOn:
     validation: int
     test: int
     errors: int
+    classes: int | None = None
+    absent_classes: int | None = None
 
     def line(self) -> str:
         """One line of Markdown."""
         splits = f"{self.train:,} training, {self.validation:,} validation and {self.test:,} test tracks"
-        return f"{self.data}: {splits}; {self.errors:,} in errors and left out."
+        line = f"{self.data}: {splits}; {self.errors:,} in errors and left out."
+        if not self.absent_classes:
+            return line
+        return (
+            f"{line} {self.absent_classes} of {self.classes} classes have no test track: mAP and ROC-AUC leave them out, "
+            "macro-F1 those that are not predicted either."
+        )
 
 
 @dataclass(frozen=True)

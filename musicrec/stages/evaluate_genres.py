@@ -22,6 +22,7 @@ from musicrec.training.targets import Targets
 from musicrec.training.tasks import EXAMPLES
 from musicrec.training_log import training_log
 
+FIGURES = 1  # a part of the key: raised when results.json comes to hold more
 # A support vector machine's cost grows with the square of its examples: 30,000 take minutes, 100,000 hours.
 SVM_EXAMPLES = 30_000
 
@@ -29,7 +30,7 @@ SVM_EXAMPLES = 30_000
 def evaluate_genres(run: Run, labelled: Outcome, summarised: Outcome, models: dict[str, Outcome]) -> Outcome:
     """Score every model and the baselines on the test tracks; the stage's folder holds ``results.json``."""
     keys = {name: outcome.stage.key for name, outcome in models.items()}
-    stage = run.store.stage("evaluation", fingerprint(REVISION, keys, labelled.stage.key, summarised.stage.key, run.config.seed))
+    stage = run.store.stage("evaluation", fingerprint(REVISION, FIGURES, keys, labelled.stage.key, summarised.stage.key, run.config.seed))
     return run_stage(run, stage, lambda stage: _work(run, stage, labelled, summarised, models))
 
 

@@ -31,6 +31,9 @@ EXTRA = {
     "embedding": (Metric("ndcg@10", "NDCG@10", True), Metric("recall@10", "recall@10", True)),
 }
 
+# The baseline that scores every test track of a genre task.
+CONSTANTS = {"single_genre": "majority", "many_genres": "label shares"}
+
 
 def reproduce(config: ReproduceConfig) -> str:
     """Run a table; returns the URI of its Markdown, beside which lies the CSV.
@@ -152,4 +155,12 @@ def _tested_on(done: Evaluated) -> TestedOn:
     form = done.run.config.catalog_rules.form
     data = {"fma": f"FMA {done.run.config.catalog_rules.fma_subset}", "cifar100": "CIFAR-100"}.get(form, done.run.config.catalog)
     counts = {split: splits.count(split) for split in ("train", "validation", "test")}
-    return TestedOn(data, **counts, errors=done.extracted.record["rows_in_errors"])
+    constant = CONSTANTS.get(done.run.config.task)
+    absent = None if constant is None else _results(done)[constant]["absent_classes"]
+    return TestedOn(
+        data,
+        **counts,
+        errors=done.extracted.record["rows_in_errors"],
+        classes=done.evaluated.record.get("classes"),
+        absent_classes=len(absent) if isinstance(absent, list) else absent,
+    )

@@ -48,7 +48,7 @@ def test_multi_label_scores_by_hand() -> None:
     assert found["map_macro"] == pytest.approx(((1 + 2 / 3) / 2 + 1 + 1) / 3)
     assert found["roc_auc_macro"] == pytest.approx((1 / 2 + 1) / 2)
     assert (found["tracks"], found["classes"], found["absent_classes"], found["constant_classes"]) == (3, 4, 1, 1)
-    for name in ("hamming", "mse"):
+    for name in ("hamming", "mse", "map_macro", "roc_auc_macro", "f1_macro"):
         assert found[f"{name}_interval"][0] <= found[name] <= found[f"{name}_interval"][1]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
@@ -57,6 +57,7 @@ def test_multi_label_scores_of_tracks_without_a_genre_are_undefined_not_nan() ->
     found = multi_label_scores(np.zeros((3, 2), int), np.full((3, 2), 0.1), np.arange(3), seed=0)
     assert (found["map_macro"], found["roc_auc_micro"], found["f1_macro"]) == (None, None, None)
     assert (found["absent_classes"], found["hamming"]) == (2, 0)
+    assert "map_macro_interval" not in found
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,12 @@ def test_markdown_by_hand(rows: list[ComparisonRow]) -> None:
     assert len(table) == 2 + len(rows)
 
 
+def test_classes_without_a_test_track_are_said() -> None:
+    assert "classes" not in TESTED_ON.line()
+    line = TestedOn("FMA large", train=1, validation=1, test=1, errors=0, classes=161, absent_classes=3).line()
+    assert "3 of 161 classes have no test track: mAP and ROC-AUC leave them out" in line
+
+
 def test_metrics_of_which_less_is_better_say_so_and_keep_their_decimals() -> None:
     ours = {"mel.time": [SeedResult({"hamming": 0.018, "mse": 0.0155}, {"hamming": (0.0175, 0.0185)})]}
     text = to_markdown(TABLE_5, comparison_rows(TABLE_5, ours, {}), TESTED_ON)
