@@ -96,10 +96,12 @@ class Recommender:
     def __init__(
         self, ensemble: EnsembleSpec, submodels: dict[str, SubmodelSpec], models: dict[str, nn.Module], artists: pa.Table, chroma: str
     ) -> None:
-        self.ensemble, self.submodels, self.artists, self.chroma = ensemble, submodels, artists, chroma
+        self.ensemble, self.submodels, self.chroma = ensemble, submodels, chroma
         self.models = {name: model.eval() for name, model in models.items()}
-        self.table = np.stack(artists.column("vector").to_numpy())
-        self.device, self._candidates = torch.device("cpu"), torch.from_numpy(self.table)
+        # The vectors are kept once: of 100,000 artists they take 320 MB, which every worker of a batch recommendation is sent.
+        self.artists = artists.drop_columns(["vector"])
+        self._candidates = torch.from_numpy(np.stack(artists.column("vector").to_numpy()))
+        self.device = self._candidates.device
         self.features = sorted({spec.feature for spec in submodels.values() if spec.feature is not None})
 
     @classmethod
@@ -116,6 +118,11 @@ class Recommender:
         return cls(
             ensemble, submodels, models, pyarrow.parquet.read_table(folder / "artists.parquet", schema=ARTISTS), description["chroma"]
         )
+
+    @property
+    def table(self) -> np.ndarray:
+        """The artists' embeddings (A, D)."""
+        return self._candidates.cpu().numpy()
 
     def to(self, device: str | torch.device) -> Recommender:
         """Move the models and the table that is searched; returns itself."""
@@ -144,7 +151,7 @@ class Recommender:
 
     def nearest_many(self, embeddings: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The artists nearest to embeddings (N, D): rows of the table (N, k), or all where it has fewer, and their similarities (N, k)."""
-        return nearest_neighbours(embeddings, self._candidates, min(k, len(self.table)))
+        return nearest_neighbours(embeddings, self._candidates, min(k, len(self._candidates)))
 
     def embed(self, query: Query) -> np.ndarray:
         """The embedding (D,) of a track; see ``recommend`` for what it raises."""
@@ -221,7 +228,7 @@ class Recommender:
 
     def describe(self, answer: Recommendation) -> list[dict]:
         """The recommended artists with what is known of them (thesis Table 7: name, similarity, genres, origin, years)."""
-        rows = self.artists.drop_columns(["vector"]).take(pa.array(answer.artists)).to_pylist()
+        rows = self.artists.take(pa.array(answer.artists)).to_pylist()
         return [row | {"similarity": float(value)} for row, value in zip(rows, answer.similarity, strict=True)]
 
 
