@@ -65,6 +65,6 @@ def test_a_query_is_standardised_by_the_same_numbers(
     recommender = Recommender.load(tmp_path / "recommender")
     for row in (0, examples.num_rows - 1):
         audio = next(track["audio"] for track in retrained.catalog.tracks if track["track_id"] == examples.column("track_id")[row].as_py())
-        served = recommender._inputs(Query(audio=str(Path(retrained.config.catalog) / audio)))[NAME]
+        served = recommender._inputs(Query(audio=str(Path(retrained.config.catalog) / audio)), None)[NAME]
         np.testing.assert_allclose(served, rows.read(np.array([row]), None)[0], atol=2e-3)
         assert np.abs(served.numpy()).mean() < 2  # of unit deviation, where MFCCs reach some hundreds
