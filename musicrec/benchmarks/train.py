@@ -78,8 +78,9 @@ def run(arguments: list[str]) -> int:
     growth = few / small
     print(f"(a) Ray / bare loop            {_spread(shares)}   target >= {SHARE_TARGET}")
     print(f"(b) two workers / one          {_spread(gains['whole'])}   target >= {WORKERS_TARGET}")
-    print(f"    two bare loops / one       {_spread(attainable['whole'])}   what the machine gave meanwhile")
-    print(f"    the same on pooled clips   {_spread(gains['pooled'])}   of {_spread(attainable['pooled'])}")
+    print(f"    two bare loops / one       {_spread(attainable['whole'])}   what the machine gave at the time")
+    print(f"    on pooled clips            {_spread(gains['pooled'])}")
+    print(f"    two bare loops / one       {_spread(attainable['pooled'])}")
     print(f"(d) memory, 10,000 / 1,000     {growth:.3f} ({few:.0f} / {small:.0f} MiB)   target < {MEMORY_TARGET}")
     missed = statistics.median(shares) < SHARE_TARGET or statistics.median(gains["whole"]) < WORKERS_TARGET or growth >= MEMORY_TARGET
     if options.without_layers:
