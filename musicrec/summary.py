@@ -157,8 +157,7 @@ def example_tables(done: Evaluated) -> list[Table]:
     order = sorted(range(len(artists)), key=lambda row: -scores[artists[row]])
     count = min(run.config.evaluate.examples, len(order))
     chosen = [order[round(step * (len(order) - 1) / max(1, count - 1))] for step in range(count)]
-    table = artist_table(run, done.targeted)
-    names = {row["artist_id"]: row["name"] or row["artist_id"] for row in table.to_pylist()}
+    facts = {row["artist_id"]: row for row in artist_table(run, done.targeted).drop_columns(["vector"]).to_pylist()}
     places = {artist: row for row, artist in enumerate(split.ids)}
     tables = []
     for row in chosen:
@@ -166,10 +165,10 @@ def example_tables(done: Evaluated) -> list[Table]:
         found, similarity = nearest_neighbours(
             unit_rows(vectors[row][None]), split.table, min(EXAMPLE_ARTISTS, len(split.ids) - 1), exclude=own
         )
-        facts = table.drop_columns(["vector"]).take(found[0]).to_pylist()
         related = set(split.related.get(artists[row], []))
-        title = f"From the music of {names[artists[row]]} (a test artist, NDCG {scores[artists[row]]:.2f}; * related)"
-        answer = [fact | {"similarity": float(value)} for fact, value in zip(facts, similarity[0], strict=True)]
+        name = facts[artists[row]]["name"] or artists[row]
+        title = f"From the music of {name} (a test artist, NDCG {scores[artists[row]]:.2f}; * related)"
+        answer = [facts[split.ids[one]] | {"similarity": float(value)} for one, value in zip(found[0], similarity[0], strict=True)]
         tables.append(recommendation_table(title, answer, related))
     return tables
 
