@@ -18,6 +18,9 @@ from musicrec.store import resolve
 # Larger than any album art in use; a small file can unfold to gigabytes.
 MAXIMUM_PIXELS = 50_000_000
 MAXIMUM_BYTES = 64 * 2**20
+# Each scan of a progressive JPEG is a walk over the whole picture, and one of a few bytes does; encoders write about ten.
+MAXIMUM_SCANS = 100
+START_OF_SCAN = b"\xff\xda"
 # What album art comes in. Pillow knows more, some of them through other programs (EPS starts Ghostscript), some with decoders that hardly
 # anybody feeds with damaged files.
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000")
@@ -78,6 +81,8 @@ def load_artwork(source: str | bytes, pixels: int) -> np.ndarray:
             picture = Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN])
             if picture.width * picture.height > MAXIMUM_PIXELS:
                 raise ArtworkError("too_large", f"{_name(source)}: {picture.width} x {picture.height} pixels, more than {MAXIMUM_PIXELS}")
+            if picture.format == "JPEG" and (scans := content.count(START_OF_SCAN)) > MAXIMUM_SCANS:
+                raise ArtworkError("too_large", f"{_name(source)}: {scans} scans, more than {MAXIMUM_SCANS}")
             return np.asarray(_square(_colours(picture), pixels))
     except Image.DecompressionBombError as error:
         raise ArtworkError("too_large", f"{_name(source)}: {error}") from error

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 import pydantic
 import tyro
-import yaml
 
 from musicrec.errors import ConfigError, suggestion
+from musicrec.plain_yaml import MAXIMUM_BYTES, read_yaml
 from musicrec.redact import redacted
 from musicrec.rules import check
 from musicrec.settings import Config, StackSettings, SubmodelSettings
@@ -27,6 +27,9 @@ from musicrec.settings import Config, StackSettings, SubmodelSettings
 EXIT_CONFIG = 2
 # Sections that hold one section a name.
 NAMED = {"models": SubmodelSettings, "stacks": StackSettings}
+# Of a configuration full of mistakes so many are told, with so many characters of each value.
+MISTAKES = 20
+LONGEST_VALUE = 120
 T = TypeVar("T")
 
 
@@ -52,7 +55,7 @@ def preset(name: str) -> Config:
     return from_yaml(text, f"preset {name}")
 
 
-def from_yaml(text: str, source: str) -> Config:
+def from_yaml(text: str | bytes, source: str) -> Config:
     """A configuration from YAML text; keys that are absent keep their defaults.
 
     Raises
@@ -60,10 +63,7 @@ def from_yaml(text: str, source: str) -> Config:
     ConfigError
         Naming the source, the key and the fix, one line for each mistake.
     """
-    try:
-        mapping = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from error
+    mapping = read_yaml(text, source) or {}
     if not isinstance(mapping, dict):
         raise ConfigError(f"{source}: expected keys and values at the top, found {type(mapping).__name__}")
     return from_mapping(mapping, source)
@@ -110,8 +110,8 @@ def resolved(config: Any) -> dict[str, Any]:
     return redacted(dataclasses.asdict(config))
 
 
-def read_text(option: str, path: str, instead: str = "") -> str:
-    """The text of a file that an option names; it may lie on object storage.
+def read_text(option: str, path: str, instead: str = "") -> bytes:
+    """The text of a YAML file that an option names, as ``plain_yaml`` takes it; it may lie on object storage.
 
     Raises
     ------
@@ -123,11 +123,11 @@ def read_text(option: str, path: str, instead: str = "") -> str:
 
         filesystem, name = resolve(path)
         with filesystem.open_input_file(name) as stream:
-            return stream.read().decode()
+            return stream.read(MAXIMUM_BYTES + 1)
     if not os.path.isfile(path):
         raise ConfigError(f"{option} {path}: there is no such file; give a YAML file{instead}")
-    with open(path, encoding="utf-8") as stream:
-        return stream.read()
+    with open(path, "rb") as stream:
+        return stream.read(MAXIMUM_BYTES + 1)
 
 
 def _from_file(option: str, path: str) -> Config:
@@ -153,16 +153,26 @@ def _validated(kind: type[T], mapping: dict[str, Any], source: str) -> T:
         config = _adapter(kind).validate_python(mapping)
     except pydantic.ValidationError as error:
         lines = []
-        for mistake in error.errors():
-            key = ".".join(str(part) for part in mistake["loc"])
+        for mistake in error.errors()[:MISTAKES]:
+            key = ".".join(str(part)[:LONGEST_VALUE] for part in mistake["loc"])
             if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
                 lines.append(f"{key}: unknown key{suggestion(str(mistake['loc'][-1]), _known_keys(mistake['loc']))}")
             else:
-                lines.append(f"{key} = {mistake['input']!r}: {mistake['msg']}")
-        raise ConfigError(f"{source}: " + "; ".join(lines)) from error
+                lines.append(f"{key} = {_shown(mistake['input'])}: {mistake['msg']}")
+        more = f"; and {error.error_count() - MISTAKES} more" if error.error_count() > MISTAKES else ""
+        raise ConfigError(f"{source}: " + "; ".join(lines) + more) from error
     if isinstance(config, Config):
         check(config)
     return config
+
+
+def _shown(value: Any) -> str:
+    """A value in an error's text: as it is, cut where it is long, and without credentials."""
+    try:
+        text = repr(redacted(value))
+    except ValueError:  # Python writes out no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 @functools.cache

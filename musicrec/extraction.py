@@ -6,9 +6,13 @@ some bytes, so memory stays flat whatever the size of the features. A task that 
 
 from __future__ import annotations
 
+import faulthandler
+import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +24,15 @@ from musicrec import monitoring
 from musicrec.blocks import Blocks, failures
 from musicrec.parallel import on_each_node
 from musicrec.progress import Meter, event
+from musicrec.redact import redacted
 
 # A block whose worker process dies is tried once more as a whole; then its rows are tried alone, each in a process of its own.
 BLOCK_RETRIES = 1
+# A row on which nobody works for longer is given up, and is an error.
+SECONDS_PER_FILE = 60.0
+# A row that is tried alone is given up from within its process. One that lets nothing else run there (a loop in a decoder that holds
+# Python's lock) ends with the process, so many seconds later.
+SECONDS_TO_GIVE_UP = 5.0
 # Blocks that are handed to Ray together, and parted by a task there.
 BLOCKS_IN_A_GROUP = 256
 
@@ -63,6 +73,7 @@ def run_blocks(
     maximum_failed_share: float,
     prepare: Callable[[], None] | None = None,
     actors: Actors | None = None,
+    seconds_per_file: float = SECONDS_PER_FILE,
 ) -> dict[str, float]:
     """Work on every block of the plan that is not committed yet; returns counts of what this call did.
 
@@ -72,6 +83,8 @@ def run_blocks(
         Is called once on each node before, where there is work.
     actors
         Hold the reader; it is sent along with every task if not given.
+    seconds_per_file
+        A row that takes longer is an error.
 
     Raises
     ------
@@ -87,7 +100,7 @@ def run_blocks(
     if work.num_rows:
         monitoring.blocks_queued(stage, work.num_rows)
     with Meter(stage, len(pc.list_flatten(work.column("item"))), "rows") as meter:
-        for finished, summary in enumerate(committed(blocks, work, reader, stage, actors), start=1):
+        for finished, summary in enumerate(committed(blocks, work, reader, stage, actors, seconds_per_file), start=1):
             for name in counts:
                 counts[name] += summary[name]
             meter.advance(summary["rows"], errors=counts["errors"])
@@ -124,7 +137,14 @@ def _rows_of(block: pa.Table) -> pa.Table:
     return pa.table(same | lists)
 
 
-def committed(blocks: Blocks, work: pa.Table, reader: Reader, stage: str, actors: Actors | None = None) -> Iterator[dict[str, Any]]:
+def committed(
+    blocks: Blocks,
+    work: pa.Table,
+    reader: Reader,
+    stage: str,
+    actors: Actors | None = None,
+    seconds_per_file: float = SECONDS_PER_FILE,
+) -> Iterator[dict[str, Any]]:
     """Work on the ``outstanding`` blocks: a summary of each (block, rows, errors, bytes, cpu_seconds, audio_seconds) as it is committed."""
     if not work.num_rows:
         return
@@ -136,16 +156,19 @@ def committed(blocks: Blocks, work: pa.Table, reader: Reader, stage: str, actors
     with ray.data.DataContext.current(context), warnings.catch_warnings():
         # The retries of a task have no named argument in this release, and their default is to try for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        dataset = _in_tasks(blocks, work, reader) if actors is None else _in_actors(blocks, work, reader, actors)
+        if actors is None:
+            dataset = _in_tasks(blocks, work, reader, seconds_per_file)
+        else:
+            dataset = _in_actors(blocks, work, reader, actors, seconds_per_file)
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch.to_pylist()
     lost = work.filter(pc.invert(pc.is_in(work.column("block"), value_set=pa.array(sorted(blocks.done()), pa.string()))))
     shared = ray.put(reader) if lost.num_rows else None
     for row in range(lost.num_rows):
-        yield _isolated(_rows_of(lost.slice(row, 1)), blocks, shared, stage)
+        yield _isolated(_rows_of(lost.slice(row, 1)), blocks, shared, stage, seconds_per_file)
 
 
-def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader) -> Any:
+def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader, seconds_per_file: float) -> Any:
     import ray.data
 
     # Each block becomes an object of its own on a worker and as it is needed: a hundred thousand of them made here would take minutes.
@@ -154,7 +177,7 @@ def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader) -> Any:
         ray.data.from_arrow(groups)
         .repartition(target_num_rows_per_block=1)
         .map_batches(
-            lambda block: pa.Table.from_pylist([_extract(_rows_of(block), blocks, reader)]),
+            lambda block: pa.Table.from_pylist([_extract(_rows_of(block), blocks, reader, seconds_per_file)]),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=1,
@@ -166,23 +189,23 @@ def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader) -> Any:
 class _Actor:
     """Works on blocks, one after the other, with a reader that it keeps."""
 
-    def __init__(self, blocks: Blocks, reader: Any) -> None:
+    def __init__(self, blocks: Blocks, reader: Any, seconds_per_file: float) -> None:
         import ray
 
-        self.blocks, self.reader = blocks, ray.get(reader[0])
+        self.blocks, self.reader, self.seconds_per_file = blocks, ray.get(reader[0]), seconds_per_file
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        return pa.Table.from_pylist([_extract(_rows_of(block), self.blocks, self.reader)])
+        return pa.Table.from_pylist([_extract(_rows_of(block), self.blocks, self.reader, self.seconds_per_file, together=True)])
 
 
-def _in_actors(blocks: Blocks, work: pa.Table, reader: Reader, actors: Actors) -> Any:
+def _in_actors(blocks: Blocks, work: pa.Table, reader: Reader, actors: Actors, seconds_per_file: float) -> Any:
     import ray.data
 
     # Not parted by tasks: actors that take every CPU would leave none for them.
     groups = [work.slice(start, BLOCKS_FOR_AN_ACTOR) for start in range(0, work.num_rows, BLOCKS_FOR_AN_ACTOR)]
     return ray.data.from_arrow(groups).map_batches(
         _Actor,
-        fn_constructor_args=(blocks, [ray.put(reader)]),
+        fn_constructor_args=(blocks, [ray.put(reader)], seconds_per_file),
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=min(actors.count, len(groups))),
@@ -193,9 +216,9 @@ def _in_actors(blocks: Blocks, work: pa.Table, reader: Reader, actors: Actors) -
     )
 
 
-def _extract(rows: pa.Table, blocks: Blocks, reader: Reader) -> dict[str, Any]:
+def _extract(rows: pa.Table, blocks: Blocks, reader: Reader, seconds_per_file: float, together: bool = False) -> dict[str, Any]:
     started = time.process_time()
-    summary = _commit(rows, blocks, reader(rows))
+    summary = _commit(rows, blocks, read_bounded(rows, reader, seconds_per_file, together))
     return summary | {"cpu_seconds": time.process_time() - started}
 
 
@@ -209,14 +232,51 @@ def _commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table) -> dict[str, Any]
 
 
 def _failed(row: pa.Table, reason: str, detail: str) -> pa.Table:
-    return pa.table({"track_id": row.column("item"), "reason": [reason], "detail": [f"{row.column('uri')[0].as_py()}: {detail}"]})
+    detail = redacted(f"{row.column('uri')[0].as_py()}: {detail}")
+    return pa.table({"track_id": row.column("item"), "reason": [reason], "detail": [detail]})
 
 
-def _read_alone(row: pa.Table, reader: Reader) -> pa.Table:
-    return reader(row)
+@contextmanager
+def _ends_with_the_process(seconds: float) -> Iterator[None]:
+    """End this process, whatever it hangs in, if the block is not left in time; its traceback goes to the process' log."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
-def _isolated(rows: pa.Table, blocks: Blocks, reader: Any, stage: str) -> dict[str, Any]:
+def read_bounded(rows: pa.Table, reader: Reader, seconds_per_file: float, together: bool = False) -> pa.Table:
+    """What ``reader`` makes of the rows, one by one or, for one that gains by it, ``together``; this process ends if it is not in time."""
+    outcomes = []
+    at_once = rows.num_rows if together else 1
+    for start in range(0, rows.num_rows, at_once):
+        with _ends_with_the_process(at_once * seconds_per_file):
+            outcomes.append(reader(rows.slice(start, at_once)))
+    return pa.concat_tables(outcomes).combine_chunks()
+
+
+def read_alone(row: pa.Table, reader: Reader, seconds: float) -> pa.Table | None:
+    """What ``reader`` makes of one row, or None where it is not done in time: then the process is of no more use."""
+    outcome: list[pa.Table] = []
+    failure: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            outcome.append(reader(row))
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            failure.append(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    with _ends_with_the_process(seconds + SECONDS_TO_GIVE_UP):
+        thread.start()
+        thread.join(seconds)
+    if failure:
+        raise failure[0]
+    return outcome[0] if outcome else None
+
+
+def _isolated(rows: pa.Table, blocks: Blocks, reader: Any, stage: str, seconds_per_file: float) -> dict[str, Any]:
     """A block that took its worker with it: each row in a process of its own, so that the one to blame is known and the others are kept.
 
     ``reader`` is Ray's reference to it.
@@ -225,14 +285,16 @@ def _isolated(rows: pa.Table, blocks: Blocks, reader: Any, stage: str) -> dict[s
 
     block = rows.column("block")[0].as_py()
     event(stage, "a block could not be read as a whole: its rows are read one by one", block=block, rows=rows.num_rows)
-    task = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(_read_alone)
+    task = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(read_alone)
     outcomes = []
     for index in range(rows.num_rows):
         row = rows.slice(index, 1)
         try:
-            outcomes.append(ray.get(task.remote(row, reader)))
+            read = ray.get(task.remote(row, reader, seconds_per_file))
+            slow = f"not read within {seconds_per_file:g} s (extract.seconds_per_file)"
+            outcomes.append(_failed(row, "timed_out", slow) if read is None else read)
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-            outcomes.append(_failed(row, "killed_worker", f"the process that read it ended ({type(error).__name__})"))
+            outcomes.append(_failed(row, "killed_worker", f"the process that read it crashed, or hung ({type(error).__name__})"))
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, OSError):
                 raise  # the storage, not the file: the same row may be read well the next time

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from musicrec.blocks import part_bytes
-from musicrec.extraction import Reader
+from musicrec.extraction import Reader, read_bounded
 from musicrec.store import resolve
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the workers that read inputs have no use for it
@@ -48,12 +48,12 @@ class Reading:
     block_bytes: int
 
 
-def read_timed(rows: pa.Table, reader: Reader) -> Reading:
-    """Read planned rows as extraction does, and commit nothing."""
+def read_timed(rows: pa.Table, reader: Reader, seconds_per_file: float) -> Reading:
+    """Read planned rows as extraction does, and commit nothing; this process ends if one takes more than ``seconds_per_file``."""
     _warm_up(rows.slice(0, 1), reader)
     sizes = [filesystem.get_file_info(path).size for filesystem, path in map(resolve, rows.column("uri").to_pylist())]
     wall, cpu = time.perf_counter(), time.process_time()
-    outcome = reader(rows)
+    outcome = read_bounded(rows, reader, seconds_per_file)
     written = len(part_bytes(outcome))
     spent = time.process_time() - cpu, time.perf_counter() - wall
     around = len(part_bytes(outcome.slice(0, 0)))

@@ -73,8 +73,9 @@ ERROR_REASONS = (
     "unlabelled",
     # A query without an input that the model needs
     "missing_input",
-    # The process that read the file died with it, or its reader failed in a way that nobody foresaw
+    # The process that read the file died with it or was not done in time, or its reader failed in a way that nobody foresaw
     "killed_worker",
+    "timed_out",
     "reader_failed",
 )
 

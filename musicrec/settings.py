@@ -55,6 +55,8 @@ class ExtractSettings:
     rows_per_block: Count = 32
     """Rows that one task extracts and commits together (32 clips of all features are about 75 MB)."""
     maximum_failed_share: Share = 0.05
+    seconds_per_file: Positive = 60.0
+    """A file whose reading takes longer is an error (timed_out)."""
     retry_errors: bool = False
     """Read again what is in the errors table, though its files are the same."""
     notice_changes: bool = True

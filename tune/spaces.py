@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import yaml
 
 from musicrec.config import ConfigError, suggestion
 from musicrec.models.build import OTHER, SPECTRAL, STACKS
+from musicrec.plain_yaml import MAXIMUM_BYTES, read_yaml
 from musicrec.settings import Config
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.inputs import check_sizes
@@ -173,11 +173,8 @@ def load_space(path: str) -> Space:
         raise ConfigError(
             f"--space {path}: there is no such file; give one of tune/spaces/" if path else "--space is not given: name one of tune/spaces/"
         )
-    with open(path, encoding="utf-8") as stream:
-        try:
-            mapping = yaml.safe_load(stream)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    with open(path, "rb") as stream:
+        mapping = read_yaml(stream.read(MAXIMUM_BYTES + 1), path)
     if not isinstance(mapping, dict) or set(mapping) != {"architecture", "search"} or not isinstance(mapping["search"], dict):
         raise ConfigError(f"{path}: a space has the two keys 'architecture' and 'search', and under 'search' the settings to try")
     if mapping["architecture"] not in MODELS:

@@ -29,7 +29,7 @@ def read_mono(opened: OpenSource, offset: float, duration: float | None, limits:
     if isinstance(file, int):
         file = io.FileIO(file, closefd=False)
     try:
-        with av.open(file) as media:
+        with av.open(file, metadata_errors="replace") as media:
             if not media.streams.audio:
                 raise AudioError("not_audio", f"{opened.name} has no audio stream")
             stream = media.streams.audio[0]
@@ -66,7 +66,7 @@ def _decode(media: InputContainer, stream: AudioStream, offset: float, duration:
             mix_down(planes.T, mono)
             parts.append(mono[max(start - done, 0) :])
             done += len(mono)
-        limits.check_length(name, done - start, stream.rate)
+        limits.check_length(name, done - start, stream.rate, stream.channels)
         if stop is not None and done >= stop:
             break
     samples = np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)

@@ -16,6 +16,7 @@ Buffer = bytes | mmap.mmap
 
 LARGEST_FRAME = 2881  # bytes of an MPEG audio frame at most
 _SYNC_SEARCH = 65536  # bytes of rubbish tolerated before the first MPEG frame: the reach of libmpg123
+_CHUNKS = 10_000  # of a RIFF or AIFF file that are looked at; a file of empty ones holds millions
 _MISSING_FRAMES = 2  # encoders disagree whether the header frame and the last padding frame count
 _STREAMED = 0x7FFFF000  # sizes from here up are written by encoders that do not know the length yet
 _BITRATES = {  # kilobits a second by (MPEG 1?, layer), index 1..14 of the header's field
@@ -78,7 +79,9 @@ def inspect(data: Buffer) -> Container | None:
 
 def _cut_chunk(data: Buffer, wanted: bytes, order: str) -> str | None:
     position = 12
-    while position + 8 <= len(data):
+    for _ in range(_CHUNKS):
+        if position + 8 > len(data):
+            break
         (size,) = unpack_from(order + "I", data, position + 4)
         if data[position : position + 4] == wanted:
             missing = position + 8 + size - len(data)

@@ -7,7 +7,6 @@ The channels are averaged block by block while they are in the processor's cache
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,12 +24,12 @@ MAX_CHANNELS = 8
 MIN_NATIVE_RATE = 1_000  # Hz
 MAX_NATIVE_RATE = 384_000  # Hz
 MAX_BYTES = 1 << 30
+MAX_FRAMES = 3600 * 48_000  # samples of a channel: 691 MB once they are mono. A FLAC of 4 MB can unfold to gigabytes
 SILENCE_PEAK = 1e-4  # -80 dB below full scale, the reach of the features' decibels
 
 _BLOCK = 1 << 16  # frames; a stereo block (512 KiB) stays in the second-level cache
 _MPEG_FRAME = 1152  # samples
 _UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's count of frames where the header has none
-_FIRST_ALLOCATION = 1 << 22  # frames of an unknown length
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,16 @@ class DecodedAudio:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a recording may be at most. They are checked against the header, and again while decoding, since headers lie."""
+    """What a recording may be at most. They are checked against the header, and again while decoding, since headers lie.
+
+    `max_frames` is of mono and stereo; where there are more channels, all of their samples together may be as many as of stereo.
+    """
 
     max_seconds: float = MAX_SECONDS
     max_channels: int = MAX_CHANNELS
     max_native_rate: int = MAX_NATIVE_RATE
     max_bytes: int = MAX_BYTES
+    max_frames: int = MAX_FRAMES
 
     def check_stream(self, name: str, channels: int, rate: int) -> None:
         if not 1 <= channels <= self.max_channels:
@@ -76,9 +79,13 @@ class Limits:
         if not MIN_NATIVE_RATE <= rate <= self.max_native_rate:
             raise AudioError("unreadable", f"{name} has a sample rate of {rate} Hz, outside {MIN_NATIVE_RATE}..{self.max_native_rate}")
 
-    def check_length(self, name: str, frames: int, rate: int) -> None:
-        if frames > self.max_seconds * rate:
-            raise AudioError("too_long", f"{name} is longer than max_seconds={self.max_seconds:g}; set a duration or raise the limit")
+    def most_frames(self, rate: int, channels: int) -> int:
+        return min(int(self.max_seconds * rate), 2 * self.max_frames // max(2, channels))
+
+    def check_length(self, name: str, frames: int, rate: int, channels: int) -> None:
+        if frames > self.most_frames(rate, channels):
+            of = f"max_seconds={self.max_seconds:g} or max_frames={self.max_frames:,} ({channels} channels at {rate} Hz)"
+            raise AudioError("too_long", f"{name} is longer than {of}; set a duration or raise the limit")
 
 
 def load_audio(source: Source, sample_rate: int | None = SAMPLE_RATE, offset: float = 0.0, duration: float | None = None) -> np.ndarray:
@@ -192,10 +199,12 @@ def _read_mono(
                 raise AudioError("too_short", f"{opened.name}: offset={offset:g} s lies behind its end at {sound.frames / rate:.3f} s")
             wanted = sound.frames - start if duration is None else min(int(duration * rate), sound.frames - start)
             if sound.frames != _UNKNOWN_LENGTH:
-                limits.check_length(opened.name, wanted, rate)
+                limits.check_length(opened.name, wanted, rate, channels)
             if start:
                 sound.seek(start)
-            mono = _mix_blocks(sound, wanted, lambda done: limits.check_length(opened.name, done, rate))
+            # One more than is allowed, so that a length which the header does not tell is found too long, and not cut.
+            mono = _mix_blocks(sound, min(wanted, limits.most_frames(rate, channels) + 1))
+            limits.check_length(opened.name, len(mono), rate, channels)
             codec = sound.subtype.lower()
     except soundfile.LibsndfileError as error:
         raise AudioError(_decoder_fault(opened, found), f"{opened.name}: {error.error_string}") from error
@@ -213,20 +222,17 @@ def _guessed_length(opened: OpenSource) -> int:
         raise AudioError("unreadable", f"{opened.name}: {error.error_string}") from error
 
 
-def _mix_blocks(sound: soundfile.SoundFile, frames: int, check_length: Callable[[int], None]) -> np.ndarray:
+def _mix_blocks(sound: soundfile.SoundFile, frames: int) -> np.ndarray:
     """The next `frames` frames (fewer where the stream ends), averaged over the channels: float32 (N,)."""
-    mono = np.empty(min(frames, _FIRST_ALLOCATION) if frames > _UNKNOWN_LENGTH // 2 else max(frames, 0), dtype=np.float32)
+    mono = np.empty(max(frames, 0), dtype=np.float32)  # what is not written to takes no memory
     block = np.empty((min(_BLOCK, len(mono)), sound.channels), dtype=np.float32)
     done = 0
     while done < frames:
-        if done == len(mono):
-            mono = np.concatenate([mono, np.empty_like(mono)])
         read = sound.read(out=block[: len(mono) - done])
         if not len(read):
             break
         mix_down(read, mono[done : done + len(read)])
         done += len(read)
-        check_length(done)
     return mono[:done]
 
 

@@ -125,7 +125,7 @@ def _measure(config: Config, done: int) -> int:
     on_each_node(compile_kernels)
     mark("Ray and kernels")
     rows, third = 0, None
-    for summary in committed(blocks, work, reader, "extract"):
+    for summary in committed(blocks, work, reader, "extract", seconds_per_file=config.extract.seconds_per_file):
         if rows == 0:
             mark("until the first block")
             start = last - begun

@@ -21,16 +21,18 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from musicrec.catalog.bounded import COLUMNS, first_record_cells, read_parquet
 from musicrec.schema import ARTISTS, RELATED, TRACKS, SchemaError, conform
 
 TABLES = {"tracks": TRACKS, "artists": ARTISTS, "related": RELATED}
 PROBLEM_LINES = 20  # lines of one rule in one table: more would hide the other rules from a person at a terminal
 CSV_BLOCK_BYTES = 32 << 20  # pyarrow.csv reads no row that is longer than its block
-CSV_COLUMNS = 200
-PARQUET_ROWS = 50_000_000  # a Parquet file of a few bytes can announce, and unfold to, any number of rows
+CSV_HEADER_BYTES = 1 << 16
+LONGEST_REASON = 500  # signs of what pyarrow says of a file
 LIST_SEPARATOR = ";"
 REPLACEMENT = "\ufffd"
 FINGERPRINT_ROWS = 16_384  # are hashed at a time; another number gives other fingerprints
+WIDE_HEADER = f"the first line must name at most {COLUMNS} columns; save it as comma-separated UTF-8"
 MISSING_FIX = "{name}.csv or {name}.parquet must lie in the catalog's root"
 
 
@@ -148,13 +150,16 @@ def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, lis
     # The header is read as a row, so that every column is bytes whatever it is called; with one thread, so that rows have numbers.
     read = pyarrow.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES, autogenerate_column_names=True)
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip)
-    kinds = {f"f{index}": pa.binary() for index in range(CSV_COLUMNS)}
+    kinds = {f"f{index}": pa.binary() for index in range(COLUMNS)}
     convert = pyarrow.csv.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=True, check_utf8=False)
+    with store.open_input_file(path) as stream:
+        if first_record_cells(stream.read(CSV_HEADER_BYTES)) > COLUMNS:
+            raise pa.ArrowInvalid(WIDE_HEADER)
     with store.open_input_stream(path, compression=None) as stream:
         table = pyarrow.csv.read_csv(pa.TransformInputStream(stream, utf8), read, parse, convert)
-    header = [column[0].as_py() or b"" for column in table.columns[:CSV_COLUMNS]]
-    if table.num_columns > CSV_COLUMNS or not any(header) or header[0].startswith(2 * REPLACEMENT.encode()):  # UTF-16 begins so
-        raise pa.ArrowInvalid(f"the first line must name at most {CSV_COLUMNS} columns; save it as comma-separated UTF-8")
+    header = [column[0].as_py() or b"" for column in table.columns[:COLUMNS]]
+    if table.num_columns > COLUMNS or not any(header) or header[0].startswith(2 * REPLACEMENT.encode()):  # UTF-16 begins so
+        raise pa.ArrowInvalid(WIDE_HEADER)
     names = [cell.decode().strip() for cell in header]
     if len(names) == 1 and set(names[0]) & {";", "\t", "|"}:
         raise pa.ArrowInvalid(f"its first line is {names[0][:60]!r}: save it with commas between the cells")
@@ -167,16 +172,10 @@ def _read_parquet(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable,
     with store.open_input_file(path) as file:
         content = file.read_buffer()  # before it is parsed, so that an OSError below is the file's content and not the storage
     try:
-        parquet = pq.ParquetFile(pa.BufferReader(content))
-        if parquet.metadata.num_rows > PARQUET_ROWS:
-            raise pa.ArrowInvalid(f"it announces {parquet.metadata.num_rows} rows, and at most {PARQUET_ROWS} are read")
-        names = parquet.schema_arrow.names
-        table = parquet.read(columns=[column for column in names if column in TABLES[name].names])
-        for column in sorted({*names} - {*TABLES[name].names}):  # what nobody reads stays, empty, so that its name can be checked
-            table = table.append_column(column, pa.nulls(table.num_rows, pa.string()))
+        table = read_parquet(content, TABLES[name].names)
         return as_text(table, table.column_names, np.arange(1, table.num_rows + 1), name)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise pa.ArrowInvalid(f"as Parquet: {error}") from error
+        raise pa.ArrowInvalid(f"as Parquet: {str(error)[:LONGEST_REASON]}") from error
 
 
 def as_text(table: pa.Table, names: list[str], rows: np.ndarray, name: str, replaced: bool = False) -> tuple[RawTable, list[Problem]]:

@@ -164,7 +164,7 @@ def _run(
 ) -> dict[str, float]:
     settings = run.config.extract
     plan = blocks.extend(items, columns, settings.rows_per_block, retry=settings.retry_errors)
-    return run_blocks(blocks, plan, reader, stage, settings.maximum_failed_share, prepare)
+    return run_blocks(blocks, plan, reader, stage, settings.maximum_failed_share, prepare, seconds_per_file=settings.seconds_per_file)
 
 
 def places(run: Run, extracted: Outcome, modality: str) -> dict[str, tuple[str, int]]:

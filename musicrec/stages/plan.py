@@ -98,7 +98,7 @@ def _sampled(
     readings = []
     with Meter(f"plan {kind}", len(chosen), "inputs") as meter:
         groups = (sample.slice(start, together) for start in range(0, len(chosen), together))
-        for reading in map_unordered(read_timed, groups, reader):
+        for reading in map_unordered(read_timed, groups, reader, config.extract.seconds_per_file):
             readings.append(reading)
             meter.advance(reading.rows)
     return estimate(kind, items.num_rows, left.num_rows, config.extract.rows_per_block, readings)

@@ -163,7 +163,7 @@ def test_parquet_columns_of_other_kinds_are_refused(tmp_path: Path, column: str,
 
 
 def test_parquet_that_announces_too_many_rows_is_not_unfolded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("musicrec.catalog.tables.PARQUET_ROWS", 10)
+    monkeypatch.setattr("musicrec.catalog.bounded.PARQUET_ROWS", 10)
     pq.write_table(pa.table({"track_id": ["t"] * 11}), tmp_path / "tracks.parquet")
     (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
     assert str(problem) == "error: tracks: not readable; as Parquet: it announces 11 rows, and at most 10 are read"

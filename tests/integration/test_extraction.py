@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -205,32 +206,38 @@ def test_a_file_that_changed_under_its_name_is_read_again_and_its_old_rows_are_n
 
 @dataclass(frozen=True)
 class KillsItsWorker:
-    """A reader that passes each row on, but for one, at which its process ends as on a fault in a decoder."""
+    """A reader that passes each row on, but for one at which its process ends as on a fault in a decoder, and one that it never ends."""
 
     fatal: str
+    endless: str
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         items = rows.column("item").to_pylist()
         if self.fatal in items:
             os._exit(1)
+        if self.endless in items:
+            threading.Event().wait()
         fields = pa.schema([("track_id", pa.string()), ("value", pa.int64()), *OUTCOME_FIELDS])
         return pa.Table.from_pylist([{"track_id": item, "value": len(item)} for item in items], schema=fields)
 
 
-def test_a_row_that_kills_its_worker_is_named_and_the_others_are_kept(places: Places) -> None:
+def test_rows_that_end_their_worker_or_hang_in_it_are_named_and_the_others_are_kept(places: Places) -> None:
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have no path to the tests
     blocks = Blocks(Store(places[0]), "features/key")
     names = [f"track-{number}" for number in range(12)]
     items = pa.table({"item": names, "uri": [f"{places[1]}/{name}.mp3" for name in names]})
     plan = blocks.extend(items, ["value"], rows_per_block=4)
-    counts = run_blocks(blocks, plan, KillsItsWorker("track-5"), "extract", maximum_failed_share=0.1)
-    assert (counts["rows"], counts["errors"]) == (12, 1)
+    reader = KillsItsWorker("track-5", "track-6")
+    counts = run_blocks(blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3)
+    assert (counts["rows"], counts["errors"]) == (12, 2)
     outcomes = blocks.outcomes()
     assert Counter(outcomes.column("item").to_pylist()) == Counter(names)
-    (failed,) = failures(outcomes).to_pylist()
-    assert (failed["item"], failed["reason"]) == ("track-5", "killed_worker")
-    assert failed["detail"].startswith(f"{places[1]}/track-5.mp3: the process that read it ended")
-    assert run_blocks(blocks, plan, KillsItsWorker("track-5"), "extract", maximum_failed_share=0.1)["rows"] == 0
+    killed, slow = failures(outcomes).to_pylist()
+    assert (killed["item"], killed["reason"]) == ("track-5", "killed_worker")
+    assert killed["detail"].startswith(f"{places[1]}/track-5.mp3: the process that read it crashed, or hung")
+    assert (slow["item"], slow["reason"]) == ("track-6", "timed_out")
+    assert slow["detail"] == f"{places[1]}/track-6.mp3: not read within 3 s (extract.seconds_per_file)"
+    assert run_blocks(blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3)["rows"] == 0
 
 
 def test_a_block_that_was_lost_with_its_driver_is_read_by_the_next(places: Places, catalog: UserCatalog) -> None:
