@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pydantic
-import yaml
 
 from musicrec.config import NAMED, from_mapping
 from musicrec.errors import ConfigError, suggestion
@@ -68,7 +67,7 @@ class PlannedRow:
     config: Config
 
 
-def read_study(text: str, source: str) -> Study:
+def read_study(text: str | bytes, source: str) -> Study:
     """The study in a YAML text.
 
     Raises
@@ -77,9 +76,7 @@ def read_study(text: str, source: str) -> Study:
         Naming the source, the key and the fix.
     """
     try:
-        study = pydantic.TypeAdapter(Study).validate_python(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from error
+        study = pydantic.TypeAdapter(Study).validate_python(read_yaml(text, source))
     except pydantic.ValidationError as error:
         lines = [f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors()]
         raise ConfigError(f"{source}: " + "; ".join(lines)) from error

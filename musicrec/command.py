@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, NoReturn
 
 from musicrec.config import EXIT_CONFIG, ConfigError, parse
+from musicrec.redact import redacted
 from musicrec.settings import Config
 
 
@@ -29,6 +32,7 @@ def run_job(
     """
     signal.signal(signal.SIGTERM, _stop)
     config = parse(sys.argv[1:] if arguments is None else arguments, document, kind, default)
+    sys.excepthook = _print_redacted
     started = time.perf_counter()
     # Imported after the command line was checked: a typing mistake is answered in the first second.
     from musicrec.catalog.tables import CatalogError
@@ -37,8 +41,13 @@ def run_job(
     try:
         work(config)
     except (ConfigError, CatalogError, TooManyErrors) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(redacted(f"{type(error).__name__}: {error}"), file=sys.stderr)
         raise SystemExit(EXIT_CONFIG) from error
     from musicrec.progress import event
 
     event("job", "done", minutes=round((time.perf_counter() - started) / 60, 2))
+
+
+def _print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An error that nobody expected, without the credentials that a library may have put into its text."""
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)

@@ -90,7 +90,7 @@ def parse(arguments: list[str], description: str, kind: type[T] = Config, defaul
         config = tyro.cli(kind, default=default, args=arguments, description=usage)
         return _validated(kind, dataclasses.asdict(config), "the command line")
     except ConfigError as error:
-        print(f"configuration error: {error}", file=sys.stderr)
+        print(redacted(f"configuration error: {error}"), file=sys.stderr)
         raise SystemExit(EXIT_CONFIG) from error
 
 

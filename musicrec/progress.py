@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from musicrec.redact import redacted
+
 # A log collector wants to see that work goes on, not each row of it.
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -30,7 +32,8 @@ def run_name() -> str:
 
 
 def event(stage: str, message: str, **counts: Any) -> None:
-    """Say that something happened: a line of prose at a terminal, a JSON line otherwise."""
+    """Say that something happened, without credentials: a line of prose at a terminal, a JSON line otherwise."""
+    message, counts = redacted(message), redacted(counts)
     if console.is_terminal:
         facts = ", ".join(f"{name.replace('_', ' ')} {_readable(value)}" for name, value in counts.items())
         console.print(f"[bold cyan]{stage:>14}[/]  {message}" + (f"  [dim]({facts})[/]" if facts else ""), highlight=False)

@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# user:password@ of a URI, and the values of query parameters whose names say what they are.
-_USER = re.compile(r"(?<=://)[^/@\s]+@")
-_SECRET = re.compile(r"((?:^|[?&])[^=&\s]*(?:secret|password|token|signature|access_key|credential)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+PASSWORD = r"^[A-Za-z][A-Za-z0-9+.-]*://[^/@\s:]*:[^@\s]*@"
+# user:password@ of a URI (a secret key may hold slashes), and the values of query parameters whose names say what they are.
+_USER = re.compile(r"(?<=://)(?:[^/@\s:]*:[^@\s]*|[^/@\s]+)@")
+_NAMES = r"secret|password|passwd|token|signature|access_?key|api_?key|credential"
+_SECRET = re.compile(rf"((?:^|[?&])(?:[^=&\s]*(?:{_NAMES})[^=&\s]*|sig)=)[^&\s]+", re.IGNORECASE)
+
+
+def holds_password(uri: str) -> bool:
+    """Whether a URI has ``user:password@`` before its host."""
+    return re.match(PASSWORD, uri) is not None
 
 
 def redacted(value: Any) -> Any:

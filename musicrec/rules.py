@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from musicrec.errors import ConfigError, suggestion
+from musicrec.redact import holds_password, redacted
 from musicrec.settings import BRANCH_SUBMODELS, FEATURES, Config, EmbedSettings
+
+NO_PASSWORDS = "what lies in a URI is written beside every result: give credentials by environment variables, a profile or a role"
 
 
 def check(config: Config) -> None:
@@ -14,8 +17,16 @@ def check(config: Config) -> None:
     ConfigError
         Naming the keys and the fix.
     """
-    for rule in (_stages_of_learning, _embeddings, _inputs_of_models, _features_of_the_catalog, _submodels_of_stacks, _training, _branches):
+    learning = (_stages_of_learning, _embeddings, _inputs_of_models, _training)
+    for rule in (_locations, *learning, _features_of_the_catalog, _submodels_of_stacks, _branches):
         rule(config)
+
+
+def _locations(config: Config) -> None:
+    places = {"store": (config.store,), "catalog": (config.catalog,), "catalog_rules.allowed_roots": config.catalog_rules.allowed_roots}
+    for key, uris in places.items():
+        for uri in filter(holds_password, uris):
+            raise ConfigError(f"{key} = {redacted(uri)}: {NO_PASSWORDS}")
 
 
 def _stages_of_learning(config: Config) -> None:

@@ -32,6 +32,7 @@ import pyarrow.fs
 import pyarrow.parquet
 
 from musicrec import s3, schema
+from musicrec.redact import redacted
 
 SUCCESS = "_SUCCESS.json"
 BLOCKS = "blocks.json"
@@ -57,7 +58,8 @@ def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
         filesystem, path = pa.fs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(
-            f"'{uri}' is not a usable location: {error}. Use a folder, s3://bucket/prefix or another pyarrow.fs URI"
+            f"'{redacted(uri)}' is not a usable location: {redacted(str(error))}. Use a folder, "
+            "s3://bucket/prefix or another pyarrow.fs URI"
         ) from error
     return filesystem, path.rstrip("/")
 

@@ -25,6 +25,7 @@ MIN_NATIVE_RATE = 1_000  # Hz
 MAX_NATIVE_RATE = 384_000  # Hz
 MAX_BYTES = 1 << 30
 MAX_FRAMES = 3600 * 48_000  # samples of a channel: 691 MB once they are mono. A FLAC of 4 MB can unfold to gigabytes
+LOUDEST = 1e10  # above it (200 dB over full scale) a float file is damaged, and powers pass the range of float32
 SILENCE_PEAK = 1e-4  # -80 dB below full scale, the reach of the features' decibels
 
 _BLOCK = 1 << 16  # frames; a stereo block (512 KiB) stays in the second-level cache
@@ -130,7 +131,7 @@ def decode(
     AudioError
         not_found; empty (no bytes, or no samples); not_audio (no known format); truncated (the file ends before its own header says, or
         inside a frame); too_short (under `minimum_seconds`, or `offset` behind the end); too_long (over `limits`); unreadable (damaged,
-        NaN or infinite samples, channels or rate over `limits`).
+        samples that are NaN, infinite or over `LOUDEST`, channels or rate over `limits`).
     OSError
         Storage behind a URI failed: trying again may help.
     ModuleNotFoundError
@@ -154,9 +155,9 @@ def decode(
     target = rate if sample_rate is None else sample_rate
     samples = _resample(mono, rate, target)
     peak = max(float(samples.max()), -float(samples.min()))
-    if not np.isfinite(peak):
-        wrong = np.flatnonzero(~np.isfinite(mono))
-        detail = f"sample {wrong[0]:,} ({wrong[0] / rate:.3f} s) is {mono[wrong[0]]}" if len(wrong) else "samples at the limit of float32"
+    if not peak <= LOUDEST:
+        wrong = np.flatnonzero(~(np.abs(mono) <= LOUDEST))
+        detail = f"sample {wrong[0]:,} ({wrong[0] / rate:.3f} s) is {mono[wrong[0]]}" if len(wrong) else f"samples near {LOUDEST:g}"
         raise AudioError("unreadable", f"{opened.name}: {detail}")
     return DecodedAudio(samples, target, seconds, rate, channels, found.kind, codec, peak < SILENCE_PEAK)
 

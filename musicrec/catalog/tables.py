@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from musicrec.catalog.bounded import COLUMNS, first_record_cells, read_parquet
+from musicrec.redact import redacted
 from musicrec.schema import ARTISTS, RELATED, TRACKS, SchemaError, conform
 
 TABLES = {"tracks": TRACKS, "artists": ARTISTS, "related": RELATED}
@@ -51,7 +52,8 @@ class Problem:
     def __str__(self) -> str:
         row = "" if self.row is None else f" row {self.row}"
         column = "" if self.column is None else f", {self.column}"
-        value = "" if self.value is None else f" {self.value if len(self.value) <= 80 else self.value[:77] + '...'!r}"
+        shown = None if self.value is None else redacted(self.value)
+        value = "" if shown is None else f" {shown if len(shown) <= 80 else shown[:77] + '...'!r}"
         line = f"{self.severity}: {self.table}{row}{column}{value}: {self.rule}; {self.fix}"
         return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
 

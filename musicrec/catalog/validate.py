@@ -35,6 +35,7 @@ from musicrec.catalog.tables import (
     typed,
     with_all_artists,
 )
+from musicrec.redact import PASSWORD
 from musicrec.schema import SPLITS
 
 # From the oldest music in notation to beyond any clock that is right: typing errors (19, 20199) and the 0 of tag editors fall outside, and
@@ -239,6 +240,8 @@ def _check_files(tracks: _Table, column: str, root: str, allowed_roots: Sequence
     texts = tracks.columns[column]
     backslash = pc.fill_null(pc.match_substring(texts, "\\"), False).to_numpy()
     tracks.report(column, backslash, "backslash in a path", "write it relative to the catalog's root with /, as audio/a.mp3")
+    passwords = pc.fill_null(pc.match_substring_regex(texts, PASSWORD), False)
+    tracks.report(column, passwords, "credentials in a URI", "give them by environment variables, a profile or a role")
     homes = [audio_uri(home, "").rstrip("/") + "/" for home in (root, *allowed_roots)]
     dotted = pc.match_substring_regex(texts, r"(^|/)\.\.(/|$)")
     elsewhere = pc.match_substring_regex(texts, r"^/|://")

@@ -20,6 +20,7 @@ from mlflow.pyfunc import PythonModel
 from musicrec.artwork import ArtworkError
 from musicrec.audio import AudioError
 from musicrec.recommender import MissingInput, Query, Recommender
+from musicrec.redact import redacted
 
 ARTIFACT = "recommender"
 DEFAULT_NEIGHBOURS = 10
@@ -39,7 +40,7 @@ class MusicRecommender(PythonModel):
         try:
             found = self.recommender.recommend(query(row), k)
         except (AudioError, ArtworkError, MissingInput) as error:
-            return {"embedding": [], "artist_id": [], "artist": [], "similarity": [], "error": str(error)}
+            return {"embedding": [], "artist_id": [], "artist": [], "similarity": [], "error": redacted(str(error))}
         artists = self.recommender.describe(found)
         return {
             "embedding": found.embedding.astype(float).tolist(),

@@ -10,6 +10,7 @@ import numpy as np
 from musicrec import schema
 from musicrec.config import resolved
 from musicrec.progress import event
+from musicrec.redact import redacted
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.embed import TABLE
 from musicrec.stages.ensemble import NAME as ENSEMBLE
@@ -69,7 +70,7 @@ def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated
         "version": decision.version,
         "alias": decision.alias,
         "decision": decision.sentence(),
-        "tracking_uri": mlflow.get_tracking_uri(),
+        "tracking_uri": redacted(mlflow.get_tracking_uri()),
         "run_id": run_id,
     }
 
