@@ -29,6 +29,7 @@ import pydantic
 
 from musicrec.config import NAMED, from_mapping
 from musicrec.errors import ConfigError, suggestion
+from musicrec.plain_yaml import read_yaml
 from musicrec.settings import Config
 
 BASE, BEST = "base", "best"

@@ -17,8 +17,8 @@ def check(config: Config) -> None:
     ConfigError
         Naming the keys and the fix.
     """
-    learning = (_stages_of_learning, _embeddings, _inputs_of_models, _training)
-    for rule in (_locations, *learning, _features_of_the_catalog, _submodels_of_stacks, _branches):
+    of_models = (_inputs_of_models, _features_of_the_catalog, _submodels_of_stacks)
+    for rule in (_locations, _stages_of_learning, _embeddings, *of_models, _training, _branches):
         rule(config)
 
 

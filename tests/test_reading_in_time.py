@@ -16,9 +16,8 @@ PROGRAM = """
 import re, threading
 import pyarrow as pa
 from musicrec import extraction
-from musicrec.blocks import PLAN
 extraction.SECONDS_TO_GIVE_UP = 0.5
-rows = pa.table({{"block": ["0"], "item": ["a"], "uri": ["a.mp3"], "columns": [[]]}}, schema=PLAN)
+rows = pa.table({{"block": ["0"], "item": ["a"], "uri": ["a.mp3"], "columns": [[]]}})
 print("began", flush=True)
 print("outcome", extraction.{function}(rows, lambda row: {hang}, 0.5), flush=True)
 """

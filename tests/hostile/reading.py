@@ -14,7 +14,6 @@ from samples import AUDIO, PICTURES
 
 from musicrec.artwork import ArtworkReader, decode_png
 from musicrec.audio import AUDIO_ERRORS, FEATURE_SHAPES, FEATURES
-from musicrec.blocks import PLAN
 from musicrec.catalog.tables import Catalog, CatalogError
 from musicrec.catalog.validate import load_validated
 from musicrec.config import ConfigError, preset, resolved
@@ -63,7 +62,7 @@ def _read_file(hostile: HostileInput, folder: Path) -> Reading:
     path = folder / f"input.{hostile.form}"
     path.write_bytes(hostile.content)
     columns = list(COLUMNS) if hostile.form in AUDIO else ["artwork"]
-    row = pa.table({"block": ["0"], "item": ["input"], "uri": [str(path)], "columns": [columns]}, schema=PLAN)
+    row = pa.table({"block": ["0"], "item": ["input"], "uri": [str(path)], "columns": [columns]})
     outcome = read_alone(row, READERS[hostile.form], SECONDS)
     assert outcome is not None, "it takes too long"
     assert outcome.column("track_id").to_pylist() == ["input"]
