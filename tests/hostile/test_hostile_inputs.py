@@ -1,6 +1,6 @@
 """Hostile and broken files: each is read soundly or refused with a reason; none crashes, hangs, or takes more memory than is stated.
 
-A part of the ten thousand is read each time; all of them (some 40 minutes on two cores), with a table of what became of them::
+A part of the ten thousand is read each time; all of them (some 20 minutes on two cores), with a table of what became of them::
 
     HOSTILE_INPUTS=all pytest -s tests/hostile --timeout 7200
 """
@@ -43,7 +43,7 @@ def test_each_is_read_soundly_or_refused() -> None:
     sound = Counter(outcome.form for outcome in outcomes if outcome.reason == SOUND)
     assert set(sound) == set(FORMS)
     assert sound.total() < 0.6 * len(outcomes)
-    assert len({outcome.reason for outcome in outcomes}) > 15
+    assert len({outcome.reason for outcome in outcomes}) > 10
 
 
 def summary(outcomes: list[Outcome]) -> str:
