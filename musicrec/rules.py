@@ -44,6 +44,8 @@ def _stages_of_learning(config: Config) -> None:
 
 def _embeddings(config: Config) -> None:
     embed, default = config.embed, EmbedSettings()
+    if embed.regions and embed.metric == "euclidean":
+        raise ConfigError(f"embed.regions is {embed.regions}, and embed.metric is euclidean: regions are of directions; set it to cosine")
     if embed.objective == "contrastive":
         return
     for key in ("temperature", "uniform_negatives", "rank_exponent", "metric", "initial", "steps"):

@@ -98,6 +98,8 @@ class EmbedSettings:
     """Artists of a step: any, or some that lie near each other at the time; these share candidates, and the candidates are hard."""
     decay: Literal["none", "linear"] = "none"
     """Of the learning rate within a stage: none, or evenly towards 0 at ``maximum_passes``."""
+    regions: Annotated[int, Field(ge=0)] = 0
+    """Parts of the space that get one of their own beside it, trained alike (see ``musicrec.artists.resolution``); 0: none."""
     hold_out_test_relations: bool = False
     """Learn from no relation that has a test artist on either side; a test artist then has no place of its own, and evaluation asks
     whether its music leads to the artists that the held-out relations name. Off is the thesis, whose target is transductive."""

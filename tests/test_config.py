@@ -107,6 +107,7 @@ MODELS = "models: {a: {architecture: time, feature: mel}}\nensemble: {branches: 
         ),
         ("ensemble: {branches: [year], patience: [1, 2]}", "ensemble.learning_rates has 1 stages and ensemble.patience 2"),
         ("embed: {patience: [1]}", "embed.learning_rates has 3 stages and embed.patience 1"),
+        ("embed: {objective: contrastive, metric: euclidean, regions: 2}", "embed.regions is 2, and embed.metric is euclidean"),
         ("embed: {temperature: 0.1}", "embed.temperature is 0.1, which the thesis' objective does not have"),
         ("embed: {metric: euclidean}", "embed.metric is euclidean, which the thesis' objective does not have: set embed.objective to"),
         ("embed: {artists_per_step: [1]}", "embed.artists_per_step and embed.patience must have one value a stage each"),

@@ -32,7 +32,7 @@ class Batch:
         (B,) positions among the candidates.
     relation_heads, relation_tails : Tensor of int64
         (P,) the ends of each relation: positions among the heads and among the candidates.
-    weights : Tensor of float32
+    weights : Tensor of float64
         (P,) of the relations; they sum to 1.
     """
 
@@ -57,7 +57,7 @@ def draw_batch(graph: ArtistGraph, artists: np.ndarray, uniform: int, rank_expon
         torch.from_numpy(np.searchsorted(candidates, artists)),
         torch.from_numpy(np.repeat(np.arange(len(artists)), graph.degrees[artists])),
         torch.from_numpy(np.searchsorted(candidates, tails)),
-        torch.from_numpy((weights / weights.sum()).astype(np.float32)),
+        torch.from_numpy(weights / weights.sum()),
     )
 
 
@@ -94,7 +94,8 @@ def contrastive_loss_and_gradient(table: torch.Tensor, batch: Batch, temperature
     related = logits[relations]
     logits[relations] = -torch.inf
     logits[torch.arange(len(heads), device=table.device), batch.heads] = -torch.inf
-    others = logits.logsumexp(dim=1)
+    # The sum is empty, and its logarithm the lowest number, for a head that is related to all candidates: its loss and slopes are 0.
+    others = logits.logsumexp(dim=1).clamp(min=torch.finfo(logits.dtype).min)
     gaps = others[batch.relation_heads] - related
     weights = batch.weights.to(gaps.dtype)
     loss = (weights * torch.nn.functional.softplus(gaps)).sum()

@@ -1,10 +1,10 @@
-"""How well a table of embeddings keeps its graph: the thesis' figure of merit, relations held out, hubs; for graphs of any size."""
+"""How well a table of embeddings keeps its graph: the thesis' figure of merit, relations held out; for graphs of any size."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.stats import hypergeom, skew
+from scipy.stats import hypergeom
 
 from musicrec.artists.graph import ArtistGraph
 from musicrec.artists.neighbours import Metric, nearest_neighbours
@@ -26,11 +26,15 @@ def related_jaccard(
     """
     if artists is None:
         artists = np.flatnonzero(graph.degrees)
-    degrees = graph.degrees[artists]
-    deepest = int(degrees.max())
+    deepest = int(graph.degrees[artists].max())
     vectors = torch.as_tensor(vectors)
     queries = vectors[torch.as_tensor(artists, device=vectors.device)]
-    neighbours, _ = nearest_neighbours(queries, vectors, deepest, exclude=artists, metric=metric)
+    return neighbour_jaccard(graph, nearest_neighbours(queries, vectors, deepest, exclude=artists, metric=metric)[0], artists)
+
+
+def neighbour_jaccard(graph: ArtistGraph, neighbours: np.ndarray, artists: np.ndarray) -> float:
+    """Mean Jaccard index between the related sets of ``artists`` (B,) and the first as many of their ``neighbours`` (B, k)."""
+    degrees, deepest = graph.degrees[artists], neighbours.shape[1]
     keys = artists[:, None] * len(graph) + neighbours
     found = np.searchsorted(graph.edge_keys, keys).clip(max=len(graph.edge_keys) - 1)
     related = graph.edge_keys[found] == keys
@@ -79,11 +83,3 @@ def held_out_recall(
     queries = vectors[torch.as_tensor(artists, device=vectors.device)]
     neighbours, _ = nearest_neighbours(queries, vectors, k, exclude, metric=metric)
     return float(np.mean((neighbours[query] == tails[:, None]).any(axis=1)))
-
-
-def hubness(neighbours: np.ndarray, artists: int) -> float:
-    """Skewness of how often each of ``artists`` occurs among neighbours (Q, k); 0 is even, above 1 a few are neighbours of very many.
-
-    (N_k of Radovanovic et al. 2010.)
-    """
-    return float(skew(np.bincount(neighbours.ravel(), minlength=artists)))

@@ -20,12 +20,13 @@ if TYPE_CHECKING:  # torch takes seconds to load
     from musicrec.artists.warm_start import Drift, WarmStart
 
 TABLE = "embeddings.parquet"
+REGIONS = "regions.safetensors"
 # What is held out shows in the relations, and a device changes no more than rounding; a warm start has a key of its own.
 NOT_IN_KEY = ("hold_out_test_relations", "device", "warm_start", "maximum_drift")
 
 
 def embed(run: Run) -> Outcome:
-    """Train the embeddings; the stage's folder holds ``embeddings.parquet``.
+    """Train the embeddings; the stage's folder holds ``embeddings.parquet``, and ``regions.safetensors`` where there are regions.
 
     With ``embed.warm_start`` the training starts from the store's last complete one of the same catalog, seed and settings, whose key is a
     part of this one's. What was trained on the very same relations and artists is complete, whatever it started from.
@@ -89,7 +90,8 @@ def _work(run: Run, stage: Stage, related: pa.Table, before: tuple[Stage, dict[s
         return torch.load(io.BytesIO(run.store.read(checkpoint)), weights_only=True) if run.store.exists(checkpoint) else None
 
     start = None if before is None else _warm_start(run, *before)
-    result = train_embeddings(graph, embedding_settings(run), saved(), on_pass, run.config.embed.device, start)
+    settings = embedding_settings(run)
+    result = train_embeddings(graph, settings, saved(), on_pass, run.config.embed.device, start)
     vectors = pa.array(list(result.vectors), pa.list_(pa.float32()))
     run.store.write_table(stage.path(TABLE), pa.table({"artist_id": graph.artist_ids, "vector": vectors}), schema.EMBEDDINGS)
     return {
@@ -103,6 +105,7 @@ def _work(run: Run, stage: Stage, related: pa.Table, before: tuple[Stage, dict[s
         "jaccard_chance": float(chance_jaccard(graph)),
         "weight": result.weight,
         "bias": result.bias,
+        **_regions(run, stage, graph, result.vectors, settings),
         "loss_history": np.round(result.loss, 6).tolist(),
         **({} if before is None else {"started_from": before[0].key, **_drift(result.drift, len(graph))}),
         "maximum_drift": None if before is None else run.config.embed.maximum_drift,
@@ -123,6 +126,24 @@ def _drift(drift: Drift, artists: int) -> dict[str, Any]:
     """How far the known artists moved, by the cosine to their vectors of before; None where none is known any more."""
     cosines = {"mean_cosine_to_before": drift.mean_cosine, "least_cosine_to_before": drift.worst_cosine}
     return {name: value if drift.artists else None for name, value in cosines.items()} | {"artists_new": artists - drift.artists}
+
+
+def _regions(run: Run, stage: Stage, graph: Any, vectors: np.ndarray, settings: Any) -> dict[str, Any]:
+    """Train and write the spaces of the regions, if any are asked for; what to record of them."""
+    if not run.config.embed.regions:
+        return {}
+    import safetensors.numpy
+
+    from musicrec.artists.quality import neighbour_jaccard
+    from musicrec.artists.resolution import rising_spaces
+
+    spaces = rising_spaces(graph, vectors, run.config.embed.regions, settings, run.config.embed.device)
+    run.store.write(stage.path(REGIONS), safetensors.numpy.save(spaces.arrays()))
+    artists = np.flatnonzero(graph.degrees)
+    if settings.jaccard_artists is not None and settings.jaccard_artists < len(artists):
+        artists = np.sort(np.random.default_rng(settings.seed).choice(artists, settings.jaccard_artists, replace=False))
+    found = spaces.nearest(vectors[artists], int(graph.degrees.max()), exclude=artists)
+    return {"regions": len(spaces.regions), "jaccard_regions": neighbour_jaccard(graph, found, artists)}
 
 
 def embedding_settings(run: Run) -> Any:

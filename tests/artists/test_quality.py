@@ -5,7 +5,7 @@ import pytest
 
 from musicrec.artists.graph import build_graph
 from musicrec.artists.initial import random_table, spread_along_relations
-from musicrec.artists.quality import chance_jaccard, held_out_recall, hold_out, hubness, related_jaccard
+from musicrec.artists.quality import chance_jaccard, held_out_recall, hold_out, related_jaccard
 
 
 def test_relations_held_out_are_gone_from_the_graph_and_nothing_else_is(graph):
@@ -32,14 +32,6 @@ def test_recall_passes_over_known_relations_and_finds_the_planted_ones(graph, pl
     random = np.random.default_rng(2).normal(size=planted.latent.shape)
     assert found > 0.5
     assert held_out_recall(kept, random, heads, tails, k=5) < 0.1
-
-
-def test_hubness_is_the_skewness_of_how_often_artists_are_neighbours():
-    assert hubness(np.array([[1], [2]]), 4) == pytest.approx(0, abs=1e-12)
-    counts = np.array([5.0, 1, 0, 0, 0, 0])
-    deviations = counts - counts.mean()
-    expected = np.mean(deviations**3) / np.mean(deviations**2) ** 1.5
-    assert hubness(np.array([[0, 1], [0, 0], [0, 0]]), 6) == pytest.approx(expected)
 
 
 def test_vectors_spread_along_relations_already_know_much_of_the_graph(graph):

@@ -3,15 +3,18 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors.numpy import load
 
 from musicrec import schema
+from musicrec.artists.resolution import RisingSpaces
 from musicrec.catalog.tables import Catalog
 from musicrec.config import ConfigError
 from musicrec.settings import Config, EmbedSettings
 from musicrec.stages.base import Run
-from musicrec.stages.embed import TABLE, embed, relations_without
+from musicrec.stages.embed import REGIONS, TABLE, embed, relations_without
 from musicrec.store import Store
 
 EDGES = [("a", "b"), ("b", "a"), ("a", "v"), ("v", "t"), ("t", "a"), ("t", "only named by t"), ("b", "untracked")]
@@ -67,3 +70,19 @@ def test_held_out_embeddings_are_those_of_a_catalog_without_the_relations(tmp_pa
 def test_nothing_left_to_learn_from_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"embed\.hold_out_test_relations: every relation"):
         embed(run_of(tmp_path, [("t", "a"), ("b", "t")]))
+
+
+def test_the_contrastive_objective_and_regions_by_configuration(tmp_path: Path) -> None:
+    settings = EmbedSettings(
+        dimensions=4, objective="contrastive", initial="spread", steps="near", decay="linear", uniform_negatives=2, regions=2, **ONE_STAGE
+    )
+    run = run_of(tmp_path, EDGES, settings)
+    outcome = embed(run)
+    record = outcome.record
+    assert (record["rows_in"], record["rows_out"], record["regions"]) == (6, 6, 2)
+    assert 0 < record["jaccard"] <= 1
+    assert 0 < record["jaccard_regions"] <= 1
+    spaces = RisingSpaces.from_arrays(load(run.store.read(outcome.stage.path(REGIONS))))
+    vectors = run.store.read_table(outcome.stage.path(TABLE), schema.EMBEDDINGS).column("vector").to_pylist()
+    np.testing.assert_allclose(spaces.general, vectors)
+    assert spaces.nearest(spaces.general, 3).shape == (6, 3)
