@@ -33,6 +33,8 @@ def read_mono(opened: OpenSource, offset: float, duration: float | None, limits:
             if not media.streams.audio:
                 raise AudioError("not_audio", f"{opened.name} has no audio stream")
             stream = media.streams.audio[0]
+            if stream.codec_context is None:
+                raise AudioError("unreadable", f"{opened.name}: its codec is not known")
             rate, channels, codec = stream.rate, stream.channels, stream.codec_context.name
             limits.check_stream(opened.name, channels, rate)
             stated = None if stream.duration is None else float(stream.duration * stream.time_base)
