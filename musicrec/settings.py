@@ -222,6 +222,18 @@ class EvaluateSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    artists: Annotated[int, Field(ge=5)] = 3000
+    """Artists on the maps of the embeddings, drawn once from the seed; all if there are no more. 3,000 take 17 s of one core."""
+    perplexity: Positive = 50
+    """Of t-SNE; a third of the artists at most is used."""
+    examples: Count = 4
+    """Artists with a table of recommendations, from the best done to the worst."""
+    pictures: bool = True
+    """Write every picture of the page as PNG and SVG beside it too."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RegistrySettings:
     tracking_uri: str | None = None
     """MLflow; MLFLOW_TRACKING_URI, then an SQLite file in a local store, if not given."""
@@ -257,6 +269,7 @@ class Config:
     """Stacks over the submodels by name, beside the Recommendation ensemble of the task "embedding"."""
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
     lock: LockSettings = field(default_factory=LockSettings)
 
@@ -374,6 +387,7 @@ for _section in (
     EnsembleSettings,
     StackSettings,
     EvaluateSettings,
+    ReportSettings,
     RegistrySettings,
     LockSettings,
     Config,

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from musicrec import schema
 from musicrec.catalog.locations import audio_uri
-from musicrec.evaluation.metrics import unit_rows
+from musicrec.evaluation.examples import recommendations
 from musicrec.progress import console
 from musicrec.stages.base import Outcome
 from musicrec.stages.embed import TABLE
@@ -51,6 +51,8 @@ def print_results(done: Evaluated) -> None:
         _say(f"Artist embeddings: Jaccard {targeted['jaccard']:.3f} (chance {targeted['jaccard_chance']:.3f})")
     elif targeted["rows_incomplete"]:
         _say(f"Without a genre, and so left out: {targeted['rows_incomplete']} tracks")
+    if done.reported is not None:
+        _say(f"Open it:     {done.reported.record['report']}")
 
 
 def changes(done: Evaluated) -> list[str]:
@@ -145,7 +147,6 @@ def _figure(value: float | None, digits: int = 3) -> str:
 
 def example_tables(done: Evaluated) -> list[Table]:
     """Recommendations for some test artists, as the thesis' Table 7: well done, middling and badly done."""
-    from musicrec.artists.neighbours import nearest_neighbours
     from musicrec.registry.package import artist_table
     from musicrec.training.outputs import read_predictions
 
@@ -154,22 +155,13 @@ def example_tables(done: Evaluated) -> list[Table]:
     predicted = read_predictions(run.store, done.models[ENSEMBLE].record["predictions"], split.tracks, split.table.shape[1])
     artists, vectors = split.by_artist(predicted, np.flatnonzero(np.any(predicted != 0, axis=1)))
     scores = run.store.read_json(done.evaluated.stage.path(RESULTS))[ENSEMBLE]["by_artist"]
-    order = sorted(range(len(artists)), key=lambda row: -scores[artists[row]])
-    count = min(run.config.evaluate.examples, len(order))
-    chosen = [order[round(step * (len(order) - 1) / max(1, count - 1))] for step in range(count)]
     facts = {row["artist_id"]: row for row in artist_table(run, done.targeted).drop_columns(["vector"]).to_pylist()}
-    places = {artist: row for row, artist in enumerate(split.ids)}
     tables = []
-    for row in chosen:
-        own = np.array([places.get(artists[row], -1)])  # a test artist whose relations are held out is no candidate
-        found, similarity = nearest_neighbours(
-            unit_rows(vectors[row][None]), split.table, min(EXAMPLE_ARTISTS, len(split.ids) - 1), exclude=own
-        )
-        related = set(split.related.get(artists[row], []))
-        name = facts[artists[row]]["name"] or artists[row]
-        title = f"From the music of {name} (a test artist, NDCG {scores[artists[row]]:.2f}; * related)"
-        answer = [facts[split.ids[one]] | {"similarity": float(value)} for one, value in zip(found[0], similarity[0], strict=True)]
-        tables.append(recommendation_table(title, answer, related))
+    for one in recommendations(artists, vectors, scores, split.table, split.ids, run.config.evaluate.examples, EXAMPLE_ARTISTS):
+        name = facts[one.artist_id]["name"] or one.artist_id
+        title = f"From the music of {name} (a test artist, NDCG {one.score:.2f}; * related)"
+        answer = [facts[artist] | {"similarity": float(value)} for artist, value in zip(one.answers, one.similarities, strict=True)]
+        tables.append(recommendation_table(title, answer, set(split.related.get(one.artist_id, []))))
     return tables
 
 

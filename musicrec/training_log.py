@@ -22,8 +22,8 @@ from musicrec.redact import redacted
 from musicrec.settings import Config
 from musicrec.store import Store, fingerprint
 
-# Sections that say where and how a run works, not what comes out of it.
-ELSEWHERE = ("store", "ray", "registry", "lock", "table", "seeds", "rows", "counts", "submodels", "study")
+# Sections that say where and how a run works and is shown, not what comes out of it.
+ELSEWHERE = ("store", "ray", "registry", "lock", "report", "table", "seeds", "rows", "counts", "submodels", "study")
 
 
 def run_key(config: Config, catalog_key: str) -> str:
@@ -83,6 +83,10 @@ class TrainingLog:
         """Keep a figure of matplotlib's with the parent run."""
         self.client.log_figure(self.parent, figure, name)
 
+    def folder(self, name: str, path: str) -> None:
+        """Keep the files of a folder of this machine with the parent run."""
+        self.client.log_artifacts(self.parent, path, name)
+
 
 class Silent(TrainingLog):
     """No MLflow."""
@@ -109,6 +113,9 @@ class Silent(TrainingLog):
         """Nothing."""
 
     def picture(self, name: str, figure: Any) -> None:
+        """Nothing."""
+
+    def folder(self, name: str, path: str) -> None:
         """Nothing."""
 
 

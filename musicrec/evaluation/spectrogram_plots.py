@@ -15,7 +15,7 @@ from musicrec.audio.tables import cqt_frequencies, mel_band_centres
 from musicrec.store import resolve, write_atomically
 
 _NOTES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
-_TITLES = {
+TITLES = {
     "stft": "Short-time Fourier transform",
     "stft_halved": "Short-time Fourier transform, lower half",
     "mel": "Mel spectrogram",
@@ -46,7 +46,7 @@ def plot_feature(feature: np.ndarray, name: str, clip: str = "") -> Figure:
     """
     figure = Figure(figsize=_SIZE, dpi=_PIXELS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
-    title = _TITLES[name] if not clip else f"{_TITLES[name]}: {clip}"
+    title = TITLES[name] if not clip else f"{TITLES[name]}: {clip}"
     unit = {"chroma": "share of the strongest pitch class", "mfcc": "coefficient"}.get(name, "dB")
     _draw(axes, feature, name, title, unit)
     return figure
@@ -56,7 +56,7 @@ def plot_edges(feature: np.ndarray, name: str, clip: str = "") -> Figure:
     """A spectrogram (frequency, time) and the three `EDGE_KERNELS` over it, each through ReLU."""
     figure = Figure(figsize=(2 * _SIZE[0], 2 * _SIZE[1]), dpi=_PIXELS_PER_INCH, layout="constrained")
     panels = figure.subplots(2, 2).flat
-    _draw(panels[0], feature, name, _TITLES[name] if not clip else f"{_TITLES[name]}: {clip}", "dB")
+    _draw(panels[0], feature, name, TITLES[name] if not clip else f"{TITLES[name]}: {clip}", "dB")
     for axes, (shape, response) in zip(list(panels)[1:], edges(feature).items(), strict=True):
         _draw(axes, response, name, f"{shape} edge kernel (frequency x time), ReLU", "dB", top=float(np.quantile(response, 0.995)))
     return figure

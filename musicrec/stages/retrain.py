@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from musicrec.config import ConfigError
@@ -40,10 +41,11 @@ class Stacked:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The outcomes of a run up to its evaluation."""
+    """The outcomes of a run up to its evaluation, and its report where one was asked for."""
 
     stacked: Stacked
     evaluated: Outcome
+    reported: Outcome | None = None
 
     @property
     def run(self) -> Run:
@@ -64,8 +66,8 @@ class Evaluated:
     @property
     def worked(self) -> bool:
         """Whether any stage had something to do."""
-        stages = (self.extracted, self.targeted, *self.models.values(), self.evaluated)
-        return self.stacked.submodels.trained.worked or any(outcome.worked for outcome in stages)
+        stages = (self.extracted, self.targeted, *self.models.values(), self.evaluated, self.reported)
+        return self.stacked.submodels.trained.worked or any(outcome is not None and outcome.worked for outcome in stages)
 
 
 def train_submodels(config: Config, names: list[str] | None = None) -> Submodels:
@@ -117,8 +119,11 @@ def stack_submodels(done: Submodels) -> Stacked:
 
 
 def evaluate_run(config: Config) -> Evaluated:
-    """Up to the evaluation."""
-    return evaluate_stacked(train_stacks(config))
+    """Up to the evaluation and its report."""
+    from musicrec.stages.report import report
+
+    done = evaluate_stacked(train_stacks(config))
+    return dataclasses.replace(done, reported=report(done))
 
 
 def evaluate_stacked(done: Stacked) -> Evaluated:

@@ -62,6 +62,7 @@ ensemble:
   patience: [{epochs}]
   maximum_epochs: {epochs}
 evaluate: {{neighbours: [5], examples: 2}}
+report: {{pictures: false}}
 """
 
 

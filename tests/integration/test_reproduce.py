@@ -19,6 +19,7 @@ from musicrec.settings import ReproduceConfig
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import extract
 from musicrec.stages.reproduce import reproduce
+from musicrec.stages.retrain import evaluate_run
 from musicrec.store import Store, resolve
 
 AUDIO = """
@@ -131,6 +132,20 @@ def test_every_faulty_clip_of_the_tree_is_in_the_errors_table(table_3: tuple[Rep
     assert {row["track_id"]: row["reason"] for row in errors.to_pylist()} == fma.faulty
     assert outcome.record["rows_in"] == outcome.record["rows_out"] + len(fma.faulty)
     assert {row["errors"] for row in figures(table_3[1])} == {str(len(fma.faulty))}
+
+
+def test_the_report_of_a_genre_task(table_3: tuple[ReproduceConfig, str], fma: FmaTree) -> None:
+    done = evaluate_run(table_3[0])
+    assert not done.evaluated.worked
+    assert done.reported.worked
+    store, folder = Store(table_3[0].store), done.reported.stage.folder
+    page = store.read(f"{folder}/report.html").decode()
+    for heading in ("Confusion matrix", "Table 3 of the thesis", "Does the probability of the predicted genre", "Errors by reason"):
+        assert heading in page
+    for name in (*done.models, *done.targeted.record["classes"], *set(fma.faulty.values())):
+        assert name in page
+    assert {"confusion-matrix.png", "confusion-matrix.svg", "figure-03-mel.png"} <= set(store.names(f"{folder}/pictures"))
+    assert done.reported.record["left_out"] == {}
 
 
 def test_table_5_of_the_same_clips_extracts_nothing_again(table_3: tuple[ReproduceConfig, str], store: Path, fma: FmaTree) -> None:

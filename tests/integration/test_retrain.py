@@ -82,7 +82,7 @@ def test_the_record_of_a_training(retrained: Retrained, name: str) -> None:
 def test_the_stages_say_what_made_them(retrained: Retrained) -> None:
     store = Store(retrained.store)
     stages = [retrained.done.extracted, retrained.done.targeted, *retrained.done.models.values()]
-    for outcome in [*stages, retrained.done.evaluated, retrained.registered]:
+    for outcome in [*stages, retrained.done.evaluated, retrained.done.reported, retrained.registered]:
         assert outcome.worked
         assert outcome.stage.success() == outcome.record
         assert outcome.record["versions"]["torch"]
@@ -136,6 +136,7 @@ def test_a_second_run_writes_nothing_and_says_so(
     said = capsys.readouterr().out
     assert "Everything was already complete: nothing was done" in said
     assert "version 1 is the first and becomes champion" in said
+    assert f"Open it:     {retrained.done.reported.record['report']}" in said
     # No run of Ray Train, no run or version in MLflow: not one file was written, nor the registry's database touched.
     assert files_under(retrained.store) == before
 
@@ -173,6 +174,8 @@ def test_the_whole_way_with_catalog_store_and_model_on_s3(retrained: Retrained, 
     assert artifacts == f"{config.store}/mlflow-artifacts"
     assert any(name.endswith("recommendation.safetensors") for name in files_under(config.store, "mlflow-artifacts"))
     assert int(champion.version) == 1
+    assert done.reported.record["report"] == f"{config.store}/report/{done.reported.stage.key}/report.html"
+    assert "report.html" in Store(config.store).names(done.reported.stage.folder)
     before = files_under(config.store)
     again, registered_again = retrain(config)
     assert not again.worked

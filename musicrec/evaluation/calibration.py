@@ -1,0 +1,101 @@
+"""Calibration: how often is true what a model says with a certain probability, or related what it finds similar?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from musicrec.evaluation.metrics import unit_rows
+
+BLOCK = 64  # queries at once: 28 MB of similarities to 110,000 artists
+NORMAL_QUANTILE = 1.959964  # of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was predicted and what was true, in bins of equal width.
+
+    Attributes
+    ----------
+    edges
+        (B + 1,) of the bins, rising.
+    counts, positives
+        (B,) predictions in each bin, and how many of them were true.
+    sums
+        (B,) of the predictions.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    positives: np.ndarray
+    sums: np.ndarray
+
+    @property
+    def filled(self) -> np.ndarray:
+        """Numbers of the bins that have a prediction."""
+        return np.flatnonzero(self.counts)
+
+    def shares(self) -> np.ndarray:
+        """(F,) share that was true in each filled bin."""
+        return self.positives[self.filled] / self.counts[self.filled]
+
+    def means(self) -> np.ndarray:
+        """(F,) mean prediction in each filled bin."""
+        return self.sums[self.filled] / self.counts[self.filled]
+
+    def intervals(self) -> tuple[np.ndarray, np.ndarray]:
+        """(F,) bounds of the 95 % interval of each share (Wilson 1927)."""
+        counts, shares, z = self.counts[self.filled], self.shares(), NORMAL_QUANTILE
+        middle = (shares + z**2 / (2 * counts)) / (1 + z**2 / counts)
+        half = z / (1 + z**2 / counts) * np.sqrt(shares * (1 - shares) / counts + z**2 / (4 * counts**2))
+        return np.minimum(middle - half, shares), np.maximum(middle + half, shares)
+
+    def error(self) -> float:
+        """Expected calibration error (Naeini et al. 2015): mean distance of share and mean prediction; NaN without predictions."""
+        total = self.counts.sum()
+        return float(np.abs(self.positives - self.sums).sum() / total) if total else math.nan
+
+
+def probability_calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 10) -> Calibration:
+    """Of probabilities (N,) and whether each came true (N,)."""
+    return _binned(np.linspace(0, 1, bins + 1), np.asarray(probabilities, np.float64), np.asarray(truth, bool))
+
+
+def similarity_calibration(
+    queries: np.ndarray, table: np.ndarray, own: np.ndarray, related: Sequence[np.ndarray], bins: int = 20
+) -> Calibration:
+    """Of cosine similarities to the artists of a table, and whether they are related.
+
+    Parameters
+    ----------
+    queries
+        (Q, D) predicted vectors.
+    table
+        (A, D).
+    own
+        (Q,) row of each query's artist, which is no candidate; -1: none.
+    related
+        (Q) rows of the related artists of each.
+    """
+    edges = np.linspace(-1, 1, bins + 1)
+    unit, candidates = unit_rows(queries), unit_rows(table)
+    parts = []
+    for start in range(0, len(queries), BLOCK):
+        similarity = np.clip(unit[start : start + BLOCK] @ candidates.T, -1, 1)
+        truth, counted = np.zeros(similarity.shape, bool), np.ones(similarity.shape, bool)
+        for row in range(len(similarity)):
+            truth[row, related[start + row]] = True
+            counted[row, own[start + row]] = own[start + row] < 0
+        parts.append(_binned(edges, similarity[counted], truth[counted]))
+    counts, positives, sums = (np.sum([getattr(part, name) for part in parts], axis=0) for name in ("counts", "positives", "sums"))
+    return Calibration(edges, counts, positives, sums)
+
+
+def _binned(edges: np.ndarray, values: np.ndarray, truth: np.ndarray) -> Calibration:
+    bins = len(edges) - 1
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1)  # the last bin has its upper edge
+    counts, positives = np.bincount(place, minlength=bins), np.bincount(place, weights=truth, minlength=bins)
+    return Calibration(edges, counts, positives, np.bincount(place, weights=values, minlength=bins))

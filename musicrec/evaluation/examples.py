@@ -1,0 +1,71 @@
+"""Recommendation examples (thesis, Table 7) for artists that are done well, middling and badly alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from musicrec.artists.neighbours import nearest_neighbours
+from musicrec.evaluation.metrics import unit_rows
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What is recommended for an artist's music.
+
+    Attributes
+    ----------
+    artist_id
+        Of the query.
+    score
+        Its NDCG.
+    answers
+        (K,) ids of the recommended artists, the most similar first.
+    similarities
+        (K,) their cosine similarities.
+    """
+
+    artist_id: str
+    score: float
+    answers: list[str]
+    similarities: np.ndarray
+
+
+def spread(scores: Mapping[str, float], count: int) -> list[str]:
+    """So many of the scored names (all, if there are fewer), from the best to the worst, in steps of equal rank."""
+    order = sorted((name for name, score in scores.items() if math.isfinite(score)), key=lambda name: -scores[name])
+    count = min(count, len(order))
+    return [order[round(step * (len(order) - 1) / max(1, count - 1))] for step in range(count)]
+
+
+def recommendations(
+    artists: Sequence[str],
+    vectors: np.ndarray,
+    scores: Mapping[str, float],
+    table: np.ndarray,
+    table_ids: Sequence[str],
+    count: int,
+    neighbours: int,
+) -> list[Recommendation]:
+    """Recommendations for ``count`` of the artists, spread over their scores.
+
+    Parameters
+    ----------
+    artists, vectors
+        (Q,) ids and (Q, D) predicted vectors.
+    scores
+        NDCG by artist.
+    table, table_ids
+        (A, D) embeddings of the candidates and their ids; an artist that is among them is not recommended to itself.
+    """
+    places, own_rows = {artist: row for row, artist in enumerate(artists)}, {artist: row for row, artist in enumerate(table_ids)}
+    made = []
+    for artist in spread({name: scores[name] for name in artists if name in scores}, count):
+        own = np.array([own_rows.get(artist, -1)])
+        query = unit_rows(vectors[places[artist]][None])
+        rows, similarities = nearest_neighbours(query, table, min(neighbours, len(table_ids) - 1), exclude=own)
+        made.append(Recommendation(artist, scores[artist], [table_ids[row] for row in rows[0]], similarities[0]))
+    return made

@@ -1,0 +1,125 @@
+"""What a chart shows, apart from how it is drawn: `interactive` draws it for the page, `still` as PNG and SVG.
+
+Positions are numbers. An axis of names has them as ticks, so that both ways of drawing place them alike. Texts are plain: whoever draws
+escapes them, since names of artists and genres are the user's data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+LONGEST_NAME = 32
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis.
+
+    Attributes
+    ----------
+    title
+        The quantity, with its unit.
+    ticks
+        (position, label) where the axis has names instead of numbers.
+    limits
+        (low, high); what the data need if not given.
+    reverse
+        Positions rise downwards, as the lines of a table.
+    """
+
+    title: str
+    ticks: tuple[tuple[float, str], ...] = ()
+    limits: tuple[float, float] | None = None
+    log: bool = False
+    reverse: bool = False
+    numbers: bool = True
+    """Whether the positions mean something; on a map by t-SNE they do not."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points, a line, or bars, of one colour.
+
+    Attributes
+    ----------
+    x, y
+        (N,) positions; of horizontal bars ``x`` is the length.
+    hover
+        (N,) what is said of each point; its coordinates if empty.
+    low, high
+        (N,) bounds of an interval around each point, along ``along``.
+    aside
+        It is drawn first and stands at the end of the legend: what the chart is not about.
+    line
+        How the points are joined; None: they are not.
+    """
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    colour: str
+    hover: Sequence[str] = ()
+    kind: Literal["points", "bars", "horizontal bars"] = "points"
+    symbol: str = "circle"
+    size: float = 7
+    """Of a mark, in pixels; 0: none."""
+    line: Literal["solid", "dash", "dot"] | None = None
+    width: float = 1.8
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    along: Literal["x", "y"] = "y"
+    aside: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Series on two axes.
+
+    Attributes
+    ----------
+    height
+        In pixels on the page; the width is the page's.
+    """
+
+    series: tuple[Series, ...]
+    x: Axis
+    y: Axis
+    height: int = 380
+    legend: bool = True
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Values of rows and columns as shades.
+
+    Attributes
+    ----------
+    values
+        (R, C) between 0 and 1, which decide the shade.
+    texts
+        (R, C) what is said of each cell.
+    quantity
+        What the shade means.
+    """
+
+    values: np.ndarray
+    texts: Sequence[Sequence[str]]
+    rows: Sequence[str]
+    columns: Sequence[str]
+    x: str
+    y: str
+    quantity: str
+
+
+def short(text: str) -> str:
+    """A name as it stands beside an axis or in a legend; the whole of it is said where the chart is pointed at."""
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+
+
+def names_axis(names: Sequence[str], title: str = "", **more: object) -> Axis:
+    """An axis of names, the first at the top (or the left)."""
+    return Axis(title, ticks=tuple(enumerate(names)), limits=(-0.7, len(names) - 0.3), **more)
