@@ -147,7 +147,7 @@ def _figure(value: float | None, digits: int = 3) -> str:
 
 def example_tables(done: Evaluated) -> list[Table]:
     """Recommendations for some test artists, as the thesis' Table 7: well done, middling and badly done."""
-    from musicrec.registry.package import artist_table
+    from musicrec.registry.package import artist_facts
     from musicrec.training.outputs import read_predictions
 
     run = done.run
@@ -155,7 +155,7 @@ def example_tables(done: Evaluated) -> list[Table]:
     predicted = read_predictions(run.store, done.models[ENSEMBLE].record["predictions"], split.tracks, split.table.shape[1])
     artists, vectors = split.by_artist(predicted, np.flatnonzero(np.any(predicted != 0, axis=1)))
     scores = run.store.read_json(done.evaluated.stage.path(RESULTS))[ENSEMBLE]["by_artist"]
-    facts = {row["artist_id"]: row for row in artist_table(run, done.targeted).drop_columns(["vector"]).to_pylist()}
+    facts = {artist["artist_id"]: artist for artist in artist_facts(run, [*{*split.ids, *artists}])}
     tables = []
     for one in recommendations(artists, vectors, scores, split.table, split.ids, run.config.evaluate.examples, EXAMPLE_ARTISTS):
         name = facts[one.artist_id]["name"] or one.artist_id

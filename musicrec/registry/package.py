@@ -30,6 +30,13 @@ REQUIREMENTS_OF_CONFIG = ("pydantic", "tyro", "pyyaml", "librosa")
 def artist_table(run: Run, embedded: Outcome) -> pa.Table:
     """The artists of the embedding table with what the catalog knows of them."""
     embeddings = run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS)
+    facts = artist_facts(run, embeddings.column("artist_id").to_pylist())
+    columns = {name: [artist[name] for artist in facts] for name in ARTISTS.names if name != "vector"}
+    return pa.table(columns | {"vector": embeddings.column("vector")}, schema=ARTISTS)
+
+
+def artist_facts(run: Run, artist_ids: list[str]) -> list[dict[str, Any]]:
+    """What the catalog knows of artists, in their order: the columns of ``ARTISTS`` but the vector, and ``birth_year``."""
     known = {row["artist_id"]: row for row in run.catalog.artists.to_pylist()}
     years: dict[str, list[int]] = {}
     tracks: dict[str, int] = {}
@@ -38,15 +45,14 @@ def artist_table(run: Run, embedded: Outcome) -> pa.Table:
         if row["year"] is not None:
             years.setdefault(row["artist_id"], []).append(row["year"])
     rows = []
-    for row in embeddings.to_pylist():
-        artist = row["artist_id"]
+    for artist in artist_ids:
         facts = known.get(artist, {})
         rows.append(
-            {name: facts.get(name) for name in ("name", "genres", "country", "origin")}
-            | {"artist_id": artist, "vector": row["vector"], "tracks": tracks.get(artist, 0)}
+            {name: facts.get(name) for name in ("name", "genres", "country", "origin", "birth_year")}
+            | {"artist_id": artist, "tracks": tracks.get(artist, 0)}
             | {"first_year": min(years.get(artist, [None])), "last_year": max(years.get(artist, [None]))}
         )
-    return pa.Table.from_pylist(rows, schema=ARTISTS)
+    return rows
 
 
 def log_version(run: Run, embedded: Outcome, stacked: Stacked) -> Any:

@@ -40,7 +40,7 @@ SHOWN_FEATURE = "mel"
 
 def embedding_sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
     """Recommendations, calibration and maps of the task "embedding"."""
-    from musicrec.registry.package import artist_table
+    from musicrec.registry.package import artist_facts
 
     split = TestSplit(run, run.store.read_table(done.targeted.stage.path(TABLE), schema.EMBEDDINGS))
     predicted = read_predictions(run.store, done.models[scored.leading].record["predictions"], split.tracks, split.table.shape[1])
@@ -49,9 +49,7 @@ def embedding_sections(run: Run, scored: Scored, done: Evaluated) -> list[Sectio
         missing = f"no test track has a prediction by {scored.leading}"
         return [Section(name, title, missing=missing) for name, title in (("examples", "Recommendations"), ("calibration", "Calibration"))]
     artists, vectors = split.by_artist(predicted, known)
-    births = dict(zip(*(run.catalog.artists.column(name).to_pylist() for name in ("artist_id", "birth_year")), strict=True))
-    known_artists = artist_table(run, done.targeted).drop_columns(["vector"]).to_pylist()
-    facts = {artist["artist_id"]: artist | {"birth_year": births.get(artist["artist_id"])} for artist in known_artists}
+    facts = {artist["artist_id"]: artist for artist in artist_facts(run, [*{*split.ids, *artists}])}
     made = recommendations(
         artists, vectors, scored.scores.get("by_artist", {}), split.table, split.ids, run.config.report.examples, RECOMMENDED
     )
