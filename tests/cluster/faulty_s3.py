@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import random
 import re
 import threading
@@ -75,9 +74,9 @@ class FaultyS3:
 
     @contextlib.contextmanager
     def held(self, pattern: str, after: int = 0) -> Iterator[None]:
-        """While a ``with`` block runs, writes of objects whose names match wait, but for the first ones, until it ends."""
-        numbers, self.waiting = itertools.count(), 0
-        self._holds = lambda path: re.search(pattern, path) is not None and next(numbers) >= after
+        """While a ``with`` block runs, writes of objects whose names match wait until it ends, from when so many of them are done."""
+        matches, before, self.waiting = re.compile(pattern).search, len(self.writes), 0
+        self._holds = lambda path: bool(matches(path)) and sum(bool(matches(name)) for _, name in self.writes[before:]) >= after
         try:
             yield
         finally:

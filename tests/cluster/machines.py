@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 LOOPBACK = "127.0.0.1"
 BIN = Path(sys.executable).parent
 MARK = "MUSICREC_TEST_NODE"
-SECONDS_TO_START = 120
+SECONDS_TO_START = 240
 # A node that was killed is missed after three seconds, and not after Ray's half a minute.
 HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000}
 HEALTH["health_check_failure_threshold"] = 3
