@@ -306,6 +306,9 @@ class AblateConfig(Config):
     """Of every row."""
     rows: str = ""
     """Names of the study's rows separated by commas; all of them if empty. The base belongs to any."""
+    model: str = "recommendation"
+    """Whose predictions are scored: the ensemble, or a name among ``models``, which is then trained alone; rows that do not change it are
+    left out."""
 
 
 @dataclass(frozen=True, kw_only=True)

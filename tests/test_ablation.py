@@ -88,6 +88,12 @@ def test_a_study_that_is_none_says_why(text: str, message: str) -> None:
         read_study(text, "study.yaml")
 
 
+def test_the_preset_best_differs_from_the_thesis_in_rows_of_the_ablation_alone() -> None:
+    study = read_study((STUDIES / "demo.yaml").read_text(encoding="utf-8"), "demo.yaml")
+    changes = {key: value for name in study.best for key, value in study.rows[name].change.items()}
+    assert preset("best") == changed(preset("thesis-webapi"), changes, "best")
+
+
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_row_of_a_study_of_ours_can_be_configured_and_changes_something(path: Path) -> None:
     rows = plan(read_study(path.read_text(encoding="utf-8"), path.name), preset("demo"))

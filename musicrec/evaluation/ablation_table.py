@@ -124,8 +124,8 @@ def difference(ours: Sequence[SeedScores], others: Sequence[SeedScores], metric:
     shared = [
         (one.artist_of.get(key, key), value, other.values[metric][key])
         for one, other in pairs
-        for key, value in one.values[metric].items()
-        if key in other.values[metric]
+        for key, value in one.values.get(metric, {}).items()
+        if key in other.values.get(metric, {})
     ]
     if not shared:
         return None
@@ -149,7 +149,7 @@ def _differences(row: AblationRow, beside: AblationRow) -> dict[str, Difference]
 
 
 def to_markdown(rows: Sequence[AblationRow], seeds: Sequence[int], remark: str) -> str:
-    """A heading, how to read it, one table a row of comparison, and the rows that did not help."""
+    """A heading, how to read it, the table, and the names of the rows that did not help."""
     titles = ["row", "what differs", "beside"]
     for metric in METRICS:
         titles += [metric.title, *(["difference (95 %)"] if metric in JUDGED else [])]

@@ -12,6 +12,7 @@ import pytest
 from small_catalog import files_under
 from small_run import Retrained
 
+from musicrec.config import ConfigError
 from musicrec.settings import AblateConfig
 from musicrec.stages.ablate import ablate
 from musicrec.store import Store
@@ -46,7 +47,7 @@ def test_rows_train_what_they_change_and_the_table_is_made_again_from_what_is_th
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
     text = store.read(markdown.removeprefix(f"{store.root}/")).decode()
-    assert text.startswith("# Ablation: two rows\n")
+    assert text.startswith("# Ablation: two rows: recommendation\n")
     table = {
         (row["row"], row["metric"]): row
         for row in csv.DictReader(io.StringIO(store.read(markdown.removeprefix(f"{store.root}/").removesuffix("md") + "csv").decode()))
@@ -59,3 +60,11 @@ def test_rows_train_what_they_change_and_the_table_is_made_again_from_what_is_th
     trained = {folder: files_under(root, folder) for folder in ("submodels", "ensembles")}
     assert ablate(config) == markdown
     assert {folder: files_under(root, folder) for folder in trained} == trained
+
+    alone = ablate(dataclasses.replace(config, model="mfcc.large_rnn"))
+    text = store.read(alone.removeprefix(f"{store.root}/")).decode()
+    assert text.startswith("# Ablation: two rows: mfcc.large_rnn\n")
+    assert "| base |" in text and "| wider |" not in text  # a wider head of the ensemble is nothing to this model
+    assert {folder: files_under(root, folder) for folder in trained} == trained
+    with pytest.raises(ConfigError, match=r"--model mfcc.large_rn: .*did you mean 'mfcc.large_rnn'"):
+        ablate(dataclasses.replace(config, model="mfcc.large_rn"))
