@@ -225,7 +225,7 @@ class EvaluateSettings:
 class ReportSettings:
     artists: Annotated[int, Field(ge=5)] = 3000
     """Artists on the maps of the embeddings, drawn once from the seed; all if there are no more. 3,000 take 17 s of one core."""
-    perplexity: Positive = 50
+    perplexity: Positive = 50.0
     """Of t-SNE; a third of the artists at most is used."""
     examples: Count = 4
     """Artists with a table of recommendations, from the best done to the worst."""
