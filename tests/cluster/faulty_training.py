@@ -19,17 +19,20 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
+import torch
 
 from musicrec import codec, schema
 from musicrec.parallel import connect
 from musicrec.settings import RaySettings, TrainSettings
 from musicrec.store import Store, parquet_bytes
 from musicrec.submodels import SubmodelSpec
+from musicrec.training.checkpoints import StoreCheckpoints, load_weights
 from musicrec.training.distributed import train_all
 from musicrec.training.loop import Schedule, World
 from musicrec.training.tasks import EXAMPLES, Task, run
 
 EPOCHS, KILL_WORKER_AT, KILL_NODE_AT = 9, 2, 5
+TIMED = ("seconds", "examples_per_second", "peak_mebibytes", "ended")
 TRAIN, VALIDATION, DIMENSIONS = 24, 8, 4
 SPEC = SubmodelSpec("mfcc.large_rnn", "large_rnn", DIMENSIONS, feature="mfcc", sizes={"hidden": (4, 4, 4)}, pool=(1, 16))
 
@@ -64,6 +67,16 @@ def prepare(root: str) -> Task:
         schedule=Schedule((1e-3,), (EPOCHS,), EPOCHS, 8),
         seed=0,
     )
+
+
+def assert_same_training(store: Store, folder: str, other: Store, other_folder: str) -> None:
+    """Every epoch the same but for its times, and the same weights to the bit."""
+    histories = [StoreCheckpoints(*place).load_last()["progress"]["history"] for place in ((store, folder), (other, other_folder))]
+    first, second = ([{k: v for k, v in record.items() if k not in TIMED} for record in history] for history in histories)
+    assert first == second
+    weights, others = load_weights(store, folder), load_weights(other, other_folder)
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 def training_worker(nodes: list[Any]) -> tuple[psutil.Process, Any]:

@@ -1,4 +1,7 @@
-"""A driver killed with SIGKILL in extraction, in training and in the ensemble: started again, the run completes with the same rows."""
+"""A driver killed with SIGKILL in extraction, in training and in the ensemble: started again, the run completes with the same rows.
+
+What was being trained ends with the weights of a training that nobody disturbed, and has one run in MLflow with every epoch once.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
+from faulty_training import assert_same_training
 from killed_jobs import Driver
 from small_catalog import UserCatalog
 from small_run import tiny_yaml
 
 from musicrec import schema
+from musicrec.config import from_yaml
+from musicrec.stages.ensemble import ensemble_task
+from musicrec.stages.retrain import train_stacks
+from musicrec.stages.train import submodel_task
 from musicrec.store import SUCCESS, Store
 from musicrec.training.checkpoints import StoreCheckpoints
+from musicrec.training.loop import World
+from musicrec.training.outputs import NO_FOLD
+from musicrec.training.tasks import run as train_here
 
 COPIES = 8  # of each track, so that extraction takes long enough to be caught at it
 EPOCHS = 150  # the same for a training: an epoch takes some hundredths of a second
@@ -80,11 +92,43 @@ def test_a_killed_run_is_taken_up_where_it_was(start: Callable[[], Driver], tmp_
     driver = start()
     driver.finish()
     check_rows(store, tracks)
+    check_mlflow(store)
+    check_weights(store, tmp_path / "tiny.yaml", [str(path.parent.relative_to(folder)) for path in caught])
     for path, epochs in caught.items():
         record = json.loads((path.parent / SUCCESS).read_text())
         assert record["history"][: len(epochs)] == epochs  # continued, not begun anew: the seconds of each epoch are the same
     registered = [json.loads(path.read_text()) for path in folder.glob(f"registered/*/{SUCCESS}")]
     assert [(record["version"], record["alias"]) for record in registered] == [(1, "champion")]
+
+
+def check_mlflow(store: Store) -> None:
+    """One run and a child for each training, whoever logged which of its epochs."""
+    client = mlflow.MlflowClient(f"sqlite:///{store.root}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("musicrec").experiment_id])
+    assert sorted(run.info.run_name for run in runs) == ["lyrics", "mfcc.large_rnn", "musicrec", "recommendation"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        if "mlflow.parentRunId" in run.data.tags:
+            for metric in ("loss", "validation_cosine"):
+                steps = [logged.step for logged in client.get_metric_history(run.info.run_id, metric)]
+                assert sorted(steps) == list(range(EPOCHS))  # no gap, no duplicate
+
+
+def check_weights(store: Store, settings: Path, folders: list[str]) -> None:
+    """The trainings in these folders, once more from the same tables, here and undisturbed."""
+    done = train_stacks(from_yaml(settings.read_text(), str(settings)))
+    run, targeted, trained = done.submodels.run, done.submodels.targeted, done.submodels.trained
+    for name, outcome in done.models.items():
+        if outcome.stage.folder in folders:
+            calm = store.stage("calm", outcome.stage.key)
+            if name == "recommendation":
+                task = ensemble_task(run, calm, targeted, trained)
+            else:
+                task = submodel_task(run, name, NO_FOLD, calm, done.submodels.extracted, targeted)
+            train_here(task, World(), lambda model: model)
+            assert_same_training(store, outcome.stage.folder, store, calm.folder)
+            folders.remove(outcome.stage.folder)
+    assert not folders
 
 
 def check_rows(store: Store, tracks: int) -> None:
