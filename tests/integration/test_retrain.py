@@ -13,11 +13,14 @@ from small_run import REPOSITORY, Retrained, tiny_yaml
 
 from musicrec import schema
 from musicrec.index import INDEX
+from musicrec.stages.base import versions
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE
 from musicrec.stages.extract import extract
 from musicrec.stages.retrain import retrain
 from musicrec.store import Store
+from musicrec.training.checkpoints import load_weights
+from musicrec.training_log import git_commit
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 
@@ -112,6 +115,23 @@ def test_mlflow_has_one_run_with_a_child_for_each_model(retrained: Retrained, re
         logged = sorted(registry.get_metric_history(run.info.run_id, "validation_cosine"), key=lambda metric: metric.step)
         assert [metric.step for metric in logged] == [0, 1]
         assert [metric.value for metric in logged] == pytest.approx([epoch["validation"] for epoch in outcome.record["history"]])
+
+
+def test_a_run_in_mlflow_says_of_what_and_by_what_it_is(retrained: Retrained, registry: mlflow.MlflowClient) -> None:
+    runs = registry.search_runs([registry.get_experiment_by_name("musicrec").experiment_id])
+    for run in runs:
+        (read,) = run.inputs.dataset_inputs
+        assert (read.dataset.name, read.dataset.digest) == ("catalog", retrained.done.run.catalog_key)
+        if "mlflow.parentRunId" not in run.data.tags:
+            assert {f"version.{name}": version for name, version in versions().items()}.items() <= run.data.tags.items()
+            assert run.data.tags.get("mlflow.source.git.commit") == git_commit()
+            assert any(name.startswith("system/") for name in run.data.metrics)
+            continue
+        weights = load_weights(Store(retrained.store), retrained.done.models[run.info.run_name].stage.folder)
+        numbers = sum(value.numel() for value in weights.values() if value.is_floating_point())
+        assert (run.data.params["parameters"], run.data.params["seed"]) == (str(numbers), str(retrained.config.seed))
+        assert run.data.params["schedule.learning_rates"] == "[0.01]"
+        assert "learning_curves.png" in {file.path for file in registry.list_artifacts(run.info.run_id)}
 
 
 def test_the_first_version_is_the_champion(retrained: Retrained, registry: mlflow.MlflowClient) -> None:
