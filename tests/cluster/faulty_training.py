@@ -32,6 +32,8 @@ from musicrec.training.loop import Schedule, World
 from musicrec.training.tasks import EXAMPLES, Task, run
 
 EPOCHS, KILL_WORKER_AT, KILL_NODE_AT = 9, 2, 5
+# A node that is gone is known to be after some seconds, not after half a minute.
+HEALTH_CHECKS = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 5}
 TIMED = ("seconds", "examples_per_second", "peak_mebibytes", "ended")
 TRAIN, VALIDATION, DIMENSIONS = 24, 8, 4
 SPEC = SubmodelSpec("mfcc.large_rnn", "large_rnn", DIMENSIONS, feature="mfcc", sizes={"hidden": (4, 4, 4)}, pool=(1, 16))
@@ -96,7 +98,8 @@ def main(root: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": True, "dashboard_port": port})
+    head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": port, "_system_config": HEALTH_CHECKS}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     os.environ["RAY_ADDRESS"] = cluster.address
     connect(RaySettings())

@@ -28,7 +28,7 @@ from musicrec.training.loop import World
 from musicrec.training.outputs import NO_FOLD
 from musicrec.training.tasks import run as train_here
 
-COPIES = 8  # of each track, so that extraction takes long enough to be caught at it
+COPIES = 4  # of each track, so that extraction takes long enough to be caught at it
 EPOCHS = 150  # the same for a training: an epoch takes some hundredths of a second
 
 
@@ -38,7 +38,7 @@ def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[]
     catalog.tracks = [row | {"track_id": f"{row['track_id']}-copy{copy}"} for row in catalog.tracks for copy in range(COPIES)]
     settings = tmp_path / "tiny.yaml"
     text = tiny_yaml(str(tmp_path / "store"), catalog.write(str(tmp_path / "catalog")), EPOCHS)
-    settings.write_text(text.replace("batch_size: 8", "batch_size: 64"))
+    settings.write_text(text.replace("batch_size: 8", "batch_size: 32"))
     drivers: list[Driver] = []
 
     def start() -> Driver:

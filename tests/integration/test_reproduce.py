@@ -25,7 +25,7 @@ from musicrec.store import Store, resolve
 AUDIO = """
 catalog_rules: {form: fma, fma_subset: medium}
 extract: {features: [mel, chroma, mfcc], precision: uint8, rows_per_block: 16, maximum_failed_share: 0.5}
-train: {parallel_runs: 2, cache_gigabytes: 0.1}
+train: {launch: task, parallel_runs: 2, cache_gigabytes: 0.1}
 models:
   mel.time: &model
     architecture: time
@@ -54,7 +54,7 @@ task: single_genre
 catalog_rules: {form: cifar100}
 extract: {features: [cifar], maximum_failed_share: 0.5}
 evaluate: {statistics: [cifar]}
-train: {parallel_runs: 2, cache_gigabytes: 0.1}
+train: {launch: task, parallel_runs: 2, cache_gigabytes: 0.1}
 models:
   cifar.time: &model
     architecture: time
