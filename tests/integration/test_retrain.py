@@ -13,10 +13,13 @@ from small_run import REPOSITORY, Retrained, tiny_yaml
 
 from musicrec import schema
 from musicrec.index import INDEX
+from musicrec.settings import ReproduceConfig
 from musicrec.stages.base import versions
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE
+from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.extract import extract
+from musicrec.stages.reproduce import reproduce
 from musicrec.stages.retrain import retrain
 from musicrec.store import Store
 from musicrec.training.checkpoints import load_weights
@@ -97,6 +100,25 @@ def test_evaluation_is_on_the_test_split_alone(retrained: Retrained) -> None:
     assert (record["rows_in"], record["rows_out"], record["rows_incomplete"], record["test_artists"]) == (4, 4, 0, 2)
     assert -1 <= record["test_cosine"] <= 1
     assert 0 <= record["ndcg@5"] <= 1
+
+
+def test_results_have_every_level_and_part_of_each_model_and_baseline(retrained: Retrained) -> None:
+    results = Store(retrained.store).read_json(retrained.done.evaluated.stage.path(RESULTS))
+    assert results.keys() == {*MODELS, "recommendation", "random", "popularity", "mean embedding", "ridge"}
+    for name in ("recommendation", "ridge"):
+        assert results[name]["levels"].keys() == {"track", "artist"}  # no track names an album
+        assert results[name].keys() >= {"head", "tail", "intervals", "chance", "coverage@5", "hubness@5", "without_test_artists"}
+    assert results["recommendation"]["ndcg@5"] == retrained.done.evaluated.record["ndcg@5"]
+
+
+def test_the_recommender_as_table_6_has_the_baselines_beside_it(retrained: Retrained) -> None:
+    markdown = reproduce(ReproduceConfig(**vars(retrained.config), table=6, seeds=(retrained.config.seed,), rows="recommendation"))
+    lines = [line.strip("| ").split(" | ") for line in Path(markdown).read_text().splitlines() if line.startswith("| ")]
+    rows = {cells[0]: cells for cells in lines}
+    assert rows["recommendation"][1] == "0.5670"  # the thesis'
+    assert float(rows["recommendation"][2]) == pytest.approx(retrained.done.evaluated.record["test_cosine"], abs=1e-4)
+    assert {"random", "mean embedding", "ridge"} <= {name for name, cells in rows.items() if cells[2] != "-"}
+    assert rows["popularity"][2] == "-"  # no cosine
 
 
 def test_mlflow_has_one_run_with_a_child_for_each_model(retrained: Retrained, registry: mlflow.MlflowClient) -> None:
