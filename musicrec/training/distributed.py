@@ -186,7 +186,13 @@ def _fit_in_task(config: dict[str, Any], settings: TrainSettings) -> None:
 
     # Of a process that is lost Ray starts another one, which goes on from the last epoch; max_calls=0 keeps a process that had a GPU.
     gpus = int(settings.gpu)
-    task = ray.remote(num_cpus=settings.cpus_per_worker, num_gpus=gpus, max_calls=0, max_retries=settings.maximum_failures)(_alone)
+    task = ray.remote(
+        num_cpus=settings.cpus_per_worker,
+        num_gpus=gpus,
+        max_calls=0,
+        max_retries=settings.maximum_failures,
+        scheduling_strategy="DEFAULT",  # a trial's placement group, which its tasks are put into without a strategy, has no CPU for them
+    )(_alone)
     ray.get(task.remote(config | {"device": "cuda" if gpus else "cpu"}))
 
 
