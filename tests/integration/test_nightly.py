@@ -41,14 +41,16 @@ def grown(catalog: UserCatalog) -> UserCatalog:
 @pytest.fixture(scope="module")
 def nights(retrained: Retrained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Evaluated, Any, Any]]:
     """The retrain of the grown catalog on a copy of the first one's store, its registration, and the configuration of both."""
-    store = tmp_path_factory.mktemp("nightly") / "store"
-    shutil.copytree(retrained.store, store)
+    folder = tmp_path_factory.mktemp("nightly")
+    store = shutil.copytree(retrained.store, folder / "store")
     config = dataclasses.replace(retrained.config, store=str(store))
+    before = shutil.copytree(config.catalog, folder / "catalog")  # with the files' times, by which a change is noticed
     grown(retrained.catalog).write(config.catalog)
     try:
         yield *retrain(config), config
     finally:
-        retrained.catalog.write(config.catalog)
+        shutil.rmtree(config.catalog)
+        shutil.copytree(before, config.catalog)
 
 
 def splits(done: Evaluated) -> dict[str, str]:
