@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from musicrec.audio import extract_features, load_audio
 from musicrec.ensemble import EnsembleSpec
 from musicrec.recommender import ARTISTS, Query, Recommender, save
 from musicrec.stages.train import submodel_stage, submodel_task
+from musicrec.store import Store
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.outputs import NO_FOLD
 from musicrec.training.rows import FeatureRows
@@ -26,12 +28,16 @@ NAME = "mfcc.large_rnn"
 
 
 @pytest.fixture(scope="module", params=[NO_FOLD, 1])
-def prepared(request: pytest.FixtureRequest, retrained: Retrained) -> tuple[SubmodelSpec, pa.Table]:
-    """A training that standardises each bin, ready to begin: what it builds, and its rows."""
+def prepared(
+    request: pytest.FixtureRequest, retrained: Retrained, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[SubmodelSpec, pa.Table]:
+    """A training that standardises each bin, ready to begin in a copy of the store: what it builds, and its rows."""
     done = retrained.done
     models = {name: dataclasses.replace(model, standardise="per_feature_bin") for name, model in done.run.config.models.items()}
     train = dataclasses.replace(done.run.config.train, folds=3)
-    run = dataclasses.replace(done.run, config=dataclasses.replace(done.run.config, models=models, train=train))
+    config = dataclasses.replace(done.run.config, models=models, train=train)
+    store = Store(str(shutil.copytree(retrained.store, tmp_path_factory.mktemp("copy") / "store")))
+    run = dataclasses.replace(done.run, config=config, store=store)
     stage = submodel_stage(run, NAME, request.param, done.extracted, done.targeted)
     submodel_task(run, NAME, request.param, stage, done.extracted, done.targeted)
     spec = SubmodelSpec.from_json(run.store.read_json(stage.path("spec.json")))
