@@ -6,10 +6,18 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 FEATURES = ("stft", "stft_halved", "mel", "cqt", "chroma", "mfcc", "cifar")
 BRANCHES = ("chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year")
+# Constructor arguments of architectures that are fractions; every other number among them is whole.
+FRACTIONS = ("batch_norm_momentum", "dropout", "l2", "width_multiplier")
+
+
+def _fractions_as_floats(sizes: dict[str, Any]) -> dict[str, Any]:
+    """Sizes with 0 as 0.0 where they are fractions: what is one value is one in a key, and takes a fraction on the command line."""
+    return {name: float(size) if name in FRACTIONS and type(size) is int else size for name, size in sizes.items()}
+
 
 Feature = Literal["stft", "stft_halved", "mel", "cqt", "chroma", "mfcc", "cifar"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -20,6 +28,7 @@ Stages = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Optimizer = Literal["adam", "sgd"]
 Decay = Literal["none", "cosine"]
 SelectBy = Literal["metric", "neighbours"]
+Sizes = Annotated[dict[str, Any], AfterValidator(_fractions_as_floats)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +127,7 @@ class SubmodelSettings:
 
     architecture: Literal["simple", "time", "freq", "rnn", "large_rnn", "lyrics", "albums"]
     feature: Feature | None = None
-    sizes: dict[str, Any] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=dict)
     """Constructor arguments of the architecture; the thesis' values where not given."""
     standardise: Literal["per_frame", "per_clip", "per_feature_bin", "none"] = "per_frame"
     """To zero mean and unit deviation: each frame, each clip, or each frequency bin with the training split's statistics."""
@@ -180,7 +189,7 @@ class EnsembleSettings:
     branches: Annotated[
         tuple[Literal["chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year"], ...], Field(min_length=1)
     ] = BRANCHES
-    sizes: dict[str, Any] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=dict)
     modality_dropout: Share = 0.0
     """Probability with which a training example loses a branch, so that any subset of inputs works; 0: every input is needed."""
     batch_size: Count = 8
@@ -200,7 +209,7 @@ class StackSettings:
     architecture: Literal["time_freq", "time_freq_avg", "genre_ensemble"]
     submodels: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names among ``models``, in the order in which their outputs are concatenated."""
-    sizes: dict[str, Any] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=dict)
     batch_size: Count = 8
     learning_rates: Stages = (1e-3,)
     patience: tuple[Count, ...] = (20,)
