@@ -19,7 +19,8 @@ from musicrec.config import (
     resolved,
     with_preset_of,
 )
-from musicrec.settings import BRANCH_SUBMODELS, BRANCHES, FRACTIONS, Config, RecommendConfig, TrainConfig
+from musicrec.job_settings import Config, RecommendConfig, TrainConfig
+from musicrec.settings import BRANCH_SUBMODELS, BRANCHES, FRACTIONS
 from musicrec.store import fingerprint
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,7 @@ from musicrec import schema
 from musicrec.blocks import OUTCOME_FIELDS, Blocks, failures
 from musicrec.extraction import TooManyErrors, run_blocks
 from musicrec.index import INDEX
-from musicrec.settings import Config
+from musicrec.job_settings import Config
 from musicrec.stages.base import Outcome
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import audio_blocks, extract
