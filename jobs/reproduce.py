@@ -12,7 +12,7 @@ import sys
 
 from musicrec.command import run_job
 from musicrec.config import with_preset_of
-from musicrec.settings import ReproduceConfig
+from musicrec.job_settings import ReproduceConfig
 
 PRESETS = {"3": "thesis-fma-medium", "4": "thesis-cifar100", "5": "thesis-fma-large", "6": "thesis-webapi"}
 

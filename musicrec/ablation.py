@@ -29,8 +29,8 @@ import pydantic
 
 from musicrec.config import NAMED, from_mapping
 from musicrec.errors import ConfigError, suggestion
+from musicrec.job_settings import Config
 from musicrec.plain_yaml import read_yaml
-from musicrec.settings import Config
 
 BASE, BEST = "base", "best"
 SIZES = ".sizes."

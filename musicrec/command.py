@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from musicrec.config import EXIT_CONFIG, ConfigError, parse
+from musicrec.job_settings import Config
 from musicrec.redact import redacted
-from musicrec.settings import Config
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -19,10 +19,11 @@ import pydantic
 import tyro
 
 from musicrec.errors import ConfigError, suggestion
+from musicrec.job_settings import Config
 from musicrec.plain_yaml import MAXIMUM_BYTES, read_yaml
 from musicrec.redact import redacted
 from musicrec.rules import check
-from musicrec.settings import Config, StackSettings, SubmodelSettings
+from musicrec.settings import StackSettings, SubmodelSettings
 
 EXIT_CONFIG = 2
 # Sections that hold one section a name.

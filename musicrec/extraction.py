@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -163,9 +163,9 @@ def committed(
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch.to_pylist()
     lost = work.filter(pc.invert(pc.is_in(work.column("block"), value_set=pa.array(sorted(blocks.done()), pa.string()))))
-    shared = ray.put(reader) if lost.num_rows else None
-    for row in range(lost.num_rows):
-        yield _isolated(_rows_of(lost.slice(row, 1)), blocks, shared, stage, seconds_per_file)
+    groups = [_rows_of(lost.slice(row, 1)) for row in range(lost.num_rows)]
+    for rows, outcome in zip(groups, read_isolated(groups, reader, stage, seconds_per_file), strict=True):
+        yield _commit(rows, blocks, outcome)
 
 
 def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader, seconds_per_file: float) -> Any:
@@ -276,27 +276,29 @@ def read_alone(row: pa.Table, reader: Reader, seconds: float) -> pa.Table | None
     return outcome[0] if outcome else None
 
 
-def _isolated(rows: pa.Table, blocks: Blocks, reader: Any, stage: str, seconds_per_file: float) -> dict[str, Any]:
-    """A block that took its worker with it: each row in a process of its own, so that the one to blame is known and the others are kept.
+def read_isolated(groups: Sequence[pa.Table], reader: Reader, stage: str, seconds_per_file: float) -> Iterator[pa.Table]:
+    """What is made of each group of rows that could not be read together, because one took its worker with it.
 
-    ``reader`` is Ray's reference to it.
+    Each row is read in a process of its own, so that the one to blame is known and the others are kept.
     """
+    if not groups:
+        return
     import ray
 
-    block = rows.column("block")[0].as_py()
-    event(stage, "a block could not be read as a whole: its rows are read one by one", block=block, rows=rows.num_rows)
-    task = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(read_alone)
-    outcomes = []
-    for index in range(rows.num_rows):
-        row = rows.slice(index, 1)
-        try:
-            read = ray.get(task.remote(row, reader, seconds_per_file))
-            slow = f"not read within {seconds_per_file:g} s (extract.seconds_per_file)"
-            outcomes.append(_failed(row, "timed_out", slow) if read is None else read)
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-            outcomes.append(_failed(row, "killed_worker", f"the process that read it crashed, or hung ({type(error).__name__})"))
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, OSError):
-                raise  # the storage, not the file: the same row may be read well the next time
-            outcomes.append(_failed(row, "reader_failed", f"{type(error.cause).__name__}: {error.cause}"))
-    return _commit(rows, blocks, pa.concat_tables(outcomes, promote_options="default"))
+    task, shared = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(read_alone), ray.put(reader)
+    for rows in groups:
+        event(stage, "rows could not be read together: they are read one by one", rows=rows.num_rows, first=rows.column("uri")[0].as_py())
+        outcomes = []
+        for index in range(rows.num_rows):
+            row = rows.slice(index, 1)
+            try:
+                read = ray.get(task.remote(row, shared, seconds_per_file))
+                slow = f"not read within {seconds_per_file:g} s (extract.seconds_per_file)"
+                outcomes.append(_failed(row, "timed_out", slow) if read is None else read)
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+                outcomes.append(_failed(row, "killed_worker", f"the process that read it crashed, or hung ({type(error).__name__})"))
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, OSError):
+                    raise  # the storage, not the file: the same row may be read well the next time
+                outcomes.append(_failed(row, "reader_failed", f"{type(error.cause).__name__}: {error.cause}"))
+        yield pa.concat_tables(outcomes, promote_options="default")

@@ -85,25 +85,41 @@ def gpus() -> tuple[int, int]:
     return count, max(1, min((int(resources.get("CPU", 0) // resources["GPU"]) for resources in nodes), default=1))
 
 
-def map_unordered(function: Callable[..., Any], items: Iterable[Any], *arguments: Any, in_flight: int | None = None) -> Iterator[Any]:
+def map_unordered(
+    function: Callable[..., Any], items: Iterable[Any], *arguments: Any, in_flight: int | None = None, lost: list[Any] | None = None
+) -> Iterator[Any]:
     """Results of ``function(item, *arguments)`` for each item as they come, each in a task of one CPU.
 
     At most ``in_flight`` tasks (twice the cluster's CPUs if not given) are under way at once, so that memory does not grow with the items.
+    An item whose task fails, or takes its process with it twice, is an error, or is added to ``lost`` where that is given.
     """
     import ray
 
     task = ray.remote(num_cpus=1)(function)
+    if lost is not None:
+        task = task.options(max_retries=1)
     shared = [ray.put(argument) for argument in arguments]
     limit = in_flight or 2 * cpus()
-    pending: list[Any] = []
+    pending: dict[Any, Any] = {}
+
+    def ended() -> Iterator[Any]:
+        (done,), _ = ray.wait(list(pending), num_returns=1)
+        item = pending.pop(done)
+        try:
+            result = ray.get(done)
+        except ray.exceptions.RayError:
+            if lost is None:
+                raise
+            lost.append(item)
+        else:
+            yield result
+
     for item in items:
         if len(pending) >= limit:
-            done, pending = ray.wait(pending, num_returns=1)
-            yield ray.get(done[0])
-        pending.append(task.remote(item, *shared))
+            yield from ended()
+        pending[task.remote(item, *shared)] = item
     while pending:
-        done, pending = ray.wait(pending, num_returns=1)
-        yield ray.get(done[0])
+        yield from ended()
 
 
 def on_each_node(function: Callable[[], Any]) -> None:

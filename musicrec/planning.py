@@ -41,16 +41,16 @@ class Reading:
 
     rows: int
     reasons: tuple[str, ...]
-    cpu_seconds: float
-    wall_seconds: float
-    bytes_read: int
-    bytes_written: int
-    block_bytes: int
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    block_bytes: int = 0
 
 
 def read_timed(rows: pa.Table, reader: Reader, seconds_per_file: float) -> Reading:
     """Read planned rows as extraction does, and commit nothing; this process ends if one takes more than ``seconds_per_file``."""
-    _warm_up(rows.slice(0, 1), reader)
+    _warm_up(rows.slice(0, 1), reader, seconds_per_file)
     sizes = [filesystem.get_file_info(path).size for filesystem, path in map(resolve, rows.column("uri").to_pylist())]
     wall, cpu = time.perf_counter(), time.process_time()
     outcome = read_bounded(rows, reader, seconds_per_file)
@@ -64,10 +64,10 @@ def read_timed(rows: pa.Table, reader: Reader, seconds_per_file: float) -> Readi
 _warm: set[type] = set()
 
 
-def _warm_up(row: pa.Table, reader: Reader) -> None:
+def _warm_up(row: pa.Table, reader: Reader, seconds_per_file: float) -> None:
     """Once in a process: loading libraries and kernels is no part of the time of a clip."""
     if type(reader) not in _warm:
-        part_bytes(reader(row))
+        part_bytes(read_bounded(row, reader, seconds_per_file))
         _warm.add(type(reader))
 
 

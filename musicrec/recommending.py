@@ -18,12 +18,12 @@ from musicrec.config import ConfigError
 from musicrec.extraction import Actors, run_blocks
 from musicrec.features import compile_kernels
 from musicrec.index import INDEX
+from musicrec.job_settings import RecommendConfig
 from musicrec.lock import hold
 from musicrec.progress import event
 from musicrec.queries import ANSWERS, AUDIO_SUFFIXES, AnswerBlocks, Answerer, of_catalog, of_folder, with_places, write_queries
 from musicrec.recommender import MissingInput, Query, Recommender
 from musicrec.registry.serving import load_recommender, pinned
-from musicrec.settings import RecommendConfig
 from musicrec.stages.base import check_counts, complete_stages
 from musicrec.store import SUCCESS, Store, absolute, resolve
 from musicrec.store import fingerprint as key_of

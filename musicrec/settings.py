@@ -6,10 +6,18 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 FEATURES = ("stft", "stft_halved", "mel", "cqt", "chroma", "mfcc", "cifar")
 BRANCHES = ("chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year")
+# Constructor arguments of architectures that are fractions; every other number among them is whole.
+FRACTIONS = ("batch_norm_momentum", "dropout", "l2", "width_multiplier")
+
+
+def _fractions_as_floats(sizes: dict[str, Any]) -> dict[str, Any]:
+    """Sizes with 0 as 0.0 where they are fractions: what is one value is one in a key, and takes a fraction on the command line."""
+    return {name: float(size) if name in FRACTIONS and type(size) is int else size for name, size in sizes.items()}
+
 
 Feature = Literal["stft", "stft_halved", "mel", "cqt", "chroma", "mfcc", "cifar"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -20,6 +28,7 @@ Stages = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Optimizer = Literal["adam", "sgd"]
 Decay = Literal["none", "cosine"]
 SelectBy = Literal["metric", "neighbours"]
+Sizes = Annotated[dict[str, Any], AfterValidator(_fractions_as_floats)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +127,7 @@ class SubmodelSettings:
 
     architecture: Literal["simple", "time", "freq", "rnn", "large_rnn", "lyrics", "albums"]
     feature: Feature | None = None
-    sizes: dict[str, Any] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=dict)
     """Constructor arguments of the architecture; the thesis' values where not given."""
     standardise: Literal["per_frame", "per_clip", "per_feature_bin", "none"] = "per_frame"
     """To zero mean and unit deviation: each frame, each clip, or each frequency bin with the training split's statistics."""
@@ -180,7 +189,7 @@ class EnsembleSettings:
     branches: Annotated[
         tuple[Literal["chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year"], ...], Field(min_length=1)
     ] = BRANCHES
-    sizes: dict[str, Any] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=dict)
     modality_dropout: Share = 0.0
     """Probability with which a training example loses a branch, so that any subset of inputs works; 0: every input is needed."""
     batch_size: Count = 8
@@ -200,7 +209,7 @@ class StackSettings:
     architecture: Literal["time_freq", "time_freq_avg", "genre_ensemble"]
     submodels: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names among ``models``, in the order in which their outputs are concatenated."""
-    sizes: dict[str, Any] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=dict)
     batch_size: Count = 8
     learning_rates: Stages = (1e-3,)
     patience: tuple[Count, ...] = (20,)
@@ -247,126 +256,6 @@ class LockSettings:
     """Wait for another run that works on the same output; otherwise end at once and name it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """A whole run, from a catalog to a registered recommender."""
-
-    store: str = "musicrec-store"
-    """Where everything is written: a folder or s3://bucket/prefix."""
-    catalog: str = "demo"
-    """A folder or URI with the three tables, or 'demo'."""
-    seed: int = 0
-    task: Literal["embedding", "single_genre", "many_genres"] = "embedding"
-    """What the models predict: the artist's embedding, the track's top genre, or all of its genres."""
-    ray: RaySettings = field(default_factory=RaySettings)
-    catalog_rules: CatalogSettings = field(default_factory=CatalogSettings)
-    extract: ExtractSettings = field(default_factory=ExtractSettings)
-    embed: EmbedSettings = field(default_factory=EmbedSettings)
-    models: dict[str, SubmodelSettings] = field(default_factory=dict)
-    """The submodels by name."""
-    train: TrainSettings = field(default_factory=TrainSettings)
-    stacks: dict[str, StackSettings] = field(default_factory=dict)
-    """Stacks over the submodels by name, beside the Recommendation ensemble of the task "embedding"."""
-    ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
-    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
-    report: ReportSettings = field(default_factory=ReportSettings)
-    registry: RegistrySettings = field(default_factory=RegistrySettings)
-    lock: LockSettings = field(default_factory=LockSettings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig(Config):
-    """A run of which only some submodels are trained."""
-
-    submodels: str = ""
-    """Names separated by commas (mel.time,mel.freq); all of the configuration's models if empty."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReproduceConfig(Config):
-    """A table of the thesis, rerun."""
-
-    table: Literal[3, 4, 5, 6] | None = None
-    """Of the thesis; its preset is taken where neither --preset nor --config is given."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
-    """A run each; the table shows mean and deviation."""
-    rows: str = ""
-    """Names of the table's rows separated by commas (mel.time,mel.time_freq), with what they stand on; all of them if empty."""
-    counts: bool = False
-    """Print every parameter count of the thesis beside that of the model built here, and end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AblateConfig(Config):
-    """What each change of some settings is worth."""
-
-    study: str = "tune/ablations/demo.yaml"
-    """The YAML file of the base and its rows, which change this configuration."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
-    """Of every row."""
-    rows: str = ""
-    """Names of the study's rows separated by commas; all of them if empty. The base belongs to any."""
-    model: str = "recommendation"
-    """Whose predictions are scored: the ensemble, or a name among ``models``, which is then trained alone; rows that do not change it are
-    left out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HoldOutConfig(Config):
-    """Evaluation with the relations of test artists known to the embeddings, and held out from them."""
-
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
-    """Two runs each; the table shows mean and deviation."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig(Config):
-    """A search for better settings of one training; the test split takes no part in it."""
-
-    submodel: str = ""
-    """What is searched: a name among ``models`` or ``stacks``, or "recommendation", the ensemble."""
-    space: str = ""
-    """The YAML file of the values to try (tune/spaces/time.yaml)."""
-    trials: Count = 12
-    """How many trainings, the first of which has the configuration's own values."""
-    concurrent: Count = 1
-    """Trials at the same time; each takes ``train.workers`` times ``train.cpus_per_worker``."""
-    trial_epochs: Count | None = None
-    """Epochs of each stage of a trial, at most; the model's own ``maximum_epochs`` if not given."""
-    grace_epochs: Count = 3
-    """A trial is not stopped before so many epochs."""
-    reduction: Annotated[int, Field(ge=2)] = 3
-    """At grace_epochs and each of its multiples by powers of this number, one in so many trials goes on (ASHA's reduction factor)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecommendConfig:
-    """What to recommend for: one track (audio), the audio files of a folder, or a catalog."""
-
-    store: str = "musicrec-store"
-    audio: str | None = None
-    """An audio file, path or URI."""
-    lyrics: str | None = None
-    artwork: str | None = None
-    """A picture, path or URI."""
-    year: float | None = None
-    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
-    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
-    folder: str | None = None
-    catalog: str | None = None
-    out: str = "recommendations"
-    """A folder or URI for the answers of a folder or a catalog: recommendations/ is a Parquet data set, errors.parquet says what failed."""
-    stored_features: bool = True
-    """Use what the store's last extraction of the catalog holds instead of decoding its audio again."""
-    rows_per_block: Count = 32
-    """Tracks that are answered and committed together."""
-    neighbours: Count = 10
-    """Artists for each track."""
-    model: str = "models:/musicrec@champion"
-    ray: RaySettings = field(default_factory=RaySettings)
-    registry: RegistrySettings = field(default_factory=RegistrySettings)
-
-
 # The submodels that each branch of the Recommendation ensemble reads (thesis section 3).
 BRANCH_SUBMODELS = {
     "chroma": ("chroma.large_rnn",),
@@ -393,12 +282,5 @@ for _section in (
     ReportSettings,
     RegistrySettings,
     LockSettings,
-    Config,
-    TrainConfig,
-    ReproduceConfig,
-    AblateConfig,
-    HoldOutConfig,
-    TuneConfig,
-    RecommendConfig,
 ):
     _section.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")

@@ -17,9 +17,9 @@ import musicrec
 from musicrec import tracking
 from musicrec.config import resolved
 from musicrec.evaluation.learning_plot import plot_learning
+from musicrec.job_settings import Config
 from musicrec.progress import event
 from musicrec.redact import redacted
-from musicrec.settings import Config
 from musicrec.store import Store, fingerprint
 
 # Sections that say where and how a run works and is shown, not what comes out of it.

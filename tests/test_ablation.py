@@ -8,7 +8,7 @@ import pytest
 
 from musicrec.ablation import changed, plan, read_study
 from musicrec.config import ConfigError, preset
-from musicrec.settings import Config
+from musicrec.job_settings import Config
 
 STUDIES = Path(__file__).parents[1] / "tune" / "ablations"
 STUDY = """

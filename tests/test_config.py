@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -18,7 +19,9 @@ from musicrec.config import (
     resolved,
     with_preset_of,
 )
-from musicrec.settings import BRANCH_SUBMODELS, BRANCHES, Config, RecommendConfig, TrainConfig
+from musicrec.job_settings import Config, RecommendConfig, TrainConfig
+from musicrec.settings import BRANCH_SUBMODELS, BRANCHES, FRACTIONS
+from musicrec.store import fingerprint
 
 ROOT = Path(__file__).parents[1]
 TABLE_PRESETS = {"3": "thesis-fma-medium", "4": "thesis-cifar100", "5": "thesis-fma-large", "6": "thesis-webapi"}
@@ -139,6 +142,21 @@ def test_an_exponent_without_a_dot_is_a_number() -> None:
     # YAML 1.1 reads 1e-3 as text.
     config = from_yaml("models: {a: {architecture: time, feature: mel, learning_rates: [1e-3]}}\nensemble: {branches: [year]}", "run.yaml")
     assert config.models["a"].learning_rates == (0.001,)
+
+
+def test_a_number_is_the_same_in_a_file_and_on_the_command_line(tmp_path: Path) -> None:
+    text = MODELS.replace("feature: mel", "feature: mel, mixup: 1, sizes: {batch_norm_momentum: 0}")
+    (tmp_path / "run.yaml").write_text(text.replace("mixup: 1", "mixup: 2").replace("momentum: 0", "momentum: 1"))
+    values = ["--models.a.mixup", "1.0", "--models.a.sizes.batch-norm-momentum", "0.0"]
+    overridden = parse(["--config", str(tmp_path / "run.yaml"), *values], "A job.")
+    assert fingerprint(resolved(overridden)) == fingerprint(resolved(from_yaml(text, "run.yaml")))
+
+
+def test_the_sizes_that_are_fractions_are_those_of_the_architectures() -> None:
+    from musicrec.models.build import OTHER, SPECTRAL, STACKS
+
+    arguments = [argument for model in (SPECTRAL | OTHER | STACKS).values() for argument in inspect.signature(model).parameters.values()]
+    assert {argument.name for argument in arguments if argument.annotation == "float"} == {*FRACTIONS}
 
 
 def test_every_branch_knows_its_submodels() -> None:

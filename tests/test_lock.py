@@ -20,8 +20,9 @@ from musicrec import lock
 from musicrec.blocks import OUTCOME_FIELDS, Blocks
 from musicrec.catalog.tables import Catalog
 from musicrec.command import run_job
+from musicrec.job_settings import Config
 from musicrec.lock import LockLost, Owner, StageLocked, Times, hold, owner_of
-from musicrec.settings import Config, LockSettings
+from musicrec.settings import LockSettings
 from musicrec.stages.base import Outcome, Run, run_stage
 from musicrec.stages.trainings import run_trainings
 from musicrec.store import Stage, Store

@@ -11,9 +11,10 @@ import pytest
 
 from musicrec.catalog.tables import CatalogError
 from musicrec.config import ConfigError, from_yaml, parse, resolved
+from musicrec.job_settings import Config
 from musicrec.progress import event
 from musicrec.redact import redacted
-from musicrec.settings import CatalogSettings, Config, RegistrySettings
+from musicrec.settings import CatalogSettings, RegistrySettings
 from musicrec.stages.catalog import open_run
 from musicrec.store import StoreError, resolve
 from musicrec.tracking import flattened

@@ -16,9 +16,9 @@ from rich import box
 from rich.table import Table
 
 from musicrec.config import resolved
+from musicrec.job_settings import Config, TuneConfig
 from musicrec.progress import console, event
 from musicrec.redact import redacted
-from musicrec.settings import Config, TuneConfig
 from musicrec.stages.base import Outcome
 from musicrec.stages.search import Search, decoded, settings_of, with_values
 from musicrec.store import Stage

@@ -12,9 +12,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from musicrec.config import ConfigError
+from musicrec.job_settings import TuneConfig
 from musicrec.parallel import connect
 from musicrec.progress import Meter, event
-from musicrec.settings import BRANCH_SUBMODELS, TuneConfig
+from musicrec.settings import BRANCH_SUBMODELS
 from musicrec.stages.base import REVISION, Outcome, run_stage, versions
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import extract

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from musicrec.config import ConfigError, suggestion
+from musicrec.job_settings import Config
 from musicrec.models.build import OTHER, SPECTRAL, STACKS
 from musicrec.plain_yaml import MAXIMUM_BYTES, read_yaml
-from musicrec.settings import Config
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.inputs import check_sizes
 from musicrec.stages.search import LEARNING_RATE, SIZES, section_of, settings_of, with_values
@@ -66,8 +66,8 @@ class Parameter:
         return dataclasses.replace(self, low=min(self.low, own), high=max(self.high, own), whole=self.whole and isinstance(own, int))
 
     def drawn(self, value: Any) -> Any:
-        """A value as it is drawn: a choice as its JSON text, for Optuna takes no lists."""
-        return json.dumps(value) if self.choices else value
+        """A value as it is drawn: a choice as the JSON text of what the file lists (0 for 0.0), for Optuna takes no lists."""
+        return json.dumps(self.choices[self.choices.index(value)]) if self.choices else value
 
     def distribution(self) -> Any:
         """What Optuna draws from."""

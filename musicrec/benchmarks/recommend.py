@@ -20,10 +20,11 @@ from musicrec.benchmarks.features import THREAD_VARIABLES
 from musicrec.benchmarks.manifest import GROWTH, memory
 from musicrec.ensemble import EnsembleSpec
 from musicrec.extraction import Actors, committed, outstanding
+from musicrec.job_settings import RecommendConfig
 from musicrec.parallel import connect
 from musicrec.queries import ANSWERS, QUERIES, AnswerBlocks, Answerer, as_query, write_queries
 from musicrec.recommender import ARTISTS, ENSEMBLE, Recommender
-from musicrec.settings import RaySettings, RecommendConfig
+from musicrec.settings import RaySettings
 from musicrec.store import Store
 
 ROWS, CANDIDATES, DIMENSIONS, ONE_BY_ONE = 1_000_000, 100_000, 800, 200

@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from musicrec.catalog.fma_tables import FmaTable, read_published
+from musicrec.catalog.rules import LIMITS, YEARS
 from musicrec.catalog.tables import LIST_SEPARATOR, Catalog, CatalogError, Problem, RawCatalog, RawTable, typed
-from musicrec.catalog.validate import LIMITS, YEARS, validate
+from musicrec.catalog.validate import validate
 from musicrec.schema import RELATED
 
 SUBSETS = ("small", "medium", "large", "full")  # each holds those before it

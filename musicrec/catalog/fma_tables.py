@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 from pyarrow import fs
 
-from musicrec.catalog.tables import CSV_BLOCK_BYTES, PROBLEM_LINES, Problem, as_text, limited, numbers
-from musicrec.catalog.validate import Severity
+from musicrec.catalog.tables import CSV_BLOCK_BYTES, PROBLEM_LINES, Problem, Severity, as_text, limited, numbers
 
 HEADER_BYTES = 65_536  # the three header rows of tracks.csv have 1.2 kB
 

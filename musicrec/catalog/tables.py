@@ -25,6 +25,7 @@ from musicrec.catalog.bounded import COLUMNS, first_record_cells, read_parquet
 from musicrec.redact import redacted
 from musicrec.schema import ARTISTS, RELATED, TRACKS, SchemaError, conform
 
+Severity = Literal["error", "warning"]
 TABLES = {"tracks": TRACKS, "artists": ARTISTS, "related": RELATED}
 PROBLEM_LINES = 20  # lines of one rule in one table: more would hide the other rules from a person at a terminal
 CSV_BLOCK_BYTES = 32 << 20  # pyarrow.csv reads no row that is longer than its block
@@ -48,7 +49,7 @@ class Problem:
     value: str | None
     rule: str
     fix: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def __str__(self) -> str:
         row = "" if self.row is None else f" row {self.row}"

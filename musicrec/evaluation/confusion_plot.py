@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from musicrec.evaluation.literal import literal_text
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -16,6 +18,7 @@ NUMBERED_CLASSES = 20
 INCHES_OF_CLASS = 0.32
 
 
+@literal_text()
 def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Figure:
     """Draw the share of each true class' tracks that is taken for each class.
 

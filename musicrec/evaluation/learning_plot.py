@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from musicrec.evaluation.literal import literal_text
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@literal_text()
 def plot_learning(history: Sequence[dict[str, float]], metric: str, title: str) -> Figure:
     """Draw the training loss and the validation metric one above the other; a line marks where a stage's learning rate begins.
 

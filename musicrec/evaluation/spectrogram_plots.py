@@ -12,6 +12,7 @@ from scipy.ndimage import convolve
 from musicrec.audio import HOP, SAMPLE_RATE
 from musicrec.audio.parameters import BINS_PER_OCTAVE, CHROMA_CLASSES, FFT_SIZE, MEL_BANDS
 from musicrec.audio.tables import cqt_frequencies, mel_band_centres
+from musicrec.evaluation.literal import literal_text
 from musicrec.store import resolve, write_atomically
 
 _NOTES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
@@ -34,6 +35,7 @@ for _shape in ((3, 3), (9, 1), (1, 9)):
     EDGE_KERNELS[f"{_shape[0]} x {_shape[1]}"] = _kernel
 
 
+@literal_text()
 def plot_feature(feature: np.ndarray, name: str, clip: str = "") -> Figure:
     """One feature (frequency, time) with its frequency axis in Hz, notes or coefficients, time in seconds, and values in dB.
 
@@ -52,6 +54,7 @@ def plot_feature(feature: np.ndarray, name: str, clip: str = "") -> Figure:
     return figure
 
 
+@literal_text()
 def plot_edges(feature: np.ndarray, name: str, clip: str = "") -> Figure:
     """A spectrogram (frequency, time) and the three `EDGE_KERNELS` over it, each through ReLU."""
     figure = Figure(figsize=(2 * _SIZE[0], 2 * _SIZE[1]), dpi=_PIXELS_PER_INCH, layout="constrained")

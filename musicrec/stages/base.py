@@ -13,9 +13,9 @@ from typing import Any
 
 from musicrec.catalog.tables import Catalog
 from musicrec.config import resolved
+from musicrec.job_settings import Config
 from musicrec.lock import hold
 from musicrec.progress import event
-from musicrec.settings import Config
 from musicrec.store import Stage, Store
 
 VERSIONS = ("musicrec", "ray", "torch", "librosa", "pyarrow", "mlflow", "numpy")

@@ -19,8 +19,8 @@ from musicrec.catalog.split import split_report
 from musicrec.catalog.tables import Catalog, Problem, fingerprint, write_catalog
 from musicrec.catalog.validate import load_validated
 from musicrec.config import ConfigError
+from musicrec.job_settings import Config
 from musicrec.progress import Meter, event
-from musicrec.settings import Config
 from musicrec.stages.base import Run
 from musicrec.store import Store, absolute, resolve, write_atomically
 from musicrec.store import fingerprint as key_of

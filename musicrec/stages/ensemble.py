@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from musicrec.config import ConfigError
 from musicrec.ensemble import EnsembleSpec
+from musicrec.job_settings import Config
 from musicrec.models.recommendation import NUMBERS
-from musicrec.settings import BRANCH_SUBMODELS, Config
+from musicrec.settings import BRANCH_SUBMODELS
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.embed import TABLE
 from musicrec.stages.train import Trained

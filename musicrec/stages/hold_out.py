@@ -7,8 +7,8 @@ from typing import Any
 
 from musicrec.config import ConfigError
 from musicrec.evaluation.held_out_table import to_markdown
+from musicrec.job_settings import HoldOutConfig
 from musicrec.progress import console, event
-from musicrec.settings import HoldOutConfig
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import BASELINES, RESULTS
 from musicrec.stages.retrain import Evaluated, evaluate_run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -16,10 +17,11 @@ from rich.table import Table
 from musicrec.artwork import ArtworkReader
 from musicrec.blocks import Blocks
 from musicrec.config import ConfigError
+from musicrec.extraction import Reader, read_isolated
 from musicrec.features import AudioReader, compile_kernels, stored_columns
 from musicrec.job_settings import PlanConfig
 from musicrec.lyrics import build_vocabulary, pad
-from musicrec.planning import Extraction, Training, estimate, estimate_training, read_timed
+from musicrec.planning import Extraction, Reading, Training, estimate, estimate_training, read_timed
 from musicrec.progress import Meter, console
 from musicrec.stages.base import Run
 from musicrec.stages.extract import ARTWORK, artwork_blocks, artwork_items, audio_blocks, audio_items
@@ -94,14 +96,28 @@ def _sampled(
     )
     if len(chosen) and kind == AUDIO:
         on_each_node(compile_kernels)
-    together = min(ROWS_TOGETHER, config.extract.rows_per_block)
-    readings = []
-    with Meter(f"plan {kind}", len(chosen), "inputs") as meter:
-        groups = (sample.slice(start, together) for start in range(0, len(chosen), together))
-        for reading in map_unordered(read_timed, groups, reader, config.extract.seconds_per_file):
+    stage, seconds = f"plan {kind}", config.extract.seconds_per_file
+    size = min(ROWS_TOGETHER, config.extract.rows_per_block)
+    groups = (sample.slice(start, size) for start in range(0, len(chosen), size))
+    readings, lost = [], []
+    with Meter(stage, len(chosen), "inputs") as meter:
+        whole = map_unordered(read_timed, groups, reader, seconds, lost=lost)
+        for reading in itertools.chain(whole, _after_a_loss(lost, reader, stage, seconds)):
             readings.append(reading)
             meter.advance(reading.rows)
     return estimate(kind, items.num_rows, left.num_rows, config.extract.rows_per_block, readings)
+
+
+def _after_a_loss(lost: list[pa.Table], reader: Reader, stage: str, seconds_per_file: float) -> Iterator[Reading]:
+    """Of rows that could not be read together: those that fail with their reasons, and the others timed."""
+    from musicrec.parallel import map_unordered
+
+    sound = []
+    for rows, outcome in zip(lost, read_isolated(lost, reader, stage, seconds_per_file), strict=True):
+        reasons = outcome.column("reason")
+        yield Reading(len(reasons) - reasons.null_count, tuple(reasons.drop_null().to_pylist()))
+        sound.append(rows.filter(pc.is_null(reasons)))
+    yield from map_unordered(read_timed, filter(len, sound), reader, seconds_per_file)
 
 
 def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[str]]:

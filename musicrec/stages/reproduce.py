@@ -12,9 +12,10 @@ from musicrec.ensemble import EnsembleSpec
 from musicrec.evaluation.comparison import SeedResult, TestedOn, comparison_rows, to_csv, to_markdown
 from musicrec.evaluation.counts import RECOMMENDATIONS
 from musicrec.evaluation.thesis import TABLES, Metric, Table
+from musicrec.job_settings import Config, ReproduceConfig
 from musicrec.models import VARIANTS, count_parameters
 from musicrec.progress import console, event
-from musicrec.settings import BRANCH_SUBMODELS, Config, ReproduceConfig, StackSettings
+from musicrec.settings import BRANCH_SUBMODELS, StackSettings
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Outcome
 from musicrec.stages.ensemble import NAME as ENSEMBLE

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from musicrec.config import ConfigError
-from musicrec.settings import Config
+from musicrec.job_settings import Config
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
 from musicrec.stages.ensemble import NAME as ENSEMBLE

@@ -11,10 +11,11 @@ import pyarrow as pa
 import torch
 
 from musicrec.ensemble import EnsembleSpec
+from musicrec.job_settings import Config
 from musicrec.lock import hold
 from musicrec.models import count_parameters
 from musicrec.progress import Meter
-from musicrec.settings import Config, TrainSettings
+from musicrec.settings import TrainSettings
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Outcome, Run, already_complete, run_stage, versions
 from musicrec.submodels import SubmodelSpec

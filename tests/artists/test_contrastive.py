@@ -9,29 +9,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
+from small_settings import CONTRASTIVE
 
 from musicrec.artists.contrastive import Batch, contrastive_loss_and_gradient, draw_batch
 from musicrec.artists.embedding import train_embeddings
 from musicrec.artists.order import near_steps, random_steps
 from musicrec.artists.quality import related_jaccard
 from musicrec.artists.settings import EmbeddingSettings, Stage
-
-SETTINGS = EmbeddingSettings(
-    dimensions=32,
-    objective="contrastive",
-    uniform_negatives=64,
-    select_by="jaccard",
-    lazy=True,
-    stages=(Stage(learning_rate=1e-2, artists_per_step=64, patience=60, maximum_passes=12),),
-)
-
-
-@pytest.fixture(scope="module")
-def thesis_jaccard(graph) -> float:
-    """The peak of the thesis' objective on the planted graph."""
-    stages = (Stage(learning_rate=3e-2, artists_per_step=1, patience=40, maximum_passes=200),)
-    settings = EmbeddingSettings(dimensions=32, full_batch=True, select_by="jaccard", stages=stages)
-    return max(train_embeddings(graph, settings).jaccard)
 
 
 def similarity_and_slopes(x, y, metric):
@@ -116,12 +100,12 @@ def test_a_head_that_is_related_to_all_candidates_learns_nothing():
 @pytest.mark.parametrize(
     "changes", [{}, {"steps": "near", "initial": "spread"}, {"metric": "euclidean"}, {"rank_exponent": 0.5, "decay": "linear"}]
 )
-def test_it_finds_more_of_the_planted_relations_than_the_thesis_objective(graph, planted, thesis_jaccard, changes):
-    settings = dataclasses.replace(SETTINGS, **changes)
+def test_it_finds_more_of_the_planted_relations_than_the_thesis_objective(graph, planted, by_the_thesis, changes):
+    settings = dataclasses.replace(CONTRASTIVE, **changes)
     result = train_embeddings(graph, settings)
     found = related_jaccard(graph, result.vectors, metric=settings.metric)
     assert found == pytest.approx(np.nanmax(result.jaccard), abs=0.005)
-    assert found > thesis_jaccard + 0.1
+    assert found > max(by_the_thesis.jaccard) + 0.1
     assert found > related_jaccard(graph, planted.latent)
     lengths = np.linalg.norm(result.vectors, axis=1)
     assert (lengths.std() > 0.01) == (settings.metric == "euclidean")
@@ -129,7 +113,7 @@ def test_it_finds_more_of_the_planted_relations_than_the_thesis_objective(graph,
 
 def test_a_continued_run_equals_the_uninterrupted_one_bit_for_bit(graph):
     stages = (Stage(learning_rate=1e-2, artists_per_step=64, patience=9, maximum_passes=4),)
-    settings, states = dataclasses.replace(SETTINGS, stages=stages, steps="near", decay="linear"), []
+    settings, states = dataclasses.replace(CONTRASTIVE, stages=stages, steps="near", decay="linear"), []
     whole = train_embeddings(graph, settings, on_pass=lambda progress: states.append(save(progress.state())))
     continued = train_embeddings(graph, settings, load(states[1]))
     np.testing.assert_array_equal(continued.vectors, whole.vectors)
@@ -137,7 +121,7 @@ def test_a_continued_run_equals_the_uninterrupted_one_bit_for_bit(graph):
 
 
 def test_a_training_ends_when_it_is_told_to(graph):
-    result = train_embeddings(graph, SETTINGS, on_pass=lambda progress: progress.passes == 3)
+    result = train_embeddings(graph, CONTRASTIVE, on_pass=lambda progress: progress.passes == 3)
     assert len(result.loss) == 3
     assert result.best_pass == np.argmax(result.jaccard)
 

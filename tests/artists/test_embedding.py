@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
+from small_settings import FULL_BATCH
 
 from musicrec.artists.embedding import train_embeddings
 from musicrec.artists.graph import build_graph
@@ -20,12 +21,6 @@ MINI_BATCH = EmbeddingSettings(
         Stage(learning_rate=3e-3, artists_per_step=16, patience=1, maximum_passes=2),
     ),
     seed=3,
-)
-FULL_BATCH = EmbeddingSettings(
-    dimensions=32,
-    full_batch=True,
-    select_by="jaccard",
-    stages=(Stage(learning_rate=3e-2, artists_per_step=1, patience=60, maximum_passes=400),),
 )
 
 
@@ -43,8 +38,8 @@ def test_the_defaults_are_the_thesis():
     assert EmbeddingSettings().stages == THESIS_STAGES
 
 
-def test_full_batch_training_finds_the_planted_relations(graph, planted):
-    result = train_embeddings(graph, FULL_BATCH)
+def test_full_batch_training_finds_the_planted_relations(graph, planted, by_the_thesis):
+    result = by_the_thesis
     latent, chance = related_jaccard(graph, planted.latent), chance_jaccard(graph)
     found = related_jaccard(graph, result.vectors)
     assert chance < 0.05

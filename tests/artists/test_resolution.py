@@ -1,25 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
+from small_settings import CONTRASTIVE
 
 from musicrec.artists.embedding import train_embeddings
 from musicrec.artists.graph import ArtistGraph, build_graph
 from musicrec.artists.quality import neighbour_jaccard, related_jaccard
 from musicrec.artists.resolution import Region, RisingSpaces, rising_spaces
-from musicrec.artists.settings import EmbeddingSettings, Stage
+from musicrec.artists.settings import Stage
 from musicrec.benchmarks.planted import planted_graph
 
-SETTINGS = EmbeddingSettings(
-    dimensions=10,
-    objective="contrastive",
-    uniform_negatives=64,
-    select_by="jaccard",
-    lazy=True,
-    initial="spread",
-    stages=(Stage(learning_rate=1e-2, artists_per_step=128, patience=40, maximum_passes=6),),
-)
+STAGE = Stage(learning_rate=1e-2, artists_per_step=128, patience=40, maximum_passes=6)
+SETTINGS = dataclasses.replace(CONTRASTIVE, dimensions=10, initial="spread", stages=(STAGE,))
 
 
 @pytest.fixture(scope="module")

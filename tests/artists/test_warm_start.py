@@ -6,20 +6,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
+from small_settings import FULL_BATCH
 
 from musicrec.artists.embedding import EmbeddingResult, train_embeddings
 from musicrec.artists.graph import ArtistGraph, build_graph
 from musicrec.artists.quality import related_jaccard
-from musicrec.artists.settings import EmbeddingSettings, Stage
+from musicrec.artists.settings import Stage
 from musicrec.artists.warm_start import Anchors, WarmStart, starting_table
 
 NEW = 30
-SETTINGS = EmbeddingSettings(
-    dimensions=32,
-    full_batch=True,
-    select_by="jaccard",
-    stages=(Stage(learning_rate=3e-2, artists_per_step=1, patience=30, maximum_passes=60),),
-)
+SETTINGS = dataclasses.replace(FULL_BATCH, stages=(Stage(learning_rate=3e-2, artists_per_step=1, patience=30, maximum_passes=60),))
 MINI_BATCH = dataclasses.replace(
     SETTINGS, full_batch=False, select_by="loss", stages=(Stage(learning_rate=1e-2, artists_per_step=32, patience=9, maximum_passes=4),)
 )

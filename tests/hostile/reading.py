@@ -19,8 +19,8 @@ from musicrec.catalog.validate import load_validated
 from musicrec.config import ConfigError, preset, resolved
 from musicrec.extraction import Reader, read_alone
 from musicrec.features import AudioReader, decode_feature, stored_columns
+from musicrec.job_settings import Config
 from musicrec.schema import ARTISTS, ERROR_REASONS, RELATED, SPLITS, TRACKS
-from musicrec.settings import Config
 
 SOUND = "read soundly"
 SECONDS = 45.0  # of a file; the 60 s after which it counts as one that hangs leave room for a busy machine

@@ -15,7 +15,7 @@ from small_catalog import UserCatalog
 
 import musicrec
 from musicrec.config import from_yaml
-from musicrec.settings import Config
+from musicrec.job_settings import Config
 
 REPOSITORY = Path(__file__).parents[2]
 

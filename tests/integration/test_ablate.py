@@ -13,7 +13,7 @@ from small_catalog import files_under
 from small_run import Retrained
 
 from musicrec.config import ConfigError
-from musicrec.settings import AblateConfig
+from musicrec.job_settings import AblateConfig
 from musicrec.stages.ablate import ablate
 from musicrec.store import Store
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
-import threading
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import ray
+from killing_reader import KillsItsWorker
 from small_catalog import UserCatalog, encoded, files_under, picture, remove, sound
 from small_run import tiny_config
 
 from musicrec import schema
-from musicrec.blocks import OUTCOME_FIELDS, Blocks, failures
+from musicrec.blocks import Blocks, failures
 from musicrec.extraction import TooManyErrors, run_blocks
 from musicrec.index import INDEX
-from musicrec.settings import Config
+from musicrec.job_settings import Config
 from musicrec.stages.base import Outcome
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import audio_blocks, extract
@@ -204,25 +200,7 @@ def test_a_file_that_changed_under_its_name_is_read_again_and_its_old_rows_are_n
     assert not extracted(configured(places)).worked  # and so it does of a file that is gone
 
 
-@dataclass(frozen=True)
-class KillsItsWorker:
-    """A reader that passes each row on, but for one at which its process ends as on a fault in a decoder, and one that it never ends."""
-
-    fatal: str
-    endless: str
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        items = rows.column("item").to_pylist()
-        if self.fatal in items:
-            os._exit(1)
-        if self.endless in items:
-            threading.Event().wait()
-        fields = pa.schema([("track_id", pa.string()), ("value", pa.int64()), *OUTCOME_FIELDS])
-        return pa.Table.from_pylist([{"track_id": item, "value": len(item)} for item in items], schema=fields)
-
-
 def test_rows_that_end_their_worker_or_hang_in_it_are_named_and_the_others_are_kept(places: Places) -> None:
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have no path to the tests
     blocks = Blocks(Store(places[0]), "features/key")
     names = [f"track-{number}" for number in range(12)]
     items = pa.table({"item": names, "uri": [f"{places[1]}/{name}.mp3" for name in names]})

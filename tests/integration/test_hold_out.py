@@ -11,7 +11,7 @@ from small_catalog import files_under
 from small_run import Retrained
 
 from musicrec.errors import ConfigError
-from musicrec.settings import HoldOutConfig
+from musicrec.job_settings import HoldOutConfig
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.hold_out import hold_out
 from musicrec.stages.retrain import retrain

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+from killing_reader import KillsItsWorker
 from small_catalog import UserCatalog, encoded, files_under, sound
 from small_run import tiny_config
 
@@ -17,7 +18,7 @@ from musicrec.failed import failed_rows, grouped, show_errors
 from musicrec.job_settings import PlanConfig
 from musicrec.overview import show_status, stage_folders, status_of
 from musicrec.stages.catalog import open_run
-from musicrec.stages.extract import extract
+from musicrec.stages.extract import audio_blocks, extract
 from musicrec.stages.plan import Plan, plan, show_plan
 from musicrec.store import Store, resolve
 
@@ -73,6 +74,19 @@ def test_the_planned_cpu_time_is_what_extraction_takes(tmp_path: Path, ray_sessi
     assert 3600 * expected.extraction[0].cpu_hours == pytest.approx(record["cpu_seconds_now"], rel=0.3)
     assert expected.extraction[0].bytes_written == pytest.approx(record["bytes_written_now"], rel=0.3)
     assert expected.extraction[0].bytes_read == 96 * len(catalog.files["audio/long.mp3"])
+
+
+def test_a_file_that_ends_its_worker_or_hangs_in_it_is_unreadable(
+    tmp_path: Path, ray_session: None, catalog_of_users: UserCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = str(tmp_path / "store"), catalog_of_users.write(str(tmp_path / "catalog"))
+    fatal, endless, *_ = sorted(catalog_of_users.track_ids())
+    monkeypatch.setattr("musicrec.stages.plan.audio_blocks", lambda run: (audio_blocks(run)[0], KillsItsWorker(fatal, endless)))
+    settings = dataclasses.replace(tiny_config(*places).extract, seconds_per_file=3, rows_per_block=2)
+    expected, _ = planned(places, sample=100, trainings=False, extract=settings)
+    audio, artwork = expected.extraction
+    assert (audio.sampled, audio.failed) == (24, {"killed_worker": 1, "timed_out": 1})
+    assert artwork.failed == {}
 
 
 def test_a_run_that_stopped_shows_how_far_it_came_and_why(

@@ -15,7 +15,7 @@ from fma_tree import FmaTree, build_fma_tree
 
 from musicrec import schema
 from musicrec.config import from_yaml
-from musicrec.settings import ReproduceConfig
+from musicrec.job_settings import ReproduceConfig
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import extract
 from musicrec.stages.reproduce import reproduce

@@ -13,7 +13,7 @@ from small_run import REPOSITORY, Retrained, tiny_yaml
 
 from musicrec import schema
 from musicrec.index import INDEX
-from musicrec.settings import ReproduceConfig
+from musicrec.job_settings import ReproduceConfig
 from musicrec.stages.base import versions
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE

@@ -17,7 +17,8 @@ from small_run import Retrained
 
 from musicrec import schema
 from musicrec.config import preset
-from musicrec.settings import Config, RegistrySettings, TuneConfig
+from musicrec.job_settings import Config, TuneConfig
+from musicrec.settings import RegistrySettings
 from musicrec.store import Store
 from musicrec.training.tasks import EXAMPLES
 

@@ -8,7 +8,8 @@ import pytest
 
 from musicrec.catalog.tables import CatalogError
 from musicrec.config import ConfigError
-from musicrec.settings import CatalogSettings, Config
+from musicrec.job_settings import Config
+from musicrec.settings import CatalogSettings
 from musicrec.stages.catalog import open_run, report_catalog
 
 TRACKS = """track_id,artist_id,audio,genres,genre_top,split

@@ -12,7 +12,8 @@ from musicrec import schema
 from musicrec.artists.resolution import RisingSpaces
 from musicrec.catalog.tables import Catalog
 from musicrec.config import ConfigError
-from musicrec.settings import Config, EmbedSettings
+from musicrec.job_settings import Config
+from musicrec.settings import EmbedSettings
 from musicrec.stages.base import Run
 from musicrec.stages.embed import REGIONS, TABLE, embed, relations_without
 from musicrec.store import Store

@@ -9,7 +9,7 @@ import pytest
 from musicrec import schema
 from musicrec.catalog.tables import Catalog
 from musicrec.config import ConfigError
-from musicrec.settings import Config
+from musicrec.job_settings import Config
 from musicrec.stages.base import Run
 from musicrec.stages.labels import TABLE, label
 from musicrec.store import Store

@@ -12,7 +12,8 @@ from cifar_tree import build_cifar_tree, read_pickle, write_pickle
 
 from musicrec import schema
 from musicrec.extraction import TooManyErrors
-from musicrec.settings import CatalogSettings, Config, ExtractSettings
+from musicrec.job_settings import Config
+from musicrec.settings import CatalogSettings, ExtractSettings
 from musicrec.stages import pictures
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run, report_catalog

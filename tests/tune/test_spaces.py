@@ -75,6 +75,11 @@ def test_an_own_value_that_the_file_does_not_list_is_one_more(tmp_path: Path) ->
     assert own == {"batch_size": "8", "learning_rate": 0.001, "time_mask": 0.2}
 
 
+def test_an_own_value_is_the_same_number_with_and_without_a_point(tmp_path: Path) -> None:
+    space, own = load_space(written(tmp_path, {"mixup": {"choice": [0, 1]}})).of(preset("demo"), "mel.time")
+    assert space.parameters["mixup"].distribution().to_internal_repr(own["mixup"]) == 0
+
+
 def test_values_become_settings() -> None:
     config = preset("thesis-webapi")
     values = {"learning_rate": 2e-3, "sizes.hidden": [8, 8], "pool": [1, 4], "standardise": "none"}
