@@ -22,7 +22,7 @@ from torch import nn
 
 from musicrec.artists.neighbours import nearest_neighbours
 from musicrec.artwork import ArtworkError, load_artwork
-from musicrec.audio import AudioError, decode, extract_features
+from musicrec.audio import AudioError, decode, extract_features, spread_segments
 from musicrec.ensemble import EnsembleSpec, StackInputs
 from musicrec.features import Statistics, halve
 from musicrec.lyrics import pad
@@ -94,9 +94,15 @@ class Recommender:
     """Submodels, ensemble and artists of one folder, on the CPU unless moved."""
 
     def __init__(
-        self, ensemble: EnsembleSpec, submodels: dict[str, SubmodelSpec], models: dict[str, nn.Module], artists: pa.Table, chroma: str
+        self,
+        ensemble: EnsembleSpec,
+        submodels: dict[str, SubmodelSpec],
+        models: dict[str, nn.Module],
+        artists: pa.Table,
+        chroma: str,
+        segments: int = 1,
     ) -> None:
-        self.ensemble, self.submodels, self.chroma = ensemble, submodels, chroma
+        self.ensemble, self.submodels, self.chroma, self.segments = ensemble, submodels, chroma, segments
         self.models = {name: model.eval() for name, model in models.items()}
         # The vectors are kept once: of 100,000 artists they take 320 MB, which every worker of a batch recommendation is sent.
         self.artists = artists.drop_columns(["vector"])
@@ -115,9 +121,8 @@ class Recommender:
         for name, spec in {**submodels, ENSEMBLE: ensemble}.items():
             models[name] = spec.build()
             models[name].load_state_dict(safetensors.torch.load_file(folder / "weights" / f"{name}.safetensors"))
-        return cls(
-            ensemble, submodels, models, pyarrow.parquet.read_table(folder / "artists.parquet", schema=ARTISTS), description["chroma"]
-        )
+        artists = pyarrow.parquet.read_table(folder / "artists.parquet", schema=ARTISTS)
+        return cls(ensemble, submodels, models, artists, description["chroma"], description.get("segments", 1))
 
     @property
     def table(self) -> np.ndarray:
@@ -166,6 +171,8 @@ class Recommender:
     ) -> tuple[np.ndarray, list[Failure | None]]:
         """The embeddings (N, D) of tracks, zeros for those that have none, and of each why it has none.
 
+        What a submodel says of a longer recording is the mean of what it says of each of its windows (``segments``).
+
         Parameters
         ----------
         features
@@ -179,8 +186,10 @@ class Recommender:
         vectors = {name: np.zeros((len(queries), self.ensemble.outputs), np.float32) for name in self.submodels}
         for name in self.submodels:
             found = [(row, inputs[name]) for row, inputs in enumerate(prepared) if failures[row] is None and name in inputs]
-            for rows, batch in _batches(found):
-                vectors[name][rows] = self.models[name](batch.to(self.device)).cpu().numpy()
+            for rows, batch in _batches([(row, window) for row, windows in found for window in windows.split(1)]):
+                np.add.at(vectors[name], rows, self.models[name](batch.to(self.device)).cpu().numpy())
+            for row, windows in found:
+                vectors[name][row] /= len(windows)
         numbers = {name: np.array([_number(getattr(query, name)) for query in queries]) for name in ("year", "latitude", "longitude")}
         inputs = StackInputs.gather(self.ensemble, vectors, numbers)
         usable = inputs.usable(self.ensemble.needs_all)
@@ -205,13 +214,14 @@ class Recommender:
             return error
 
     def _inputs(self, query: Query, features: Features | None) -> dict[str, torch.Tensor]:
-        """What each submodel reads of a query, for those that have something to read."""
-        if features is None:
-            features = self._features(query.audio) if query.audio is not None and self.features else {}
+        """What each submodel reads of a query, for those that have something to read: a row for each window of its sound, else one."""
+        windows = [features] if features else []
+        if features is None and query.audio is not None and self.features:
+            windows = self._features(query.audio)
         inputs: dict[str, torch.Tensor] = {}
         for name, spec in self.submodels.items():
-            if spec.feature is not None and features:
-                inputs[name] = torch.from_numpy(spec.prepare(*features[spec.feature]))[None, None]
+            if spec.feature is not None and windows:
+                inputs[name] = torch.from_numpy(np.stack([spec.prepare(*window[spec.feature]) for window in windows]))[:, None]
             elif spec.modality == "artwork" and query.artwork is not None:
                 inputs[name] = pictures(load_artwork(query.artwork, spec.pixels)[None])
             elif spec.modality == "lyrics" and query.lyrics:
@@ -220,11 +230,11 @@ class Recommender:
                     inputs[name] = torch.from_numpy(pad([numbers]))
         return inputs
 
-    def _features(self, audio: str | bytes) -> Features:
+    def _features(self, audio: str | bytes) -> list[Features]:
         samples = decode(audio, minimum_seconds=MINIMUM_SECONDS, locate=resolve).samples
         wanted = tuple(dict.fromkeys("stft" if name == "stft_halved" else name for name in self.features))
-        found = extract_features(samples, wanted, chroma=self.chroma)
-        return {name: halve(found["stft"]) if name == "stft_halved" else (found[name], None) for name in self.features}
+        windows = [extract_features(window.samples, wanted, chroma=self.chroma) for window in spread_segments(samples, self.segments)]
+        return [{name: halve(each["stft"]) if name == "stft_halved" else (each[name], None) for name in self.features} for each in windows]
 
     def describe(self, answer: Recommendation) -> list[dict]:
         """The recommended artists with what is known of them (thesis Table 7: name, similarity, genres, origin, years)."""
@@ -233,11 +243,18 @@ class Recommender:
 
 
 def save(
-    folder: Path, ensemble: EnsembleSpec, submodels: Sequence[SubmodelSpec], weights: dict[str, bytes], artists: pa.Table, chroma: str
+    folder: Path,
+    ensemble: EnsembleSpec,
+    submodels: Sequence[SubmodelSpec],
+    weights: dict[str, bytes],
+    artists: pa.Table,
+    chroma: str,
+    segments: int = 1,
 ) -> None:
     """Write a recommender's folder; ``weights`` are the safetensors bytes of each submodel and of the ensemble."""
     (folder / "weights").mkdir(parents=True)
-    description = {"ensemble": ensemble.as_json(), "submodels": {spec.name: spec.as_json() for spec in submodels}, "chroma": chroma}
+    description = {"ensemble": ensemble.as_json(), "submodels": {spec.name: spec.as_json() for spec in submodels}}
+    description |= {"chroma": chroma, "segments": segments}
     (folder / "recommender.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
     for name, content in weights.items():
         (folder / "weights" / f"{name}.safetensors").write_bytes(content)

@@ -248,6 +248,8 @@ class RegistrySettings:
     """MLflow; MLFLOW_TRACKING_URI, then an SQLite file in a local store, if not given."""
     experiment: str = "musicrec"
     model: str = "musicrec"
+    segments: Count = 1
+    """Windows of 30 s of a longer recording, evenly spaced, over which a registered model averages; 1: its first 30 s, as the thesis."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from musicrec.features import AudioReader
 from musicrec.index import INDEX, found_and_failed
 from musicrec.lyrics import Vocabulary
 from musicrec.queries import ANSWERS, AnswerBlocks, Answerer, of_folder, with_places, write_queries
-from musicrec.recommender import ARTISTS, ENSEMBLE, MissingInput, Query, Recommender
+from musicrec.recommender import ARTISTS, ENSEMBLE, Features, MissingInput, Query, Recommender
 from musicrec.store import Store
 from musicrec.submodels import SubmodelSpec
 
@@ -74,6 +75,31 @@ def test_queries_that_are_answered_together_are_answered_as_alone(recommender: R
             with pytest.raises(type(failure)):
                 recommender.embed(query)
     assert len({tuple(vector) for vector in vectors}) == 6  # five answers, and the zeros of the other two
+
+
+def test_of_a_longer_recording_each_submodel_says_the_mean_of_its_windows(recommender: Recommender) -> None:
+    class Heard(torch.nn.Module):
+        """An ensemble that answers with what one submodel said."""
+
+        def forward(self, vectors: dict[str, torch.Tensor], present: dict[str, torch.Tensor]) -> torch.Tensor:
+            return vectors["mfcc.large_rnn"]
+
+    minutes = [np.tile(decode(sound(number), minimum_seconds=1.0).samples, 15) for number in (0, 1)]
+    stream = io.BytesIO()
+    soundfile.write(stream, np.concatenate(minutes), 22050, format="FLAC", subtype="PCM_24")
+    query = Query(audio=stream.getvalue(), lyrics="one")
+    listening = copy.copy(recommender)
+    listening.models = {**recommender.models, ENSEMBLE: Heard()}
+    features: list[Features | None] = [{"mfcc": (extract_features(half, ("mfcc",))["mfcc"], None)} for half in minutes]
+    halves, _ = listening.embed_many([Query(), Query()], features)
+    assert np.abs(halves[0] - halves[1]).max() > 1e-3
+    np.testing.assert_allclose(listening.embed(query), halves[0], atol=1e-4)  # the first 30 s, as the thesis
+    listening.segments = 2
+    spread, failures = listening.embed_many([query, Query(audio=sound(2))])
+    assert failures == [None, None]
+    np.testing.assert_allclose(spread[0], halves.mean(axis=0), atol=1e-4)
+    listening.segments = 1
+    np.testing.assert_allclose(spread[1], listening.embed(Query(audio=sound(2))), atol=1e-5)
 
 
 def test_a_feature_that_is_given_stands_for_the_audio(recommender: Recommender) -> None:

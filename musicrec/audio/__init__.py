@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from musicrec.audio.decoding import DecodedAudio, Limits, decode, load_audio
     from musicrec.audio.features import compile_kernels, extract_features
     from musicrec.audio.half import to_float16
-    from musicrec.audio.segmentation import Segment, segments
+    from musicrec.audio.segmentation import Segment, segments, spread_segments
 
 _LAZY = {
     "DecodedAudio": "decoding",
@@ -28,6 +28,7 @@ _LAZY = {
     "to_float16": "half",
     "Segment": "segmentation",
     "segments": "segmentation",
+    "spread_segments": "segmentation",
 }
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "halved_statistics",
     "load_audio",
     "segments",
+    "spread_segments",
     "standardise",
     "to_float16",
 ]

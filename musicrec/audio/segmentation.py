@@ -17,6 +17,16 @@ class Segment(NamedTuple):
     samples: np.ndarray
 
 
+def spread_segments(samples: np.ndarray, count: int) -> list[Segment]:
+    """At most ``count`` windows of 30 s, evenly spaced from a track's beginning to its end, and no more than it takes to cover it.
+
+    A track of 30 s or less, or a count of 1, is one window from its beginning.
+    """
+    windows = min(count, -(-len(samples) // CLIP_SAMPLES)) or 1
+    starts = np.linspace(0, max(0, len(samples) - CLIP_SAMPLES), windows).astype(int).tolist()
+    return [Segment(start / SAMPLE_RATE, samples[start : start + CLIP_SAMPLES]) for start in starts]
+
+
 def segments(samples: np.ndarray, hop_seconds: float = CLIP_SECONDS) -> Iterator[Segment]:
     """Split a track (N,) at 22,050 Hz into windows of 30 s that begin `hop_seconds` apart.
 

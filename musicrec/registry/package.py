@@ -68,7 +68,8 @@ def log_version(run: Run, embedded: Outcome, stacked: Stacked) -> Any:
     signature = mlflow.models.infer_signature(example, answer, params={"k": DEFAULT_NEIGHBOURS})
     package = Path(musicrec.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder) / ARTIFACT, ensemble, specs, weights, artist_table(run, embedded), run.config.extract.chroma)
+        reading = (run.config.extract.chroma, run.config.registry.segments)
+        save(Path(folder) / ARTIFACT, ensemble, specs, weights, artist_table(run, embedded), *reading)
         return mlflow.pyfunc.log_model(
             name=run.config.registry.model,
             python_model=str(package / "registry" / "model.py"),
