@@ -23,6 +23,7 @@ LOOPBACK = "127.0.0.1"
 BIN = Path(sys.executable).parent
 MARK = "MUSICREC_TEST_NODE"
 SECONDS_TO_START = 240
+SECONDS_TO_END = 60
 # A node that was killed is missed after three seconds, and not after Ray's half a minute.
 HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000}
 HEALTH["health_check_failure_threshold"] = 3
@@ -59,7 +60,7 @@ class Processes:
         while not reached():
             assert time.monotonic() < deadline, f"not reached in {seconds:g} s: {self.said()}"
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=0.05)
+                self.process.wait(timeout=0.02)
                 raise AssertionError(f"it ended with {self.process.returncode} before that: {self.said()}")
 
     def runs(self, name: str) -> bool:
@@ -69,6 +70,19 @@ class Processes:
                 if name in " ".join(process.cmdline()):
                     return True
         return False
+
+    def finish(self, seconds: float = SECONDS_TO_START) -> None:
+        """AssertionError with the process' last words unless it succeeds."""
+        assert self.process.wait(timeout=seconds) == 0, self.said()
+
+    def kill_first(self) -> None:
+        """SIGKILL to the process alone: what it started, as a driver its Ray, ends by itself."""
+        self.process.kill()
+        self.process.wait()
+        deadline = time.monotonic() + SECONDS_TO_END
+        while left := self.all():
+            assert time.monotonic() < deadline, f"still there after {SECONDS_TO_END} s: {left}"
+            psutil.wait_procs(left, timeout=0.5)
 
     def kill(self) -> None:
         """SIGKILL to all of it."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machines import Processes
 from small_catalog import UserCatalog
 
 import musicrec
@@ -79,6 +80,11 @@ def job_environment(**more: str) -> dict[str, str]:
     """The environment of a job in a process of its own: it imports the musicrec that these tests import."""
     path = os.pathsep.join([str(Path(musicrec.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     return os.environ | {"PYTHONPATH": path} | more
+
+
+def start_job(log: Path, job: str, *arguments: str) -> Processes:
+    """A job with a Ray of its own, that can be killed at any moment."""
+    return Processes([sys.executable, f"jobs/{job}.py", *arguments], log, job_environment())
 
 
 def run_job_process(job: str, *arguments: str, timeout: float, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -70,7 +70,7 @@ def undisturbed(request: pytest.FixtureRequest) -> Store:
     if PRESET is None:
         return Store(request.getfixturevalue("retrained").store)
     job, store = request.getfixturevalue("cluster").retrain("undisturbed", "demo")
-    assert job.process.wait(timeout=SECONDS_TO_END) == 0, job.said()
+    job.finish(SECONDS_TO_END)
     return store
 
 
@@ -89,7 +89,7 @@ def test_killed_nodes_and_a_failing_storage_change_nothing(cluster: Cluster, und
         nodes.kill_worker(next(node for node in nodes.workers if node.runs("TrainWorker")))
         assert len(records(store, "submodels")) < len(records(undisturbed, "submodels"))
     nodes.add_worker()
-    assert job.process.wait(timeout=SECONDS_TO_END) == 0, job.said()
+    job.finish(SECONDS_TO_END)
     storage.share = 0.0
 
     failed = {fault: storage.faults[fault] / (storage.requests - requests) for fault in FAULTS}
@@ -118,7 +118,7 @@ def test_a_stopped_job_keeps_no_lock_and_goes_on_when_it_is_started_again(cluste
         assert not owner_of(store, f"extract/{key}").is_at_work()
         assert not records(store, "extract")
     again = cluster.nodes.submit(*command, name="started-again")
-    assert again.process.wait(timeout=SECONDS_TO_END) == 0, again.said()
+    again.finish(SECONDS_TO_END)
     (record,) = records(store, "extract")
     assert (record["rows_in"], record["rows_out"], record["rows_in_errors"]) == (24, 24, 0)
     assert record["rows_extracted_now"] < 24

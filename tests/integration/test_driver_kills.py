@@ -46,7 +46,7 @@ def test_a_driver_killed_at_random_moments_costs_no_row_and_no_second_decoding(n
     for kill in range(KILLS):
         kill_at_work(start(cluster, settings, kill), store, draw.randrange(BLOCKS_UNTIL_A_KILL), draw.random() / 2)
     driver = start(cluster, settings, KILLS)
-    assert driver.process.wait(timeout=SECONDS_TO_END) == 0, driver.said()
+    driver.finish(SECONDS_TO_END)
 
     tracks = catalog.track_ids()
     (record,) = (store.read_json(f"extract/{key}/{SUCCESS}") for key in store.folders("extract"))

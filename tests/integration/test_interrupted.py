@@ -13,9 +13,9 @@ from pathlib import Path
 import mlflow
 import pytest
 from faulty_training import assert_same_training
-from killed_jobs import Driver
+from machines import Processes
 from small_catalog import UserCatalog
-from small_run import tiny_yaml
+from small_run import start_job, tiny_yaml
 
 from musicrec import schema
 from musicrec.config import from_yaml
@@ -33,21 +33,21 @@ EPOCHS = 150  # the same for a training: an epoch takes some hundredths of a sec
 
 
 @pytest.fixture
-def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[], Driver]]:
+def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[], Processes]]:
     catalog = catalog_of_users.copy()
     catalog.tracks = [row | {"track_id": f"{row['track_id']}-copy{copy}"} for row in catalog.tracks for copy in range(COPIES)]
     settings = tmp_path / "tiny.yaml"
     text = tiny_yaml(str(tmp_path / "store"), catalog.write(str(tmp_path / "catalog")), EPOCHS)
     settings.write_text(text.replace("batch_size: 8", "batch_size: 32"))
-    drivers: list[Driver] = []
+    drivers: list[Processes] = []
 
-    def start() -> Driver:
-        drivers.append(Driver(tmp_path / f"driver-{len(drivers)}.log", "retrain", "--config", str(settings)))
+    def start() -> Processes:
+        drivers.append(start_job(tmp_path / f"driver-{len(drivers)}.log", "retrain", "--config", str(settings)))
         return drivers[-1]
 
     yield start
     for driver in drivers:
-        driver.end()
+        driver.kill()
 
 
 def unfinished(store: Path, stage: str) -> list[Path]:
@@ -62,30 +62,27 @@ def history(store: Store, checkpoint: Path) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_killed_run_is_taken_up_where_it_was(start: Callable[[], Driver], tmp_path: Path, catalog_of_users: UserCatalog) -> None:
+def test_a_killed_run_is_taken_up_where_it_was(start: Callable[[], Processes], tmp_path: Path, catalog_of_users: UserCatalog) -> None:
     folder, store = tmp_path / "store", Store(str(tmp_path / "store"))
     tracks = len(catalog_of_users.tracks) * COPIES
 
     driver = start()
     driver.wait_until(lambda: len(list(folder.glob("features/*/parts/*.parquet"))) >= 2)
-    driver.kill()
-    driver.wait_for_descendants()
+    driver.kill_first()
     parts = {path: path.stat().st_mtime_ns for path in folder.glob("features/*/parts/*.parquet")}
     assert len(parts) < tracks // 4  # in the middle of extraction
     assert not list(folder.glob(f"extract/*/{SUCCESS}"))
 
     driver = start()
     driver.wait_until(lambda: bool(unfinished(folder, "submodels")))
-    driver.kill()
-    driver.wait_for_descendants()
+    driver.kill_first()
     caught = {path: history(store, path) for path in unfinished(folder, "submodels")}
     assert any(len(epochs) < EPOCHS for epochs in caught.values())  # in the middle of a training
     assert {path: path.stat().st_mtime_ns for path in parts} == parts  # no committed block was extracted again
 
     driver = start()
     driver.wait_until(lambda: bool(unfinished(folder, "ensembles")))
-    driver.kill()
-    driver.wait_for_descendants()
+    driver.kill_first()
     (stacked,) = unfinished(folder, "ensembles")
     caught[stacked] = history(store, stacked)
 

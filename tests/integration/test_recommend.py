@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
-from killed_jobs import Driver
 from small_catalog import files_under
-from small_run import Retrained, run_job_here
+from small_run import Retrained, run_job_here, start_job
 
 from musicrec import schema
 from musicrec.store import Store
@@ -83,13 +82,12 @@ def test_a_killed_recommendation_is_taken_up_where_it_was(retrained: Retrained, 
         shutil.copytree(Path(retrained.config.catalog) / "audio", folder / str(copy))
     tracks = len(list(folder.rglob("*.*")))
     arguments = ["--store", retrained.store, "--folder", str(folder), "--out", str(out), "--rows-per-block", "2", "--neighbours", "2"]
-    driver = Driver(tmp_path / "driver.log", "recommend", *arguments, "--ray.num-cpus", "2")
+    driver = start_job(tmp_path / "driver.log", "recommend", *arguments, "--ray.num-cpus", "2")
     try:
         driver.wait_until(lambda: len(list(out.glob("blocks/parts/*.parquet"))) >= 2)
-        driver.kill()
-        driver.wait_for_descendants()
+        driver.kill_first()
     finally:
-        driver.end()
+        driver.kill()
     done = {path: path.stat().st_mtime_ns for path in out.glob("blocks/parts/*.parquet")}
     assert len(done) < tracks // 4  # in the middle of it
     assert run_job_here(monkeypatch, "recommend", *arguments) == 0
