@@ -22,6 +22,8 @@ from musicrec.progress import event
 from musicrec.redact import redacted
 from musicrec.store import Store, fingerprint
 
+# Of a run whose training failed: why, on one line.
+REASON_TAG = "musicrec.reason"
 # Sections that say where and how a run works and is shown, not what comes out of it.
 ELSEWHERE = ("store", "ray", "registry", "lock", "report", "table", "seeds", "rows", "counts", "submodels", "study")
 
@@ -57,12 +59,16 @@ class TrainingLog:
 
     def end(self, name: str, metric: str, history: list[dict[str, float]]) -> None:
         """Log the epochs that are not there yet and the picture of all of them, and close the run."""
-        tracking.log_history(self.client, self.runs[name], history, metric)
-        self.client.log_figure(self.runs[name], plot_learning(history, metric, name), "learning_curves.png")
-        self.client.set_terminated(self.runs[name])
+        run_id = self.runs[name]
+        tracking.log_history(self.client, run_id, history, metric)
+        self.client.log_figure(run_id, plot_learning(history, metric, name), "learning_curves.png")
+        if REASON_TAG in self.client.get_run(run_id).data.tags:  # it failed in an earlier process
+            self.client.delete_tag(run_id, REASON_TAG)
+        self.client.set_terminated(run_id)
 
-    def fail(self, name: str) -> None:
-        """Close the run of a training that failed."""
+    def fail(self, name: str, reason: str) -> None:
+        """Close the run of a training that failed, with why as a tag."""
+        self.client.set_tag(self.runs[name], REASON_TAG, redacted(reason))
         self.client.set_terminated(self.runs[name], "FAILED")
 
     def scores(self, name: str, values: dict[str, float], figures: dict[str, Any]) -> None:
@@ -103,7 +109,7 @@ class Silent(TrainingLog):
     def end(self, name: str, metric: str, history: list[dict[str, float]]) -> None:
         """Nothing."""
 
-    def fail(self, name: str) -> None:
+    def fail(self, name: str, reason: str) -> None:
         """Nothing."""
 
     def scores(self, name: str, values: dict[str, float], figures: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ class Progress:
         event("tune", f"{name} {result.state}", validation=result.validation, epochs=result.epochs, seconds=result.seconds, **facts)
         self.log.begin(name, f"{result.number}-{result.training}", {**result.values, **facts, "training": result.training})
         if result.state == "failed":
-            self.log.fail(name)
+            self.log.fail(name, result.reason or result.state)
         else:
             self.log.end(name, self.search.metric, self.search.trial(result.drawn).history())
 

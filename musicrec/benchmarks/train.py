@@ -162,7 +162,7 @@ class Bench:
             ends.append(record["ended"])
             records.append(record)
 
-        def done(_: Task) -> None:
+        def done(*_: Any) -> None:
             """The records say it all."""
 
         task = self.task(name, clips, epochs, batch, cache_gigabytes, spec)

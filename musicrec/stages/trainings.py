@@ -97,7 +97,7 @@ def _run(run: Run, tasks: list[Task]) -> dict[str, Outcome]:
             log.end(task.name, metrics[task.name], outcome.record["history"])
             meter.advance(1)
 
-        train_all(tasks, run.config.train, on_epoch, on_done, lambda task: log.fail(task.name))
+        train_all(tasks, run.config.train, on_epoch, on_done, lambda task, reason: log.fail(task.name, reason))
     return outcomes
 
 

@@ -102,9 +102,9 @@ def train_all(
     settings: TrainSettings,
     on_epoch: Callable[[str, dict[str, float]], None],
     on_done: Callable[[Task], None],
-    on_failed: Callable[[Task], None],
+    on_failed: Callable[[Task, str], None],
 ) -> None:
-    """Run every training; ``on_done`` or ``on_failed`` is called for each as it ends. A failed one does not stop the others.
+    """Run every training; ``on_done``, or ``on_failed`` with why, is called for each as it ends. A failed one does not stop the others.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def train_all(
                     on_done(task)
                 else:
                     failures[task.name] = _cause(error)
-                    on_failed(task)
+                    on_failed(task, failures[task.name])
     finally:
         queue.shutdown(force=True)
     if failures:

@@ -120,8 +120,8 @@ def main(root: str) -> None:
     def on_done(_: Task) -> None:
         killed.append("done")
 
-    def on_failed(_: Task) -> None:
-        killed.append("failed")
+    def on_failed(_: Task, reason: str) -> None:
+        killed.append(reason)
 
     train_all([prepare(f"{root}/faulty")], TrainSettings(), on_epoch, on_done, on_failed)
     calm = prepare(f"{root}/calm")

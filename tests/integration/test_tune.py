@@ -21,6 +21,7 @@ from musicrec.job_settings import Config, TuneConfig
 from musicrec.settings import RegistrySettings
 from musicrec.store import Store
 from musicrec.training.tasks import EXAMPLES
+from musicrec.training_log import REASON_TAG
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 
@@ -118,7 +119,7 @@ def test_mlflow_has_a_run_a_trial_under_the_searchs(searched: Any, config: TuneC
     for row in searched.record["rows"]:
         run = runs[f"trial {row['number']}"]
         assert run.data.tags["mlflow.parentRunId"] == parent
-        assert run.info.status == ("FAILED" if row["state"] == "failed" else "FINISHED")
+        assert (run.info.status, run.data.tags.get(REASON_TAG)) == ("FAILED" if row["state"] == "failed" else "FINISHED", row["reason"])
         assert run.data.params["time_mask"] == str(row["values"]["time_mask"])
         epochs = client.get_metric_history(run.info.run_id, "validation_cosine")
         assert [metric.step for metric in epochs] == list(range(row["epochs"]))

@@ -31,7 +31,8 @@ def histories(ray_session: None, tmp_path: Path) -> dict[int, list[dict[str, flo
         def on_epoch(_: str, record: dict[str, Any], heard: list[float] = heard) -> None:
             heard.append(record["epoch"])
 
-        train_all([task], TrainSettings(workers=workers, minimum_workers=minimum), on_epoch, ended.append, ended.append)
+        settings = TrainSettings(workers=workers, minimum_workers=minimum)
+        train_all([task], settings, on_epoch, ended.append, lambda _, reason: pytest.fail(reason))
         assert ended == [task]
         assert heard == list(range(EPOCHS))
         found[workers] = StoreCheckpoints(Store(task.store), task.folder).load_last()["progress"]["history"]
