@@ -64,13 +64,13 @@ class TrialResult:
     reason: str | None
 
 
-def result_of(search: Search, number: int, drawn: dict[str, Any], error: BaseException | None) -> TrialResult:
+def result_of(search: Search, number: int, drawn: dict[str, Any], error: str | None) -> TrialResult:
     """A trial that ended, from its training's record.
 
     Parameters
     ----------
     error
-        Why it failed.
+        Why it failed: its last line is kept, without credentials.
     """
     trial = search.trial(drawn)
     history = trial.history()
@@ -85,7 +85,7 @@ def result_of(search: Search, number: int, drawn: dict[str, Any], error: BaseExc
         epochs=len(history),
         seconds=round(math.fsum(record["seconds"] for record in history), 1),
         training=trial.stage.folder,
-        reason=None if error is None else str(error).strip().splitlines()[-1].strip(),
+        reason=None if error is None else redacted(error.strip().splitlines()[-1].strip()),
     )
 
 

@@ -1,8 +1,8 @@
 """A search through Ray Tune: Optuna (TPE) proposes, ASHA stops what lags behind, each trial is an ordinary training (stages/search.py).
 
-Tune's state lies in the store, in ``searches/KEY/tune``; the key is made of what decides the search, so that the same command goes on where
-a killed one ended. A trial whose training has ended is never trained again, whatever Tune knows of it: its epochs are reported from its
-record.
+The trials lie in the store, in ``searches/KEY/trials``; the key is made of what decides the search, so that the same command goes on where
+a killed one ended, in a new run of Tune's (tune/trials.py says why). A trial that has ended takes no part in that; one whose training ended
+unnoticed is not trained again: its epochs are reported from its record.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from musicrec.stages.search import Search, section_of, settings_of, train_trial,
 from musicrec.stages.train import train
 from musicrec.store import Stage, fingerprint
 from musicrec.training_log import training_log
-from tune.results import SearchFailed, TrialResult, best_of, figures, print_table, result_of, table_csv, write_preset
+from tune.results import SearchFailed, TrialResult, best_of, figures, print_table, table_csv, write_preset
 from tune.spaces import Space, load_space
+from tune.trials import Trials
 
 if TYPE_CHECKING:
     from tune.follower import Progress
@@ -84,10 +85,8 @@ def _work(config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any
     facts = {f"version.{name}": version for name, version in versions().items()}
     logged = training_log(config, run.store, run.catalog_key, run.catalog.root, facts, f"tune {config.submodel}", stage.key)
     with logged as log, Meter("tune", config.trials, "trials") as meter:
-        progress = Progress(prepared, log, meter)
-        results = _run_trials(config, prepared, space, own, stage, progress)
-        for result in results:
-            progress.ended(result)
+        progress = Progress(prepared, Trials(stage), log, meter)
+        results = _run_trials(config, space, own, progress)
         best = best_of(prepared, results)
         run.store.write(stage.path("trials.csv"), table_csv(results).encode())
         log.text("trials.csv", table_csv(results))
@@ -110,80 +109,61 @@ def _work(config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any
     }
 
 
-def _run_trials(
-    config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any], stage: Stage, progress: Progress
-) -> list[TrialResult]:
-    """All trials, in the order in which they were proposed."""
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "5")  # a search that is killed forgets at most what happened in so many seconds
+def _run_trials(config: TuneConfig, space: Space, own: dict[str, Any], progress: Progress) -> list[TrialResult]:
+    """The results of all trials, in the order in which they were proposed; those that have not ended in an earlier process are run."""
+    trials = progress.trials
+    if trials.drawn:
+        event("tune", "goes on where it was interrupted", ended=len(trials.ended))
+    else:
+        trials.propose(1, own)
+    for _, result in sorted(trials.ended.items()):
+        progress.ended(result)
+    if len(trials.ended) < config.trials:
+        _run_in_tune(config, space, progress)
+    if len(trials.ended) < config.trials:
+        raise SearchFailed(f"{config.trials - len(trials.ended)} trials have not ended; run the same command again")
+    return [result for _, result in sorted(trials.ended.items())]
+
+
+def _run_in_tune(config: TuneConfig, space: Space, progress: Progress) -> None:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trainings keep their own records
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune is silent; what is said comes from our follower
     from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
 
-    from tune.follower import Follower, number_in
+    from tune.follower import Follower
+    from tune.proposals import Proposals
 
     _silence()
-    trainable = tune.with_resources(tune.with_parameters(train_trial, search=prepared, report=tune.report), HEAD)
-    filesystem, folder = prepared.run.store.locate(stage.folder)
-    if _is_restorable(prepared, stage):
-        event("tune", "goes on where it was interrupted", folder=f"{folder}/tune")
-        tuner = tune.Tuner.restore(f"{folder}/tune", trainable, resume_unfinished=True, storage_filesystem=filesystem)
-    else:
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=_tune_config(config, prepared, space, own),
-            run_config=tune.RunConfig(
-                name="tune", storage_path=folder, storage_filesystem=filesystem, callbacks=[Follower()], verbose=0
-            ),
-        )
-    Follower.progress = progress
-    try:
-        grid = tuner.fit()
-    finally:
-        Follower.progress = None
-    if grid.num_terminated + grid.num_errors < config.trials:
-        raise SearchFailed(f"{config.trials - grid.num_terminated - grid.num_errors} trials have not ended; run the same command again")
-    results = [result_of(prepared, number_in(found.path), found.config, found.error) for found in grid]
-    return sorted(results, key=lambda result: result.number)
-
-
-def _tune_config(config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any]) -> Any:
-    import optuna
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
-    from ray.tune.search.optuna import OptunaSearch
-
-    from tune.follower import folder_of
-
-    mode = "max" if prepared.better > 0 else "min"
+    prepared, trials = progress.search, progress.trials
     settings = settings_of(prepared.run.config, config.submodel)
     epochs = settings.maximum_epochs * len(settings.learning_rates)
-    return tune.TuneConfig(
-        metric="validation",
-        mode=mode,
-        search_alg=OptunaSearch(
-            space={key: parameter.distribution() for key, parameter in space.parameters.items()},
+    filesystem, folder = prepared.run.store.locate(trials.stage.folder)
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(train_trial, search=prepared, report=tune.report), HEAD),
+        tune_config=tune.TuneConfig(
             metric="validation",
-            mode=mode,
-            points_to_evaluate=[own],
-            sampler=optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=min(RANDOM_TRIALS, 1 + config.trials // 3)),
+            mode="max" if prepared.better > 0 else "min",
+            search_alg=Proposals(trials, config.trials, space, prepared.better, config.seed, min(RANDOM_TRIALS, 1 + config.trials // 3)),
+            # One more than a training can have: at max_t a trial is stopped, and would not come to its predictions and its record.
+            scheduler=ASHAScheduler(
+                time_attr="epoch",
+                max_t=epochs + 1,
+                grace_period=min(config.grace_epochs, epochs),
+                reduction_factor=config.reduction,
+            ),
+            num_samples=config.trials - len(trials.ended),
+            max_concurrent_trials=config.concurrent,
+            trial_dirname_creator=lambda trial: f"trial_{trial.config['number']}",
         ),
-        # One more than a training can have: at max_t a trial is stopped, and would not come to its predictions and its record.
-        scheduler=ASHAScheduler(
-            time_attr="epoch",
-            max_t=epochs + 1,
-            grace_period=min(config.grace_epochs, epochs),
-            reduction_factor=config.reduction,
-        ),
-        num_samples=config.trials,
-        max_concurrent_trials=config.concurrent,
-        trial_dirname_creator=folder_of,
+        # Of what Tune writes there nothing is read.
+        run_config=tune.RunConfig(name="tune", storage_path=folder, storage_filesystem=filesystem, callbacks=[Follower()], verbose=0),
     )
-
-
-def _is_restorable(prepared: Search, stage: Stage) -> bool:
-    """Whether Tune's state was saved: the file of the search itself, which is written first, is not enough."""
-    names = prepared.run.store.names(stage.path("tune"))
-    return "tuner.pkl" in names and any(name.startswith("experiment_state") for name in names)
+    Follower.progress = progress
+    try:
+        tuner.fit()
+    finally:
+        Follower.progress = None
 
 
 def _silence() -> None:

@@ -186,8 +186,8 @@ def without_test(run: Run) -> Run:
     return dataclasses.replace(run, catalog=dataclasses.replace(run.catalog, tracks=kept), left_out=("test",))
 
 
-def train_trial(drawn: dict[str, Any], search: Search, report: Callable[[dict[str, Any]], None]) -> None:
-    """Train what was drawn, and report each epoch: its number from 1, and the best validation metric so far.
+def train_trial(proposal: dict[str, Any], search: Search, report: Callable[[dict[str, Any]], None]) -> None:
+    """Train what is proposed as ``drawn``, and report each epoch: its number from 1, and the best validation metric so far.
 
     The best so far is what the trial would be worth if it ended here, for the best weights are kept; the last epochs of a trial that loses
     patience are worse.
@@ -200,4 +200,4 @@ def train_trial(drawn: dict[str, Any], search: Search, report: Callable[[dict[st
             best = record["validation"]
         report({"epoch": record["epoch"] + 1, "validation": best, "loss": record["loss"]})
 
-    search.trial(drawn).train(on_epoch)
+    search.trial(proposal["drawn"]).train(on_epoch)

@@ -19,7 +19,7 @@ from musicrec import schema
 from musicrec.config import preset
 from musicrec.job_settings import Config, TuneConfig
 from musicrec.settings import RegistrySettings
-from musicrec.store import Store
+from musicrec.store import SUCCESS, Store
 from musicrec.training.tasks import EXAMPLES
 from musicrec.training_log import REASON_TAG
 
@@ -145,7 +145,17 @@ def test_a_longer_search_finds_the_trainings_that_ended(searched: Any, config: T
     reported: list[dict[str, Any]] = []
     before = files_under(config.store)
     best = next(row for row in searched.record["rows"] if row["number"] == searched.record["best"])
-    train_trial(best["drawn"], _prepare(config), reported.append)
+    train_trial(best, _prepare(config), reported.append)
     assert files_under(config.store) == before
     assert [report["epoch"] for report in reported] == list(range(1, best["epochs"] + 1))
     assert reported[-1]["validation"] == best["validation"]
+
+
+def test_a_search_that_was_killed_as_it_ended_runs_no_trial(searched: Any, config: TuneConfig) -> None:
+    from tune.search import search
+
+    store, trials = Store(config.store), searched.stage.path("trials")
+    before = files_under(config.store, trials), files_under(config.store, "submodels")
+    store.remove(searched.stage.path(SUCCESS))
+    assert search(config).record["rows"] == searched.record["rows"]
+    assert (files_under(config.store, trials), files_under(config.store, "submodels")) == before
