@@ -129,7 +129,6 @@ def _run_in_tune(config: TuneConfig, space: Space, progress: Progress) -> None:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trainings keep their own records
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune is silent; what is said comes from our follower
     from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
 
     from tune.follower import Follower
     from tune.proposals import Proposals
@@ -137,7 +136,6 @@ def _run_in_tune(config: TuneConfig, space: Space, progress: Progress) -> None:
     _silence()
     prepared, trials = progress.search, progress.trials
     settings = settings_of(prepared.run.config, config.submodel)
-    epochs = settings.maximum_epochs * len(settings.learning_rates)
     filesystem, folder = prepared.run.store.locate(trials.stage.folder)
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(train_trial, search=prepared, report=tune.report), HEAD),
@@ -145,13 +143,7 @@ def _run_in_tune(config: TuneConfig, space: Space, progress: Progress) -> None:
             metric="validation",
             mode="max" if prepared.better > 0 else "min",
             search_alg=Proposals(trials, config.trials, space, prepared.better, config.seed, min(RANDOM_TRIALS, 1 + config.trials // 3)),
-            # One more than a training can have: at max_t a trial is stopped, and would not come to its predictions and its record.
-            scheduler=ASHAScheduler(
-                time_attr="epoch",
-                max_t=epochs + 1,
-                grace_period=min(config.grace_epochs, epochs),
-                reduction_factor=config.reduction,
-            ),
+            scheduler=_scheduler(config, settings.maximum_epochs * len(settings.learning_rates)),
             num_samples=config.trials - len(trials.ended),
             max_concurrent_trials=config.concurrent,
             trial_dirname_creator=lambda trial: f"trial_{trial.config['number']}",
@@ -164,6 +156,21 @@ def _run_in_tune(config: TuneConfig, space: Space, progress: Progress) -> None:
         tuner.fit()
     finally:
         Follower.progress = None
+
+
+def _scheduler(config: TuneConfig, epochs: int) -> Any:
+    """What stops the trials that lag behind; not at the last of their epochs, where they have but their predictions and record to write."""
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+
+    if config.grace_epochs >= epochs:
+        return FIFOScheduler()
+    return ASHAScheduler(
+        time_attr="epoch",
+        max_t=epochs - 1,
+        grace_period=config.grace_epochs,
+        reduction_factor=config.reduction,
+        stop_last_trials=False,
+    )
 
 
 def _silence() -> None:
