@@ -23,7 +23,7 @@ LOOPBACK = "127.0.0.1"
 BIN = Path(sys.executable).parent
 MARK = "MUSICREC_TEST_NODE"
 SECONDS_TO_START = 240
-SECONDS_TO_END = 60
+SECONDS_TO_END = 120
 # A node that was killed is missed after three seconds, and not after Ray's half a minute.
 HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000}
 HEALTH["health_check_failure_threshold"] = 3
