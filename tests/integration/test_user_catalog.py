@@ -6,7 +6,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
 from small_catalog import UserCatalog, files_under
 from small_run import run_job_process
 
@@ -59,16 +58,6 @@ def test_each_mistake_in_a_catalog_is_one_line(catalog_of_users: UserCatalog, tm
         assert len([one for one in said if one.startswith(line)]) == 1, f"{mistake}: {line!r} is not among\n{finished.stderr}"
     assert len([line for line in said if line.startswith("error: ")]) == len(MISTAKES)
     assert seconds < SECONDS_TO_ANSWER
-
-
-@pytest.mark.parametrize("missing", ["tracks", "related"])
-def test_a_catalog_without_one_of_its_tables(catalog_of_users: UserCatalog, tmp_path: Path, missing: str) -> None:
-    folder = Path(catalog_of_users.copy().write(str(tmp_path / "catalog")))
-    (folder / f"{missing}.csv").unlink()
-    finished, _ = started(tmp_path, "--catalog", str(folder))
-    assert finished.returncode == 2
-    line = f"error: {missing}: missing table; {missing}.csv or {missing}.parquet must lie in the catalog's root"
-    assert line in finished.stderr.splitlines()
 
 
 def started(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:

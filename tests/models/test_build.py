@@ -10,7 +10,6 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from musicrec.models import build_model, build_stack
 
@@ -34,25 +33,6 @@ EXAMPLES: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     ),
     "albums": lambda: (build_model("albums", None, OUTPUTS, width_multiplier=0.35), torch.rand(3, 3, 64, 64)),
 }
-TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
-    "one genre": lambda output: functional.cross_entropy(output, torch.tensor([0, 4, 2])),
-    "many genres": lambda output: functional.binary_cross_entropy_with_logits(output, torch.ones(3, OUTPUTS)),
-    "embedding": lambda output: -functional.cosine_similarity(output, torch.ones(3, OUTPUTS)).mean(),
-}
-
-
-@pytest.mark.parametrize("architecture", EXAMPLES)
-@pytest.mark.parametrize("task", TARGETS)
-def test_forward_and_gradients_are_finite(architecture: str, task: str) -> None:
-    torch.manual_seed(0)
-    model, batch = EXAMPLES[architecture]()
-    output = model(batch)
-    assert output.shape == (3, OUTPUTS)
-    TARGETS[task](output).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-    assert model.eval()(batch[:1]).isfinite().all()
 
 
 @pytest.mark.parametrize("feature", ["stft", "stft_halved", "mel", "cqt", "chroma", "mfcc", "cifar"])

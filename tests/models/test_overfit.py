@@ -62,7 +62,7 @@ CASES = {
     "rnn": Case("mfcc", spectrograms, (12, 16), {"hidden": (24, 24)}),
     "large_rnn": Case("mfcc", spectrograms, (12, 16), {"hidden": (24, 32)}),
     "lyrics": Case(None, texts, (40, 12), {"vocabulary": 40, "embedding_size": 16, "hidden": (24, 32)}, epochs=160),
-    "albums": Case(None, pictures, (48, 48), {"width_multiplier": 0.1, "batch_norm_momentum": 2 * MOMENTUM}, 3e-3, 55, 32),
+    "albums": Case(None, pictures, (32, 32), {"width_multiplier": 0.1, "batch_norm_momentum": 2 * MOMENTUM}, 3e-3, 55, 32),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from musicrec.config import ConfigError, preset
 from musicrec.models.build import OTHER, SPECTRAL, STACKS
 from musicrec.stages.search import decoded, settings_of, with_values
-from tune.spaces import Parameter, load_space
+from tune.spaces import Parameter, Space, load_space
 
 SPACES = Path(__file__).parents[2] / "tune" / "spaces"
 # The space, and a model of a preset that it is for.
@@ -42,11 +43,18 @@ def test_there_is_a_space_for_every_architecture_that_learns() -> None:
     assert {path.stem for path in SPACES.glob("*.yaml")} == {*MODELS}
 
 
+@functools.cache
+def space_of(name: str) -> tuple[Space, dict[str, Any]]:
+    """A shipped space for its model, all of whose values were tried, and the model's own values."""
+    of, model = MODELS[name]
+    return load_space(str(SPACES / f"{name}.yaml")).of(preset(of), model)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_key_of_a_space_is_real_and_every_value_builds(name: str) -> None:
     of, model = MODELS[name]
     config = preset(of)
-    space, own = load_space(str(SPACES / f"{name}.yaml")).of(config, model)
+    space, own = space_of(name)
     assert {"learning_rate", "batch_size", "weight_decay", "decay"} <= space.parameters.keys()
     assert any(key.startswith("sizes.") for key in space.parameters)
     changed = with_values(config, model, decoded(own))
@@ -57,8 +65,7 @@ def test_every_key_of_a_space_is_real_and_every_value_builds(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_first_trial_has_the_configurations_own_values(name: str) -> None:
-    of, model = MODELS[name]
-    space, own = load_space(str(SPACES / f"{name}.yaml")).of(preset(of), model)
+    space, own = space_of(name)
     for key, parameter in space.parameters.items():
         distribution = parameter.distribution()
         assert distribution._contains(distribution.to_internal_repr(own[key])), key
