@@ -21,6 +21,9 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(2**28),
 }
 
+# A search's trial runs in a placement group of its own, into which its tasks are put unless they say otherwise; it has no CPU for them.
+ON_ANY_NODE = "DEFAULT"
+
 
 def connect(settings: RaySettings) -> None:
     """Join the cluster that RAY_ADDRESS or the settings name, or start one on this machine. Does nothing where one is joined already."""
@@ -95,7 +98,7 @@ def map_unordered(
     """
     import ray
 
-    task = ray.remote(num_cpus=1)(function)
+    task = ray.remote(num_cpus=1, scheduling_strategy=ON_ANY_NODE)(function)
     if lost is not None:
         task = task.options(max_retries=1)
     shared = [ray.put(argument) for argument in arguments]

@@ -13,6 +13,7 @@ from queue import Empty
 from typing import Any
 
 from musicrec import monitoring
+from musicrec.parallel import ON_ANY_NODE
 from musicrec.settings import TrainSettings
 from musicrec.store import Store
 from musicrec.training.losses import Diverged
@@ -191,7 +192,7 @@ def _fit_in_task(config: dict[str, Any], settings: TrainSettings) -> None:
         num_gpus=gpus,
         max_calls=0,
         max_retries=settings.maximum_failures,
-        scheduling_strategy="DEFAULT",  # a trial's placement group, which its tasks are put into without a strategy, has no CPU for them
+        scheduling_strategy=ON_ANY_NODE,
     )(_alone)
     ray.get(task.remote(config | {"device": "cuda" if gpus else "cpu"}))
 
