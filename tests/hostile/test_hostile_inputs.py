@@ -1,6 +1,6 @@
 """Hostile and broken files: each is read soundly or refused with a reason; none crashes, hangs, or takes more memory than is stated.
 
-A part of the ten thousand is read each time; all of them (some 20 minutes on two cores), with a table of what became of them::
+A part of the ten thousand is read each time; all of them (some 7 minutes on two cores), with a table of what became of them::
 
     HOSTILE_INPUTS=all pytest -s tests/hostile --timeout 7200
 """
