@@ -21,6 +21,7 @@ from musicrec.extraction import Reader, read_isolated
 from musicrec.features import AudioReader, compile_kernels, stored_columns
 from musicrec.job_settings import PlanConfig
 from musicrec.lyrics import build_vocabulary, pad
+from musicrec.parallel import connect, cpus, map_unordered, on_each_node
 from musicrec.planning import Extraction, Reading, Training, estimate, estimate_training, read_timed
 from musicrec.progress import Meter, console
 from musicrec.stages.base import Run
@@ -68,8 +69,6 @@ def plan(run: Run, config: PlanConfig) -> Plan:
     ConfigError
         The catalog's form has no audio.
     """
-    from musicrec.parallel import connect, cpus
-
     if config.catalog_rules.form == "cifar100":
         raise ConfigError("catalog_rules.form is 'cifar100': its pictures are stored in a minute, there is nothing to plan")
     connect(config.ray)
@@ -86,8 +85,6 @@ def plan(run: Run, config: PlanConfig) -> Plan:
 def _sampled(
     config: PlanConfig, kind: str, items: pa.Table, columns: tuple[str, ...], blocks: Blocks, reader: AudioReader | ArtworkReader
 ) -> Extraction:
-    from musicrec.parallel import map_unordered, on_each_node
-
     left = blocks.missing(items, columns)
     rng = np.random.default_rng([config.seed, items.num_rows])
     chosen = rng.choice(left.num_rows, min(config.sample, left.num_rows), replace=False)
@@ -110,8 +107,6 @@ def _sampled(
 
 def _after_a_loss(lost: list[pa.Table], reader: Reader, stage: str, seconds_per_file: float) -> Iterator[Reading]:
     """Of rows that could not be read together: those that fail with their reasons, and the others timed."""
-    from musicrec.parallel import map_unordered
-
     sound = []
     for rows, outcome in zip(lost, read_isolated(lost, reader, stage, seconds_per_file), strict=True):
         reasons = outcome.column("reason")
@@ -123,8 +118,6 @@ def _after_a_loss(lost: list[pa.Table], reader: Reader, stage: str, seconds_per_
 def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[str]]:
     """The device, the estimate of each submodel's training on it, and why there is none."""
     import torch
-
-    from musicrec.parallel import map_unordered
 
     device = "cuda" if config.train.gpu else "cpu"
     if not config.trainings:
