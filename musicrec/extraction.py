@@ -7,6 +7,7 @@ some bytes, so memory stays flat whatever the size of the features. A task that 
 from __future__ import annotations
 
 import faulthandler
+import gc
 import sys
 import threading
 import time
@@ -35,7 +36,16 @@ SECONDS_PER_FILE = 60.0
 SECONDS_TO_GIVE_UP = 5.0
 # Blocks that are handed to Ray together, and parted by a task there.
 BLOCKS_IN_A_GROUP = 256
-
+# Parted blocks that wait or are worked on, at most, or so many for each CPU; each takes some 30 KB of the driver. A cluster that grows
+# meanwhile has work for as many CPUs.
+BLOCKS_AHEAD, BLOCKS_AHEAD_OF_A_CPU = 512, 4
+# Of the memory that an execution may use Ray Data lets the first of two steps fill a quarter with what it has done.
+SHARE_AHEAD = 4
+# Bytes of a parted block beside its rows.
+BYTES_OF_A_BLOCK = 1024
+# Blocks of one execution, or so many for each CPU: it holds the rows of all of them in Ray's object store and 2 KB of statistics of each in
+# the driver until its end. Another one begins some seconds later.
+BLOCKS_AT_ONCE, BLOCKS_AT_ONCE_OF_A_CPU = 16_384, 128
 # Blocks that an actor is handed together: each has a name and some kilobytes, and is committed by itself.
 BLOCKS_FOR_AN_ACTOR = 4
 
@@ -151,17 +161,28 @@ def committed(
     import ray.data
     from ray.util.annotations import RayDeprecationWarning
 
+    from musicrec.parallel import cpus
+
     context = ray.data.DataContext.get_current().copy()
     context.max_errored_blocks = -1  # a block lost with its worker is taken up below, row by row
+    if actors is None:
+        context.target_max_block_size = 1  # byte: each row of a group is handed on by itself
+        ahead = max(BLOCKS_AHEAD, BLOCKS_AHEAD_OF_A_CPU * cpus()) * (work.nbytes // work.num_rows + BYTES_OF_A_BLOCK)
+        context.execution_options.resource_limits = ray.data.ExecutionResources(object_store_memory=SHARE_AHEAD * ahead)
     with ray.data.DataContext.current(context), warnings.catch_warnings():
         # The retries of a task have no named argument in this release, and their default is to try for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        if actors is None:
-            dataset = _in_tasks(blocks, work, reader, seconds_per_file)
-        else:
-            dataset = _in_actors(blocks, work, reader, actors, seconds_per_file)
-        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from batch.to_pylist()
+        at_once = max(BLOCKS_AT_ONCE, BLOCKS_AT_ONCE_OF_A_CPU * cpus())
+        for start in range(0, work.num_rows, at_once):
+            some = work.slice(start, at_once)
+            if actors is None:
+                dataset = _in_tasks(blocks, some, reader, seconds_per_file)
+            else:
+                dataset = _in_actors(blocks, some, reader, actors, seconds_per_file)
+            for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                yield from batch.to_pylist()
+            del dataset
+            gc.collect()  # an execution and its statistics refer to each other
     lost = work.filter(pc.invert(pc.is_in(work.column("block"), value_set=pa.array(sorted(blocks.done()), pa.string()))))
     groups = [_rows_of(lost.slice(row, 1)) for row in range(lost.num_rows)]
     for rows, outcome in zip(groups, read_isolated(groups, reader, stage, seconds_per_file), strict=True):
@@ -172,10 +193,14 @@ def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader, seconds_per_file: 
     import ray.data
 
     # Each block becomes an object of its own on a worker and as it is needed: a hundred thousand of them made here would take minutes.
+    # What parts the groups mostly waits until blocks are taken. So it has no CPU of its own, and is one task at a time: of more, Ray Data
+    # would keep a part of the CPUs for it.
     groups = [work.slice(start, BLOCKS_IN_A_GROUP) for start in range(0, work.num_rows, BLOCKS_IN_A_GROUP)]
     return (
         ray.data.from_arrow(groups)
-        .repartition(target_num_rows_per_block=1)
+        .map_batches(
+            lambda group: group, batch_size=None, batch_format="pyarrow", num_cpus=0, compute=ray.data.TaskPoolStrategy(size=1)
+        )
         .map_batches(
             lambda block: pa.Table.from_pylist([_extract(_rows_of(block), blocks, reader, seconds_per_file)]),
             batch_size=None,

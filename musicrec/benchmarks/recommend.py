@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from musicrec import schema
 from musicrec.benchmarks.features import THREAD_VARIABLES
-from musicrec.benchmarks.manifest import GROWTH, memory
+from musicrec.benchmarks.manifest import memory
 from musicrec.ensemble import EnsembleSpec
 from musicrec.extraction import Actors, committed, outstanding
 from musicrec.job_settings import RecommendConfig
@@ -29,6 +29,8 @@ from musicrec.store import Store
 
 ROWS, CANDIDATES, DIMENSIONS, ONE_BY_ONE = 1_000_000, 100_000, 800, 200
 RATIO = 2.0
+# Growth of the driver's memory a row done that would be 100 MB at the end of a million rows.
+GROWTH = 100.0
 
 
 def run(arguments: list[str]) -> int:

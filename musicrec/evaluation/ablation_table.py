@@ -20,6 +20,8 @@ METRICS = (COSINE, NDCG, RECALL)
 # Those that a verdict looks at.
 JUDGED = (COSINE, NDCG)
 HELPS, HURTS, NOISE, MIXED, UNKNOWN = "helps", "hurts", "within noise", "mixed", "not run"
+# What the verdict on a row says of the change that it leaves out.
+LEFT_OUT = {HURTS: "needed", NOISE: "the change is worth no more than noise", HELPS: "better without it", MIXED: "mixed"}
 CSV_COLUMNS = (
     "row",
     "differs",
@@ -149,12 +151,15 @@ def _differences(row: AblationRow, beside: AblationRow) -> dict[str, Difference]
 
 
 def to_markdown(rows: Sequence[AblationRow], seeds: Sequence[int], remark: str) -> str:
-    """A heading, how to read it, the table, and the names of the rows that did not help."""
+    """A heading, how to read it, the table, the rows that did not help, and what those that leave out a change say of it."""
     titles = ["row", "what differs", "beside"]
     for metric in METRICS:
         titles += [metric.title, *(["difference (95 %)"] if metric in JUDGED else [])]
     titles += ["training s", "seeds", "verdict"]
-    lost = [f"{row.name} ({row.verdict})" for row in rows if row.verdict in (HURTS, NOISE, MIXED)]
+    base = rows[0].name
+    lost = [f"{row.name} ({row.verdict})" for row in rows if row.beside == base and row.verdict in (HURTS, NOISE, MIXED)]
+    # A row beside another than the base leaves out one of that one's changes: where it hurts, the change has helped.
+    leaving = [row for row in rows if row.beside not in (None, base)]
     lines = [
         f"# Ablation: {remark}",
         "",
@@ -168,6 +173,7 @@ def to_markdown(rows: Sequence[AblationRow], seeds: Sequence[int], remark: str) 
         *(table_line(_cells(row)) for row in rows),
         "",
         f"Did not help: {', '.join(lost) or 'none'}.",
+        *(f"{row.name}: {LEFT_OUT[row.verdict]}." for row in leaving if row.verdict in LEFT_OUT),
     ]
     return "\n".join(lines) + "\n"
 

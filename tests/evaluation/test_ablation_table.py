@@ -85,6 +85,9 @@ def test_the_table_shows_every_row_and_names_the_losers() -> None:
         AblationRow("masks", "masked | frames", "base", [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5)]),
         AblationRow("mixup", "mixed", "base", BASE),
         AblationRow("later", "not yet run", "base", []),
+        AblationRow("best", "masks + mixup", "base", [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5)]),
+        AblationRow("best without masks", "no masks", "best", BASE),
+        AblationRow("best without mixup", "no mixup", "best", [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5)]),
     ]
     found = ablation_rows(rows)
     text = to_markdown(found, (0, 1), "a study")
@@ -93,7 +96,11 @@ def test_the_table_shows_every_row_and_names_the_losers() -> None:
     assert "| masks | masked \\| frames | base | 0." in text
     assert "+0.100 (+0.100 to +0.100)" in lines[3] and lines[3].endswith("| 30 | 2 | helps |")
     assert lines[5] == "| later | not yet run | base | - | - | - | - | - | - | 0 | not run |"
-    assert text.endswith("Did not help: mixup (within noise).\n")
+    assert text.splitlines()[-3:] == [
+        "Did not help: mixup (within noise).",
+        "best without masks: needed.",
+        "best without mixup: the change is worth no more than noise.",
+    ]
     table = list(csv.DictReader(io.StringIO(to_csv(found))))
     assert tuple(table[0]) == CSV_COLUMNS
     by_key = {(line["row"], line["metric"]): line for line in table}
