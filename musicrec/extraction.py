@@ -193,13 +193,18 @@ def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader, seconds_per_file: 
     import ray.data
 
     # Each block becomes an object of its own on a worker and as it is needed: a hundred thousand of them made here would take minutes.
-    # What parts the groups mostly waits until blocks are taken. So it has no CPU of its own, and is one task at a time: of more, Ray Data
-    # would keep a part of the CPUs for it.
+    # What parts the groups has no CPU of its own, and is one task at a time: of more, Ray Data would keep a part of the CPUs for it.
+    # It hands over a group at once: if it waited until blocks are taken (the default, two at a time), it would give 5 a second.
     groups = [work.slice(start, BLOCKS_IN_A_GROUP) for start in range(0, work.num_rows, BLOCKS_IN_A_GROUP)]
     return (
         ray.data.from_arrow(groups)
         .map_batches(
-            lambda group: group, batch_size=None, batch_format="pyarrow", num_cpus=0, compute=ray.data.TaskPoolStrategy(size=1)
+            lambda group: group,
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.TaskPoolStrategy(size=1),
+            num_cpus=0,
+            _generator_backpressure_num_objects=-1,
         )
         .map_batches(
             lambda block: pa.Table.from_pylist([_extract(_rows_of(block), blocks, reader, seconds_per_file)]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import socket
@@ -21,6 +22,9 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(2**28),
 }
 
+# glibc's name for the number of its arenas (malloc.h).
+M_ARENA_MAX = -8
+
 # A search's trial runs in a placement group of its own, into which its tasks are put unless they say otherwise; it has no CPU for them.
 ON_ANY_NODE = "DEFAULT"
 
@@ -35,6 +39,7 @@ def connect(settings: RaySettings) -> None:
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
     if address is None:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one more process a training; nobody takes this machine away
+    _use_one_arena()
     import ray
     import ray.data
 
@@ -64,6 +69,17 @@ def connect(settings: RaySettings) -> None:
     context.enable_fallback_to_arrow_object_ext_type = False  # a column that Arrow cannot hold is an error here, never a pickle
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     logging.getLogger("ray.train").setLevel(logging.WARNING)
+
+
+def _use_one_arena() -> None:
+    """Let all threads of this process take their memory from one place, where its C library is glibc.
+
+    Each of Ray's many threads would have an arena of its own, whose free pieces no other uses: a driver whose tasks last a second grew by
+    .3 MB a second that way, and by nothing with one arena.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 def _free_port() -> int:

@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
     """Measure and print; 1 if the start takes longer, or the driver more memory, than its target."""
     parser = argparse.ArgumentParser(prog="benchmark.py manifest", description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS, help="tracks of the manifest (default %(default)s)")
-    parser.add_argument("--done", type=int, default=12_000, help="rows to extract before it stops (default %(default)s)")
+    parser.add_argument("--done", type=int, default=6000, help="rows to extract before it stops (default %(default)s)")
     parser.add_argument("--feature", default="mfcc", help="what is extracted (default %(default)s)")
     parser.add_argument("--cpus", type=int, default=os.cpu_count(), help="CPUs of Ray (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)

@@ -14,9 +14,9 @@ from killing_reader import KillsItsWorker
 from small_catalog import UserCatalog, encoded, files_under, picture, remove, sound
 from small_run import tiny_config
 
-from musicrec import schema
+from musicrec import extraction, schema
 from musicrec.blocks import Blocks, failures
-from musicrec.extraction import TooManyErrors, run_blocks
+from musicrec.extraction import Actors, TooManyErrors, committed, outstanding, run_blocks
 from musicrec.index import INDEX
 from musicrec.job_settings import Config
 from musicrec.stages.base import Outcome
@@ -217,6 +217,21 @@ def test_rows_that_end_their_worker_or_hang_in_it_are_named_and_the_others_are_k
     assert (slow["item"], slow["reason"]) == ("track-6", "timed_out")
     assert slow["detail"] == "/music/track-6.mp3: not read within 3 s (extract.seconds_per_file)"
     assert run_blocks(blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3)["rows"] == 0
+
+
+@pytest.mark.parametrize("actors", [None, Actors(count=1, cpus=1, gpus=0)], ids=["tasks", "actors"])
+def test_a_long_plan_is_worked_on_in_several_executions(
+    actors: Actors | None, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, count in {"BLOCKS_AT_ONCE": 5, "BLOCKS_AT_ONCE_OF_A_CPU": 1, "BLOCKS_IN_A_GROUP": 2, "BLOCKS_AHEAD": 1}.items():
+        monkeypatch.setattr(extraction, name, count)
+    blocks = Blocks(Store(str(tmp_path)), "features/key")
+    names = [f"track-{number}" for number in range(23)]
+    plan = blocks.extend(pa.table({"item": names, "uri": names}), ["value"], rows_per_block=2)
+    summaries = list(committed(blocks, outstanding(blocks, plan), KillsItsWorker("none", "none"), "extract", actors))
+    assert sorted(summary["block"] for summary in summaries) == sorted(set(plan.column("block").to_pylist()))
+    assert sorted(summary["rows"] for summary in summaries) == [1] + [2] * 11
+    assert blocks.outcomes().column("item").to_pylist() == names
 
 
 def test_a_block_that_was_lost_with_its_driver_is_read_by_the_next(places: Places, catalog: UserCatalog) -> None:
