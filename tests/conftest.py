@@ -38,13 +38,6 @@ GRPC_OFFSET = 10_000  # each service of the server also listens this far above i
 PORTS = range(20_000, 30_000)  # under the ports that systems hand out by themselves, so that both of a pair are likely free
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For two processes of pytest-xdist (``--dist loadgroup``): what shares one Ray runs in one of them, all else in the other."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if "integration" in item.path.parts else "without ray"))
-
-
 @dataclass(frozen=True)
 class S3Server:
     """A running S3 server: AWS_* variables point to it while the session lasts."""

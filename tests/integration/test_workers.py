@@ -14,16 +14,20 @@ from musicrec.settings import TrainSettings
 from musicrec.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.distributed import train_all
+from musicrec.training.loop import World
 from musicrec.training.tasks import Task
+from musicrec.training.tasks import run as train_here
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 
 
 @pytest.fixture
 def histories(ray_session: None, tmp_path: Path) -> dict[int, list[dict[str, float]]]:
-    """The epochs' records of the same training with one worker, two, and as many of three as two CPUs allow."""
-    found: dict[int, list[dict[str, float]]] = {}
-    for workers, minimum in ((1, None), (2, None), (3, 1)):
+    """The epochs' records of the same training in this process, with two workers, and with as many of three as two CPUs allow."""
+    alone = prepare(str(tmp_path / "1"))
+    train_here(alone, World(), lambda model: model)
+    found = {1: history(alone)}
+    for workers, minimum in ((2, None), (3, 1)):
         task = prepare(str(tmp_path / str(workers)))
         heard: list[float] = []
         ended: list[Task] = []
@@ -35,8 +39,12 @@ def histories(ray_session: None, tmp_path: Path) -> dict[int, list[dict[str, flo
         train_all([task], settings, on_epoch, ended.append, lambda _, reason: pytest.fail(reason))
         assert ended == [task]
         assert heard == list(range(EPOCHS))
-        found[workers] = StoreCheckpoints(Store(task.store), task.folder).load_last()["progress"]["history"]
+        found[workers] = history(task)
     return found
+
+
+def history(task: Task) -> list[dict[str, float]]:
+    return StoreCheckpoints(Store(task.store), task.folder).load_last()["progress"]["history"]
 
 
 def test_any_number_of_workers_has_the_same_loss_curve(histories: dict[int, list[dict[str, float]]]) -> None:
