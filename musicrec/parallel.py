@@ -24,7 +24,7 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(2**28),
 }
 
-# glibc's name for the number of its arenas (malloc.h).
+# The number by which mallopt knows how many arenas there are at most (malloc.h of glibc).
 M_ARENA_MAX = -8
 
 # A search's trial runs in a placement group of its own, into which its tasks are put unless they say otherwise; it has no CPU for them.
