@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from musicrec import monitoring
 from musicrec.blocks import Blocks, failures
-from musicrec.parallel import on_each_node
+from musicrec.parallel import cpus, gpus, on_each_node
 from musicrec.progress import Meter, event
 from musicrec.redact import redacted
 
@@ -65,8 +65,6 @@ class Actors:
     @classmethod
     def of_cluster(cls) -> Actors:
         """One with each GPU of the cluster, and its share of the CPUs; one with each CPU where there is no GPU."""
-        from musicrec.parallel import cpus, gpus
-
         count, share = gpus()
         return cls(count, share, 1) if count else cls(cpus(), 1, 0)
 
@@ -160,8 +158,6 @@ def committed(
         return
     import ray.data
     from ray.util.annotations import RayDeprecationWarning
-
-    from musicrec.parallel import cpus
 
     context = ray.data.DataContext.get_current().copy()
     context.max_errored_blocks = -1  # a block lost with its worker is taken up below, row by row
