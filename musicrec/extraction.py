@@ -6,14 +6,10 @@ some bytes, so memory stays flat whatever the size of the features. A task that 
 
 from __future__ import annotations
 
-import faulthandler
 import gc
-import sys
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,16 +20,11 @@ import pyarrow.compute as pc
 from musicrec import monitoring
 from musicrec.blocks import Blocks, failures
 from musicrec.parallel import cpus, gpus, on_each_node
-from musicrec.progress import Meter, event
-from musicrec.redact import redacted
+from musicrec.progress import Meter
+from musicrec.reading import SECONDS_PER_FILE, Reader, read_bounded, read_isolated
 
 # A block whose worker process dies is tried once more as a whole; then its rows are tried alone, each in a process of its own.
 BLOCK_RETRIES = 1
-# A row on which nobody works for longer is given up, and is an error.
-SECONDS_PER_FILE = 60.0
-# A row that is tried alone is given up from within its process. One that lets nothing else run there (a loop in a decoder that holds
-# Python's lock) ends with the process, so many seconds later.
-SECONDS_TO_GIVE_UP = 5.0
 # Blocks that are handed to Ray together, and parted by a task there.
 BLOCKS_IN_A_GROUP = 256
 # Parted blocks that wait or are worked on, at most, or so many for each CPU; each takes some 30 KB of the driver. A cluster that grows
@@ -48,10 +39,6 @@ BYTES_OF_A_BLOCK = 1024
 BLOCKS_AT_ONCE, BLOCKS_AT_ONCE_OF_A_CPU = 16_384, 128
 # Blocks that an actor is handed together: each has a name and some kilobytes, and is committed by itself.
 BLOCKS_FOR_AN_ACTOR = 4
-
-# Reads the planned rows (block, item, uri, columns) of one block: a table with one row for each, in the same order, whose columns begin
-# with track_id and end with reason and detail. Picklable. A row whose input cannot be read has a reason; it never raises for that.
-Reader = Callable[[pa.Table], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -255,76 +242,3 @@ def _commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table) -> dict[str, Any]
     timed = "duration_seconds" in outcome.column_names
     audio = (pc.sum(outcome.column("duration_seconds")).as_py() or 0.0) if timed else 0.0
     return {"block": block, "rows": rows.num_rows, "errors": errors, "bytes": size, "cpu_seconds": 0.0, "audio_seconds": audio}
-
-
-def _failed(row: pa.Table, reason: str, detail: str) -> pa.Table:
-    detail = redacted(f"{row.column('uri')[0].as_py()}: {detail}")
-    return pa.table({"track_id": row.column("item"), "reason": [reason], "detail": [detail]})
-
-
-@contextmanager
-def _ends_with_the_process(seconds: float) -> Iterator[None]:
-    """End this process, whatever it hangs in, if the block is not left in time; its traceback goes to the process' log."""
-    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-def read_bounded(rows: pa.Table, reader: Reader, seconds_per_file: float, together: bool = False) -> pa.Table:
-    """What ``reader`` makes of the rows, one by one or, for one that gains by it, ``together``; this process ends if it is not in time."""
-    outcomes = []
-    at_once = rows.num_rows if together else 1
-    for start in range(0, rows.num_rows, at_once):
-        with _ends_with_the_process(at_once * seconds_per_file):
-            outcomes.append(reader(rows.slice(start, at_once)))
-    return pa.concat_tables(outcomes).combine_chunks()
-
-
-def read_alone(row: pa.Table, reader: Reader, seconds: float) -> pa.Table | None:
-    """What ``reader`` makes of one row, or None where it is not done in time: then the process is of no more use."""
-    outcome: list[pa.Table] = []
-    failure: list[BaseException] = []
-
-    def read() -> None:
-        try:
-            outcome.append(reader(row))
-        except BaseException as error:  # noqa: BLE001 - it is raised below
-            failure.append(error)
-
-    thread = threading.Thread(target=read, daemon=True)
-    with _ends_with_the_process(seconds + SECONDS_TO_GIVE_UP):
-        thread.start()
-        thread.join(seconds)
-    if failure:
-        raise failure[0]
-    return outcome[0] if outcome else None
-
-
-def read_isolated(groups: Sequence[pa.Table], reader: Reader, stage: str, seconds_per_file: float) -> Iterator[pa.Table]:
-    """What is made of each group of rows that could not be read together, because one took its worker with it.
-
-    Each row is read in a process of its own, so that the one to blame is known and the others are kept.
-    """
-    if not groups:
-        return
-    import ray
-
-    task, shared = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(read_alone), ray.put(reader)
-    for rows in groups:
-        event(stage, "rows could not be read together: they are read one by one", rows=rows.num_rows, first=rows.column("uri")[0].as_py())
-        outcomes = []
-        for index in range(rows.num_rows):
-            row = rows.slice(index, 1)
-            try:
-                read = ray.get(task.remote(row, shared, seconds_per_file))
-                slow = f"not read within {seconds_per_file:g} s (extract.seconds_per_file)"
-                outcomes.append(_failed(row, "timed_out", slow) if read is None else read)
-            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-                outcomes.append(_failed(row, "killed_worker", f"the process that read it crashed, or hung ({type(error).__name__})"))
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, OSError):
-                    raise  # the storage, not the file: the same row may be read well the next time
-                outcomes.append(_failed(row, "reader_failed", f"{type(error.cause).__name__}: {error.cause}"))
-        yield pa.concat_tables(outcomes, promote_options="default")

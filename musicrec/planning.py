@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from musicrec.blocks import part_bytes
-from musicrec.extraction import Reader, read_bounded
+from musicrec.reading import Reader, read_bounded
 from musicrec.store import resolve
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the workers that read inputs have no use for it

@@ -99,7 +99,7 @@ class AnswerBlocks(Blocks):
 
 @dataclass(frozen=True)
 class Answerer:
-    """Answers the queries of a block together: a reader of blocks (``musicrec.extraction.Reader``).
+    """Answers the queries of a block together: a reader of blocks (``musicrec.reading.Reader``).
 
     Attributes
     ----------

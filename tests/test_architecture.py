@@ -20,6 +20,7 @@ SOURCES = sorted(path.relative_to(ROOT).as_posix() for folder in ("musicrec", "j
 RAY = (
     "musicrec/extraction.py",
     "musicrec/parallel.py",
+    "musicrec/reading.py",
     "musicrec/training/distributed.py",
     "musicrec/monitoring.py",
     "musicrec/benchmarks/pipeline.py",

@@ -15,11 +15,11 @@ LOOPS = "re.fullmatch('(a+)+b', 60 * 'a')"
 PROGRAM = """
 import re, threading
 import pyarrow as pa
-from musicrec import extraction
-extraction.SECONDS_TO_GIVE_UP = 0.5
+from musicrec import reading
+reading.SECONDS_TO_GIVE_UP = 0.5
 rows = pa.table({{"block": ["0"], "item": ["a"], "uri": ["a.mp3"], "columns": [[]]}})
 print("began", flush=True)
-print("outcome", extraction.{function}(rows, lambda row: {hang}, 0.5), flush=True)
+print("outcome", reading.{function}(rows, lambda row: {hang}, 0.5), flush=True)
 """
 
 

@@ -15,9 +15,10 @@ from musicrec.blocks import Blocks, as_planned, row_keys
 from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import FINGERPRINT_ROWS
 from musicrec.catalog.versions import file_versions
-from musicrec.extraction import Reader, run_blocks
+from musicrec.extraction import run_blocks
 from musicrec.features import AudioReader, compile_kernels, stored_columns
 from musicrec.index import INDEX, complete_tracks, found_and_failed, of_tracks
+from musicrec.reading import Reader
 from musicrec.stages.base import REVISION, Outcome, Run, check_counts, complete_stages, run_stage
 from musicrec.store import BLOCKS, Stage, fingerprint
 

@@ -17,9 +17,9 @@ from musicrec.audio import AUDIO_ERRORS, FEATURE_SHAPES, FEATURES
 from musicrec.catalog.tables import Catalog, CatalogError
 from musicrec.catalog.validate import load_validated
 from musicrec.config import ConfigError, preset, resolved
-from musicrec.extraction import Reader, read_alone
 from musicrec.features import AudioReader, decode_feature, stored_columns
 from musicrec.job_settings import Config
+from musicrec.reading import Reader, read_alone
 from musicrec.schema import ARTISTS, ERROR_REASONS, RELATED, SPLITS, TRACKS
 
 SOUND = "read soundly"
