@@ -236,4 +236,3 @@ def _create_local(target: Path, content: bytes) -> bool:
         except FileExistsError:
             return False
     return True
-

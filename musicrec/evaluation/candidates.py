@@ -78,9 +78,7 @@ def _askers(scores: RetrievalScores) -> int:
 
 
 def _intervals(columns: Mapping[str, np.ndarray], groups: np.ndarray, seed: int) -> dict[str, list[float]]:
-    return {
-        name: list(bootstrap_interval(values, seed, groups=groups)) for name, values in columns.items() if not np.isnan(values).all()
-    }
+    return {name: list(bootstrap_interval(values, seed, groups=groups)) for name, values in columns.items() if not np.isnan(values).all()}
 
 
 def _defined(values: Mapping[str, float]) -> dict[str, float]:

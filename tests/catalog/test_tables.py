@@ -35,7 +35,7 @@ def small_catalog(root: str = "/catalog") -> Catalog:
             "track_id": ["t1", "t2", "t3"],
             "artist_id": ["a1", "a2", "a3"],
             "artist": ["Ada", "Ben", None],
-            "title": ["Ä, \"b\"", None, "三味線"],
+            "title": ['Ä, "b"', None, "三味線"],
             "year": pa.array([1720, None, 1998], pa.int32()),
             "audio": ["1.mp3", "2.mp3", "3.mp3"],
             "lyrics": [" first line\nsecond; line ", None, None],

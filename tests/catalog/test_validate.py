@@ -237,7 +237,14 @@ def test_rows_keep_their_numbers_after_blank_and_broken_ones(tmp_path: Path) -> 
 
 
 def test_files_outside_the_root_pass_only_where_allowed(tmp_path: Path) -> None:
-    audio = ["s3://music/clips/1.mp3", "/mnt/music/2.mp3", "a/../../3.mp3", "a/../4.mp3", "s3://music/clips/../5.mp3", "file:///mnt/music2/6.mp3"]
+    audio = [
+        "s3://music/clips/1.mp3",
+        "/mnt/music/2.mp3",
+        "a/../../3.mp3",
+        "a/../4.mp3",
+        "s3://music/clips/../5.mp3",
+        "file:///mnt/music2/6.mp3",
+    ]
     tracks = [f"t{i},,a{i % 3},,,{uri},,,{SPLITS[i % 3]}" for i, uri in enumerate(audio)]
     write_tables(tmp_path, tracks, None, ["a0,a1,1", "a1,a2,1"])
 

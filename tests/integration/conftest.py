@@ -40,7 +40,7 @@ def retrained(ray_session: None, catalog_of_users: UserCatalog, tmp_path_factory
     from musicrec.stages.retrain import retrain
 
     folder = tmp_path_factory.mktemp("retrained")
-    config = tiny_config(str(folder / "store"), catalog_of_users.write(str(folder / "catalog")))
+    config = tiny_config(str(folder / "store"), catalog_of_users.write(str(folder / "catalog")), launch="group")
     done, registered = retrain(config)
     return Retrained(config, catalog_of_users, done, registered)
 

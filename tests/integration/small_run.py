@@ -53,7 +53,7 @@ models:
     learning_rates: [0.01]
     patience: [{epochs}]
     maximum_epochs: {epochs}
-train: {{parallel_runs: 2, cache_gigabytes: 0.1}}
+train: {{launch: {launch}, parallel_runs: 2, cache_gigabytes: 0.1}}
 ensemble:
   branches: [mfcc, lyrics, location, year]
   sizes: {{branch_hidden: 16, branch_outputs: 8, location_hidden: 8, head: [16]}}
@@ -67,13 +67,13 @@ report: {{pictures: false}}
 """
 
 
-def tiny_yaml(store: str, catalog: str, epochs: int = 2) -> str:
-    """A whole run that takes seconds beside the start of its trainings."""
-    return TINY.format(store=store, catalog=catalog, epochs=epochs)
+def tiny_yaml(store: str, catalog: str, epochs: int = 2, launch: str = "task") -> str:
+    """A whole run that takes seconds; with ``launch`` "group" Ray Train starts each of its trainings, which takes some more."""
+    return TINY.format(store=store, catalog=catalog, epochs=epochs, launch=launch)
 
 
-def tiny_config(store: str, catalog: str, epochs: int = 2) -> Config:
-    return from_yaml(tiny_yaml(store, catalog, epochs), "tiny.yaml")
+def tiny_config(store: str, catalog: str, epochs: int = 2, launch: str = "task") -> Config:
+    return from_yaml(tiny_yaml(store, catalog, epochs, launch), "tiny.yaml")
 
 
 def job_environment(**more: str) -> dict[str, str]:

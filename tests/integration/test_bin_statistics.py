@@ -59,9 +59,7 @@ def test_the_statistics_are_those_of_the_trainings_own_rows(retrained: Retrained
     np.testing.assert_allclose(deviation, frames.std(axis=1), rtol=1e-3)
 
 
-def test_a_query_is_standardised_by_the_same_numbers(
-    retrained: Retrained, prepared: tuple[SubmodelSpec, pa.Table], tmp_path: Path
-) -> None:
+def test_a_query_is_standardised_by_the_same_numbers(retrained: Retrained, prepared: tuple[SubmodelSpec, pa.Table], tmp_path: Path) -> None:
     spec, examples = prepared
     rows = FeatureRows(spec, examples.column("part").to_pylist(), examples.column("row").to_numpy(), cache_bytes=1e9)
     ensemble = EnsembleSpec(spec.outputs, ("mfcc",))

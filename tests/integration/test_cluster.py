@@ -44,7 +44,7 @@ class Cluster:
         options = ["--preset", PRESET, "--store", store.root, "--extract.rows-per-block", "4"]
         if PRESET is None:
             settings = self.nodes.folder / f"{name}.yaml"
-            settings.write_text(tiny_yaml(store.root, catalog))
+            settings.write_text(tiny_yaml(store.root, catalog, launch="group"))
             options = ["--config", str(settings)]
         command = ("python", "jobs/retrain.py", *options)
         return self.nodes.submit(*command, name=f"retrain-{name}", MLFLOW_TRACKING_URI=self.mlflow_uri), store

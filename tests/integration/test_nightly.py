@@ -43,7 +43,8 @@ def nights(retrained: Retrained, tmp_path_factory: pytest.TempPathFactory) -> It
     """The retrain of the grown catalog on a copy of the first one's store, its registration, and the configuration of both."""
     folder = tmp_path_factory.mktemp("nightly")
     store = shutil.copytree(retrained.store, folder / "store")
-    config = dataclasses.replace(retrained.config, store=str(store))
+    train = dataclasses.replace(retrained.config.train, launch="task")
+    config = dataclasses.replace(retrained.config, store=str(store), train=train)
     before = shutil.copytree(config.catalog, folder / "catalog")  # with the files' times, by which a change is noticed
     grown(retrained.catalog).write(config.catalog)
     try:

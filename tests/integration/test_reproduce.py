@@ -37,18 +37,24 @@ models:
     maximum_epochs: 3
   mel.freq: {<<: *model, architecture: freq, pool: [2, 8]}
 """
-ONE_GENRE = AUDIO + """
+ONE_GENRE = (
+    AUDIO
+    + """
   chroma.rnn: {<<: *model, architecture: rnn, feature: chroma, pool: [1, 8], sizes: {hidden: [8, 8]}}
 task: single_genre
 stacks:
   mel.time_freq: &stack {architecture: time_freq, submodels: [mel.time, mel.freq], patience: [3], maximum_epochs: 3}
   genre_ensemble: {<<: *stack, architecture: genre_ensemble, submodels: [mel.time, chroma.rnn], sizes: {hidden: [16]}}
 """
-MANY_GENRES = AUDIO + """
+)
+MANY_GENRES = (
+    AUDIO
+    + """
 task: many_genres
 stacks:
   mel.time_freq_avg: {architecture: time_freq_avg, submodels: [mel.time, mel.freq]}
 """
+)
 CIFAR = """
 task: single_genre
 catalog_rules: {form: cifar100}
