@@ -183,6 +183,11 @@ class TrainSettings:
     """Stacks learn from out-of-fold predictions of so many folds by artist; 0: from predictions of the very tracks that their submodels
     were trained on, as the thesis."""
 
+    def deciding(self) -> dict[str, Any]:
+        """What of the way of training decides a training's result, beside the model's own settings: a part of its key."""
+        defaults = TrainSettings()
+        return {name: value for name in ("batch_factor", "precision") if (value := getattr(self, name)) != getattr(defaults, name)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleSettings:

@@ -30,7 +30,9 @@ ELSEWHERE = ("store", "ray", "registry", "lock", "report", "table", "seeds", "ro
 
 def run_key(config: Config, catalog_key: str) -> str:
     """What decides the MLflow run of a configuration on a catalog: every job of it continues the same one."""
-    return fingerprint("run", catalog_key, {name: value for name, value in resolved(config).items() if name not in ELSEWHERE})
+    values = {name: value for name, value in resolved(config).items() if name not in ELSEWHERE}
+    values["train"] = config.train.deciding() | {"folds": config.train.folds}  # more workers, or other ones, go on with the same run
+    return fingerprint("run", catalog_key, values)
 
 
 class TrainingLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import mlflow
 import pytest
 
 from musicrec import tracking
+from musicrec.config import preset
 from musicrec.settings import RegistrySettings
 from musicrec.store import Store
+from musicrec.training_log import run_key
 
 
 def test_two_stores_of_one_process_have_a_database_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +32,19 @@ def test_the_users_variable_is_kept_and_a_configured_uri_comes_before_it(tmp_pat
     store = Store(str(tmp_path / "store"))
     assert tracking.tracking_uri(RegistrySettings(), store) == users
     assert tracking.tracking_uri(RegistrySettings(tracking_uri=configured), store) == configured
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"launch": "task"}, True),
+        ({"workers": 8, "minimum_workers": 2, "gpu": True, "parallel_runs": 4, "maximum_failures": 0}, True),
+        ({"batch_factor": 2}, False),
+        ({"precision": "bfloat16"}, False),
+        ({"folds": 3}, False),
+    ],
+)
+def test_a_run_that_goes_on_with_other_workers_is_the_same_run(change: dict[str, object], same: bool) -> None:
+    config = preset("demo")
+    changed = dataclasses.replace(config, train=dataclasses.replace(config.train, **change))
+    assert (run_key(changed, "catalog") == run_key(config, "catalog")) is same

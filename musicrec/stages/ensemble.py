@@ -16,7 +16,7 @@ from musicrec.settings import BRANCH_SUBMODELS
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.embed import TABLE
 from musicrec.stages.train import Trained
-from musicrec.stages.trainings import decides, objective_name, run_trainings, schedule
+from musicrec.stages.trainings import objective_name, run_trainings, schedule
 from musicrec.store import Stage, fingerprint
 from musicrec.training.tasks import EXAMPLES, Task, read_ensemble_inputs
 
@@ -34,7 +34,7 @@ def ensemble(run: Run, embedded: Outcome, trained: Trained) -> Outcome:
 def ensemble_stage(run: Run, embedded: Outcome, trained: Trained) -> Stage:
     """Where the ensemble lies."""
     settings = run.config.ensemble
-    decided = (dataclasses.asdict(settings), run.config.seed, decides(run.config.train), run.left_out)
+    decided = (dataclasses.asdict(settings), run.config.seed, run.config.train.deciding(), run.left_out)
     return run.store.stage("ensembles", fingerprint(REVISION, embedded.stage.key, trained.keys(needed_submodels(run.config)), *decided))
 
 

@@ -14,7 +14,7 @@ from musicrec.stacks import StackSpec
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete, run_stage
 from musicrec.stages.targets import target_table
 from musicrec.stages.train import Trained
-from musicrec.stages.trainings import decides, run_trainings, schedule
+from musicrec.stages.trainings import run_trainings, schedule
 from musicrec.store import Stage, fingerprint
 from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.outputs import NO_FOLD, Predictions, prediction_files
@@ -43,7 +43,7 @@ def stack(run: Run, targeted: Outcome, trained: Trained, names: list[str] | None
 def stack_stage(run: Run, name: str, targeted: Outcome, trained: Trained) -> Stage:
     """Where a stack lies."""
     settings = run.config.stacks[name]
-    decided = (dataclasses.asdict(settings), run.config.seed, decides(run.config.train), run.left_out)
+    decided = (dataclasses.asdict(settings), run.config.seed, run.config.train.deciding(), run.left_out)
     return run.store.stage("stacks", fingerprint(REVISION, name, targeted.stage.key, trained.keys(list(settings.submodels)), *decided))
 
 

@@ -18,7 +18,7 @@ from musicrec.stages.folds import artist_folds, without_fold
 from musicrec.stages.inputs import check_names
 from musicrec.stages.labels import TABLE as LABELS_TABLE
 from musicrec.stages.targets import target_table
-from musicrec.stages.trainings import decides, objective_name, run_trainings, schedule
+from musicrec.stages.trainings import objective_name, run_trainings, schedule
 from musicrec.store import Stage, fingerprint
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.outputs import NO_FOLD, Predictions
@@ -85,7 +85,7 @@ def submodel_stage(run: Run, name: str, fold: int, extracted: Outcome, targeted:
     settings = dataclasses.asdict(run.config.models[name])
     left_out = [*run.left_out] if fold == NO_FOLD else [*run.left_out, (run.config.train.folds, fold)]
     key = fingerprint(
-        REVISION, name, extracted.stage.key, targeted.stage.key, settings, run.config.seed, left_out, decides(run.config.train)
+        REVISION, name, extracted.stage.key, targeted.stage.key, settings, run.config.seed, left_out, run.config.train.deciding()
     )
     return run.store.stage("submodels", key)
 

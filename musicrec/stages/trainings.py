@@ -41,12 +41,6 @@ def objective_name(config: Config, settings: Any) -> str:
     return f"{config.task}_by_neighbours" if getattr(settings, "select_by", "metric") == "neighbours" else config.task
 
 
-def decides(train: TrainSettings) -> dict[str, Any]:
-    """What of the way of training decides its result, beside the model's own settings: a part of a training's key."""
-    defaults = TrainSettings()
-    return {name: value for name in ("batch_factor", "precision") if (value := getattr(train, name)) != getattr(defaults, name)}
-
-
 def run_trainings(run: Run, tasks: list[Task]) -> dict[str, Outcome]:
     """Run the trainings, as many at a time as configured; their outcomes by folder.
 

@@ -21,7 +21,7 @@ from musicrec import schema
 from musicrec.blocks import Blocks
 from musicrec.store import SUCCESS, Store
 
-KILLS = int(os.environ.get("MUSICREC_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("MUSICREC_TEST_KILLS", "2"))
 ROWS_PER_BLOCK, BLOCKS_UNTIL_A_KILL = 2, 4
 SECONDS_TO_END = 300
 

@@ -1,6 +1,7 @@
 """A driver killed with SIGKILL in training and in the ensemble: started again, the run completes with the same rows.
 
-What was being trained ends with the weights of a training that nobody disturbed, and has one run in MLflow with every epoch once.
+What was being trained ends with the weights of a training that nobody disturbed, and has one run in MLflow with every epoch once. It is
+Ray Train that is killed first; the run goes on in Ray tasks, and the second one to be killed is such a task.
 Kills in extraction have a test of their own (test_driver_kills.py).
 """
 
@@ -34,7 +35,7 @@ EPOCHS = 100  # so that a training takes long enough to be caught at it
 
 
 @pytest.fixture
-def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[], Processes]]:
+def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[str], Processes]]:
     catalog = catalog_of_users.copy()
     catalog.tracks = [row | {"track_id": f"{row['track_id']}-copy{copy}"} for row in catalog.tracks for copy in range(COPIES)]
     settings = tmp_path / "tiny.yaml"
@@ -42,8 +43,9 @@ def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[]
     settings.write_text(text.replace("batch_size: 8", "batch_size: 32"))
     drivers: list[Processes] = []
 
-    def start() -> Processes:
-        drivers.append(start_job(tmp_path / f"driver-{len(drivers)}.log", "retrain", "--config", str(settings)))
+    def start(launch: str) -> Processes:
+        log = tmp_path / f"driver-{len(drivers)}.log"
+        drivers.append(start_job(log, "retrain", "--config", str(settings), "--train.launch", launch))
         return drivers[-1]
 
     yield start
@@ -63,23 +65,23 @@ def history(store: Store, checkpoint: Path) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_killed_run_is_taken_up_where_it_was(start: Callable[[], Processes], tmp_path: Path, catalog_of_users: UserCatalog) -> None:
+def test_a_killed_run_is_taken_up_where_it_was(start: Callable[[str], Processes], tmp_path: Path, catalog_of_users: UserCatalog) -> None:
     folder, store = tmp_path / "store", Store(str(tmp_path / "store"))
     tracks = len(catalog_of_users.tracks) * COPIES
 
-    driver = start()
+    driver = start("group")
     driver.wait_until(lambda: bool(unfinished(folder, "submodels")))
     driver.kill_first()
     caught = {path: history(store, path) for path in unfinished(folder, "submodels")}
     assert any(len(epochs) < EPOCHS for epochs in caught.values())  # in the middle of a training
 
-    driver = start()
+    driver = start("task")
     driver.wait_until(lambda: bool(unfinished(folder, "ensembles")))
     driver.kill_first()
     (stacked,) = unfinished(folder, "ensembles")
     caught[stacked] = history(store, stacked)
 
-    driver = start()
+    driver = start("task")
     driver.finish()
     check_rows(store, tracks)
     check_mlflow(store)

@@ -1,4 +1,4 @@
-"""A search killed with SIGKILL as it begins and half-way: the same command goes on, and ends with every trial trained once."""
+"""A search killed with SIGKILL half-way: the same command goes on, and ends with every trial trained once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from musicrec.config import preset
 from musicrec.store import SUCCESS, Store
 from musicrec.training.checkpoints import StoreCheckpoints
 
-NAME, TRIALS, EPOCHS = "mfcc.large_rnn", 4, 60
+NAME, TRIALS, EPOCHS = "mfcc.large_rnn", 3, 60
 SPACE = """
 architecture: large_rnn
 search:
@@ -59,12 +59,7 @@ def test_a_killed_search_goes_on_and_trains_every_trial_once(start: Callable[[],
         return {name: StoreCheckpoints(store, name).load_last()["progress"]["history"] for name in named}
 
     driver = start()
-    driver.wait_until(lambda: bool(list(root.glob("searches/*/trials/*.json"))))
-    driver.kill_first()
-    assert not trials(finished=True)
-
-    driver = start()
-    driver.wait_until(lambda: len(trials(finished=True)) == TRIALS // 2 and bool(trials(finished=False)))
+    driver.wait_until(lambda: len(trials(finished=True)) == 1 and bool(trials(finished=False)))
     driver.kill_first()
     ended, interrupted = trials(finished=True), trials(finished=False)
     assert len(ended) + len(interrupted) < TRIALS
