@@ -36,7 +36,10 @@ A_LETTER = r"\pL"
 TEXTS_AT_A_TIME = 1024
 # Rows of the sample that a worker reads in one call: alone, each would bear a third more than in a block.
 ROWS_TOGETHER = 8
-NEVER_ESTIMATED = "artist embeddings, stacks, the ensemble, evaluation and registration are not estimated"
+NEVER_ESTIMATED = (
+    "artist embeddings, stacks, the ensemble, evaluation and registration are not estimated, nor the start of a training's processes and "
+    "the reading of its inputs"
+)
 
 
 @dataclasses.dataclass(frozen=True)
