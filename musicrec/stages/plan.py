@@ -209,25 +209,37 @@ def show_plan(planned: Plan) -> None:
     if not console.is_terminal:
         print(json.dumps(dataclasses.asdict(planned)), flush=True)
         return
-    table = _table("Extraction", "input", "rows", "done", "missing", "unreadable", "failing 95 %", "CPU h", "GB read", "GB written")
+    table = _table("Extraction", "input", "rows", "done", "missing", "broken", "failing, %", "CPU time", "read", "written")
     for part in planned.extraction:
         low, high = part.failed_share
         unreadable = sum(part.failed.values()) - part.missing
-        counts = (part.rows, part.done, f"{part.missing}/{part.sampled}", f"{unreadable}/{part.sampled}", f"{low:.1%} .. {high:.1%}")
-        sizes = (f"{part.cpu_hours:.3g}", f"{part.bytes_read / 1e9:.3g}", f"{part.bytes_written / 1e9:.3g}")
-        table.add_row(part.kind, *map(str, counts), *sizes)
-    console.print(table, f"Extraction on this cluster: {planned.cluster_hours:.3g} h")
+        counts = (part.rows, part.done, f"{part.missing}/{part.sampled}", f"{unreadable}/{part.sampled}")
+        sizes = (_duration(part.cpu_hours), _size(part.bytes_read), _size(part.bytes_written))
+        table.add_row(part.kind, *map(str, counts), f"{100 * low:.2g} .. {100 * high:.2g}", *sizes)
+    console.print(table, f"Extraction on this cluster: {_duration(planned.cluster_hours)}")
     if planned.training:
-        unit = "GPU h" if planned.device == "cuda" else "worker h"
-        table = _table("Training", "submodel", "examples", "s a step", f"{unit} an epoch", f"{unit} at least", "at most")
+        title = f"Training, {'GPU' if planned.device == 'cuda' else 'worker'} time"
+        table = _table(title, "submodel", "examples", "a step", "an epoch", "at least", "at most")
         for each in planned.training:
-            hours = (each.step_seconds, each.epoch_hours, each.fewest_hours, each.most_hours)
-            table.add_row(each.model, str(each.examples), *(f"{value:.3g}" for value in hours))
+            hours = (each.epoch_hours, each.fewest_hours, each.most_hours)
+            table.add_row(each.model, str(each.examples), f"{1000 * each.step_seconds:.3g} ms", *map(_duration, hours))
         console.print(table)
     for name, cost in planned.cost.items():
         console.print(f"Cost of {name}: {f'{cost:.4g}' if isinstance(cost, float) else f'{cost[0]:.4g} .. {cost[1]:.4g}'}")
     for remark in planned.not_estimated:
         console.print(remark)
+
+
+def _duration(hours: float) -> str:
+    """In the unit that suits, to three digits where it is less than a hundred hours."""
+    if hours >= 100:
+        return f"{hours:,.0f} h"
+    return f"{hours:.3g} h" if hours >= 1 else f"{60 * hours:.3g} min" if 60 * hours >= 1 else f"{3600 * hours:.3g} s"
+
+
+def _size(count: float) -> str:
+    unit, name = next(((unit, name) for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")) if count >= unit), (1e3, "kB"))
+    return f"{count / unit:{'.0f' if count >= 100 * unit else '.3g'}} {name}"
 
 
 def _table(title: str, *columns: Any) -> Table:
