@@ -30,7 +30,7 @@ TABLES = {"tracks": TRACKS, "artists": ARTISTS, "related": RELATED}
 PROBLEM_LINES = 20  # lines of one rule in one table: more would hide the other rules from a person at a terminal
 CSV_BLOCK_BYTES = 32 << 20  # pyarrow.csv reads no row that is longer than its block
 CSV_HEADER_BYTES = 1 << 16
-LONGEST_LINE = 600  # signs of a problem's line; a column's name may have millions
+LONGEST_LINE = 600  # signs of a problem's line as it is shown; a column's name may have millions, four for each that cannot be
 LONGEST_REASON = 500  # signs of what pyarrow says of a file
 LIST_SEPARATOR = ";"
 REPLACEMENT = "\ufffd"
@@ -57,8 +57,8 @@ class Problem:
         shown = None if self.value is None else redacted(self.value)
         value = "" if shown is None else f" {shown if len(shown) <= 80 else shown[:77] + '...'!r}"
         line = f"{self.severity}: {self.table}{row}{column}{value}: {self.rule}; {self.fix}"
-        line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."
-        return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+        printable = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line[: LONGEST_LINE + 1])
+        return printable if len(printable) <= LONGEST_LINE else f"{printable[:LONGEST_LINE]}..."
 
 
 class CatalogError(ValueError):

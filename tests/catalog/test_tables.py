@@ -12,8 +12,10 @@ import pytest
 from pyarrow import fs
 
 from musicrec.catalog.tables import (
+    LONGEST_LINE,
     Catalog,
     CatalogError,
+    Problem,
     RawTable,
     fingerprint,
     numbers,
@@ -174,3 +176,9 @@ def test_parquet_text_that_is_not_utf8_names_its_row(tmp_path: Path) -> None:
     pq.write_table(pa.table({"track_id": wrong}), tmp_path / "tracks.parquet")
     (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
     assert (problem.row, problem.column, problem.value, problem.rule) == (2, "track_id", "b\ufffd", "not UTF-8")
+
+
+def test_a_problem_is_a_short_line_whatever_a_column_is_called() -> None:
+    line = str(Problem("tracks", 3, "\x00" * 10_000, None, "unknown column", "leave it out"))
+    assert line.startswith(r"error: tracks row 3, \x00\x00")
+    assert len(line) == LONGEST_LINE + len("...")
