@@ -29,8 +29,7 @@ search:
 def start(tmp_path: Path, retrained: Retrained) -> Iterator[Callable[[], Processes]]:
     """The search, in a copy of the finished run's store. Its trials are Ray tasks, which take seconds, and none is stopped early."""
     shutil.copytree(retrained.store, tmp_path / "store", ignore=shutil.ignore_patterns("searches"))  # those of other tests
-    text = tiny_yaml(str(tmp_path / "store"), retrained.config.catalog, EPOCHS)
-    (tmp_path / "tiny.yaml").write_text(text)
+    (tmp_path / "tiny.yaml").write_text(tiny_yaml(str(tmp_path / "store"), retrained.config.catalog, EPOCHS))
     (tmp_path / "space.yaml").write_text(SPACE)
     arguments = {"config": tmp_path / "tiny.yaml", "submodel": NAME, "space": tmp_path / "space.yaml", "trials": TRIALS}
     arguments |= {"grace-epochs": EPOCHS, "registry.experiment": "search"}
