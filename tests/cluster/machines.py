@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import secrets
 import shutil
 import socket
@@ -22,18 +23,24 @@ ROOT = Path(__file__).parents[2]
 LOOPBACK = "127.0.0.1"
 BIN = Path(sys.executable).parent
 MARK = "MUSICREC_TEST_NODE"
-SECONDS_TO_START = 240
+SECONDS_TO_START = 90  # a node; below the time-out of every test, so that its last words are shown
+SECONDS_TO_WORK = 240
 SECONDS_TO_END = 120
 # A node that was killed is missed after three seconds, and not after Ray's half a minute.
 HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000}
 HEALTH["health_check_failure_threshold"] = 3
 OBJECT_STORE_BYTES = 128 * 2**20
+# Under the ports that systems hand out by themselves: one of those may be another process' of the same node before it is listened on. A
+# head whose port for clients is taken says that it runs, and ends.
+PORTS = range(20_000, 30_000)
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((LOOPBACK, port))
+            return port
+    raise RuntimeError(f"no free port from {PORTS.start} on")
 
 
 class Processes:
@@ -54,7 +61,7 @@ class Processes:
                     found.append(process)
         return found
 
-    def wait_until(self, reached: Callable[[], bool], seconds: float = SECONDS_TO_START) -> None:
+    def wait_until(self, reached: Callable[[], bool], seconds: float = SECONDS_TO_WORK) -> None:
         """AssertionError with the process' last words where it ends, or time is up, before that."""
         deadline = time.monotonic() + seconds
         while not reached():
@@ -71,7 +78,7 @@ class Processes:
                     return True
         return False
 
-    def finish(self, seconds: float = SECONDS_TO_START) -> None:
+    def finish(self, seconds: float = SECONDS_TO_WORK) -> None:
         """AssertionError with the process' last words unless it succeeds."""
         assert self.process.wait(timeout=seconds) == 0, self.said()
 
@@ -122,11 +129,11 @@ class Machines:
         self.head = self._start(head)
 
     def add_worker(self, cpus: int = 1) -> Processes:
-        worker = self._start([f"--address={LOOPBACK}:{self.gcs}", f"--num-cpus={cpus}"])
+        worker = self._start([f"--address={LOOPBACK}:{self.gcs}", f"--num-cpus={cpus}"], self.head)
         self.workers.append(worker)
         return worker
 
-    def _start(self, arguments: list[str]) -> Processes:
+    def _start(self, arguments: list[str], head: Processes | None = None) -> Processes:
         # On one machine the nodes must not choose their workers' ports from the same range.
         own = ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0", f"--node-ip-address={LOOPBACK}"]
         self._started += 1
@@ -134,8 +141,13 @@ class Machines:
         own += [f"--temp-dir={self._temporary / str(self._started)}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--block"]
         log = self.folder / f"node-{self._started}.log"
         node = Processes([str(BIN / "ray"), "start", *arguments, *own], log, self.environment)
+
+        def started() -> bool:
+            assert head is None or head.process.poll() is None, f"the head ended, and a worker waits for it: {head.said()}"
+            return "Ray runtime started" in log.read_text(errors="replace")
+
         try:
-            node.wait_until(lambda: "Ray runtime started" in log.read_text(errors="replace"))
+            node.wait_until(started, SECONDS_TO_START)
         except BaseException:
             node.kill()
             raise
