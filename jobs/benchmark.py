@@ -17,6 +17,8 @@ import argparse
 import importlib
 import sys
 
+from musicrec.heap import use_one_heap
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -24,6 +26,7 @@ def main() -> int:
     parser.add_argument("benchmark", choices=names)
     parser.add_argument("options", nargs=argparse.REMAINDER, help="the benchmark's own; NAME --help lists them")
     chosen = parser.parse_args()
+    use_one_heap()  # as every job does
     return importlib.import_module(f"musicrec.benchmarks.{chosen.benchmark}").run(chosen.options)
 
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from musicrec.config import EXIT_CONFIG, ConfigError, parse
+from musicrec.heap import use_one_heap
 from musicrec.job_settings import Config
 from musicrec.redact import redacted
 
@@ -34,6 +35,7 @@ def run_job(
     config = parse(sys.argv[1:] if arguments is None else arguments, document, kind, default)
     sys.excepthook = _print_redacted
     started = time.perf_counter()
+    use_one_heap()
     # Imported after the command line was checked: a typing mistake is answered in the first second.
     from musicrec.catalog.tables import CatalogError
     from musicrec.extraction import TooManyErrors

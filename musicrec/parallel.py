@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
-
-import pyarrow as pa
 
 from musicrec.settings import RaySettings
 
@@ -23,9 +20,6 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
     "MALLOC_TOP_PAD_": str(2**28),
 }
-
-# The number by which mallopt knows how many arenas there are at most (malloc.h of glibc).
-M_ARENA_MAX = -8
 
 # A search's trial runs in a placement group of its own, into which its tasks are put unless they say otherwise; it has no CPU for them.
 ON_ANY_NODE = "DEFAULT"
@@ -45,7 +39,6 @@ def connect(settings: RaySettings) -> None:
     import ray.data
 
     if not ray.is_initialized():
-        _use_one_heap()
         options: dict[str, Any] = {"address": address}
         environment = dict(WORKER_ENVIRONMENT)
         if address is None:
@@ -71,20 +64,6 @@ def connect(settings: RaySettings) -> None:
     context.enable_fallback_to_arrow_object_ext_type = False  # a column that Arrow cannot hold is an error here, never a pickle
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     logging.getLogger("ray.train").setLevel(logging.WARNING)
-
-
-def _use_one_heap() -> None:
-    """Let all threads of this process take their memory from one place, and Arrow with them.
-
-    glibc gives each thread a part of its own, and so does Arrow's mimalloc, whose free pieces no other thread uses: with Ray's many threads
-    a driver whose tasks take a second grows by .2 MB a second for as long as there is memory that was free before, and by nothing with one.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc alone has arenas
-    if mallopt is None:
-        return
-    mallopt(M_ARENA_MAX, 1)
-    pa.default_memory_pool().release_unused()
-    pa.set_memory_pool(pa.system_memory_pool())
 
 
 def _free_port() -> int:
