@@ -1,13 +1,12 @@
-"""The Ray Data pipeline around ``musicrec.features`` and ``musicrec.artwork``: files in, Parquet blocks out.
+"""The Ray Data pipeline around ``musicrec.features`` and ``musicrec.artwork``: planned rows in, Parquet blocks in the store.
 
-A task reads the rows of one block, extracts them and commits the block to the store by itself; what travels through Ray is a summary of
-some bytes, so memory stays flat whatever the size of the features. A task that is repeated writes the same block again.
+What travels through Ray is the rows of a block and a summary of some bytes (``musicrec.block_work``), so memory stays flat whatever the
+size of the features.
 """
 
 from __future__ import annotations
 
 import gc
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import monitoring
+from musicrec.block_work import commit, extract_block, rows_of
 from musicrec.blocks import Blocks, failures
 from musicrec.parallel import cpus, gpus, on_each_node
-from musicrec.progress import Meter
-from musicrec.reading import SECONDS_PER_FILE, Reader, read_bounded, read_isolated
+from musicrec.progress import Meter, event
+from musicrec.reading import SECONDS_PER_FILE, Reader, read_isolated
 
 # A block whose worker process dies is tried once more as a whole; then its rows are tried alone, each in a process of its own.
 BLOCK_RETRIES = 1
@@ -37,6 +37,9 @@ BYTES_OF_A_BLOCK = 1024
 # Blocks of one execution, or so many for each CPU: it holds the rows of all of them in Ray's object store and 2 KB of statistics of each in
 # the driver until its end. Another one begins some seconds later.
 BLOCKS_AT_ONCE, BLOCKS_AT_ONCE_OF_A_CPU = 16_384, 128
+# So many blocks that raise an error one after the other, or so many for each CPU, are not the fault of files: what is wrong would fail the
+# rest of a catalog as well. Fewer are taken up later, row by row.
+FAILED_IN_A_ROW, FAILED_IN_A_ROW_OF_A_CPU = 16, 4
 # Blocks that an actor is handed together: each has a name and some kilobytes, and is committed by itself.
 BLOCKS_FOR_AN_ACTOR = 4
 
@@ -58,6 +61,10 @@ class Actors:
 
 class TooManyErrors(RuntimeError):
     """More rows failed than the configured ceiling allows."""
+
+
+class BlocksFail(RuntimeError):
+    """One block after the other fails, and not for its files."""
 
 
 def run_blocks(
@@ -85,6 +92,8 @@ def run_blocks(
     ------
     TooManyErrors
         As soon as the failed rows of the plan exceed ``maximum_failed_share``.
+    BlocksFail
+        No block is committed any more: each raises an error, as when the store takes no writes, or a worker's image lacks something.
     """
     counts = {"rows": 0, "errors": 0, "bytes": 0, "cpu_seconds": 0.0}
     failed_before = failures(blocks.outcomes()).num_rows
@@ -125,13 +134,6 @@ def outstanding(blocks: Blocks, plan: pa.Table) -> pa.Table:
     return pa.table({"block": first.column("block"), "columns": first.column("columns"), **lists})
 
 
-def _rows_of(block: pa.Table) -> pa.Table:
-    """The planned rows of a block, from its one row."""
-    lists = {name: pc.list_flatten(block.column(name)) for name in ("item", "uri")}
-    same = {name: block.column(name).take(pa.array(np.zeros(len(lists["item"]), np.int8))) for name in ("block", "columns")}
-    return pa.table(same | lists)
-
-
 def committed(
     blocks: Blocks,
     work: pa.Table,
@@ -140,7 +142,7 @@ def committed(
     actors: Actors | None = None,
     seconds_per_file: float = SECONDS_PER_FILE,
 ) -> Iterator[dict[str, Any]]:
-    """Work on the ``outstanding`` blocks: a summary of each (block, rows, errors, bytes, cpu_seconds, audio_seconds) as it is committed."""
+    """Work on the ``outstanding`` blocks: a summary of each as it is committed."""
     if not work.num_rows:
         return
     import ray.data
@@ -155,6 +157,7 @@ def committed(
     with ray.data.DataContext.current(context), warnings.catch_warnings():
         # The retries of a task have no named argument in this release, and their default is to try for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
+        failed_in_a_row = 0
         at_once = max(BLOCKS_AT_ONCE, BLOCKS_AT_ONCE_OF_A_CPU * cpus())
         for start in range(0, work.num_rows, at_once):
             some = work.slice(start, at_once)
@@ -163,13 +166,29 @@ def committed(
             else:
                 dataset = _in_actors(blocks, some, reader, actors, seconds_per_file)
             for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                yield from batch.to_pylist()
+                for summary in batch.to_pylist():
+                    failed_in_a_row = _check_failure(summary, failed_in_a_row, stage)
+                    if summary["failure"] is None:
+                        yield summary
             del dataset
             gc.collect()  # an execution and its statistics refer to each other
     lost = work.filter(pc.invert(pc.is_in(work.column("block"), value_set=pa.array(sorted(blocks.done()), pa.string()))))
-    groups = [_rows_of(lost.slice(row, 1)) for row in range(lost.num_rows)]
+    groups = [rows_of(lost.slice(row, 1)) for row in range(lost.num_rows)]
     for rows, outcome in zip(groups, read_isolated(groups, reader, stage, seconds_per_file), strict=True):
-        yield _commit(rows, blocks, outcome)
+        yield commit(rows, blocks, outcome)
+
+
+def _check_failure(summary: dict[str, Any], before: int, stage: str) -> int:
+    """How many blocks failed one after the other, ``before`` them and with this one; BlocksFail where those are too many."""
+    if summary["failure"] is None:
+        return 0
+    event(stage, "a block failed", block=summary["block"], error=summary["failure"])
+    if before + 1 >= max(FAILED_IN_A_ROW, FAILED_IN_A_ROW_OF_A_CPU * cpus()):
+        raise BlocksFail(
+            f"{stage}: {before + 1} blocks one after the other failed, the last with {summary['failure']}. That is not the fault of single "
+            "files. What is committed is kept; run again when the cause is mended"
+        )
+    return before + 1
 
 
 def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader, seconds_per_file: float) -> Any:
@@ -190,7 +209,7 @@ def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader, seconds_per_file: 
             _generator_backpressure_num_objects=-1,
         )
         .map_batches(
-            lambda block: pa.Table.from_pylist([_extract(_rows_of(block), blocks, reader, seconds_per_file)]),
+            lambda block: extract_block(block, blocks, reader, seconds_per_file),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=1,
@@ -200,7 +219,7 @@ def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader, seconds_per_file: 
 
 
 class _Actor:
-    """Works on blocks, one after the other, with a reader that it keeps."""
+    """Works on blocks, one after the other, with a reader that it keeps; it is sent as a list with the reference to it."""
 
     def __init__(self, blocks: Blocks, reader: Any, seconds_per_file: float) -> None:
         import ray
@@ -208,7 +227,7 @@ class _Actor:
         self.blocks, self.reader, self.seconds_per_file = blocks, ray.get(reader[0]), seconds_per_file
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        return pa.Table.from_pylist([_extract(_rows_of(block), self.blocks, self.reader, self.seconds_per_file, together=True)])
+        return extract_block(block, self.blocks, self.reader, self.seconds_per_file, together=True)
 
 
 def _in_actors(blocks: Blocks, work: pa.Table, reader: Reader, actors: Actors, seconds_per_file: float) -> Any:
@@ -227,18 +246,3 @@ def _in_actors(blocks: Blocks, work: pa.Table, reader: Reader, actors: Actors, s
         max_restarts=-1,  # a block that ends its actor twice is given up, the actor is not
         max_task_retries=BLOCK_RETRIES,
     )
-
-
-def _extract(rows: pa.Table, blocks: Blocks, reader: Reader, seconds_per_file: float, together: bool = False) -> dict[str, Any]:
-    started = time.process_time()
-    summary = _commit(rows, blocks, read_bounded(rows, reader, seconds_per_file, together))
-    return summary | {"cpu_seconds": time.process_time() - started}
-
-
-def _commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table) -> dict[str, Any]:
-    block = rows.column("block")[0].as_py()
-    size = blocks.commit(block, outcome)
-    errors = outcome.num_rows - outcome.column("reason").null_count
-    timed = "duration_seconds" in outcome.column_names
-    audio = (pc.sum(outcome.column("duration_seconds")).as_py() or 0.0) if timed else 0.0
-    return {"block": block, "rows": rows.num_rows, "errors": errors, "bytes": size, "cpu_seconds": 0.0, "audio_seconds": audio}

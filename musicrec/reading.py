@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ SECONDS_PER_FILE = 60.0
 # A row that is tried alone is given up from within its process. One that lets nothing else run there (a loop in a decoder that holds
 # Python's lock) ends with the process, so many seconds later.
 SECONDS_TO_GIVE_UP = 5.0
+KILLED = "killed_worker"
 
 # Reads the planned rows (block, item, uri, columns) of one block: a table with one row for each, in the same order, whose columns begin
 # with track_id and end with reason and detail. Picklable. A row whose input cannot be read has a reason; it never raises for that.
@@ -68,6 +70,11 @@ def read_isolated(groups: Sequence[pa.Table], reader: Reader, stage: str, second
     """What is made of each group of rows that could not be read together, because one took its worker with it.
 
     Each row is read in a process of its own, so that the one to blame is known and the others are kept.
+
+    Raises
+    ------
+    OSError
+        The storage failed, not a file: the same row may be read well the next time.
     """
     if not groups:
         return
@@ -76,20 +83,29 @@ def read_isolated(groups: Sequence[pa.Table], reader: Reader, stage: str, second
     task, shared = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(read_alone), ray.put(reader)
     for rows in groups:
         event(stage, "rows could not be read together: they are read one by one", rows=rows.num_rows, first=rows.column("uri")[0].as_py())
-        outcomes = []
-        for index in range(rows.num_rows):
-            row = rows.slice(index, 1)
-            try:
-                read = ray.get(task.remote(row, shared, seconds_per_file))
-                slow = f"not read within {seconds_per_file:g} s (extract.seconds_per_file)"
-                outcomes.append(_failed(row, "timed_out", slow) if read is None else read)
-            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-                outcomes.append(_failed(row, "killed_worker", f"the process that read it crashed, or hung ({type(error).__name__})"))
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, OSError):
-                    raise  # the storage, not the file: the same row may be read well the next time
-                outcomes.append(_failed(row, "reader_failed", f"{type(error.cause).__name__}: {error.cause}"))
+        each = [rows.slice(index, 1) for index in range(rows.num_rows)]
+        begun = [task.remote(row, shared, seconds_per_file) for row in each]
+        outcomes = [_outcome(row, reading, seconds_per_file) for row, reading in zip(each, begun, strict=True)]
+        for index, row in enumerate(each):
+            if outcomes[index].column("reason")[0].as_py() == KILLED:
+                # Where memory is short Ray ends a process that may not be the one to blame: now nothing is read beside it.
+                outcomes[index] = _outcome(row, task.remote(row, shared, seconds_per_file), seconds_per_file)
         yield pa.concat_tables(outcomes, promote_options="default")
+
+
+def _outcome(row: pa.Table, reading: Any, seconds_per_file: float) -> pa.Table:
+    """What came of the task that reads a row: its outcome, or why there is none."""
+    import ray
+
+    try:
+        outcome = ray.get(reading)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        return _failed(row, KILLED, f"the process that read it crashed, or hung ({type(error).__name__})")
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, OSError):
+            raise
+        return _failed(row, "reader_failed", f"{type(error.cause).__name__}: {error.cause}")
+    return _failed(row, "timed_out", f"not read within {seconds_per_file:g} s (extract.seconds_per_file)") if outcome is None else outcome
 
 
 def _failed(row: pa.Table, reason: str, detail: str) -> pa.Table:

@@ -1,4 +1,4 @@
-"""A reader whose process ends at one row, as on a fault in a decoder, and never ends at another."""
+"""Readers that fail: one whose process ends at one row, as on a fault in a decoder, and never ends at another; one that raises."""
 
 from __future__ import annotations
 
@@ -30,3 +30,16 @@ class KillsItsWorker:
         if self.endless in items:
             threading.Event().wait()
         return pa.Table.from_pylist([{"track_id": item, "value": len(item)} for item in items], schema=FIELDS)
+
+
+@dataclass(frozen=True)
+class Raises:
+    """An error at each row that it is for, or at all; passes each other row on."""
+
+    error: Exception
+    item: str | None = None
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        if self.item is None or self.item in rows.column("item").to_pylist():
+            raise self.error
+        return KillsItsWorker("", "")(rows)

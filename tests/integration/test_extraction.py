@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from killing_reader import KillsItsWorker
+from killing_reader import KillsItsWorker, Raises
 from small_catalog import UserCatalog, encoded, files_under, picture, remove, sound
 from small_run import tiny_config
 
 from musicrec import extraction, schema
 from musicrec.blocks import Blocks, failures
-from musicrec.extraction import Actors, TooManyErrors, committed, outstanding, run_blocks
+from musicrec.extraction import Actors, BlocksFail, TooManyErrors, committed, outstanding, run_blocks
 from musicrec.index import INDEX
 from musicrec.job_settings import Config
 from musicrec.stages.base import Outcome
@@ -201,16 +200,20 @@ def test_a_file_that_changed_under_its_name_is_read_again_and_its_old_rows_are_n
     assert not extracted(configured(places)).worked  # and so it does of a file that is gone
 
 
-def test_rows_that_end_their_worker_or_hang_in_it_are_named_and_the_others_are_kept(ray_session: None, tmp_path: Path) -> None:
-    blocks = Blocks(Store(str(tmp_path)), "features/key")
-    names = [f"track-{number}" for number in range(12)]
+def planned(folder: Path, rows: int, rows_per_block: int) -> tuple[Blocks, pa.Table]:
+    blocks = Blocks(Store(str(folder)), "features/key")
+    names = [f"track-{number}" for number in range(rows)]
     items = pa.table({"item": names, "uri": [f"/music/{name}.mp3" for name in names]})
-    plan = blocks.extend(items, ["value"], rows_per_block=4)
+    return blocks, blocks.extend(items, ["value"], rows_per_block)
+
+
+def test_rows_that_end_their_worker_or_hang_in_it_are_named_and_the_others_are_kept(ray_session: None, tmp_path: Path) -> None:
+    blocks, plan = planned(tmp_path, rows=12, rows_per_block=4)
     reader = KillsItsWorker("track-5", "track-6")
     counts = run_blocks(blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3)
     assert (counts["rows"], counts["errors"]) == (12, 2)
     outcomes = blocks.outcomes()
-    assert Counter(outcomes.column("item").to_pylist()) == Counter(names)
+    assert outcomes.column("item").to_pylist() == plan.column("item").to_pylist()
     killed, slow = failures(outcomes).to_pylist()
     assert (killed["item"], killed["reason"]) == ("track-5", "killed_worker")
     assert killed["detail"].startswith("/music/track-5.mp3: the process that read it crashed, or hung")
@@ -219,19 +222,42 @@ def test_rows_that_end_their_worker_or_hang_in_it_are_named_and_the_others_are_k
     assert run_blocks(blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3)["rows"] == 0
 
 
+def test_a_row_at_which_the_reader_raises_is_named_and_the_others_are_kept(ray_session: None, tmp_path: Path) -> None:
+    blocks, plan = planned(tmp_path, rows=12, rows_per_block=4)
+    counts = run_blocks(blocks, plan, Raises(ValueError("a fault"), "track-5"), "extract", maximum_failed_share=0.1)
+    assert (counts["rows"], counts["errors"]) == (12, 1)
+    (failed,) = failures(blocks.outcomes()).to_pylist()
+    assert (failed["item"], failed["reason"], failed["detail"]) == ("track-5", "reader_failed", "/music/track-5.mp3: ValueError: a fault")
+
+
+@pytest.mark.parametrize("actors", [None, Actors(count=1, cpus=1, gpus=0)], ids=["tasks", "actors"])
+def test_what_fails_at_every_block_stops_the_run_and_is_named(
+    actors: Actors | None, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extraction, "FAILED_IN_A_ROW", 3)
+    monkeypatch.setattr(extraction, "FAILED_IN_A_ROW_OF_A_CPU", 1)
+    blocks, plan = planned(tmp_path, rows=40, rows_per_block=2)
+    error = OSError("AWS Error ACCESS_DENIED: s3://key:secret@bucket")
+    with pytest.raises(BlocksFail, match=r"extract: 3 blocks one after the other failed, the last with OSError: AWS Error ACCESS_DENIED"):
+        run_blocks(blocks, plan, Raises(error), "extract", maximum_failed_share=0.5, actors=actors)
+    said = capsys.readouterr().out
+    assert said.count("a block failed") == 3
+    assert "key:secret" not in said
+    assert blocks.outcomes().num_rows == 0
+    assert run_blocks(blocks, plan, KillsItsWorker("", ""), "extract", maximum_failed_share=0.0, actors=actors)["rows"] == 40
+
+
 @pytest.mark.parametrize("actors", [None, Actors(count=1, cpus=1, gpus=0)], ids=["tasks", "actors"])
 def test_a_long_plan_is_worked_on_in_several_executions(
     actors: Actors | None, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, count in {"BLOCKS_AT_ONCE": 5, "BLOCKS_AT_ONCE_OF_A_CPU": 1, "BLOCKS_IN_A_GROUP": 2, "BLOCKS_AHEAD": 1}.items():
         monkeypatch.setattr(extraction, name, count)
-    blocks = Blocks(Store(str(tmp_path)), "features/key")
-    names = [f"track-{number}" for number in range(23)]
-    plan = blocks.extend(pa.table({"item": names, "uri": names}), ["value"], rows_per_block=2)
+    blocks, plan = planned(tmp_path, rows=23, rows_per_block=2)
     summaries = list(committed(blocks, outstanding(blocks, plan), KillsItsWorker("none", "none"), "extract", actors))
     assert sorted(summary["block"] for summary in summaries) == sorted(set(plan.column("block").to_pylist()))
     assert sorted(summary["rows"] for summary in summaries) == [1] + [2] * 11
-    assert blocks.outcomes().column("item").to_pylist() == names
+    assert blocks.outcomes().column("item").to_pylist() == plan.column("item").to_pylist()
 
 
 def test_a_block_that_was_lost_with_its_driver_is_read_by_the_next(places: Places, catalog: UserCatalog) -> None:
