@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import random
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -11,6 +13,9 @@ from typing import Any
 from musicrec.settings import RaySettings
 
 LOOPBACK = "127.0.0.1"
+# Under the ports that systems hand out by themselves, one of which may go to another process of the same Ray before its own listens on it,
+# and over those that Ray gives its workers.
+PORTS = range(20_000, 30_000)
 WORKER_ENVIRONMENT = {
     # One thread a task: a task takes one CPU, and BLAS, Numba or OpenMP threads beside it would only take those of its neighbours.
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
@@ -44,7 +49,7 @@ def connect(settings: RaySettings) -> None:
         if address is None:
             # Ray Train frees the resources of a stopped run through the dashboard's State API, and looks for it itself: with another Ray on
             # this machine it would ask that one, or none. Its port is chosen here, so that the processes can be told.
-            port = _free_port()
+            port = free_port()
             environment["RAY_API_SERVER_ADDRESS"] = f"http://{LOOPBACK}:{port}"
             options = {
                 "address": "local",  # without a name Ray would join whatever cluster it finds traces of on this machine
@@ -66,10 +71,13 @@ def connect(settings: RaySettings) -> None:
     logging.getLogger("ray.train").setLevel(logging.WARNING)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
+def free_port() -> int:
+    """A port of this machine on which nobody listens."""
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((LOOPBACK, port))
+            return port
+    raise RuntimeError(f"no free port from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def cpus() -> int:

@@ -1,9 +1,9 @@
-"""Many queries as one table in the order of their blocks, and a block of them answered: what each worker of a batch recommendation does."""
+"""Many queries as one table in the order of their blocks, and a block of them embedded or answered: what each worker of a batch does."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from musicrec.blocks import OUTCOME_FIELDS, Blocks
 from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import Catalog
 from musicrec.features import read_stored
-from musicrec.recommender import Features, Query, Recommender
+from musicrec.recommender import Failure, Features, Query, Recommender
 from musicrec.store import Store, parquet_bytes, resolve
 
 AUDIO_SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".m4a", ".aac")
@@ -35,8 +35,10 @@ QUERIES = pa.schema(
 )
 # Where a query's extracted feature lies; one such table a feature, in the order of the queries.
 PLACES = pa.schema([("part", pa.string()), ("row", pa.int32())])
-TABLE, ANSWERS = "queries.parquet", "recommendations"
-# What became of a query, before its answers are written row by row.
+TABLE, ANSWERS, VECTOR = "queries.parquet", "recommendations", "vector"
+# What became of a query that was embedded alone.
+VECTORS = pa.schema([("track_id", pa.string()), (VECTOR, pa.list_(pa.float32())), *OUTCOME_FIELDS])
+# What became of one that was answered, before its answers are written row by row.
 ANSWER = pa.schema(
     [("track_id", pa.string()), ("artist_id", pa.list_(pa.string())), ("similarity", pa.list_(pa.float32())), *OUTCOME_FIELDS]
 )
@@ -79,11 +81,29 @@ def write_queries(store: Store, queries: pa.Table, rows_per_block: int) -> None:
 
 
 @dataclass(frozen=True)
+class VectorBlocks(Blocks):
+    """Blocks whose parts hold the vectors of their queries (``VECTORS``)."""
+
+    content: ClassVar[str] = VECTOR
+
+    def commit(self, block: str, rows: pa.Table) -> int:
+        return super().commit(block, _whole(rows, VECTORS))
+
+    def read(self) -> pa.Table:
+        """What became of every query (``VECTORS``), in the order of the plan."""
+        parts = [f"{self.folder}/parts/{block}.parquet" for block in sorted(self.done())]
+        return pa.concat_tables([VECTORS.empty_table(), *(self.store.read_table(part, VECTORS) for part in parts)])
+
+
+@dataclass(frozen=True)
 class AnswerBlocks(Blocks):
     """Blocks whose answers lie beside them, a file a block (``schema.RECOMMENDATIONS``); a part keeps what became of each query alone."""
 
+    content: ClassVar[str] = ANSWERS
+
     def commit(self, block: str, rows: pa.Table) -> int:
         """Write the answers and then the outcome, without which a block counts as not done, and both are written again."""
+        rows = _whole(rows, ANSWER)
         good = rows.filter(pc.is_null(rows.column("reason")))
         counts = pc.list_value_length(good.column("artist_id")).to_numpy()
         answers = {
@@ -97,9 +117,14 @@ class AnswerBlocks(Blocks):
         return len(content) + super().commit(block, rows.drop_columns(["artist_id", "similarity"]))
 
 
+def _whole(rows: pa.Table, fields: pa.Schema) -> pa.Table:
+    """The rows with all columns: a block whose queries were all given up by others than their reader has reasons alone."""
+    return pa.concat_tables([fields.empty_table(), rows], promote_options="default")
+
+
 @dataclass(frozen=True)
-class Answerer:
-    """Answers the queries of a block together: a reader of blocks (``musicrec.reading.Reader``).
+class Listener:
+    """Embeds the queries of a block together: a reader of blocks (``musicrec.reading.Reader``).
 
     Attributes
     ----------
@@ -111,23 +136,19 @@ class Answerer:
 
     recommender: Recommender
     store: Store
-    neighbours: int
     threads: int = 1
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        queries, vectors, failures = self.embed(rows)
+        return pa.table([queries.column("item"), _lists(pa.array(vectors.ravel()), failures), *_reasons(failures)], schema=VECTORS)
+
+    def embed(self, rows: pa.Table) -> tuple[pa.Table, np.ndarray, list[Failure | None]]:
+        """The queries of a block's rows, their embeddings (N, D), zeros for those that have none, and of each why it has none."""
         recommender = self.recommender.to("cuda" if torch.cuda.is_available() else "cpu")
         queries = self._queries(rows)
         features = _features(queries, [name for name in queries.column_names if name not in QUERIES.names])
         given = [as_query(row) for row in queries.select(QUERIES.names).to_pylist()]
-        vectors, failures = recommender.embed_many(given, features, self.threads)
-        artists, similarity = recommender.nearest_many(vectors, self.neighbours)
-        ids = recommender.artists.column("artist_id").combine_chunks()
-        failed = pa.array([failure is not None for failure in failures])
-        offsets = pa.array(np.arange(len(given) + 1) * artists.shape[1], pa.int32())
-        found = (ids.take(pa.array(artists.ravel())), pa.array(similarity.ravel()))
-        lists = [pa.ListArray.from_arrays(offsets, values, mask=failed) for values in found]
-        reasons = [pa.array([failure and getattr(failure, name) for failure in failures], pa.string()) for name in ("reason", "detail")]
-        return pa.table([queries.column("item"), *lists, *reasons], schema=ANSWER)
+        return queries, *recommender.embed_many(given, features, self.threads)
 
     def _queries(self, rows: pa.Table) -> pa.Table:
         """The queries of a block's rows: a row group of their table has the number of the block."""
@@ -136,6 +157,30 @@ class Answerer:
         with pyarrow.parquet.ParquetFile(path, filesystem=filesystem) as file:
             queries = file.read_row_group(number)
         return queries.take(pc.index_in(rows.column("item"), value_set=queries.column("item").combine_chunks()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answerer(Listener):
+    """Answers the queries of a block together: a reader of blocks."""
+
+    neighbours: int
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        queries, vectors, failures = self.embed(rows)
+        artists, similarity = self.recommender.nearest_many(vectors, self.neighbours)
+        ids = self.recommender.artists.column("artist_id").combine_chunks()
+        lists = [_lists(values, failures) for values in (ids.take(pa.array(artists.ravel())), pa.array(similarity.ravel()))]
+        return pa.table([queries.column("item"), *lists, *_reasons(failures)], schema=ANSWER)
+
+
+def _lists(values: pa.Array, failures: list[Failure | None]) -> pa.ListArray:
+    """As many of the values for each query as for the others; null for one that failed."""
+    offsets = np.arange(len(failures) + 1) * (len(values) // len(failures))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=pa.array([failure is not None for failure in failures]))
+
+
+def _reasons(failures: list[Failure | None]) -> list[pa.Array]:
+    return [pa.array([failure and getattr(failure, name) for failure in failures], pa.string()) for name in ("reason", "detail")]
 
 
 def as_query(row: dict[str, Any]) -> Query:

@@ -7,24 +7,19 @@ import time
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from musicrec import schema
 from musicrec.artwork import ArtworkError
 from musicrec.audio import AudioError
+from musicrec.batch import run_queries, with_stored_features
 from musicrec.catalog.tables import fingerprint as catalog_fingerprint
 from musicrec.catalog.validate import load_validated
 from musicrec.config import ConfigError
-from musicrec.extraction import Actors, run_blocks
-from musicrec.features import compile_kernels
-from musicrec.index import INDEX
 from musicrec.job_settings import RecommendConfig
 from musicrec.lock import hold
 from musicrec.progress import event
-from musicrec.queries import ANSWERS, AUDIO_SUFFIXES, AnswerBlocks, Answerer, of_catalog, of_folder, with_places, write_queries
-from musicrec.recommender import MissingInput, Query, Recommender
+from musicrec.queries import ANSWERS, AUDIO_SUFFIXES, AnswerBlocks, Answerer, of_catalog, of_folder
+from musicrec.recommender import MissingInput, Query
 from musicrec.registry.serving import load_recommender, pinned
-from musicrec.stages.base import check_counts, complete_stages
 from musicrec.store import SUCCESS, Store, absolute, resolve
 from musicrec.store import fingerprint as key_of
 
@@ -81,26 +76,19 @@ def recommend_many(config: RecommendConfig) -> None:
 
 def _answer(config: RecommendConfig, out: Store, queries: pa.Table, model: str) -> dict[str, Any]:
     """Answer what is not committed yet, and write the errors; the counts of all of it."""
-    from musicrec.parallel import connect
-
     started = time.perf_counter()
-    blocks = AnswerBlocks(out, "blocks")
     recommender = load_recommender(model, config.registry, Store(config.store))
-    if not blocks.plan_names():
-        write_queries(out, _with_features(config, queries, recommender), config.rows_per_block)
-    plan = blocks.extend(queries.select(["item", "uri"]), [ANSWERS], config.rows_per_block)
-    connect(config.ray)
-    actors = Actors.of_cluster()
-    answerer = Answerer(recommender, out, config.neighbours, threads=actors.cpus)
-    now = run_blocks(blocks, plan, answerer, "recommend", maximum_failed_share=1.0, prepare=compile_kernels, actors=actors)
-    outcomes = blocks.outcomes()
-    failed = outcomes.filter(pc.is_valid(outcomes.column("reason")))
-    check_counts("recommend", queries.num_rows, outcomes.num_rows - failed.num_rows, failed.num_rows)
-    errors = {"track_id": failed.column("item"), "stage": pa.repeat("recommend", failed.num_rows)}
-    errors |= {name: failed.column(name) for name in ("reason", "detail")}
-    out.write_table("errors.parquet", pa.table(errors), schema.ERRORS)
-    counts = {"rows_in": queries.num_rows, "rows_out": outcomes.num_rows - failed.num_rows, "rows_in_errors": failed.num_rows}
-    return counts | {"rows_now": now["rows"], "seconds": round(time.perf_counter() - started, 2)}
+
+    def found(queries: pa.Table) -> pa.Table:
+        if config.catalog is None or not config.stored_features:
+            return queries
+        return with_stored_features(Store(config.store), absolute(config.catalog), queries, recommender)
+
+    def reader(threads: int) -> Answerer:
+        return Answerer(recommender, out, threads, neighbours=config.neighbours)
+
+    counts = run_queries(AnswerBlocks(out, "blocks"), queries, found, reader, "recommend", config.rows_per_block, config.ray)
+    return counts | {"seconds": round(time.perf_counter() - started, 2)}
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:
@@ -119,14 +107,3 @@ def _queries(config: RecommendConfig) -> tuple[pa.Table, str]:
     if queries.num_rows == 0:
         raise ConfigError(f"no audio file in {config.folder}: give a folder with {', '.join(AUDIO_SUFFIXES)}")
     return queries, key_of(queries.column("uri").to_pylist())
-
-
-def _with_features(config: RecommendConfig, queries: pa.Table, recommender: Recommender) -> pa.Table:
-    """The queries with the places of their features in the store's last extraction of the catalog, where it is one for this model."""
-    if config.catalog is None or not config.stored_features:
-        return queries
-    store, root = Store(config.store), absolute(config.catalog)
-    for stage, record in complete_stages(store, "extract"):
-        if record.get("catalog") == root and record.get("chroma") == recommender.chroma:
-            return with_places(queries, store.read_table(stage.path("index.parquet"), INDEX), recommender.features)
-    return queries

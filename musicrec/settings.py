@@ -51,6 +51,8 @@ class CatalogSettings:
     """Locations outside the catalog's own folder that its URIs may name."""
     demo_clips: Count = 208
     """How many clips the embedded demo catalog holds."""
+    demo_seconds: Annotated[float, Field(ge=30, le=600)] = 30.0
+    """How long a track of the demo may be; a piece that is longer than 30 s is played on up to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)

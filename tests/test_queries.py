@@ -126,7 +126,7 @@ def answer(recommender: Recommender, out: Store, queries: pa.Table, neighbours: 
     blocks = AnswerBlocks(out, "blocks")
     plan = blocks.extend(queries.select(["item", "uri"]), [ANSWERS], rows_per_block)
     for block in outstanding(blocks, plan).column("block").to_pylist():
-        blocks.commit(block, Answerer(recommender, out, neighbours)(plan.filter(pa.compute.equal(plan.column("block"), block))))
+        blocks.commit(block, Answerer(recommender, out, neighbours=neighbours)(plan.filter(pa.compute.equal(plan.column("block"), block))))
     return blocks
 
 
@@ -160,7 +160,7 @@ def test_rows_of_a_block_may_be_read_one_by_one(recommender: Recommender, music:
     queries, out = of_folder(str(music)), Store(str(tmp_path / "out"))
     whole = answer(recommender, out, queries, rows_per_block=3)
     before, plan = answers(out), whole.plan().slice(3, 3)
-    single = [Answerer(recommender, out, 3)(plan.slice(row, 1)) for row in range(3)]
+    single = [Answerer(recommender, out, neighbours=3)(plan.slice(row, 1)) for row in range(3)]
     whole.commit("0000-000001", pa.concat_tables(single))
     after = answers(out)
     assert [(row["query"], row["artist_id"]) for row in after] == [(row["query"], row["artist_id"]) for row in before]

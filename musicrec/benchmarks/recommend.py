@@ -84,7 +84,7 @@ def _measure(recommender: Recommender, queries: pa.Table, out: Store, done: int,
     work = outstanding(blocks, blocks.extend(queries.select(["item", "uri"]), [ANSWERS], rows_per_block))
     planned = time.perf_counter() - started
     rows, first, third = 0, (0, 0.0), (0, 0)
-    for summary in committed(blocks, work, Answerer(recommender, out, neighbours), "recommend", Actors(cpus, 1, 0)):
+    for summary in committed(blocks, work, Answerer(recommender, out, neighbours=neighbours), "recommend", Actors(cpus, 1, 0)):
         rows += summary["rows"]
         if first == (0, 0.0):
             first = (rows, time.perf_counter())

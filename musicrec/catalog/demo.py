@@ -23,9 +23,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from musicrec.catalog.demo_works import AUDIO_FORMATS, Artist, Work, artist_table_text, demo_artists, demo_works
+from musicrec.catalog.demo_works import AUDIO_FORMATS, CLIP_SECONDS, Artist, Work, artist_table_text, demo_artists, demo_works
 
-__all__ = ["demo_works", "is_built", "related_artists", "render_work", "write_tables"]
+__all__ = ["CLIP_SECONDS", "demo_works", "is_built", "related_artists", "render_work", "write_tables"]
 
 MARKER = "catalog.json"
 RENDERING = 1  # raised when the same score gives other sound, picture or words: clips of an older number are rendered again
@@ -49,7 +49,7 @@ BIRTH_YEARS = 60
 LEAST_SCORE = 1.0
 
 
-def render_work(work: Work, destination: str) -> dict:
+def render_work(work: Work, destination: str, longest: float = CLIP_SECONDS) -> dict:
     """Render one work into the catalog's folder and return its row of the ``tracks`` table.
 
     Files appear under their names only when complete, and a work whose files lie there already costs nothing, so a build that was killed
@@ -61,6 +61,8 @@ def render_work(work: Work, destination: str) -> dict:
         From ``demo_works``.
     destination
         The catalog's folder on a local disk; made if missing.
+    longest
+        Seconds of sound at most; a piece that is longer than a clip of thirty is played on up to its end. The picture stays the clip's.
 
     Raises
     ------
@@ -71,7 +73,8 @@ def render_work(work: Work, destination: str) -> dict:
     """
     folder = Path(destination).absolute()
     audio, artwork, record = f"audio/{work.track_id}.{work.audio_format}", f"artwork/{work.track_id}.png", f"rows/{work.track_id}.json"
-    fingerprint = hashlib.sha256(f"{RENDERING} {work!r}".encode()).hexdigest()
+    longer = f" {longest:g} s" if longest != CLIP_SECONDS else ""
+    fingerprint = hashlib.sha256(f"{RENDERING} {work!r}{longer}".encode()).hexdigest()
     if (folder / record).exists() and (folder / audio).exists() and (folder / artwork).exists():
         saved = json.loads((folder / record).read_text(encoding="utf-8"))
         if saved["fingerprint"] == fingerprint:
@@ -84,8 +87,9 @@ def render_work(work: Work, destination: str) -> dict:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"the demo catalog needs {error.name}: pip install 'musicrec[demo]'", name=error.name) from error
     parts = demo_render.read_parts(work)
-    clip = demo_render.cut_clip(demo_render.sounding_notes(parts), work.start)
-    samples = demo_render.synthesize(clip, work.program)
+    notes = demo_render.sounding_notes(parts)
+    clip, seconds = demo_render.cut_clip(notes, work.start), demo_render.track_seconds(notes, work.start, longest)
+    samples = demo_render.synthesize(demo_render.cut_clip(notes, work.start, seconds), work.program, seconds)
     lyrics = demo_render.sung_text(work, parts)
     row = {column: getattr(work, column, None) for column in TRACK_COLUMNS}
     row |= {

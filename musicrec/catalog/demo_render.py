@@ -1,7 +1,7 @@
-"""From a score inside the installed music21 package to thirty seconds of sound, a picture and its words.
+"""From a score inside the installed music21 package to thirty seconds of sound or more, a picture and its words.
 
 Scores are read from the package at run time and never copied. Written repeats are not taken: a piece shorter than the clip starts over, a
-longer one is cut. Times are seconds, pitches MIDI note numbers (60 is the middle C).
+longer one is cut, or played on where longer tracks are wanted. Times are seconds, pitches MIDI note numbers (60 is the middle C).
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ from music21 import chord, common, converter, harmony, note, stream, tempo
 from music21.musicxml.xmlToM21 import MusicXMLWarning
 from PIL import Image
 
-from musicrec.catalog.demo_works import Work
+from musicrec.catalog.demo_works import CLIP_SECONDS, Work
 
-CLIP_SECONDS = 30.0
 SAMPLE_RATE = 44_100
 LOUDNESS = 0.1  # root mean square of the clip, -20 dB below full scale
 PEAK = 0.95
@@ -154,8 +153,13 @@ def _beat_quarters(parts: Sequence[stream.Stream]) -> float:
     return min(2.0, max(1.0, (12.0 if is_compound else 4.0) / signature.denominator))
 
 
-def cut_clip(notes: Sequence[Note], start: float = 0.0) -> list[Note]:
-    """The thirty seconds from ``start`` on; the piece starts over at its end. A note that sounds at the cut begins with the clip.
+def track_seconds(notes: Sequence[Note], start: float, longest: float) -> float:
+    """How long a piece is played from ``start`` on: to its end, thirty seconds at least and ``longest`` at most."""
+    return min(longest, max(CLIP_SECONDS, max(item.end for item in notes) - start))
+
+
+def cut_clip(notes: Sequence[Note], start: float = 0.0, seconds: float = CLIP_SECONDS) -> list[Note]:
+    """The seconds from ``start`` on; the piece starts over at its end. A note that sounds at the cut begins with the clip.
 
     Raises
     ------
@@ -166,10 +170,10 @@ def cut_clip(notes: Sequence[Note], start: float = 0.0) -> list[Note]:
     if start >= period:
         raise ValueError(f"the clip starts at {start} s, but the piece lasts {period:.1f} s: correct the start in demo_artists.yaml")
     clip = []
-    for turn in range(math.ceil((start + CLIP_SECONDS) / period)):
+    for turn in range(math.ceil((start + seconds) / period)):
         shift = turn * period - start
         for item in notes:
-            begin, end = max(0.0, item.start + shift), min(CLIP_SECONDS, item.end + shift)
+            begin, end = max(0.0, item.start + shift), min(seconds, item.end + shift)
             if begin < end:
                 clip.append(Note(begin, end, item.pitch, item.part))
     return clip
@@ -180,7 +184,7 @@ def _soundfont() -> bytes:
     return importlib.resources.files("pretty_midi").joinpath("TimGM6mb.sf2").read_bytes()
 
 
-def synthesize(notes: Sequence[Note], program: int) -> np.ndarray:
+def synthesize(notes: Sequence[Note], program: int, seconds: float = CLIP_SECONDS) -> np.ndarray:
     """Play the notes on one General MIDI programme and level the loudness.
 
     The only place that knows the synthesizer.
@@ -188,7 +192,7 @@ def synthesize(notes: Sequence[Note], program: int) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Samples of shape (1 323 000, 2), float32 at 44.1 kHz, root mean square 0.1 unless a peak would pass 0.95.
+        Samples of shape (44 100 x seconds, 2), float32 at 44.1 kHz, root mean square 0.1 unless a peak would pass 0.95.
     """
     midi = pretty_midi.PrettyMIDI()
     for part in sorted({item.part for item in notes}):
@@ -200,7 +204,7 @@ def synthesize(notes: Sequence[Note], program: int) -> np.ndarray:
     wave = midirenderer.render_wave_from(_soundfont(), buffer.getvalue())
     rendered, sample_rate = soundfile.read(io.BytesIO(wave), dtype="float32", always_2d=True)
     rendered = soxr.resample(rendered, sample_rate, SAMPLE_RATE)  # midirenderer knows 48 kHz only
-    samples = np.zeros((round(CLIP_SECONDS * SAMPLE_RATE), 2), dtype=np.float32)
+    samples = np.zeros((round(seconds * SAMPLE_RATE), 2), dtype=np.float32)
     length = min(len(samples), len(rendered))
     samples[:length] = rendered[:length]
     fade = round(FADE_SECONDS * SAMPLE_RATE)

@@ -25,6 +25,7 @@ ARTIST_TABLE = "demo_artists.yaml"
 # organ, accordion, nylon guitar, violin, harp, string ensemble, trumpet, horn, oboe, clarinet, flute, recorder.
 PROGRAMS = (0, 6, 11, 16, 19, 21, 24, 40, 46, 48, 56, 60, 68, 71, 73, 74)
 
+CLIP_SECONDS = 30.0
 AUDIO_FORMATS = ("mp3", "flac", "ogg")
 AUDIO_FORMAT_SHARES = (0.6, 0.2, 0.2)
 

@@ -55,21 +55,26 @@ def artist_facts(run: Run, artist_ids: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
+def write_recommender(folder: Path, run: Run, embedded: Outcome, submodels: dict[str, Outcome], ensemble: Outcome) -> EnsembleSpec:
+    """Write a run's ensemble, the submodels that it reads, and its artists as a recommender's folder; returns the ensemble's spec."""
+    read = run.store.read
+    spec = EnsembleSpec.from_json(run.store.read_json(ensemble.stage.path("spec.json")))
+    used = {name: submodels[name] for name in spec.submodels()}
+    specs = [SubmodelSpec.from_json(run.store.read_json(outcome.stage.path("spec.json"))) for outcome in used.values()]
+    weights = {name: read(outcome.stage.path(WEIGHTS)) for name, outcome in (*used.items(), (ENSEMBLE, ensemble))}
+    save(folder, spec, specs, weights, artist_table(run, embedded), run.config.extract.chroma, run.config.registry.segments)
+    return spec
+
+
 def log_version(run: Run, embedded: Outcome, stacked: Stacked) -> Any:
     """Log the model to the active MLflow run and register it; returns MLflow's description of it."""
     import mlflow
 
-    read = run.store.read
-    ensemble = EnsembleSpec.from_json(run.store.read_json(stacked.ensemble.stage.path("spec.json")))
-    used = {name: stacked.models[name] for name in ensemble.submodels()}
-    specs = [SubmodelSpec.from_json(run.store.read_json(outcome.stage.path("spec.json"))) for outcome in used.values()]
-    weights = {name: read(outcome.stage.path(WEIGHTS)) for name, outcome in (*used.items(), (ENSEMBLE, stacked.ensemble))}
-    example, answer = input_example(), output_example(ensemble.outputs)
-    signature = mlflow.models.infer_signature(example, answer, params={"k": DEFAULT_NEIGHBOURS})
     package = Path(musicrec.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
-        reading = (run.config.extract.chroma, run.config.registry.segments)
-        save(Path(folder) / ARTIFACT, ensemble, specs, weights, artist_table(run, embedded), *reading)
+        ensemble = write_recommender(Path(folder) / ARTIFACT, run, embedded, stacked.models, stacked.ensemble)
+        example, answer = input_example(), output_example(ensemble.outputs)
+        signature = mlflow.models.infer_signature(example, answer, params={"k": DEFAULT_NEIGHBOURS})
         return mlflow.pyfunc.log_model(
             name=run.config.registry.model,
             python_model=str(package / "registry" / "model.py"),

@@ -7,18 +7,17 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.evaluation.retrieval import evaluate_retrieval
-from musicrec.queries import as_query, of_catalog
 from musicrec.recommender import Recommender
 from musicrec.stages.base import Run
+from musicrec.stages.listen import listen
+from musicrec.training.outputs import read_predictions
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # Two runs of one configuration differ in the last digits of float32 sums; that does not make one worse.
 TOLERANCE = 1e-6
-TRACKS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,10 @@ def decide(run: Run, challenger: Challenger) -> Decision:
     if champion is None or champion == version:
         decision = Decision(version, CHAMPION, metric, challenger.score(challenger.artists).get(metric, math.nan), None, None)
     else:
-        recommender = _load(model, champion)
+        recommender, source = load_version(model, champion)
         both = set(challenger.artists).intersection(recommender.artists.column("artist_id").to_pylist())
         score = challenger.score(both).get(metric, math.nan)
-        champion_score = score_recommender(run, recommender, both).get(metric, math.nan)
+        champion_score = score_recommender(run, recommender, source, both).get(metric, math.nan)
         alias = CHAMPION if score >= champion_score - TOLERANCE or math.isnan(champion_score) else CHALLENGER
         decision = Decision(version, alias, metric, score, champion, champion_score)
     client.set_registered_model_alias(model, decision.alias, version)
@@ -106,19 +105,23 @@ def champion_version(model: str) -> int | None:
         ) from error
 
 
-def _load(model: str, version: int) -> Recommender:
+def load_version(model: str, version: int) -> tuple[Recommender, str]:
+    """The recommender of a registered version, and where MLflow has it from, which no other has."""
     import mlflow
 
-    return mlflow.pyfunc.load_model(f"models:/{model}/{version}").unwrap_python_model().recommender
+    source = mlflow.MlflowClient().get_model_version(model, str(version)).source
+    return mlflow.pyfunc.load_model(f"models:/{model}/{version}").unwrap_python_model().recommender, source
 
 
-def score_recommender(run: Run, recommender: Recommender, candidates: Collection[str]) -> dict[str, float]:
-    """The retrieval scores of a recommender on this run's test artists, from their audio as it would be served.
+def score_recommender(run: Run, recommender: Recommender, name: str, candidates: Collection[str]) -> dict[str, float]:
+    """The retrieval scores of a recommender (``name``: see ``listen``) on this run's test artists, as it would be served.
 
     It ranks the candidates among the artists of its own table: a test artist that it does not know is asked for all the same.
     """
     tests = run.catalog.tracks.filter(pc.equal(run.catalog.tracks.column("split"), "test")).select(["track_id", "artist_id"])
-    vectors = embed_tracks(run, recommender, tests.column("track_id"))
+    tracks = tests.column("track_id").to_pylist()
+    heard = listen(run, recommender, name, tracks)
+    vectors = read_predictions(run.store, heard.record["predictions"], tracks, recommender.ensemble.outputs)
     queries: dict[str, np.ndarray] = {}  # the mean of an artist's tracks, each of unit length (thesis section 5)
     for artist, vector in zip(tests.column("artist_id").to_pylist(), vectors, strict=True):
         if vector.any():
@@ -138,14 +141,3 @@ def retrieval_scores(
         related.setdefault(edge["artist_id"], []).append(edge["related_artist_id"])
     ids, ks = [artist_ids[row] for row in rows], run.config.evaluate.neighbours
     return evaluate_retrieval(np.stack(list(queries.values())), list(queries), table[rows], ids, related, ks=ks).scores.means()
-
-
-def embed_tracks(run: Run, recommender: Recommender, track_ids: pa.ChunkedArray) -> np.ndarray:
-    """The embeddings (N, D) of catalog tracks from their files; zeros for those that cannot be read or lack an input."""
-    queries = of_catalog(run.catalog)
-    queries = queries.take(pc.index_in(track_ids, value_set=queries.column("item").combine_chunks()))
-    vectors = np.zeros((queries.num_rows, recommender.ensemble.outputs), np.float32)
-    for start in range(0, queries.num_rows, TRACKS_AT_ONCE):
-        some = [as_query(row) for row in queries.slice(start, TRACKS_AT_ONCE).to_pylist()]
-        vectors[start : start + len(some)], _ = recommender.embed_many(some)
-    return vectors

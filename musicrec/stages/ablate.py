@@ -20,6 +20,7 @@ from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.ensemble import ensemble, needed_submodels
 from musicrec.stages.evaluate import TestSplit
 from musicrec.stages.inputs import check_sizes, fit_to_catalog
+from musicrec.stages.listen import hear
 from musicrec.stages.retrain import Submodels, train_run
 from musicrec.store import Store, fingerprint
 from musicrec.training.outputs import read_predictions
@@ -78,6 +79,8 @@ def _train(run: Run, row: PlannedRow, seed: int, model: str) -> tuple[Submodels,
     if model == ENSEMBLE:
         done = train_run(fitted, needed_submodels(fitted.config))
         outcome = ensemble(done.run, done.targeted, done.trained)
+        if fitted.config.registry.segments > 1:
+            outcome = hear(done, outcome)
     else:
         alone = dataclasses.replace(fitted.config, train=dataclasses.replace(fitted.config.train, folds=0))  # folds are for stacks
         done = train_run(dataclasses.replace(fitted, config=alone), [model])

@@ -141,8 +141,9 @@ def _keep_splits(config: Config, store: Store, catalog: Catalog) -> None:
 
 def demo_catalog(config: Config, store: Store) -> str:
     """The URI of the demo catalog of this run's seed, rendered through Ray where it is not complete."""
-    clips, seed = config.catalog_rules.demo_clips, config.seed
-    folder = f"catalogs/demo-seed{seed}-{clips}clips"
+    clips, seconds, seed = config.catalog_rules.demo_clips, config.catalog_rules.demo_seconds, config.seed
+    longer = f"-{seconds:g}s" if seconds != demo.CLIP_SECONDS else ""
+    folder = f"catalogs/demo-seed{seed}-{clips}clips{longer}"
     root = store.uri(folder)
     if _is_built(store, folder, seed, clips):
         return root
@@ -152,7 +153,7 @@ def demo_catalog(config: Config, store: Store) -> str:
     works = demo.demo_works(seed, clips)
     rows = []
     with Meter("demo catalog", len(works), "clips") as meter:
-        for row in map_unordered(_render, works, root):
+        for row in map_unordered(_render, works, root, seconds):
             rows.append(row)
             meter.advance(artist=row["artist"] or "")
     _in_folder(root, lambda local: demo.write_tables(rows, local, seed))
@@ -166,14 +167,14 @@ def _is_built(store: Store, folder: str, seed: int, clips: int) -> bool:
     return store.exists(f"{folder}/{demo.MARKER}")
 
 
-def _render(work: demo.Work, root: str) -> dict:
+def _render(work: demo.Work, root: str, seconds: float) -> dict:
     """Render one work into the catalog, unless an earlier build did."""
     filesystem, base = resolve(root)
     done = f"{base}/rows/{work.track_id}.json"
     if not isinstance(filesystem, pyarrow.fs.LocalFileSystem) and filesystem.get_file_info(done).type == pyarrow.fs.FileType.File:
         with filesystem.open_input_file(done) as stream:
             return json.loads(stream.read())["row"]
-    return _in_folder(root, lambda local: demo.render_work(work, local))
+    return _in_folder(root, lambda local: demo.render_work(work, local, seconds))
 
 
 def _in_folder(root: str, write: Callable[[str], T]) -> T:

@@ -15,6 +15,7 @@ from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.embed import TABLE
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import RESULTS, TestSplit
+from musicrec.stages.listen import listen
 from musicrec.stages.retrain import Stacked
 from musicrec.store import Stage, fingerprint
 from musicrec.training.outputs import read_predictions
@@ -76,11 +77,14 @@ def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated
 
 
 def challenger(run: Run, version: int, embedded: Outcome, ensemble: Outcome) -> Challenger:
-    """A new version as it is compared: from its stored predictions of the test tracks."""
-    from musicrec.registry.promotion import Challenger, retrieval_scores
+    """A new version as it is compared: from its stored predictions of the test tracks, or as it is served where it hears more of them."""
+    from musicrec.registry.promotion import Challenger, load_version, retrieval_scores
 
     split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
-    predicted = read_predictions(run.store, ensemble.record["predictions"], split.tracks, split.table.shape[1])
+    answers = ensemble
+    if run.config.registry.segments > 1:
+        answers = listen(run, *load_version(run.config.registry.model, version), split.tracks)
+    predicted = read_predictions(run.store, answers.record["predictions"], split.tracks, split.table.shape[1])
     known = np.flatnonzero(np.any(predicted != 0, axis=1))
     queries = dict(zip(*split.by_artist(predicted, known), strict=True)) if len(known) else {}
     return Challenger(version, split.ids, lambda candidates: retrieval_scores(run, queries, split.ids, split.table, set(candidates)))

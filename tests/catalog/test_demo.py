@@ -13,7 +13,7 @@ from PIL import Image
 
 from musicrec.catalog import demo_render
 from musicrec.catalog.demo import is_built, related_artists, render_work, write_tables
-from musicrec.catalog.demo_render import Note, cut_clip, join_syllables, quarters_to_seconds
+from musicrec.catalog.demo_render import Note, cut_clip, join_syllables, quarters_to_seconds, track_seconds
 from musicrec.catalog.demo_works import PROGRAMS, Artist, Work, demo_artists, demo_works, slug, split_artists
 
 SEED = 7
@@ -192,6 +192,25 @@ def test_short_pieces_start_over_and_long_ones_are_cut() -> None:
     assert [(item.start, item.end, item.pitch) for item in late] == [(0, 10, 60), (10, 30, 62)]
     with pytest.raises(ValueError, match="correct the start"):
         cut_clip([Note(0.0, 4.0, 60, 0)], start=30.0)
+
+
+def test_longer_tracks_end_with_their_piece() -> None:
+    short, long = [Note(0.0, 12.0, 60, 0)], [Note(0.0, 40.0, 60, 0), Note(40.0, 100.0, 62, 0)]
+    assert [track_seconds(short, 0.0, longest) for longest in (30, 90)] == [30, 30]
+    assert [track_seconds(long, start, longest) for start, longest in ((0, 30), (0, 90), (0, 600), (80, 600))] == [30, 90, 100, 30]
+    assert [(item.start, item.end) for item in cut_clip(long, 20.0, 60.0)] == [(0, 20), (20, 60)]
+
+
+def test_a_longer_track_begins_as_its_clip(works: list[Work], tmp_path: Path) -> None:
+    work = replace(work_of("american-fife-tunes-york-fusiliers", works), audio_format="flac")
+    clip, longer = (render_work(work, str(tmp_path / f"{seconds}"), seconds) for seconds in (30.0, 40.0))
+    assert clip == longer  # one row; what it names is another file
+    heard, more = (soundfile.read(tmp_path / f"{seconds}" / clip["audio"])[0] for seconds in (30.0, 40.0))
+    assert (len(heard), len(more)) == (30 * 44_100, round(38.4 * 44_100))  # the piece lasts 38.4 s
+    begins = more[: 29 * 44_100]
+    np.testing.assert_allclose(begins / begins.std(), heard[: len(begins)] / heard[: len(begins)].std(), atol=0.01)
+    picture = (tmp_path / "30.0" / clip["artwork"]).read_bytes()
+    assert (tmp_path / "40.0" / clip["artwork"]).read_bytes() == picture
 
 
 def test_unknown_tune_is_named(works: list[Work]) -> None:

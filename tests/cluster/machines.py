@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import secrets
 import shutil
 import socket
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from musicrec.parallel import free_port
+
 ROOT = Path(__file__).parents[2]
 LOOPBACK = "127.0.0.1"
 BIN = Path(sys.executable).parent
@@ -30,17 +31,6 @@ SECONDS_TO_END = 120
 HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000}
 HEALTH["health_check_failure_threshold"] = 3
 OBJECT_STORE_BYTES = 128 * 2**20
-# Under the ports that systems hand out by themselves: one of those may be another process' of the same node before it is listened on. A
-# head whose port for clients is taken says that it runs, and ends.
-PORTS = range(20_000, 30_000)
-
-
-def free_port() -> int:
-    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind((LOOPBACK, port))
-            return port
-    raise RuntimeError(f"no free port from {PORTS.start} on")
 
 
 class Processes:

@@ -20,11 +20,12 @@ from musicrec.store import Store
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 
 STUDY = """
-title: two rows
+title: three rows
 base: {what: as it was trained}
 rows:
   folds: {what: out of fold, change: {train.folds: 2}}
   wider: {what: a wider head, change: {"ensemble.sizes.head": [24]}}
+  windows: {what: over two windows, change: {registry.segments: 2}}
 """
 
 
@@ -35,7 +36,7 @@ def test_rows_train_what_they_change_and_the_table_is_made_again_from_what_is_th
     (tmp_path / "study.yaml").write_text(STUDY)
     settings = {field.name: getattr(retrained.config, field.name) for field in dataclasses.fields(retrained.config)}
     settings["train"] = dataclasses.replace(retrained.config.train, launch="task")
-    study = {"study": str(tmp_path / "study.yaml"), "seeds": (retrained.config.seed,), "rows": "wider"}
+    study = {"study": str(tmp_path / "study.yaml"), "seeds": (retrained.config.seed,), "rows": "wider,windows"}
     config = AblateConfig(**settings | study | {"store": root})
 
     markdown = ablate(config)
@@ -47,24 +48,26 @@ def test_rows_train_what_they_change_and_the_table_is_made_again_from_what_is_th
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
     text = store.read(markdown.removeprefix(f"{store.root}/")).decode()
-    assert text.startswith("# Ablation: two rows: recommendation\n")
+    assert text.startswith("# Ablation: three rows: recommendation\n")
     table = {
         (row["row"], row["metric"]): row
         for row in csv.DictReader(io.StringIO(store.read(markdown.removeprefix(f"{store.root}/").removesuffix("md") + "csv").decode()))
     }
     scored = store.read_json(f"{retrained.done.evaluated.stage.folder}/results.json")["recommendation"]
     assert float(table["base", "cosine"]["mean"]) == pytest.approx(scored["cosine"], abs=1e-5)
-    assert {name for name, _ in table} == {"base", "wider"}
+    assert {name for name, _ in table} == {"base", "wider", "windows"}
+    # The tracks are shorter than a window: heard as it is served, from its sound, the base answers as it was evaluated.
+    assert float(table["windows", "cosine"]["mean"]) == pytest.approx(scored["cosine"], abs=1e-3)
     assert (table["wider", "cosine"]["beside"], table["wider", "cosine"]["artists"]) == ("base", str(scored["artists"]))
 
-    trained = {folder: files_under(root, folder) for folder in ("submodels", "ensembles")}
+    trained = {folder: files_under(root, folder) for folder in ("submodels", "ensembles", "listened")}
     assert ablate(config) == markdown
     assert {folder: files_under(root, folder) for folder in trained} == trained
 
     alone = ablate(dataclasses.replace(config, model="mfcc.large_rnn"))
     text = store.read(alone.removeprefix(f"{store.root}/")).decode()
-    assert text.startswith("# Ablation: two rows: mfcc.large_rnn\n")
-    assert "| base |" in text and "| wider |" not in text  # a wider head of the ensemble is nothing to this model
+    assert text.startswith("# Ablation: three rows: mfcc.large_rnn\n")
+    assert "| base |" in text and "| wider |" not in text and "| windows |" not in text  # the ensemble's rows are nothing to this model
     assert {folder: files_under(root, folder) for folder in trained} == trained
     with pytest.raises(ConfigError, match=r"--model mfcc.large_rn: .*did you mean 'mfcc.large_rnn'"):
         ablate(dataclasses.replace(config, model="mfcc.large_rn"))

@@ -24,8 +24,7 @@ import pytest
 from small_catalog import UserCatalog
 from small_run import REPOSITORY, Retrained, run_job_here
 
-from musicrec.registry.promotion import Challenger, decide, score_recommender
-from musicrec.registry.serving import load_recommender
+from musicrec.registry.promotion import Challenger, decide, load_version, score_recommender
 from musicrec.settings import RegistrySettings
 from musicrec.stages.base import Run
 from musicrec.stages.catalog import open_run
@@ -223,8 +222,8 @@ def challenger(run: Run, score: float, source: str = FIRST) -> Challenger:
 
 
 def champions_score(run: Run) -> float:
-    champion = load_recommender(f"models:/{run.config.registry.model}@champion", run.config.registry, run.store)
-    return score_recommender(run, champion, champion.artists.column("artist_id").to_pylist())["ndcg@5"]
+    champion, source = load_version(run.config.registry.model, aliases(run)["champion"])
+    return score_recommender(run, champion, source, champion.artists.column("artist_id").to_pylist())["ndcg@5"]
 
 
 def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(promotion: Run) -> None:
@@ -262,6 +261,15 @@ def test_a_new_version_is_compared_by_what_was_evaluated(retrained: Retrained) -
     stacked = retrained.done.stacked
     own = compared(retrained.done.run, 1, retrained.done.targeted, stacked.ensemble)
     assert own.score(own.artists)["ndcg@5"] == pytest.approx(retrained.done.evaluated.record["ndcg@5"])
+
+
+def test_a_new_version_that_hears_more_is_compared_as_it_is_served(promotion: Run, retrained: Retrained) -> None:
+    decide(promotion, challenger(promotion, 0.1))
+    registry = dataclasses.replace(promotion.config.registry, segments=2)
+    run = dataclasses.replace(promotion, config=dataclasses.replace(promotion.config, registry=registry))
+    silent = dataclasses.replace(retrained.done.stacked.ensemble, record={"predictions": []})
+    served = compared(run, aliases(run)["champion"], retrained.done.targeted, silent)
+    assert served.score(served.artists)["ndcg@5"] == pytest.approx(retrained.done.evaluated.record["ndcg@5"], abs=1e-6)
 
 
 def test_a_champion_is_measured_on_artists_that_it_never_saw(promotion: Run, retrained: Retrained, tmp_path: Path) -> None:

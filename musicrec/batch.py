@@ -1,0 +1,75 @@
+"""Many queries through Ray: actors that hold the recommender read them block by block; what came of each query is counted and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from musicrec import schema
+from musicrec.extraction import Actors, run_blocks
+from musicrec.features import compile_kernels
+from musicrec.index import INDEX
+from musicrec.queries import AnswerBlocks, Listener, VectorBlocks, with_places, write_queries
+from musicrec.recommender import Recommender
+from musicrec.settings import RaySettings
+from musicrec.stages.base import check_counts, complete_stages
+from musicrec.store import Store
+
+ERRORS = "errors.parquet"
+
+
+def run_queries(
+    blocks: AnswerBlocks | VectorBlocks,
+    queries: pa.Table,
+    found: Callable[[pa.Table], pa.Table],
+    reader: Callable[[int], Listener],
+    stage: str,
+    rows_per_block: int,
+    ray: RaySettings,
+) -> dict[str, int]:
+    """Read every query that no committed block holds yet, and write ``errors.parquet`` beside the queries, into the store of the blocks.
+
+    Parameters
+    ----------
+    found
+        The queries with what is known of each (``with_stored_features``); called before the first block is planned.
+    reader
+        Of blocks, by the number of threads that it may use.
+
+    Returns
+    -------
+    dict
+        ``rows_in``, ``rows_out`` and ``rows_in_errors`` of all calls, ``rows_now`` of this one.
+    """
+    from musicrec.parallel import connect
+
+    store = blocks.store
+    if not blocks.plan_names():
+        write_queries(store, found(queries), rows_per_block)
+    plan = blocks.extend(queries.select(["item", "uri"]), [blocks.content], rows_per_block)
+    connect(ray)
+    actors = Actors.of_cluster()
+    now = run_blocks(blocks, plan, reader(actors.cpus), stage, maximum_failed_share=1.0, prepare=compile_kernels, actors=actors)
+    outcomes = blocks.outcomes()
+    failed = outcomes.filter(pc.is_valid(outcomes.column("reason")))
+    check_counts(stage, queries.num_rows, outcomes.num_rows - failed.num_rows, failed.num_rows)
+    errors = {"track_id": failed.column("item"), "stage": pa.repeat(stage, failed.num_rows)}
+    errors |= {name: failed.column(name) for name in ("reason", "detail")}
+    store.write_table(ERRORS, pa.table(errors), schema.ERRORS)
+    counts = {"rows_in": queries.num_rows, "rows_out": outcomes.num_rows - failed.num_rows, "rows_in_errors": failed.num_rows}
+    return counts | {"rows_now": int(now["rows"])}
+
+
+def with_stored_features(store: Store, catalog: str, queries: pa.Table, recommender: Recommender) -> pa.Table:
+    """The queries with the places of their features in the last extraction of the catalog (its root), where there is one for this model.
+
+    A model that hears more than the thesis' 30 s of a recording needs the recording.
+    """
+    if recommender.segments > 1:
+        return queries
+    for stage, record in complete_stages(store, "extract"):
+        if record.get("catalog") == catalog and record.get("chroma") == recommender.chroma:
+            return with_places(queries, store.read_table(stage.path("index.parquet"), INDEX), recommender.features)
+    return queries
