@@ -103,10 +103,14 @@ def render_work(work: Work, destination: str, longest: float = CLIP_SECONDS) -> 
     for name in (MARKER, record, *(f"audio/{work.track_id}.{other}" for other in AUDIO_FORMATS)):
         (folder / name).unlink(missing_ok=True)  # an older build of another seed is no longer whole
     sound_format, subtype = SOUND_FORMATS[work.audio_format]
-    _write(
-        folder / audio,
-        lambda path: soundfile.write(path, samples, demo_render.SAMPLE_RATE, format=sound_format, subtype=subtype),
-    )
+
+    def write(path: str) -> None:
+        with soundfile.SoundFile(path, "w", demo_render.SAMPLE_RATE, samples.shape[1], subtype, format=sound_format) as file:
+            at_once = round(CLIP_SECONDS * demo_render.SAMPLE_RATE)  # libvorbis has on its stack what it is given: minutes end the process
+            for start in range(0, len(samples), at_once):
+                file.write(samples[start : start + at_once])
+
+    _write(folder / audio, write)
     _write(folder / artwork, lambda path: demo_render.draw_piano_roll(clip).save(path, format="PNG", optimize=True))
     _write_json(folder / record, {"fingerprint": fingerprint, "row": row})
     return row
