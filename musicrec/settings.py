@@ -256,7 +256,8 @@ class RegistrySettings:
     experiment: str = "musicrec"
     model: str = "musicrec"
     segments: Count = 1
-    """Windows of 30 s of a longer recording, evenly spaced, over which a registered model averages; 1: its first 30 s, as the thesis."""
+    """Windows of 30 s of a longer recording, evenly spaced, over which a registered model averages; 1: its first 30 s, as the thesis.
+    Versions are compared as they are served; the report's figures are of the first window."""
 
 
 @dataclass(frozen=True, kw_only=True)
