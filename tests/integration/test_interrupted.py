@@ -31,7 +31,7 @@ from musicrec.training.outputs import NO_FOLD
 from musicrec.training.tasks import run as train_here
 
 COPIES = 4  # of each track, so that an epoch takes some hundredths of a second
-EPOCHS = 100  # so that a training takes long enough to be caught at it
+EPOCHS = 250  # the workers of a killed driver train on for some seconds, in which they do up to a hundred
 
 
 @pytest.fixture
