@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +16,7 @@ from musicrec.queries import AnswerBlocks, Listener, VectorBlocks, with_places, 
 from musicrec.recommender import Recommender
 from musicrec.settings import RaySettings
 from musicrec.stages.base import check_counts, complete_stages
-from musicrec.store import Store
+from musicrec.store import Stage, Store
 
 ERRORS = "errors.parquet"
 
@@ -63,13 +64,18 @@ def run_queries(
 
 
 def with_stored_features(store: Store, catalog: str, queries: pa.Table, recommender: Recommender) -> pa.Table:
-    """The queries with the places of their features in the last extraction of the catalog (its root), where there is one for this model.
+    """The queries with the places of their features in the last extraction of the catalog (its root), where there is one for this model."""
+    for stage, record in complete_stages(store, "extract"):
+        if record.get("catalog") == catalog and record.get("chroma") == recommender.chroma:
+            return with_features_of(stage, record, queries, recommender)
+    return queries
+
+
+def with_features_of(stage: Stage, record: dict[str, Any], queries: pa.Table, recommender: Recommender) -> pa.Table:
+    """The queries with the places of their features in an extraction, where it is one for this model.
 
     A model that hears more than the thesis' 30 s of a recording needs the recording.
     """
-    if recommender.segments > 1:
+    if recommender.segments > 1 or record.get("chroma") != recommender.chroma:
         return queries
-    for stage, record in complete_stages(store, "extract"):
-        if record.get("catalog") == catalog and record.get("chroma") == recommender.chroma:
-            return with_places(queries, store.read_table(stage.path("index.parquet"), INDEX), recommender.features)
-    return queries
+    return with_places(queries, stage.store.read_table(stage.path("index.parquet"), INDEX), recommender.features)

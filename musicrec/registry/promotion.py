@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from musicrec.evaluation.retrieval import evaluate_retrieval
 from musicrec.recommender import Recommender
-from musicrec.stages.base import Run
+from musicrec.stages.base import Outcome, Run
 from musicrec.stages.listen import listen
 from musicrec.training.outputs import read_predictions
 
@@ -65,7 +65,7 @@ class Decision:
         return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
-def decide(run: Run, challenger: Challenger) -> Decision:
+def decide(run: Run, extracted: Outcome, challenger: Challenger) -> Decision:
     """Compare a new version with the present champion on this run's test artists and set the alias.
 
     Candidates are the artists that both know: of a catalog that has grown, the champion would otherwise have the easier search.
@@ -81,7 +81,7 @@ def decide(run: Run, challenger: Challenger) -> Decision:
         recommender, source = load_version(model, champion)
         both = set(challenger.artists).intersection(recommender.artists.column("artist_id").to_pylist())
         score = challenger.score(both).get(metric, math.nan)
-        champion_score = score_recommender(run, recommender, source, both).get(metric, math.nan)
+        champion_score = score_recommender(run, extracted, recommender, source, both).get(metric, math.nan)
         alias = CHAMPION if score >= champion_score - TOLERANCE or math.isnan(champion_score) else CHALLENGER
         decision = Decision(version, alias, metric, score, champion, champion_score)
     client.set_registered_model_alias(model, decision.alias, version)
@@ -113,14 +113,14 @@ def load_version(model: str, version: int) -> tuple[Recommender, str]:
     return mlflow.pyfunc.load_model(f"models:/{model}/{version}").unwrap_python_model().recommender, source
 
 
-def score_recommender(run: Run, recommender: Recommender, name: str, candidates: Collection[str]) -> dict[str, float]:
-    """The retrieval scores of a recommender (``name``: see ``listen``) on this run's test artists, as it would be served.
+def score_recommender(run: Run, extracted: Outcome, recommender: Recommender, name: str, candidates: Collection[str]) -> dict[str, float]:
+    """The retrieval scores of a recommender (``extracted``, ``name``: see ``listen``) on this run's test artists, as it would be served.
 
     It ranks the candidates among the artists of its own table: a test artist that it does not know is asked for all the same.
     """
     tests = run.catalog.tracks.filter(pc.equal(run.catalog.tracks.column("split"), "test")).select(["track_id", "artist_id"])
     tracks = tests.column("track_id").to_pylist()
-    heard = listen(run, recommender, name, tracks)
+    heard = listen(run, extracted, recommender, name, tracks)
     vectors = read_predictions(run.store, heard.record["predictions"], tracks, recommender.ensemble.outputs)
     queries: dict[str, np.ndarray] = {}  # the mean of an artist's tracks, each of unit length (thesis section 5)
     for artist, vector in zip(tests.column("artist_id").to_pylist(), vectors, strict=True):

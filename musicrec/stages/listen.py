@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.batch import run_queries, with_stored_features
+from musicrec.batch import run_queries, with_features_of
 from musicrec.queries import Listener, VectorBlocks, of_catalog
 from musicrec.recommender import Recommender
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
@@ -23,7 +23,7 @@ from musicrec.training.outputs import NO_FOLD, prediction_files
 ROWS_PER_BLOCK = 32
 
 
-def listen(run: Run, recommender: Recommender, name: str, track_ids: Sequence[str]) -> Outcome:
+def listen(run: Run, extracted: Outcome, recommender: Recommender, name: str, track_ids: Sequence[str]) -> Outcome:
     """The embeddings of catalog tracks by a recommender; the record's ``predictions`` hold those that it has (``schema.PREDICTIONS``).
 
     A track that cannot be read, or lacks an input that the recommender cannot do without, is a row of ``errors.parquet``. What was
@@ -31,11 +31,15 @@ def listen(run: Run, recommender: Recommender, name: str, track_ids: Sequence[st
 
     Parameters
     ----------
+    extracted
+        Of the run's catalog; its key knows which versions of the files are there.
     name
         Says which recommender it is: of two that answer otherwise it differs.
     """
-    stage = run.store.stage("listened", fingerprint(REVISION, name, run.catalog_key, recommender.segments, list(track_ids)))
-    return run_stage(run, stage, lambda stage: _work(run, stage, recommender, track_ids), "listen")
+    stage = run.store.stage(
+        "listened", fingerprint(REVISION, name, run.catalog_key, extracted.stage.key, recommender.segments, list(track_ids))
+    )
+    return run_stage(run, stage, lambda stage: _work(run, stage, extracted, recommender, track_ids), "listen")
 
 
 def hear(done: Submodels, ensemble: Outcome) -> Outcome:
@@ -47,11 +51,11 @@ def hear(done: Submodels, ensemble: Outcome) -> Outcome:
         write_recommender(Path(folder), run, done.targeted, done.trained.whole, ensemble)
         recommender = Recommender.load(folder)
     tests = run.catalog.tracks.filter(pc.equal(run.catalog.tracks.column("split"), "test")).column("track_id").to_pylist()
-    heard = listen(run, recommender, ensemble.stage.key, tests)
+    heard = listen(run, done.extracted, recommender, ensemble.stage.key, tests)
     return Outcome(heard.stage, ensemble.record | heard.record, heard.worked)
 
 
-def _work(run: Run, stage: Stage, recommender: Recommender, track_ids: Sequence[str]) -> dict[str, Any]:
+def _work(run: Run, stage: Stage, extracted: Outcome, recommender: Recommender, track_ids: Sequence[str]) -> dict[str, Any]:
     store = Store(run.store.uri(stage.folder))
     blocks = VectorBlocks(store, "blocks")
     run.store.write_json(stage.path(BLOCKS), {"listen": f"{stage.folder}/{blocks.folder}"})
@@ -59,7 +63,7 @@ def _work(run: Run, stage: Stage, recommender: Recommender, track_ids: Sequence[
     queries = queries.take(pc.index_in(pa.array(track_ids, pa.string()), value_set=queries.column("item").combine_chunks()))
 
     def found(queries: pa.Table) -> pa.Table:
-        return with_stored_features(run.store, run.catalog.root, queries, recommender)
+        return with_features_of(extracted.stage, extracted.record, queries, recommender)
 
     def reader(threads: int) -> Listener:
         return Listener(recommender, store, threads)

@@ -34,7 +34,7 @@ def register(run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome) 
 def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> dict[str, Any]:
     from musicrec import tracking
 
-    experiment = tracking.connect(run.config.registry, run.store)
+    extracted, experiment = stacked.submodels.extracted, tracking.connect(run.config.registry, run.store)
     import mlflow
 
     from musicrec.registry.package import log_version
@@ -46,7 +46,7 @@ def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated
         run_id = parent.info.run_id
         tracking.log_parameters(resolved(run.config))
         mlflow.log_metrics({f"test_{name}": value for name, value in _metrics(results[ENSEMBLE]).items()})
-        mlflow.log_metrics({"artist_jaccard": embedded.record["jaccard"], **changes(stacked.submodels.extracted.record, embedded.record)})
+        mlflow.log_metrics({"artist_jaccard": embedded.record["jaccard"], **changes(extracted.record, embedded.record)})
         mlflow.log_metrics({f"seconds_{step}": value for step, value in run.seconds.items()})
         mlflow.log_dict(results, RESULTS)
         for name, outcome in stacked.models.items():
@@ -59,7 +59,7 @@ def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated
         if not versions:
             log_version(run, embedded, stacked)
             versions = client.search_model_versions(f"run_id = '{run_id}'")
-        decision = decide(run, challenger(run, int(versions[0].version), embedded, stacked.ensemble))
+        decision = decide(run, extracted, challenger(run, int(versions[0].version), extracted, embedded, stacked.ensemble))
         mlflow.log_metrics(decision.metrics())
         mlflow.set_tags({"musicrec.decision": decision.sentence(), "mlflow.note.content": _note(results, decision.sentence())})
     event("register", decision.sentence())
@@ -76,14 +76,14 @@ def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated
     }
 
 
-def challenger(run: Run, version: int, embedded: Outcome, ensemble: Outcome) -> Challenger:
+def challenger(run: Run, version: int, extracted: Outcome, embedded: Outcome, ensemble: Outcome) -> Challenger:
     """A new version as it is compared: from its stored predictions of the test tracks, or as it is served where it hears more of them."""
     from musicrec.registry.promotion import Challenger, load_version, retrieval_scores
 
     split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
     answers = ensemble
     if run.config.registry.segments > 1:
-        answers = listen(run, *load_version(run.config.registry.model, version), split.tracks)
+        answers = listen(run, extracted, *load_version(run.config.registry.model, version), split.tracks)
     predicted = read_predictions(run.store, answers.record["predictions"], split.tracks, split.table.shape[1])
     known = np.flatnonzero(np.any(predicted != 0, axis=1))
     queries = dict(zip(*split.by_artist(predicted, known), strict=True)) if len(known) else {}

@@ -40,13 +40,16 @@ def test_what_was_extracted_is_answered_as_it_was_predicted_without_its_sound(re
     audio = Path(retrained.config.catalog) / "audio"
     audio.rename(audio.with_name("elsewhere"))
     try:
-        heard = listen(run, recommender, "as it was trained", tracks)
+        heard = listen(run, retrained.done.extracted, recommender, "as it was trained", tracks)
     finally:
         audio.with_name("elsewhere").rename(audio)
     assert (heard.record["rows_in"], heard.record["rows_out"], heard.record["rows_in_errors"]) == (len(tracks), len(tracks), 0)
     predicted = read_predictions(run.store, ensemble.record["predictions"], tracks, 8)
     np.testing.assert_allclose(vectors(run, heard, tracks), predicted, atol=1e-5)
-    assert not listen(run, recommender, "as it was trained", tracks).worked
+    assert not listen(run, retrained.done.extracted, recommender, "as it was trained", tracks).worked
+    # A file that has changed under its name makes another extraction of the same tables.
+    changed = dataclasses.replace(retrained.done.extracted, stage=run.store.stage("extract", "of-changed-files"), record={})
+    assert listen(run, changed, recommender, "as it was trained", tracks).worked
 
 
 def test_a_longer_track_is_heard_over_its_windows_and_a_broken_one_is_an_error(
@@ -60,10 +63,10 @@ def test_a_longer_track_is_heard_over_its_windows_and_a_broken_one_is_an_error(
     store = shutil.copytree(retrained.store, tmp_path / "store")
     run = open_run(dataclasses.replace(retrained.config, catalog=catalog.write(str(tmp_path / "catalog")), store=str(store)))
     tracks = [test["track_id"], "long", "broken"]
-    found = {}
+    found, unread = {}, dataclasses.replace(retrained.done.extracted, record={})  # nothing of this catalog was extracted
     for segments in (1, 2):
         recommender.segments = segments
-        heard = listen(run, recommender, "any", tracks)
+        heard = listen(run, unread, recommender, "any", tracks)
         assert (heard.record["rows_out"], heard.record["rows_in_errors"], heard.record["segments"]) == (2, 1, segments)
         (error,) = run.store.read_table(heard.stage.path("errors.parquet"), schema.ERRORS).to_pylist()
         assert (error["track_id"], error["stage"], error["reason"]) == ("broken", "listen", "not_audio")

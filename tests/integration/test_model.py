@@ -221,36 +221,40 @@ def challenger(run: Run, score: float, source: str = FIRST) -> Challenger:
     return Challenger(one_more_version(run, source), artists, lambda candidates: {"ndcg@5": score})
 
 
-def champions_score(run: Run) -> float:
+def champions_score(run: Run, retrained: Retrained) -> float:
     champion, source = load_version(run.config.registry.model, aliases(run)["champion"])
-    return score_recommender(run, champion, source, champion.artists.column("artist_id").to_pylist())["ndcg@5"]
+    return score_recommender(run, retrained.done.extracted, champion, source, champion.artists.column("artist_id").to_pylist())["ndcg@5"]
 
 
-def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(promotion: Run) -> None:
-    assert decide(promotion, challenger(promotion, 0.1)).champion_score is None
+def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(promotion: Run, retrained: Retrained) -> None:
+    assert decide(promotion, retrained.done.extracted, challenger(promotion, 0.1)).champion_score is None
     assert aliases(promotion) == {"champion": 1}
-    measured = champions_score(promotion)
-    worse = decide(promotion, challenger(promotion, measured - 0.01))
+    measured = champions_score(promotion, retrained)
+    worse = decide(promotion, retrained.done.extracted, challenger(promotion, measured - 0.01))
     assert (worse.version, worse.alias, worse.champion_version) == (2, "challenger", 1)
     # The champion is measured anew on this run's test artists: the 0.1 of its own day does not count.
     assert worse.champion_score == pytest.approx(measured)
     assert "worse than" in worse.sentence()
     assert aliases(promotion) == {"champion": 1, "challenger": 2}
-    equal = decide(promotion, challenger(promotion, measured))
+    equal = decide(promotion, retrained.done.extracted, challenger(promotion, measured))
     assert (equal.alias, equal.champion_version) == ("champion", 1)
     assert aliases(promotion) == {"champion": 3, "challenger": 2}
 
 
 def test_the_champion_is_scored_as_it_was_evaluated(promotion: Run, retrained: Retrained) -> None:
-    decide(promotion, challenger(promotion, 0.1))
-    assert champions_score(promotion) == pytest.approx(retrained.done.evaluated.record["ndcg@5"], abs=1e-6)
+    decide(promotion, retrained.done.extracted, challenger(promotion, 0.1))
+    assert champions_score(promotion, retrained) == pytest.approx(retrained.done.evaluated.record["ndcg@5"], abs=1e-6)
 
 
 def test_both_are_asked_among_the_artists_that_both_know(promotion: Run, retrained: Retrained) -> None:
-    decide(promotion, challenger(promotion, 0.1))
+    decide(promotion, retrained.done.extracted, challenger(promotion, 0.1))
     asked: list[set[str]] = []
     version = one_more_version(promotion)
-    decision = decide(promotion, Challenger(version, ["fiddle-0", "newcomer"], lambda among: asked.append({*among}) or {"ndcg@5": 0.0}))
+    decision = decide(
+        promotion,
+        retrained.done.extracted,
+        Challenger(version, ["fiddle-0", "newcomer"], lambda among: asked.append({*among}) or {"ndcg@5": 0.0}),
+    )
     assert asked == [{"fiddle-0"}]
     assert retrained.done.evaluated.record["ndcg@5"] < 1
     assert decision.champion_score == 1  # one candidate, and it is right
@@ -259,16 +263,16 @@ def test_both_are_asked_among_the_artists_that_both_know(promotion: Run, retrain
 
 def test_a_new_version_is_compared_by_what_was_evaluated(retrained: Retrained) -> None:
     stacked = retrained.done.stacked
-    own = compared(retrained.done.run, 1, retrained.done.targeted, stacked.ensemble)
+    own = compared(retrained.done.run, 1, retrained.done.extracted, retrained.done.targeted, stacked.ensemble)
     assert own.score(own.artists)["ndcg@5"] == pytest.approx(retrained.done.evaluated.record["ndcg@5"])
 
 
 def test_a_new_version_that_hears_more_is_compared_as_it_is_served(promotion: Run, retrained: Retrained) -> None:
-    decide(promotion, challenger(promotion, 0.1))
+    decide(promotion, retrained.done.extracted, challenger(promotion, 0.1))
     registry = dataclasses.replace(promotion.config.registry, segments=2)
     run = dataclasses.replace(promotion, config=dataclasses.replace(promotion.config, registry=registry))
     silent = dataclasses.replace(retrained.done.stacked.ensemble, record={"predictions": []})
-    served = compared(run, aliases(run)["champion"], retrained.done.targeted, silent)
+    served = compared(run, aliases(run)["champion"], retrained.done.extracted, retrained.done.targeted, silent)
     assert served.score(served.artists)["ndcg@5"] == pytest.approx(retrained.done.evaluated.record["ndcg@5"], abs=1e-6)
 
 
@@ -282,8 +286,8 @@ def test_a_champion_is_measured_on_artists_that_it_never_saw(promotion: Run, ret
     ]
     catalog.related.append({"artist_id": "newcomer", "related_artist_id": test["artist_id"], "rank": 1})
     run = open_run(dataclasses.replace(promotion.config, catalog=catalog.write(str(tmp_path))))
-    decide(run, challenger(run, 0.5))
-    decision = decide(run, challenger(run, 1.0))
+    decide(run, retrained.done.extracted, challenger(run, 0.5))
+    decision = decide(run, retrained.done.extracted, challenger(run, 1.0))
     assert decision.champion_version == 1
     assert 0 <= decision.champion_score <= 1
     assert decision.alias == "champion"
@@ -294,8 +298,8 @@ def test_a_champion_that_recommends_badly_is_replaced(promotion: Run, retrained:
     (table,) = folder.rglob("artists.parquet")
     write_worst_artists(table, retrained)
     mlflow.MlflowClient().create_registered_model(promotion.config.registry.model)
-    assert decide(promotion, challenger(promotion, 1.0, str(folder))).alias == "champion"
-    decision = decide(promotion, challenger(promotion, 0.2))
+    assert decide(promotion, retrained.done.extracted, challenger(promotion, 1.0, str(folder))).alias == "champion"
+    decision = decide(promotion, retrained.done.extracted, challenger(promotion, 0.2))
     assert (decision.champion_version, decision.champion_score) == (1, 0.0)
     assert aliases(promotion) == {"champion": 2}
 
