@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from musicrec.blocks import Blocks
 from musicrec.reading import Reader, read_bounded
-from musicrec.redact import redacted
+from musicrec.telemetry.redact import redacted
 
 LONGEST_FAILURE = 1000  # characters
 SUMMARY = pa.schema(

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from musicrec.config import EXIT_CONFIG, ConfigError, parse
 from musicrec.heap import use_one_heap
 from musicrec.job_settings import Config
-from musicrec.redact import redacted
+from musicrec.telemetry.redact import redacted
 
 
 def _stop(number: int, frame: object) -> NoReturn:
@@ -45,7 +45,7 @@ def run_job(
     except (ConfigError, CatalogError, TooManyErrors) as error:
         print(redacted(f"{type(error).__name__}: {error}"), file=sys.stderr)
         raise SystemExit(EXIT_CONFIG) from error
-    from musicrec.progress import event
+    from musicrec.telemetry.progress import event
 
     event("job", "done", minutes=round((time.perf_counter() - started) / 60, 2))
 

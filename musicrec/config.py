@@ -21,9 +21,9 @@ import tyro
 from musicrec.errors import ConfigError, suggestion
 from musicrec.job_settings import Config
 from musicrec.plain_yaml import MAXIMUM_BYTES, read_yaml
-from musicrec.redact import redacted
 from musicrec.rules import check
 from musicrec.settings import StackSettings, SubmodelSettings
+from musicrec.telemetry.redact import redacted
 
 EXIT_CONFIG = 2
 # Sections that hold one section a name.

@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from musicrec import monitoring
 from musicrec.block_work import commit, extract_block, rows_of
 from musicrec.blocks import Blocks, failures
 from musicrec.parallel import cpus, gpus, on_each_node
-from musicrec.progress import Meter, event
 from musicrec.reading import SECONDS_PER_FILE, Reader, read_isolated
+from musicrec.telemetry import metrics as monitoring
+from musicrec.telemetry.progress import Meter, event
 
 # A block whose worker process dies is tried once more as a whole; then its rows are tried alone, each in a process of its own.
 BLOCK_RETRIES = 1

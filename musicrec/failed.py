@@ -17,9 +17,9 @@ from rich.table import Table
 from musicrec import schema
 from musicrec.blocks import failures
 from musicrec.overview import StageFolder, stage_folders
-from musicrec.progress import console, event
-from musicrec.redact import redacted
 from musicrec.store import Store, resolve, write_atomically
+from musicrec.telemetry.progress import console, event
+from musicrec.telemetry.redact import redacted
 
 ERRORS_FILE = "errors.parquet"
 DIVERGED_FILE = "diverged.txt"

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from musicrec.progress import event, run_name
 from musicrec.store import Store
+from musicrec.telemetry.progress import event, run_name
 
 FOLDER = "locks"
 # Every object of a lock has the same length: pyarrow asks S3 for it before it reads, and fills up what became shorter meanwhile.

@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from musicrec.progress import event
-from musicrec.redact import redacted
+from musicrec.telemetry.progress import event
+from musicrec.telemetry.redact import redacted
 
 # A row on which nobody works for longer is given up, and is an error.
 SECONDS_PER_FILE = 60.0

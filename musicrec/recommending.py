@@ -16,12 +16,12 @@ from musicrec.catalog.validate import load_validated
 from musicrec.config import ConfigError
 from musicrec.job_settings import RecommendConfig
 from musicrec.lock import hold
-from musicrec.progress import event
 from musicrec.queries import ANSWERS, AUDIO_SUFFIXES, AnswerBlocks, Answerer, of_catalog, of_folder
 from musicrec.recommender import MissingInput, Query
 from musicrec.registry.serving import load_recommender, pinned
 from musicrec.store import SUCCESS, Store, absolute, resolve
 from musicrec.store import fingerprint as key_of
+from musicrec.telemetry.progress import event
 
 # What a folder of recommendations was asked for: written first, and compared by every later call.
 REQUEST = "request.json"
@@ -35,8 +35,8 @@ def recommend_one(config: RecommendConfig) -> None:
     ConfigError
         The file cannot be read, or the model needs more than was given.
     """
-    from musicrec.progress import console
     from musicrec.summary import recommendation_table
+    from musicrec.telemetry.progress import console
 
     recommender = load_recommender(config.model, config.registry, Store(config.store))
     fields = ("audio", "lyrics", "artwork", "year", "latitude", "longitude")

@@ -32,7 +32,7 @@ import pyarrow.fs
 import pyarrow.parquet
 
 from musicrec import s3, schema
-from musicrec.redact import redacted
+from musicrec.telemetry.redact import redacted
 
 SUCCESS = "_SUCCESS.json"
 BLOCKS = "blocks.json"

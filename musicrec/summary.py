@@ -12,12 +12,12 @@ from rich.table import Table
 from musicrec import schema
 from musicrec.catalog.locations import audio_uri
 from musicrec.evaluation.examples import recommendations
-from musicrec.progress import console
 from musicrec.stages.base import Outcome
 from musicrec.stages.embed import TABLE
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import BASELINES, RESULTS, TestSplit
 from musicrec.stages.retrain import Evaluated
+from musicrec.telemetry.progress import console
 
 EXAMPLE_ARTISTS = 5
 

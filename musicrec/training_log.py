@@ -18,9 +18,9 @@ from musicrec import tracking
 from musicrec.config import resolved
 from musicrec.evaluation.learning_plot import plot_learning
 from musicrec.job_settings import Config
-from musicrec.progress import event
-from musicrec.redact import redacted
 from musicrec.store import Store, fingerprint
+from musicrec.telemetry.progress import event
+from musicrec.telemetry.redact import redacted
 
 # Of a run whose training failed: why, on one line.
 REASON_TAG = "musicrec.reason"

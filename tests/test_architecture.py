@@ -22,7 +22,7 @@ RAY = (
     "musicrec/parallel.py",
     "musicrec/reading.py",
     "musicrec/training/distributed.py",
-    "musicrec/monitoring.py",
+    "musicrec/telemetry/metrics.py",
     "musicrec/benchmarks/pipeline.py",
     "musicrec/benchmarks/train.py",
 )

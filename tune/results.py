@@ -17,11 +17,11 @@ from rich.table import Table
 
 from musicrec.config import resolved
 from musicrec.job_settings import Config, TuneConfig
-from musicrec.progress import console, event
-from musicrec.redact import redacted
 from musicrec.stages.base import Outcome
 from musicrec.stages.search import Search, decoded, settings_of, with_values
 from musicrec.store import Stage
+from musicrec.telemetry.progress import console, event
+from musicrec.telemetry.redact import redacted
 from tune.spaces import Space
 
 # Where a run works; a preset says what it does.

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from musicrec.config import ConfigError
 from musicrec.job_settings import TuneConfig
 from musicrec.parallel import connect
-from musicrec.progress import Meter, event
 from musicrec.settings import BRANCH_SUBMODELS
 from musicrec.stages.base import REVISION, Outcome, run_stage, versions
 from musicrec.stages.catalog import open_run
@@ -24,6 +23,7 @@ from musicrec.stages.retrain import make_targets
 from musicrec.stages.search import Search, section_of, settings_of, train_trial, with_values, without_test
 from musicrec.stages.train import train
 from musicrec.store import Stage, fingerprint
+from musicrec.telemetry.progress import Meter, event
 from musicrec.training_log import training_log
 from tune.results import SearchFailed, TrialResult, best_of, figures, print_table, table_csv, write_preset
 from tune.spaces import Space, load_space

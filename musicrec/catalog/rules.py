@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from musicrec.catalog.locations import audio_uri
 from musicrec.catalog.tables import PROBLEM_LINES, TABLES, Problem, RawTable, Severity, limited, numbers, split_lists
-from musicrec.redact import PASSWORD
 from musicrec.schema import SPLITS
+from musicrec.telemetry.redact import PASSWORD
 
 # From the oldest music in notation to beyond any clock that is right: typing errors (19, 20199) and the 0 of tag editors fall outside, and
 # the answer does not depend on the day.

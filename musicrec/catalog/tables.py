@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from musicrec.catalog.bounded import COLUMNS, first_record_cells, read_parquet
-from musicrec.redact import redacted
 from musicrec.schema import ARTISTS, RELATED, TRACKS, SchemaError, conform
+from musicrec.telemetry.redact import redacted
 
 Severity = Literal["error", "warning"]
 TABLES = {"tracks": TRACKS, "artists": ARTISTS, "related": RELATED}

@@ -20,7 +20,7 @@ from mlflow.pyfunc import PythonModel
 from musicrec.artwork import ArtworkError
 from musicrec.audio import AudioError
 from musicrec.recommender import MissingInput, Query, Recommender
-from musicrec.redact import redacted
+from musicrec.telemetry.redact import redacted
 
 ARTIFACT = "recommender"
 DEFAULT_NEIGHBOURS = 10

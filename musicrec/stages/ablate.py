@@ -12,7 +12,6 @@ from musicrec.config import ConfigError, read_text, suggestion
 from musicrec.evaluation.ablation_table import COSINE, NDCG, RECALL, AblationRow, SeedScores, ablation_rows, to_csv, to_markdown
 from musicrec.evaluation.metrics import cosines
 from musicrec.job_settings import AblateConfig
-from musicrec.progress import console, event
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE
@@ -23,6 +22,7 @@ from musicrec.stages.inputs import check_sizes, fit_to_catalog
 from musicrec.stages.listen import hear
 from musicrec.stages.retrain import Submodels, train_run
 from musicrec.store import Store, fingerprint
+from musicrec.telemetry.progress import console, event
 from musicrec.training.outputs import read_predictions
 
 NEIGHBOURS = 10

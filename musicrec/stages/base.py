@@ -15,8 +15,8 @@ from musicrec.catalog.tables import Catalog
 from musicrec.config import resolved
 from musicrec.job_settings import Config
 from musicrec.lock import hold
-from musicrec.progress import event
 from musicrec.store import Stage, Store
+from musicrec.telemetry.progress import event
 
 VERSIONS = ("musicrec", "ray", "torch", "librosa", "pyarrow", "mlflow", "numpy")
 # A part of every key: raised when the same configuration and inputs give another output.

@@ -20,10 +20,10 @@ from musicrec.catalog.tables import Catalog, Problem, fingerprint, write_catalog
 from musicrec.catalog.validate import load_validated
 from musicrec.config import ConfigError
 from musicrec.job_settings import Config
-from musicrec.progress import Meter, event
 from musicrec.stages.base import Run
 from musicrec.store import Store, absolute, resolve, write_atomically
 from musicrec.store import fingerprint as key_of
+from musicrec.telemetry.progress import Meter, event
 
 DEMO = "demo"
 ARTIST_SPLITS = pa.schema([("artist_id", pa.string()), ("split", pa.string())])

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from musicrec import schema
 from musicrec.errors import ConfigError
-from musicrec.progress import event
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete, complete_stages, run_stage
 from musicrec.store import Stage, fingerprint
+from musicrec.telemetry.progress import event
 
 if TYPE_CHECKING:  # torch takes seconds to load
     from musicrec.artists.warm_start import Drift, WarmStart

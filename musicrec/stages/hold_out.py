@@ -8,11 +8,11 @@ from typing import Any
 from musicrec.config import ConfigError
 from musicrec.evaluation.held_out_table import to_markdown
 from musicrec.job_settings import HoldOutConfig
-from musicrec.progress import console, event
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import BASELINES, RESULTS
 from musicrec.stages.retrain import Evaluated, evaluate_run
 from musicrec.store import fingerprint
+from musicrec.telemetry.progress import console, event
 
 
 def hold_out(config: HoldOutConfig) -> str:

@@ -10,11 +10,11 @@ from musicrec.config import ConfigError, suggestion
 from musicrec.ensemble import EnsembleSpec
 from musicrec.job_settings import Config
 from musicrec.lyrics import Vocabulary, words
-from musicrec.progress import event
 from musicrec.settings import BRANCH_SUBMODELS
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Run
 from musicrec.submodels import SubmodelSpec
+from musicrec.telemetry.progress import event
 
 BRANCH_COLUMNS = {"year": ("year",), "location": ("latitude", "longitude")}
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from musicrec import schema
 from musicrec.config import ConfigError
-from musicrec.progress import event
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.store import Stage, fingerprint
+from musicrec.telemetry.progress import event
 
 TABLE = "labels.parquet"
 

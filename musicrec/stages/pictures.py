@@ -17,9 +17,9 @@ from musicrec.catalog.cifar100 import PictureFile, place, read_pictures
 from musicrec.extraction import TooManyErrors
 from musicrec.index import INDEX
 from musicrec.models.shapes import INPUT_SHAPES
-from musicrec.progress import Meter
 from musicrec.stages.base import REVISION, Outcome, Run, check_counts, run_stage
 from musicrec.store import Stage, fingerprint, parquet_bytes, resolve
+from musicrec.telemetry.progress import Meter
 
 FEATURE = "cifar"
 SHAPE = INPUT_SHAPES[FEATURE]

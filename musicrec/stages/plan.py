@@ -22,12 +22,12 @@ from musicrec.job_settings import PlanConfig
 from musicrec.lyrics import build_vocabulary, pad
 from musicrec.parallel import connect, cpus, map_unordered, on_each_node
 from musicrec.planning import Extraction, Reading, Training, estimate, estimate_training, read_timed
-from musicrec.progress import Meter, console
 from musicrec.reading import Reader, read_isolated
 from musicrec.stages.base import Run
 from musicrec.stages.extract import ARTWORK, artwork_blocks, artwork_items, audio_blocks, audio_items
 from musicrec.stages.trainings import schedule
 from musicrec.submodels import SubmodelSpec
+from musicrec.telemetry.progress import Meter, console
 from musicrec.training.timing import TimedModel, time_steps
 
 AUDIO = "audio"

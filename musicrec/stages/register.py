@@ -9,8 +9,6 @@ import numpy as np
 
 from musicrec import schema
 from musicrec.config import resolved
-from musicrec.progress import event
-from musicrec.redact import redacted
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.embed import TABLE
 from musicrec.stages.ensemble import NAME as ENSEMBLE
@@ -18,6 +16,8 @@ from musicrec.stages.evaluate import RESULTS, TestSplit
 from musicrec.stages.listen import listen
 from musicrec.stages.retrain import Stacked
 from musicrec.store import Stage, fingerprint
+from musicrec.telemetry.progress import event
+from musicrec.telemetry.redact import redacted
 from musicrec.training.outputs import read_predictions
 from musicrec.training_log import run_key
 

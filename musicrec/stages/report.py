@@ -13,7 +13,6 @@ from musicrec import schema
 from musicrec.config import resolved
 from musicrec.evaluation.thesis import TABLE_3, TABLE_4, TABLE_5, TABLE_6
 from musicrec.failed import grouped
-from musicrec.redact import redacted
 from musicrec.report.catalog import failures_section, splits_section, tail_section
 from musicrec.report.counterparts import counterparts_section
 from musicrec.report.curves import curves_section
@@ -27,6 +26,7 @@ from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.report_sections import clip_pictures, embedding_sections, genre_sections
 from musicrec.store import Stage, fingerprint
+from musicrec.telemetry.redact import redacted
 from musicrec.training.objectives import OBJECTIVES
 from musicrec.training_log import training_log
 

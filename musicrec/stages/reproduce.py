@@ -14,7 +14,6 @@ from musicrec.evaluation.counts import RECOMMENDATIONS
 from musicrec.evaluation.thesis import TABLES, Metric, Table
 from musicrec.job_settings import Config, ReproduceConfig
 from musicrec.models import VARIANTS, count_parameters
-from musicrec.progress import console, event
 from musicrec.settings import BRANCH_SUBMODELS, StackSettings
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Outcome
@@ -24,6 +23,7 @@ from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.retrain import Evaluated, Stacked, evaluate_stacked, stack_submodels, train_submodels
 from musicrec.store import fingerprint
 from musicrec.submodels import SubmodelSpec
+from musicrec.telemetry.progress import console, event
 
 # Figures that the thesis does not give, beside its own.
 EXTRA = {

@@ -14,11 +14,11 @@ from musicrec.ensemble import EnsembleSpec
 from musicrec.job_settings import Config
 from musicrec.lock import hold
 from musicrec.models import count_parameters
-from musicrec.progress import Meter
 from musicrec.settings import TrainSettings
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Outcome, Run, already_complete, run_stage, versions
 from musicrec.submodels import SubmodelSpec
+from musicrec.telemetry.progress import Meter
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.loop import Schedule
 from musicrec.training.objectives import OBJECTIVES

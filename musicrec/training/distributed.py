@@ -12,10 +12,10 @@ from concurrent.futures import Future
 from queue import Empty
 from typing import Any
 
-from musicrec import monitoring
 from musicrec.parallel import ON_ANY_NODE
 from musicrec.settings import TrainSettings
 from musicrec.store import Store
+from musicrec.telemetry import metrics as monitoring
 from musicrec.training.losses import Diverged
 from musicrec.training.tasks import Task
 

@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 import musicrec.command
 from musicrec.config import parse, presets
 from musicrec.job_settings import Config
-from musicrec.monitoring import METRICS
+from musicrec.telemetry.metrics import METRICS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REQUIRED = {requirement.name: requirement for requirement in map(Requirement, PROJECT["dependencies"])}

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from musicrec.redact import redacted
+from musicrec.telemetry.redact import redacted
 
 # A log collector wants to see that work goes on, not each row of it.
 SECONDS_BETWEEN_LINES = 10.0

@@ -12,14 +12,14 @@ import pytest
 from musicrec.catalog.tables import CatalogError
 from musicrec.config import ConfigError, from_yaml, parse, resolved
 from musicrec.job_settings import Config
-from musicrec.progress import event
-from musicrec.redact import redacted
 from musicrec.settings import CatalogSettings, RegistrySettings
 from musicrec.stages.catalog import open_run
 from musicrec.store import StoreError, resolve
+from musicrec.telemetry.progress import event
+from musicrec.telemetry.redact import redacted
 from musicrec.tracking import flattened
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SECRET = "wJalrXUtnFEMI"
 URIS = [
     f"s3://AKIDEXAMPLE:{SECRET}@bucket/catalog",

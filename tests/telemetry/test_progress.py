@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from musicrec import progress
-from musicrec.progress import Meter, event
+from musicrec.telemetry import progress
+from musicrec.telemetry.progress import Meter, event
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_bar_ends_where_the_work_fails(terminal: io.StringIO) -> None:
 
 
 def test_a_pipe_gets_json_lines_as_they_happen() -> None:
-    code = "from musicrec.progress import event; event('a', 'b', rows=1); import os; os._exit(0)"  # nothing flushes at the end
+    code = "from musicrec.telemetry.progress import event; event('a', 'b', rows=1); import os; os._exit(0)"  # nothing flushes at the end
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout)["rows"] == 1

@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from musicrec.monitoring import METRICS
+from musicrec.telemetry.metrics import METRICS
 
 # In a process of its own: Ray allows one cluster a process, and the other tests have theirs. Prints what the node's metrics port says of us
 # once all that was recorded is there.
 SCRIPT = r"""
 import json, threading, time, urllib.request
 import ray
-from musicrec import monitoring
+from musicrec.telemetry import metrics as monitoring
 ray.init(address="local", num_cpus=1, include_dashboard=False, logging_level="ERROR", _system_config={"metrics_report_interval_ms": 200})
 monitoring.blocks_queued("extract", 7)
 monitoring.block_done("extract", rows=32, errors=2, audio_seconds=900.5, bytes_written=4096)
@@ -40,7 +40,7 @@ ray.shutdown()
 
 def test_ray_exports_every_metric_under_the_name_that_we_say() -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[1], check=True
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2], check=True
     )
     lines = [re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line) for line in json.loads(ran.stdout.splitlines()[-1])]
     values = {(line[1], re.search(r'(?:stage|model)="([^"]+)"', line[2])[1]): float(line[3]) for line in lines}

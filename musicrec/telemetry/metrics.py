@@ -10,7 +10,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from musicrec.progress import run_name
+from musicrec.telemetry.progress import run_name
 
 
 @dataclass(frozen=True)
