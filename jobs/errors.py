@@ -10,7 +10,7 @@ from musicrec.job_settings import ErrorsConfig
 
 def main(config):
     from musicrec.failed import show_errors
-    from musicrec.store import Store
+    from musicrec.storage.store import Store
 
     show_errors(Store(config.store), config.examples, config.out)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from musicrec.audio import CLIP_SECONDS, AudioError, decode, extract_features
 from musicrec.evaluation.spectrogram_plots import save_pictures
-from musicrec.store import resolve
+from musicrec.storage.store import resolve
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from musicrec.job_settings import StatusConfig
 
 def main(config):
     from musicrec.overview import show_status
-    from musicrec.store import Store
+    from musicrec.storage.store import Store
 
     show_status(Store(config.store))
 

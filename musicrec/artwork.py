@@ -13,7 +13,7 @@ import pyarrow.fs
 from PIL import Image, UnidentifiedImageError
 
 from musicrec.blocks import OUTCOME_FIELDS
-from musicrec.store import resolve
+from musicrec.storage.store import resolve
 
 # Larger than any album art in use; a small file can unfold to gigabytes.
 MAXIMUM_PIXELS = 50_000_000

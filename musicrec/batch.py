@@ -15,8 +15,7 @@ from musicrec.index import INDEX
 from musicrec.queries import AnswerBlocks, Listener, VectorBlocks, with_places, write_queries
 from musicrec.recommender import Recommender
 from musicrec.settings import RaySettings
-from musicrec.stages.base import check_counts, complete_stages
-from musicrec.store import Stage, Store
+from musicrec.storage.store import Stage, Store, check_counts, complete_stages
 
 ERRORS = "errors.parquet"
 

@@ -27,7 +27,7 @@ import pyarrow.parquet
 
 from musicrec import schema
 from musicrec.catalog.versions import MISSING
-from musicrec.store import Store, parquet_bytes
+from musicrec.storage.store import Store, parquet_bytes
 
 # The version of a row's file (musicrec.catalog.versions) is null where none was known when it was planned.
 PLAN = pa.schema(

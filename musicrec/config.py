@@ -120,7 +120,7 @@ def read_text(option: str, path: str, instead: str = "") -> bytes:
         There is none; ``instead`` says what else the option, or another, takes.
     """
     if "://" in path:
-        from musicrec.store import resolve
+        from musicrec.storage.store import resolve
 
         filesystem, name = resolve(path)
         with filesystem.open_input_file(name) as stream:

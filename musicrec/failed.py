@@ -17,7 +17,7 @@ from rich.table import Table
 from musicrec import schema
 from musicrec.blocks import failures
 from musicrec.overview import StageFolder, stage_folders
-from musicrec.store import Store, resolve, write_atomically
+from musicrec.storage.store import Store, resolve, write_atomically
 from musicrec.telemetry.progress import console, event
 from musicrec.telemetry.redact import redacted
 

@@ -14,7 +14,7 @@ import pyarrow.parquet
 from musicrec import codec, schema
 from musicrec.audio import FEATURE_SHAPES, AudioError, feature_parameters, halved_statistics
 from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS
-from musicrec.store import fingerprint, resolve
+from musicrec.storage.store import fingerprint, resolve
 
 Statistics = tuple[np.ndarray, np.ndarray]
 HALVED_STATISTICS = ("stft_halved_mean", "stft_halved_deviation")

@@ -17,8 +17,8 @@ from rich.table import Table
 
 from musicrec.blocks import PLAN, Blocks
 from musicrec.errors import ConfigError
-from musicrec.lock import Owner, owner_of
-from musicrec.store import BLOCKS, SUCCESS, Stage, Store
+from musicrec.storage.lock import Owner, owner_of
+from musicrec.storage.store import BLOCKS, SUCCESS, Stage, Store
 from musicrec.telemetry.progress import console
 
 # A folder of a store is a stage's if it holds one of these: what a stage writes first, and last.

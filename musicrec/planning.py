@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from musicrec.blocks import part_bytes
 from musicrec.reading import Reader, read_bounded
-from musicrec.store import resolve
+from musicrec.storage.store import resolve
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the workers that read inputs have no use for it
     from musicrec.training.loop import Schedule

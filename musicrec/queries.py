@@ -18,7 +18,7 @@ from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import Catalog
 from musicrec.features import read_stored
 from musicrec.recommender import Failure, Features, Query, Recommender
-from musicrec.store import Store, parquet_bytes, resolve
+from musicrec.storage.store import Store, parquet_bytes, resolve
 
 AUDIO_SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".m4a", ".aac")
 # One track a row; ``item`` and ``uri`` (of its audio) are what a plan of blocks is made of.

@@ -27,7 +27,7 @@ from musicrec.ensemble import EnsembleSpec, StackInputs
 from musicrec.features import Statistics, halve
 from musicrec.lyrics import pad
 from musicrec.settings import BRANCHES
-from musicrec.store import resolve
+from musicrec.storage.store import resolve
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import pictures
 

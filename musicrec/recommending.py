@@ -15,12 +15,12 @@ from musicrec.catalog.tables import fingerprint as catalog_fingerprint
 from musicrec.catalog.validate import load_validated
 from musicrec.config import ConfigError
 from musicrec.job_settings import RecommendConfig
-from musicrec.lock import hold
 from musicrec.queries import ANSWERS, AUDIO_SUFFIXES, AnswerBlocks, Answerer, of_catalog, of_folder
 from musicrec.recommender import MissingInput, Query
 from musicrec.registry.serving import load_recommender, pinned
-from musicrec.store import SUCCESS, Store, absolute, resolve
-from musicrec.store import fingerprint as key_of
+from musicrec.storage.lock import hold
+from musicrec.storage.store import SUCCESS, Store, absolute, resolve
+from musicrec.storage.store import fingerprint as key_of
 from musicrec.telemetry.progress import event
 
 # What a folder of recommendations was asked for: written first, and compared by every later call.

@@ -13,7 +13,7 @@ from typing import Any
 
 from musicrec.config import ConfigError
 from musicrec.settings import RegistrySettings
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 KEY_TAG = "musicrec.key"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"

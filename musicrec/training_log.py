@@ -18,7 +18,7 @@ from musicrec import tracking
 from musicrec.config import resolved
 from musicrec.evaluation.learning_plot import plot_learning
 from musicrec.job_settings import Config
-from musicrec.store import Store, fingerprint
+from musicrec.storage.store import Store, fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 

@@ -120,7 +120,7 @@ def test_a_file_a_uri_and_its_bytes_are_the_same_picture(tmp_path: Path) -> None
 
 
 def test_a_picture_on_s3(s3_server) -> None:
-    from musicrec.store import Store
+    from musicrec.storage.store import Store
 
     store = Store(s3_server.fresh())
     store.write("cover.png", file_of(noise()))

@@ -12,7 +12,7 @@ import pytest
 from musicrec.blocks import OUTCOME_FIELDS, OUTCOMES, PLAN, ROW_GROUP_ROWS, Blocks, failures
 from musicrec.catalog.versions import MISSING
 from musicrec.schema import SchemaError
-from musicrec.store import Store, parquet_bytes
+from musicrec.storage.store import Store, parquet_bytes
 
 FOLDER = "features/key"
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from musicrec import codec
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 SHAPE = (12, 30)
 

@@ -21,7 +21,7 @@ from musicrec.config import (
 )
 from musicrec.job_settings import Config, RecommendConfig, TrainConfig
 from musicrec.settings import BRANCH_SUBMODELS, BRANCHES, FRACTIONS
-from musicrec.store import fingerprint
+from musicrec.storage.store import fingerprint
 
 ROOT = Path(__file__).parents[1]
 TABLE_PRESETS = {"3": "thesis-fma-medium", "4": "thesis-cifar100", "5": "thesis-fma-large", "6": "thesis-webapi"}

@@ -13,7 +13,7 @@ from musicrec.blocks import OUTCOME_FIELDS, Blocks, failures
 from musicrec.extraction import outstanding
 from musicrec.index import INDEX, complete_tracks, found_and_failed, of_tracks
 from musicrec.schema import ERRORS
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 ROWS = 20_000
 ROWS_PER_BLOCK = 500

@@ -10,9 +10,9 @@ import torch
 from musicrec import schema
 from musicrec.config import ConfigError
 from musicrec.failed import failed_rows, grouped
-from musicrec.lock import hold
 from musicrec.overview import stage_folders, status_of, status_table
-from musicrec.store import Store
+from musicrec.storage.lock import hold
+from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints
 
 

@@ -22,7 +22,7 @@ from musicrec.index import INDEX, found_and_failed
 from musicrec.lyrics import Vocabulary
 from musicrec.queries import ANSWERS, AnswerBlocks, Answerer, of_folder, with_places, write_queries
 from musicrec.recommender import ARTISTS, ENSEMBLE, Features, MissingInput, Query, Recommender
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.submodels import SubmodelSpec
 
 OUTPUTS = 8

@@ -12,7 +12,7 @@ import pytest
 from musicrec import tracking
 from musicrec.config import preset
 from musicrec.settings import RegistrySettings
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.training_log import run_key
 
 

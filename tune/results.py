@@ -19,7 +19,7 @@ from musicrec.config import resolved
 from musicrec.job_settings import Config, TuneConfig
 from musicrec.stages.base import Outcome
 from musicrec.stages.search import Search, decoded, settings_of, with_values
-from musicrec.store import Stage
+from musicrec.storage.store import Stage
 from musicrec.telemetry.progress import console, event
 from musicrec.telemetry.redact import redacted
 from tune.spaces import Space

@@ -22,7 +22,7 @@ from musicrec.stages.inputs import check_sizes, fit_to_catalog
 from musicrec.stages.retrain import make_targets
 from musicrec.stages.search import Search, section_of, settings_of, train_trial, with_values, without_test
 from musicrec.stages.train import train
-from musicrec.store import Stage, fingerprint
+from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.progress import Meter, event
 from musicrec.training_log import training_log
 from tune.results import SearchFailed, TrialResult, best_of, figures, print_table, table_csv, write_preset

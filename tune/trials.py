@@ -12,7 +12,7 @@ import dataclasses
 import json
 from typing import Any
 
-from musicrec.store import Stage
+from musicrec.storage.store import Stage
 from tune.results import TrialResult
 
 

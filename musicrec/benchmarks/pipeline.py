@@ -22,7 +22,7 @@ from musicrec.blocks import Blocks
 from musicrec.extraction import run_blocks
 from musicrec.features import AudioReader, stored_columns
 from musicrec.settings import RaySettings
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 TARGET = 0.85
 CLIPS = 512

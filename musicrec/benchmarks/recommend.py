@@ -25,7 +25,7 @@ from musicrec.parallel import connect
 from musicrec.queries import ANSWERS, QUERIES, AnswerBlocks, Answerer, as_query, write_queries
 from musicrec.recommender import ARTISTS, ENSEMBLE, Recommender
 from musicrec.settings import RaySettings
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 ROWS, CANDIDATES, DIMENSIONS, ONE_BY_ONE = 1_000_000, 100_000, 800, 200
 RATIO = 2.0

@@ -16,7 +16,7 @@ from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, load_audi
 from musicrec.benchmarks.features import render_clips
 from musicrec.blocks import ROW_GROUP_ROWS
 from musicrec.features import column_precision
-from musicrec.store import parquet_bytes
+from musicrec.storage.store import parquet_bytes
 
 CATALOGS = {"FMA large": 104_284, "a million tracks": 1_000_000}
 PRECISIONS = ("float16", "uint8")  # as extract.precision names them

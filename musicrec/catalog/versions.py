@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from musicrec.catalog.locations import audio_uri
-from musicrec.store import StoreError, resolve
+from musicrec.storage.store import StoreError, resolve
 
 # The version of a file that is not there.
 MISSING = "missing"

@@ -13,7 +13,7 @@ from musicrec.audio import HOP, SAMPLE_RATE
 from musicrec.audio.parameters import BINS_PER_OCTAVE, CHROMA_CLASSES, FFT_SIZE, MEL_BANDS
 from musicrec.audio.tables import cqt_frequencies, mel_band_centres
 from musicrec.evaluation.literal import literal_text
-from musicrec.store import resolve, write_atomically
+from musicrec.storage.store import resolve, write_atomically
 
 _NOTES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 TITLES = {

@@ -6,7 +6,7 @@ from musicrec import tracking
 from musicrec.config import ConfigError
 from musicrec.recommender import Recommender
 from musicrec.settings import RegistrySettings
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 
 def pinned(model: str, settings: RegistrySettings, store: Store) -> str:

@@ -21,7 +21,7 @@ from musicrec.stages.evaluate import TestSplit
 from musicrec.stages.inputs import check_sizes, fit_to_catalog
 from musicrec.stages.listen import hear
 from musicrec.stages.retrain import Submodels, train_run
-from musicrec.store import Store, fingerprint
+from musicrec.storage.store import Store, fingerprint
 from musicrec.telemetry.progress import console, event
 from musicrec.training.outputs import read_predictions
 

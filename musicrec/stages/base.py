@@ -7,22 +7,19 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from musicrec.catalog.tables import Catalog
 from musicrec.config import resolved
 from musicrec.job_settings import Config
-from musicrec.lock import hold
-from musicrec.store import Stage, Store
+from musicrec.storage.lock import hold
+from musicrec.storage.store import Stage, Store
 from musicrec.telemetry.progress import event
 
 VERSIONS = ("musicrec", "ray", "torch", "librosa", "pyarrow", "mlflow", "numpy")
 # A part of every key: raised when the same configuration and inputs give another output.
 REVISION = 1
-# Reading records waits for the storage, not for the CPU.
-READERS = 16
 
 
 @dataclass(frozen=True)
@@ -110,14 +107,6 @@ def already_complete(stage: Stage, label: str) -> Outcome:
     return Outcome(stage, stage.success(), worked=False)
 
 
-def complete_stages(store: Store, name: str) -> list[tuple[Stage, dict[str, Any]]]:
-    """The complete stages of a name with their records, the latest first."""
-    with ThreadPoolExecutor(READERS) as pool:
-        stages = [store.stage(name, key) for key in store.folders(name)]
-        found = [(stage, record) for stage, record in zip(stages, pool.map(Stage.success, stages), strict=True) if record is not None]
-    return sorted(found, key=lambda each: each[1]["finished"], reverse=True)
-
-
 def versions() -> dict[str, str]:
     """Versions of what decides a result."""
     found = {"python": platform.python_version()}
@@ -127,15 +116,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"  # musicrec itself, run from its source folder
     return found
-
-
-def check_counts(stage: str, rows_in: int, rows_out: int, rows_in_errors: int) -> None:
-    """Every row is accounted for.
-
-    Raises
-    ------
-    RuntimeError
-        Rows were lost or doubled.
-    """
-    if rows_in != rows_out + rows_in_errors:
-        raise RuntimeError(f"{stage}: {rows_in} rows in, but {rows_out} out and {rows_in_errors} in errors: rows were lost or doubled")

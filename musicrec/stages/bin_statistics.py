@@ -9,7 +9,7 @@ import pyarrow.parquet
 
 from musicrec.features import Statistics, decode_feature, read_columns
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
-from musicrec.store import Stage, fingerprint, resolve
+from musicrec.storage.store import Stage, fingerprint, resolve
 
 FILE = "bins.json"
 

@@ -11,7 +11,6 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.fs
 
-from musicrec import s3
 from musicrec.catalog import demo
 from musicrec.catalog.cifar100 import read_cifar100
 from musicrec.catalog.fma import read_fma
@@ -21,8 +20,9 @@ from musicrec.catalog.validate import load_validated
 from musicrec.config import ConfigError
 from musicrec.job_settings import Config
 from musicrec.stages.base import Run
-from musicrec.store import Store, absolute, resolve, write_atomically
-from musicrec.store import fingerprint as key_of
+from musicrec.storage import s3
+from musicrec.storage.store import Store, absolute, resolve, write_atomically
+from musicrec.storage.store import fingerprint as key_of
 from musicrec.telemetry.progress import Meter, event
 
 DEMO = "demo"

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from musicrec import schema
 from musicrec.errors import ConfigError
-from musicrec.stages.base import REVISION, Outcome, Run, already_complete, complete_stages, run_stage
-from musicrec.store import Stage, fingerprint
+from musicrec.stages.base import REVISION, Outcome, Run, already_complete, run_stage
+from musicrec.storage.store import Stage, complete_stages, fingerprint
 from musicrec.telemetry.progress import event
 
 if TYPE_CHECKING:  # torch takes seconds to load

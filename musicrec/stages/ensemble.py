@@ -17,7 +17,7 @@ from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.embed import TABLE
 from musicrec.stages.train import Trained
 from musicrec.stages.trainings import objective_name, run_trainings, schedule
-from musicrec.store import Stage, fingerprint
+from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.tasks import EXAMPLES, Task, read_ensemble_inputs
 
 NAME = "recommendation"

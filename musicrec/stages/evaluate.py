@@ -18,7 +18,7 @@ from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.embed import TABLE, relations_without
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.statistics import read_statistics
-from musicrec.store import Stage, fingerprint
+from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.outputs import read_predictions
 
 RESULTS = "results.json"

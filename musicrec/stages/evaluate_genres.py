@@ -15,7 +15,7 @@ from musicrec.stages.base import REVISION, Outcome, Run, run_stage, versions
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.statistics import read_statistics
 from musicrec.stages.targets import target_table
-from musicrec.store import Stage, fingerprint
+from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.outputs import read_predictions
 from musicrec.training.targets import Targets

@@ -19,8 +19,8 @@ from musicrec.extraction import run_blocks
 from musicrec.features import AudioReader, compile_kernels, stored_columns
 from musicrec.index import INDEX, complete_tracks, found_and_failed, of_tracks
 from musicrec.reading import Reader
-from musicrec.stages.base import REVISION, Outcome, Run, check_counts, complete_stages, run_stage
-from musicrec.store import BLOCKS, Stage, fingerprint
+from musicrec.stages.base import REVISION, Outcome, Run, run_stage
+from musicrec.storage.store import BLOCKS, Stage, check_counts, complete_stages, fingerprint
 
 ARTWORK = "artwork"
 # The audio files of an extraction, from which the next one tells what is new.

@@ -11,7 +11,7 @@ from musicrec.job_settings import HoldOutConfig
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import BASELINES, RESULTS
 from musicrec.stages.retrain import Evaluated, evaluate_run
-from musicrec.store import fingerprint
+from musicrec.storage.store import fingerprint
 from musicrec.telemetry.progress import console, event
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from musicrec import schema
 from musicrec.config import ConfigError
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
-from musicrec.store import Stage, fingerprint
+from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.progress import event
 
 TABLE = "labels.parquet"

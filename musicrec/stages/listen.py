@@ -17,7 +17,7 @@ from musicrec.recommender import Recommender
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.retrain import Submodels
-from musicrec.store import BLOCKS, Stage, Store, fingerprint
+from musicrec.storage.store import BLOCKS, Stage, Store, fingerprint
 from musicrec.training.outputs import NO_FOLD, prediction_files
 
 ROWS_PER_BLOCK = 32

@@ -17,8 +17,8 @@ from musicrec.catalog.cifar100 import PictureFile, place, read_pictures
 from musicrec.extraction import TooManyErrors
 from musicrec.index import INDEX
 from musicrec.models.shapes import INPUT_SHAPES
-from musicrec.stages.base import REVISION, Outcome, Run, check_counts, run_stage
-from musicrec.store import Stage, fingerprint, parquet_bytes, resolve
+from musicrec.stages.base import REVISION, Outcome, Run, run_stage
+from musicrec.storage.store import Stage, check_counts, fingerprint, parquet_bytes, resolve
 from musicrec.telemetry.progress import Meter
 
 FEATURE = "cifar"

@@ -15,7 +15,7 @@ from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import RESULTS, TestSplit
 from musicrec.stages.listen import listen
 from musicrec.stages.retrain import Stacked
-from musicrec.store import Stage, fingerprint
+from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 from musicrec.training.outputs import read_predictions

@@ -25,7 +25,7 @@ from musicrec.stages.base import REVISION, Outcome, Run, run_stage, versions
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.report_sections import clip_pictures, embedding_sections, genre_sections
-from musicrec.store import Stage, fingerprint
+from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.redact import redacted
 from musicrec.training.objectives import OBJECTIVES
 from musicrec.training_log import training_log

@@ -28,7 +28,7 @@ from musicrec.stages.embed import TABLE
 from musicrec.stages.evaluate import TestSplit
 from musicrec.stages.evaluate_genres import GenreSplit
 from musicrec.stages.extract import places
-from musicrec.store import resolve
+from musicrec.storage.store import resolve
 from musicrec.training.outputs import read_predictions
 
 if TYPE_CHECKING:

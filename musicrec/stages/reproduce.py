@@ -21,7 +21,7 @@ from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.ensemble import ensemble
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.retrain import Evaluated, Stacked, evaluate_stacked, stack_submodels, train_submodels
-from musicrec.store import fingerprint
+from musicrec.storage.store import fingerprint
 from musicrec.submodels import SubmodelSpec
 from musicrec.telemetry.progress import console, event
 

@@ -19,7 +19,7 @@ from musicrec.stages.ensemble import ensemble_stage, ensemble_task
 from musicrec.stages.stack import stack_stage, stack_task
 from musicrec.stages.train import Trained, submodel_stage, submodel_task
 from musicrec.stages.trainings import objective_name, run_trainings
-from musicrec.store import Stage
+from musicrec.storage.store import Stage
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.objectives import OBJECTIVES, Objective
 from musicrec.training.outputs import NO_FOLD

@@ -15,7 +15,7 @@ from musicrec.stages.base import REVISION, Outcome, Run, already_complete, run_s
 from musicrec.stages.targets import target_table
 from musicrec.stages.train import Trained
 from musicrec.stages.trainings import run_trainings, schedule
-from musicrec.store import Stage, fingerprint
+from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.outputs import NO_FOLD, Predictions, prediction_files
 from musicrec.training.targets import Targets

@@ -12,7 +12,7 @@ from musicrec.evaluation.baselines import clip_statistics
 from musicrec.features import decode_feature, read_columns
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.extract import places
-from musicrec.store import Stage, fingerprint, resolve
+from musicrec.storage.store import Stage, fingerprint, resolve
 
 TABLE = "statistics.parquet"
 STATISTICS = pa.schema([pa.field("track_id", pa.string(), nullable=False), pa.field("vector", pa.list_(pa.float32()), nullable=False)])

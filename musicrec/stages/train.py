@@ -19,7 +19,7 @@ from musicrec.stages.inputs import check_names
 from musicrec.stages.labels import TABLE as LABELS_TABLE
 from musicrec.stages.targets import target_table
 from musicrec.stages.trainings import objective_name, run_trainings, schedule
-from musicrec.store import Stage, fingerprint
+from musicrec.storage.store import Stage, fingerprint
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.outputs import NO_FOLD, Predictions
 from musicrec.training.tasks import EXAMPLES, Task

@@ -12,11 +12,11 @@ import torch
 
 from musicrec.ensemble import EnsembleSpec
 from musicrec.job_settings import Config
-from musicrec.lock import hold
 from musicrec.models import count_parameters
 from musicrec.settings import TrainSettings
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Outcome, Run, already_complete, run_stage, versions
+from musicrec.storage.lock import hold
 from musicrec.submodels import SubmodelSpec
 from musicrec.telemetry.progress import Meter
 from musicrec.training.checkpoints import StoreCheckpoints

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 WEIGHTS = "model.safetensors"
 

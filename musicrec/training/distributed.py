@@ -14,7 +14,7 @@ from typing import Any
 
 from musicrec.parallel import ON_ANY_NODE
 from musicrec.settings import TrainSettings
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.telemetry import metrics as monitoring
 from musicrec.training.losses import Diverged
 from musicrec.training.tasks import Task

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from musicrec import schema
 from musicrec.ensemble import StackInputs, drop_modalities
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 # The ``fold`` of a prediction by a model that was trained on the whole training split.
 NO_FOLD = -1

@@ -18,7 +18,7 @@ from musicrec.artwork import decode_png
 from musicrec.blocks import ROW_GROUP_ROWS
 from musicrec.features import decode_feature, read_columns
 from musicrec.lyrics import Vocabulary, pad, subsample
-from musicrec.store import resolve
+from musicrec.storage.store import resolve
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.augmentation import masked
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from torch import Tensor
 from torch.nn import functional
 
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.training.augmentation import mixed
 from musicrec.training.loop import Batch
 from musicrec.training.objectives import Objective

@@ -18,7 +18,7 @@ from torch import nn
 from musicrec import schema
 from musicrec.ensemble import EnsembleSpec, StackInputs
 from musicrec.stacks import StackSpec
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.submodels import SubmodelSpec
 from musicrec.training import order
 from musicrec.training.checkpoints import StoreCheckpoints

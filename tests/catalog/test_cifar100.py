@@ -12,7 +12,7 @@ from cifar_tree import build_cifar_tree, read_pickle, write_pickle
 from musicrec.catalog.cifar100 import place, read_cifar100, read_pictures
 from musicrec.catalog.tables import Catalog, CatalogError
 from musicrec.catalog.validate import validate
-from musicrec.store import resolve
+from musicrec.storage.store import resolve
 
 
 def read(root: Path, seed: int = 0) -> Catalog:

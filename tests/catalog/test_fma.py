@@ -14,7 +14,7 @@ from musicrec.catalog.tables import Catalog, CatalogError, Problem
 from musicrec.job_settings import Config
 from musicrec.settings import CatalogSettings
 from musicrec.stages.catalog import open_run, report_catalog
-from musicrec.store import resolve
+from musicrec.storage.store import resolve
 
 TRACKS = 36
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from musicrec.catalog.versions import LISTED_FROM, MISSING, file_versions
-from musicrec.store import StoreError, resolve, write_atomically
+from musicrec.storage.store import StoreError, resolve, write_atomically
 
 MANY = LISTED_FROM + 1
 

@@ -24,7 +24,7 @@ import torch
 from musicrec import codec, schema
 from musicrec.parallel import connect
 from musicrec.settings import RaySettings, TrainSettings
-from musicrec.store import Store, parquet_bytes
+from musicrec.storage.store import Store, parquet_bytes
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.checkpoints import StoreCheckpoints, load_weights
 from musicrec.training.distributed import train_all

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faulty_training import EPOCHS, assert_same_training
 
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints
 
 SCRIPT = Path(__file__).with_name("faulty_training.py")

@@ -16,7 +16,7 @@ import pyarrow.fs
 import soundfile
 from PIL import Image
 
-from musicrec.store import resolve, write_atomically
+from musicrec.storage.store import resolve, write_atomically
 
 RATE = 22_050
 SECONDS = 3.0

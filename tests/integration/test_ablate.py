@@ -15,7 +15,7 @@ from small_run import Retrained
 from musicrec.config import ConfigError
 from musicrec.job_settings import AblateConfig
 from musicrec.stages.ablate import ablate
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

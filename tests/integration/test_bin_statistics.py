@@ -16,7 +16,7 @@ from musicrec.audio import extract_features, load_audio
 from musicrec.ensemble import EnsembleSpec
 from musicrec.recommender import ARTISTS, Query, Recommender, save
 from musicrec.stages.train import submodel_stage, submodel_task
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.outputs import NO_FOLD
 from musicrec.training.rows import FeatureRows

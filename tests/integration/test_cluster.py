@@ -17,8 +17,8 @@ from small_catalog import UserCatalog, files_under
 from small_run import tiny_yaml
 
 from musicrec import schema
-from musicrec.lock import owner_of
-from musicrec.store import SUCCESS, Store
+from musicrec.storage.lock import owner_of
+from musicrec.storage.store import SUCCESS, Store
 
 # MUSICREC_TEST_PRESET=demo takes that preset, and compares with a run on the same cluster that nothing disturbs: half an hour.
 PRESET = os.environ.get("MUSICREC_TEST_PRESET")

@@ -19,7 +19,7 @@ from small_run import tiny_yaml
 
 from musicrec import schema
 from musicrec.blocks import Blocks
-from musicrec.store import SUCCESS, Store
+from musicrec.storage.store import SUCCESS, Store
 
 KILLS = int(os.environ.get("MUSICREC_TEST_KILLS", "2"))
 ROWS_PER_BLOCK, BLOCKS_UNTIL_A_KILL = 2, 4

@@ -17,7 +17,7 @@ from small_run import REPOSITORY, Retrained, tiny_yaml
 
 from musicrec import schema
 from musicrec.config import preset
-from musicrec.store import Store, resolve
+from musicrec.storage.store import Store, resolve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first test of a session waits for the retrain that all look at
 

@@ -21,7 +21,7 @@ from musicrec.job_settings import Config
 from musicrec.stages.base import Outcome
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import audio_blocks, extract
-from musicrec.store import Store, resolve
+from musicrec.storage.store import Store, resolve
 
 Places = tuple[str, str]
 BROKEN = {

@@ -15,7 +15,7 @@ from musicrec.job_settings import HoldOutConfig
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.hold_out import hold_out
 from musicrec.stages.retrain import retrain
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

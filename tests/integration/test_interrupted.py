@@ -24,7 +24,7 @@ from musicrec.config import from_yaml
 from musicrec.stages.ensemble import ensemble_task
 from musicrec.stages.retrain import train_stacks
 from musicrec.stages.train import submodel_task
-from musicrec.store import SUCCESS, Store
+from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.loop import World
 from musicrec.training.outputs import NO_FOLD

@@ -20,7 +20,7 @@ from musicrec.overview import show_status, stage_folders, status_of
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import audio_blocks, extract
 from musicrec.stages.plan import Plan, plan, show_plan
-from musicrec.store import Store, resolve
+from musicrec.storage.store import Store, resolve
 
 Places = tuple[str, str]
 

@@ -10,7 +10,7 @@ from small_run import Retrained
 
 from musicrec.settings import ReportSettings
 from musicrec.stages.retrain import evaluate_run
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

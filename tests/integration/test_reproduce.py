@@ -20,7 +20,7 @@ from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import extract
 from musicrec.stages.reproduce import reproduce
 from musicrec.stages.retrain import evaluate_run
-from musicrec.store import Store, resolve
+from musicrec.storage.store import Store, resolve
 
 AUDIO = """
 catalog_rules: {form: fma, fma_subset: medium}

@@ -21,7 +21,7 @@ from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.extract import extract
 from musicrec.stages.reproduce import reproduce
 from musicrec.stages.retrain import retrain
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.training.checkpoints import load_weights
 from musicrec.training_log import git_commit
 

@@ -13,7 +13,7 @@ from machines import Processes
 from small_run import Retrained, start_job, tiny_yaml
 
 from musicrec.config import preset
-from musicrec.store import SUCCESS, Store
+from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.checkpoints import StoreCheckpoints
 
 NAME, TRIALS, EPOCHS = "mfcc.large_rnn", 3, 60

@@ -19,7 +19,7 @@ from musicrec import schema
 from musicrec.config import preset
 from musicrec.job_settings import Config, TuneConfig
 from musicrec.settings import RegistrySettings
-from musicrec.store import SUCCESS, Store
+from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.tasks import EXAMPLES
 from musicrec.training_log import REASON_TAG
 

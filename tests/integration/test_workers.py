@@ -11,7 +11,7 @@ import pytest
 from faulty_training import EPOCHS, prepare
 
 from musicrec.settings import TrainSettings
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.distributed import train_all
 from musicrec.training.loop import World

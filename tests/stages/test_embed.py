@@ -16,7 +16,7 @@ from musicrec.job_settings import Config
 from musicrec.settings import EmbedSettings
 from musicrec.stages.base import Run
 from musicrec.stages.embed import REGIONS, TABLE, embed, relations_without
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 EDGES = [("a", "b"), ("b", "a"), ("a", "v"), ("v", "t"), ("t", "a"), ("t", "only named by t"), ("b", "untracked")]
 ONE_STAGE = {"learning_rates": (0.1,), "artists_per_step": (1,), "patience": (5,), "maximum_passes": 5}

@@ -13,7 +13,7 @@ from musicrec.job_settings import Config
 from musicrec.settings import EmbedSettings
 from musicrec.stages.base import Run
 from musicrec.stages.evaluate import TestSplit
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 # Training artists "a" to "d" at the first four axes; the test artists' places follow from the relations, if these may be known.
 AXES = {name: np.eye(6, dtype=np.float32)[row] for row, name in enumerate(("a", "b", "c", "d", "s", "t"))}

@@ -12,7 +12,7 @@ from musicrec.config import ConfigError, preset
 from musicrec.job_settings import Config
 from musicrec.stages.base import Run
 from musicrec.stages.inputs import check_names, check_sizes, fit_to_catalog
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 
 def run_of(tmp_path: Path, config: Config, **columns: list) -> Run:

@@ -12,7 +12,7 @@ from musicrec.config import ConfigError
 from musicrec.job_settings import Config
 from musicrec.stages.base import Run
 from musicrec.stages.labels import TABLE, label
-from musicrec.store import Store
+from musicrec.storage.store import Store
 
 GENRES = [["rock", "pop"], ["folk"], [], ["pop", "pop"]]
 TOPS = ["rock", "folk", None, "pop"]

@@ -18,7 +18,7 @@ from musicrec.stages import pictures
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run, report_catalog
 from musicrec.stages.extract import extract, places
-from musicrec.store import absolute, resolve
+from musicrec.storage.store import absolute, resolve
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import FeatureRows
 

@@ -14,7 +14,7 @@ from musicrec.config import ConfigError, from_yaml, parse, resolved
 from musicrec.job_settings import Config
 from musicrec.settings import CatalogSettings, RegistrySettings
 from musicrec.stages.catalog import open_run
-from musicrec.store import StoreError, resolve
+from musicrec.storage.store import StoreError, resolve
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 from musicrec.tracking import flattened

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints, load_weights
 from musicrec.training.distributed import PARALLEL
 from musicrec.training.loop import Batch, Progress, Schedule, World, draw_seed, evaluate, fit

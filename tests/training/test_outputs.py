@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from musicrec import schema
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.training.outputs import NO_FOLD, Predictions, read_outputs, read_predictions
 
 TRACKS = ["a", "b", "c", "d"]

@@ -17,7 +17,7 @@ from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS, Blocks
 from musicrec.features import HALVED_STATISTICS, halve
 from musicrec.lyrics import build_vocabulary
 from musicrec.settings import SubmodelSettings
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import ArtworkRows, FeatureRows, LyricsRows, StoredRows, pictures
 

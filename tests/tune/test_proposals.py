@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from tune.proposals import Proposals
 from tune.results import TrialResult
 from tune.spaces import Parameter, Space

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from musicrec.store import Store
+from musicrec.storage.store import Store
 from musicrec.telemetry.progress import event, run_name
 
 FOLDER = "locks"

@@ -11,9 +11,9 @@ import pyarrow.fs
 import pyarrow.parquet
 import pytest
 
-from musicrec import s3
 from musicrec.schema import SchemaError
-from musicrec.store import SUCCESS, Store, StoreError, absolute, fingerprint, parquet_bytes, resolve, write_atomically
+from musicrec.storage import s3
+from musicrec.storage.store import SUCCESS, Store, StoreError, absolute, fingerprint, parquet_bytes, resolve, write_atomically
 
 CONTRACT = pa.schema([pa.field("track_id", pa.string(), nullable=False), pa.field("year", pa.int32())])
 # Above pyarrow's buffer for one request, so that an S3 upload takes several parts.

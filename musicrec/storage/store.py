@@ -5,7 +5,7 @@ Layout::
     ROOT/catalogs/NAME/                 catalogs that musicrec made (the demo)
     ROOT/features/KEY/plans|parts|errors    blocks of extracted rows (see musicrec.blocks)
     ROOT/STAGE/KEY/config.json          the resolved configuration that decided KEY
-    ROOT/STAGE/KEY/locks/0001.json      who is, or was, at work there (see musicrec.lock)
+    ROOT/STAGE/KEY/locks/0001.json      who is, or was, at work there (see musicrec.storage.lock)
     ROOT/STAGE/KEY/blocks.json          of extraction: where its blocks lie, so that it can be seen how far it is
     ROOT/STAGE/KEY/...                  the stage's output
     ROOT/STAGE/KEY/_SUCCESS.json        written last: rows in, rows out, rows in errors, versions, seconds
@@ -23,6 +23,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,14 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet
 
-from musicrec import s3, schema
+from musicrec import schema
+from musicrec.storage import s3
 from musicrec.telemetry.redact import redacted
 
 SUCCESS = "_SUCCESS.json"
 BLOCKS = "blocks.json"
+# Reading records waits for the storage, not for the CPU.
+READERS = 16
 
 
 class StoreError(OSError):
@@ -189,6 +193,26 @@ class Stage:
         """Write the record that makes this stage complete."""
         self.store.write_json(self.path(SUCCESS), record)
         return record
+
+
+def complete_stages(store: Store, name: str) -> list[tuple[Stage, dict[str, Any]]]:
+    """The complete stages of a name with their records, the latest first."""
+    with ThreadPoolExecutor(READERS) as pool:
+        stages = [store.stage(name, key) for key in store.folders(name)]
+        found = [(stage, record) for stage, record in zip(stages, pool.map(Stage.success, stages), strict=True) if record is not None]
+    return sorted(found, key=lambda each: each[1]["finished"], reverse=True)
+
+
+def check_counts(stage: str, rows_in: int, rows_out: int, rows_in_errors: int) -> None:
+    """Every row is accounted for.
+
+    Raises
+    ------
+    RuntimeError
+        Rows were lost or doubled.
+    """
+    if rows_in != rows_out + rows_in_errors:
+        raise RuntimeError(f"{stage}: {rows_in} rows in, but {rows_out} out and {rows_in_errors} in errors: rows were lost or doubled")
 
 
 def parquet_bytes(table: pa.Table, row_group_size: int | None = None, statistics: list[str] | bool = True) -> bytes:

@@ -16,16 +16,16 @@ import faulty_training
 import pyarrow as pa
 import pytest
 
-from musicrec import lock
 from musicrec.blocks import OUTCOME_FIELDS, Blocks
 from musicrec.catalog.tables import Catalog
 from musicrec.command import run_job
 from musicrec.job_settings import Config
-from musicrec.lock import LockLost, Owner, StageLocked, Times, hold, owner_of
 from musicrec.settings import LockSettings
 from musicrec.stages.base import Outcome, Run, run_stage
 from musicrec.stages.trainings import run_trainings
-from musicrec.store import Stage, Store
+from musicrec.storage import lock
+from musicrec.storage.lock import LockLost, Owner, StageLocked, Times, hold, owner_of
+from musicrec.storage.store import Stage, Store
 
 FOLDER = "extract/key"
 QUICK = Times(beat=0.05, stale=1.0, look=0.02)

@@ -14,8 +14,8 @@ import pytest
 from faulty_s3 import FAULTS, FaultyS3
 from small_run import run_job_process
 
-from musicrec import s3
-from musicrec.store import Store, resolve
+from musicrec.storage import s3
+from musicrec.storage.store import Store, resolve
 
 OPERATIONS = 40
 KEY_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
