@@ -7,7 +7,7 @@ All rows lie in one store: what a row does not change is not trained again, and 
 """
 
 from musicrec.command import run_job
-from musicrec.job_settings import AblateConfig
+from musicrec.config.jobs import AblateConfig
 
 
 def main(config):

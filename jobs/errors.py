@@ -5,7 +5,7 @@ On a cluster:       ray job submit --working-dir . -- python jobs/errors.py --st
 """
 
 from musicrec.command import run_job
-from musicrec.job_settings import ErrorsConfig
+from musicrec.config.jobs import ErrorsConfig
 
 
 def main(config):

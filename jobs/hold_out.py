@@ -5,7 +5,7 @@ On a cluster:       ray job submit --working-dir . -- python jobs/hold_out.py --
 """
 
 from musicrec.command import run_job
-from musicrec.job_settings import HoldOutConfig
+from musicrec.config.jobs import HoldOutConfig
 
 
 def main(config):

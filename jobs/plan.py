@@ -7,7 +7,7 @@ Nothing of the run itself is written; the same preset and overrides as the run's
 """
 
 from musicrec.command import run_job
-from musicrec.job_settings import PlanConfig
+from musicrec.config.jobs import PlanConfig
 
 
 def main(config):

@@ -10,7 +10,7 @@ each track that has none. Interrupted, the same command goes on; complete, it do
 """
 
 from musicrec.command import run_job
-from musicrec.job_settings import RecommendConfig
+from musicrec.config.jobs import RecommendConfig
 
 
 def main(config):

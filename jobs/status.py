@@ -5,7 +5,7 @@ On a cluster:       ray job submit --working-dir . -- python jobs/status.py --st
 """
 
 from musicrec.command import run_job
-from musicrec.job_settings import StatusConfig
+from musicrec.config.jobs import StatusConfig
 
 
 def main(config):

@@ -5,7 +5,7 @@ On a cluster:       ray job submit --working-dir . -- python jobs/train.py --cat
 """
 
 from musicrec.command import run_job
-from musicrec.job_settings import TrainConfig
+from musicrec.config.jobs import TrainConfig
 
 
 def main(config):

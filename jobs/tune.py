@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from musicrec.command import run_job
-from musicrec.job_settings import TuneConfig
+from musicrec.config.jobs import TuneConfig
 
 
 def main(config):

@@ -27,10 +27,10 @@ from typing import Any
 
 import pydantic
 
-from musicrec.config import NAMED, from_mapping
-from musicrec.errors import ConfigError, suggestion
-from musicrec.job_settings import Config
-from musicrec.plain_yaml import read_yaml
+from musicrec.config.errors import ConfigError, suggestion
+from musicrec.config.jobs import Config
+from musicrec.config.load import NAMED, from_mapping
+from musicrec.config.safe_yaml import read_yaml
 
 BASE, BEST = "base", "best"
 SIZES = ".sizes."

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
-from musicrec.config import EXIT_CONFIG, ConfigError, parse
+from musicrec.config.errors import UserError
+from musicrec.config.jobs import Config
+from musicrec.config.load import EXIT_CONFIG, parse
 from musicrec.heap import use_one_heap
-from musicrec.job_settings import Config
 from musicrec.telemetry.redact import redacted
 
 
@@ -36,13 +37,9 @@ def run_job(
     sys.excepthook = _print_redacted
     started = time.perf_counter()
     use_one_heap()
-    # Imported after the command line was checked: a typing mistake is answered in the first second.
-    from musicrec.catalog.tables import CatalogError
-    from musicrec.extraction import TooManyErrors
-
     try:
         work(config)
-    except (ConfigError, CatalogError, TooManyErrors) as error:
+    except UserError as error:
         print(redacted(f"{type(error).__name__}: {error}"), file=sys.stderr)
         raise SystemExit(EXIT_CONFIG) from error
     from musicrec.telemetry.progress import event

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from musicrec.config.sections import BRANCH_SUBMODELS
 from musicrec.models import build_stack
 from musicrec.models.recommendation import NUMBERS
-from musicrec.settings import BRANCH_SUBMODELS
 
 
 @dataclass(frozen=True)

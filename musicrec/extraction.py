@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from musicrec.block_work import commit, extract_block, rows_of
 from musicrec.blocks import Blocks, failures
+from musicrec.config.errors import UserError
 from musicrec.parallel import cpus, gpus, on_each_node
 from musicrec.reading import SECONDS_PER_FILE, Reader, read_isolated
 from musicrec.telemetry import metrics as monitoring
@@ -59,7 +60,7 @@ class Actors:
         return cls(count, share, 1) if count else cls(cpus(), 1, 0)
 
 
-class TooManyErrors(RuntimeError):
+class TooManyErrors(UserError, RuntimeError):
     """More rows failed than the configured ceiling allows."""
 
 

@@ -16,7 +16,7 @@ from rich import box
 from rich.table import Table
 
 from musicrec.blocks import PLAN, Blocks
-from musicrec.errors import ConfigError
+from musicrec.config.errors import ConfigError
 from musicrec.storage.lock import Owner, owner_of
 from musicrec.storage.store import BLOCKS, SUCCESS, Stage, Store
 from musicrec.telemetry.progress import console

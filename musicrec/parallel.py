@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from musicrec.settings import RaySettings
+from musicrec.config.sections import RaySettings
 
 LOOPBACK = "127.0.0.1"
 # Under the ports that systems hand out by themselves, one of which may go to another process of the same Ray before its own listens on it,

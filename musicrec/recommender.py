@@ -23,10 +23,10 @@ from torch import nn
 from musicrec.artists.neighbours import nearest_neighbours
 from musicrec.artwork import ArtworkError, load_artwork
 from musicrec.audio import AudioError, decode, extract_features, spread_segments
+from musicrec.config.sections import BRANCHES
 from musicrec.ensemble import EnsembleSpec, StackInputs
 from musicrec.features import Statistics, halve
 from musicrec.lyrics import pad
-from musicrec.settings import BRANCHES
 from musicrec.storage.store import resolve
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import pictures

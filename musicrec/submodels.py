@@ -9,11 +9,11 @@ import numpy as np
 from torch import nn
 
 from musicrec.audio import FEATURE_SHAPES, standardise
+from musicrec.config.sections import SubmodelSettings
 from musicrec.features import Statistics
 from musicrec.lyrics import Vocabulary
 from musicrec.models import build_model
 from musicrec.models.shapes import INPUT_SHAPES
-from musicrec.settings import SubmodelSettings
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from musicrec.config import ConfigError
-from musicrec.settings import RegistrySettings
+from musicrec.config.load import ConfigError
+from musicrec.config.sections import RegistrySettings
 from musicrec.storage.store import Store
 
 KEY_TAG = "musicrec.key"

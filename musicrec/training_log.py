@@ -15,9 +15,9 @@ from typing import Any
 
 import musicrec
 from musicrec import tracking
-from musicrec.config import resolved
+from musicrec.config.jobs import Config
+from musicrec.config.load import resolved
 from musicrec.evaluation.learning_plot import plot_learning
-from musicrec.job_settings import Config
 from musicrec.storage.store import Store, fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from musicrec.ablation import changed, plan, read_study
-from musicrec.config import ConfigError, preset
-from musicrec.job_settings import Config
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError, preset
 
 STUDIES = Path(__file__).parents[1] / "tune" / "ablations"
 STUDY = """

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from musicrec import schema
-from musicrec.config import ConfigError
+from musicrec.config.load import ConfigError
 from musicrec.failed import failed_rows, grouped
 from musicrec.overview import stage_folders, status_of, status_table
 from musicrec.storage.lock import hold

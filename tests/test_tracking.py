@@ -10,8 +10,8 @@ import mlflow
 import pytest
 
 from musicrec import tracking
-from musicrec.config import preset
-from musicrec.settings import RegistrySettings
+from musicrec.config.load import preset
+from musicrec.config.sections import RegistrySettings
 from musicrec.storage.store import Store
 from musicrec.training_log import run_key
 

@@ -15,8 +15,8 @@ import yaml
 from rich import box
 from rich.table import Table
 
-from musicrec.config import resolved
-from musicrec.job_settings import Config, TuneConfig
+from musicrec.config.jobs import Config, TuneConfig
+from musicrec.config.load import resolved
 from musicrec.stages.base import Outcome
 from musicrec.stages.search import Search, decoded, settings_of, with_values
 from musicrec.storage.store import Stage

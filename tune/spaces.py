@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from musicrec.config import ConfigError, suggestion
-from musicrec.job_settings import Config
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError, suggestion
+from musicrec.config.safe_yaml import MAXIMUM_BYTES, read_yaml
 from musicrec.models.build import OTHER, SPECTRAL, STACKS
-from musicrec.plain_yaml import MAXIMUM_BYTES, read_yaml
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.inputs import check_sizes
 from musicrec.stages.search import LEARNING_RATE, SIZES, section_of, settings_of, with_values

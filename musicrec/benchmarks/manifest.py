@@ -25,11 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from musicrec.benchmarks.features import THREAD_VARIABLES, render_clips
+from musicrec.config.jobs import Config
+from musicrec.config.sections import ExtractSettings, RaySettings
 from musicrec.extraction import committed, outstanding
 from musicrec.features import compile_kernels, stored_columns
-from musicrec.job_settings import Config
 from musicrec.parallel import connect, on_each_node
-from musicrec.settings import ExtractSettings, RaySettings
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import audio_blocks, audio_items
 

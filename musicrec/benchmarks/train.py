@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from musicrec import codec, schema
 from musicrec.blocks import ROW_GROUP_ROWS
-from musicrec.settings import RaySettings, TrainSettings
+from musicrec.config.sections import RaySettings, TrainSettings
 from musicrec.storage.store import Store, parquet_bytes
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.loop import Schedule

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from musicrec.catalog.bounded import COLUMNS, first_record_cells, read_parquet
+from musicrec.config.errors import UserError
 from musicrec.schema import ARTISTS, RELATED, TRACKS, SchemaError, conform
 from musicrec.telemetry.redact import redacted
 
@@ -61,7 +62,7 @@ class Problem:
         return printable if len(printable) <= LONGEST_LINE else f"{printable[:LONGEST_LINE]}..."
 
 
-class CatalogError(ValueError):
+class CatalogError(UserError, ValueError):
     """A catalog that cannot be used; ``problems`` says why, and the message has a line for each."""
 
     def __init__(self, problems: list[Problem]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from musicrec import tracking
-from musicrec.config import ConfigError
+from musicrec.config.load import ConfigError
+from musicrec.config.sections import RegistrySettings
 from musicrec.recommender import Recommender
-from musicrec.settings import RegistrySettings
 from musicrec.storage.store import Store
 
 

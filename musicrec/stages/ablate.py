@@ -8,10 +8,10 @@ import numpy as np
 
 from musicrec import schema
 from musicrec.ablation import PlannedRow, plan, read_study
-from musicrec.config import ConfigError, read_text, suggestion
+from musicrec.config.jobs import AblateConfig
+from musicrec.config.load import ConfigError, read_text, suggestion
 from musicrec.evaluation.ablation_table import COSINE, NDCG, RECALL, AblationRow, SeedScores, ablation_rows, to_csv, to_markdown
 from musicrec.evaluation.metrics import cosines
-from musicrec.job_settings import AblateConfig
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE

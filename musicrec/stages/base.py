@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from musicrec.catalog.tables import Catalog
-from musicrec.config import resolved
-from musicrec.job_settings import Config
+from musicrec.config.jobs import Config
+from musicrec.config.load import resolved
 from musicrec.storage.lock import hold
 from musicrec.storage.store import Stage, Store
 from musicrec.telemetry.progress import event

@@ -17,8 +17,8 @@ from musicrec.catalog.fma import read_fma
 from musicrec.catalog.split import split_report
 from musicrec.catalog.tables import Catalog, Problem, fingerprint, write_catalog
 from musicrec.catalog.validate import load_validated
-from musicrec.config import ConfigError
-from musicrec.job_settings import Config
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError
 from musicrec.stages.base import Run
 from musicrec.storage import s3
 from musicrec.storage.store import Store, absolute, resolve, write_atomically

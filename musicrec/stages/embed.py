@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.errors import ConfigError
+from musicrec.config.errors import ConfigError
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete, run_stage
 from musicrec.storage.store import Stage, complete_stages, fingerprint
 from musicrec.telemetry.progress import event

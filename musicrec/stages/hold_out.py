@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from musicrec.config import ConfigError
+from musicrec.config.jobs import HoldOutConfig
+from musicrec.config.load import ConfigError
 from musicrec.evaluation.held_out_table import to_markdown
-from musicrec.job_settings import HoldOutConfig
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.evaluate import BASELINES, RESULTS
 from musicrec.stages.retrain import Evaluated, evaluate_run

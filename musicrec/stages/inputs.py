@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from musicrec.config import ConfigError, suggestion
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError, suggestion
+from musicrec.config.sections import BRANCH_SUBMODELS
 from musicrec.ensemble import EnsembleSpec
-from musicrec.job_settings import Config
 from musicrec.lyrics import Vocabulary, words
-from musicrec.settings import BRANCH_SUBMODELS
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Run
 from musicrec.submodels import SubmodelSpec

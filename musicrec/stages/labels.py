@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from musicrec import schema
-from musicrec.config import ConfigError
+from musicrec.config.load import ConfigError
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.progress import event

@@ -16,9 +16,9 @@ from rich.table import Table
 
 from musicrec.artwork import ArtworkReader
 from musicrec.blocks import Blocks
-from musicrec.config import ConfigError
+from musicrec.config.jobs import PlanConfig
+from musicrec.config.load import ConfigError
 from musicrec.features import AudioReader, compile_kernels, stored_columns
-from musicrec.job_settings import PlanConfig
 from musicrec.lyrics import build_vocabulary, pad
 from musicrec.parallel import connect, cpus, map_unordered, on_each_node
 from musicrec.planning import Extraction, Reading, Training, estimate, estimate_training, read_timed

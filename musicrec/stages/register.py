@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musicrec import schema
-from musicrec.config import resolved
+from musicrec.config.load import resolved
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.embed import TABLE
 from musicrec.stages.ensemble import NAME as ENSEMBLE

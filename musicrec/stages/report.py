@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from musicrec import schema
-from musicrec.config import resolved
+from musicrec.config.load import resolved
 from musicrec.evaluation.thesis import TABLE_3, TABLE_4, TABLE_5, TABLE_6
 from musicrec.failed import grouped
 from musicrec.report.catalog import failures_section, splits_section, tail_section

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from musicrec.config import ConfigError
+from musicrec.config.jobs import Config, ReproduceConfig
+from musicrec.config.load import ConfigError
+from musicrec.config.sections import BRANCH_SUBMODELS, StackSettings
 from musicrec.ensemble import EnsembleSpec
 from musicrec.evaluation.comparison import SeedResult, TestedOn, comparison_rows, to_csv, to_markdown
 from musicrec.evaluation.counts import RECOMMENDATIONS
 from musicrec.evaluation.thesis import TABLES, Metric, Table
-from musicrec.job_settings import Config, ReproduceConfig
 from musicrec.models import VARIANTS, count_parameters
-from musicrec.settings import BRANCH_SUBMODELS, StackSettings
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Outcome
 from musicrec.stages.ensemble import NAME as ENSEMBLE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from musicrec.config import ConfigError
-from musicrec.job_settings import Config
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
 from musicrec.stages.ensemble import NAME as ENSEMBLE

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from musicrec.config import ConfigError, from_mapping, resolved, suggestion
-from musicrec.job_settings import Config
-from musicrec.settings import EnsembleSettings, StackSettings, SubmodelSettings
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError, from_mapping, resolved, suggestion
+from musicrec.config.sections import EnsembleSettings, StackSettings, SubmodelSettings
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.ensemble import ensemble_stage, ensemble_task

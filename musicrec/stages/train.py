@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from musicrec.config import ConfigError
+from musicrec.config.load import ConfigError
+from musicrec.config.sections import SubmodelSettings
 from musicrec.features import Statistics
 from musicrec.lyrics import build_vocabulary, words
-from musicrec.settings import SubmodelSettings
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.bin_statistics import bin_statistics
 from musicrec.stages.extract import places

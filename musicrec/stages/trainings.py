@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from musicrec.config.jobs import Config
+from musicrec.config.sections import TrainSettings
 from musicrec.ensemble import EnsembleSpec
-from musicrec.job_settings import Config
 from musicrec.models import count_parameters
-from musicrec.settings import TrainSettings
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Outcome, Run, already_complete, run_stage, versions
 from musicrec.storage.lock import hold

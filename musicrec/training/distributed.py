@@ -12,8 +12,8 @@ from concurrent.futures import Future
 from queue import Empty
 from typing import Any
 
+from musicrec.config.sections import TrainSettings
 from musicrec.parallel import ON_ANY_NODE
-from musicrec.settings import TrainSettings
 from musicrec.storage.store import Store
 from musicrec.telemetry import metrics as monitoring
 from musicrec.training.losses import Diverged

@@ -11,8 +11,8 @@ from fma_tree import FAULTS, FmaTree, build_fma_tree, clip_path
 from musicrec.audio import AudioError, decode
 from musicrec.catalog.fma import read_fma
 from musicrec.catalog.tables import Catalog, CatalogError, Problem
-from musicrec.job_settings import Config
-from musicrec.settings import CatalogSettings
+from musicrec.config.jobs import Config
+from musicrec.config.sections import CatalogSettings
 from musicrec.stages.catalog import open_run, report_catalog
 from musicrec.storage.store import resolve
 

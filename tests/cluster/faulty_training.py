@@ -22,8 +22,8 @@ import pyarrow as pa
 import torch
 
 from musicrec import codec, schema
+from musicrec.config.sections import RaySettings, TrainSettings
 from musicrec.parallel import connect
-from musicrec.settings import RaySettings, TrainSettings
 from musicrec.storage.store import Store, parquet_bytes
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.checkpoints import StoreCheckpoints, load_weights

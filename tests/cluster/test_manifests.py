@@ -17,8 +17,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import musicrec.command
-from musicrec.config import parse, presets
-from musicrec.job_settings import Config
+from musicrec.config.jobs import Config
+from musicrec.config.load import parse, presets
 from musicrec.telemetry.metrics import METRICS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -10,7 +10,7 @@ import pytest
 from manifests import ROOT
 from ray._private.runtime_env.packaging import create_package
 
-NEEDED = ("jobs/retrain.py", "musicrec/storage/store.py", "musicrec/presets/demo.yaml", "tune/search.py", "tune/spaces/time.yaml")
+NEEDED = ("jobs/retrain.py", "musicrec/storage/store.py", "musicrec/config/presets/demo.yaml", "tune/search.py", "tune/spaces/time.yaml")
 PRIVATE = (".env", ".env.production", ".aws/credentials", ".netrc", "keys/id_ed25519", "keys/server.pem", "keys/private.key")
 DATA = ("musicrec-store/extract/key/index.parquet", "store-1/features/key/parts/0000-000000.parquet", "mlflow.db", "mlruns/0/meta.yaml")
 UNREAD = ("tests/conftest.py", "musicrec/__pycache__/store.cpython-311.pyc", ".venv/bin/python", "build/lib/musicrec/store.py")

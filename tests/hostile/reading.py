@@ -16,9 +16,9 @@ from musicrec.artwork import ArtworkReader, decode_png
 from musicrec.audio import AUDIO_ERRORS, FEATURE_SHAPES, FEATURES
 from musicrec.catalog.tables import Catalog, CatalogError
 from musicrec.catalog.validate import load_validated
-from musicrec.config import ConfigError, preset, resolved
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError, preset, resolved
 from musicrec.features import AudioReader, decode_feature, stored_columns
-from musicrec.job_settings import Config
 from musicrec.reading import Reader, read_alone
 from musicrec.schema import ARTISTS, ERROR_REASONS, RELATED, SPLITS, TRACKS
 

@@ -11,7 +11,7 @@ import pytest
 from small_catalog import UserCatalog, small_catalog
 from small_run import Retrained, tiny_config
 
-from musicrec.settings import RaySettings, RegistrySettings
+from musicrec.config.sections import RaySettings, RegistrySettings
 
 CPUS = 2
 

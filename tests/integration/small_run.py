@@ -15,8 +15,8 @@ from machines import Processes
 from small_catalog import UserCatalog
 
 import musicrec
-from musicrec.config import from_yaml
-from musicrec.job_settings import Config
+from musicrec.config.jobs import Config
+from musicrec.config.load import from_yaml
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ import pytest
 from small_catalog import files_under
 from small_run import Retrained
 
-from musicrec.config import ConfigError
-from musicrec.job_settings import AblateConfig
+from musicrec.config.jobs import AblateConfig
+from musicrec.config.load import ConfigError
 from musicrec.stages.ablate import ablate
 from musicrec.storage.store import Store
 

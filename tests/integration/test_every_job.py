@@ -16,7 +16,7 @@ from small_catalog import files_under
 from small_run import REPOSITORY, Retrained, tiny_yaml
 
 from musicrec import schema
-from musicrec.config import preset
+from musicrec.config.load import preset
 from musicrec.storage.store import Store, resolve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first test of a session waits for the retrain that all look at

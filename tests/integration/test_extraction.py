@@ -15,9 +15,9 @@ from small_run import tiny_config
 
 from musicrec import extraction, schema
 from musicrec.blocks import Blocks, failures
+from musicrec.config.jobs import Config
 from musicrec.extraction import Actors, BlocksFail, TooManyErrors, committed, outstanding, run_blocks
 from musicrec.index import INDEX
-from musicrec.job_settings import Config
 from musicrec.stages.base import Outcome
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import audio_blocks, extract

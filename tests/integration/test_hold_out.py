@@ -10,8 +10,8 @@ import pytest
 from small_catalog import files_under
 from small_run import Retrained
 
-from musicrec.errors import ConfigError
-from musicrec.job_settings import HoldOutConfig
+from musicrec.config.errors import ConfigError
+from musicrec.config.jobs import HoldOutConfig
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.hold_out import hold_out
 from musicrec.stages.retrain import retrain

@@ -20,7 +20,7 @@ from small_catalog import UserCatalog
 from small_run import start_job, tiny_yaml
 
 from musicrec import schema
-from musicrec.config import from_yaml
+from musicrec.config.load import from_yaml
 from musicrec.stages.ensemble import ensemble_task
 from musicrec.stages.retrain import train_stacks
 from musicrec.stages.train import submodel_task

@@ -24,8 +24,8 @@ import pytest
 from small_catalog import UserCatalog
 from small_run import REPOSITORY, Retrained, run_job_here
 
+from musicrec.config.sections import RegistrySettings
 from musicrec.registry.promotion import Challenger, decide, load_version, score_recommender
-from musicrec.settings import RegistrySettings
 from musicrec.stages.base import Run
 from musicrec.stages.catalog import open_run
 from musicrec.stages.register import challenger as compared

@@ -13,9 +13,9 @@ from killing_reader import KillsItsWorker
 from small_catalog import UserCatalog, encoded, files_under, sound
 from small_run import tiny_config
 
+from musicrec.config.jobs import PlanConfig
 from musicrec.extraction import TooManyErrors
 from musicrec.failed import failed_rows, grouped, show_errors
-from musicrec.job_settings import PlanConfig
 from musicrec.overview import show_status, stage_folders, status_of
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import audio_blocks, extract

@@ -8,7 +8,7 @@ import mlflow
 import pytest
 from small_run import Retrained
 
-from musicrec.settings import ReportSettings
+from musicrec.config.sections import ReportSettings
 from musicrec.stages.retrain import evaluate_run
 from musicrec.storage.store import Store
 

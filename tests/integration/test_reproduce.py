@@ -14,8 +14,8 @@ from cifar_tree import build_cifar_tree
 from fma_tree import FmaTree, build_fma_tree
 
 from musicrec import schema
-from musicrec.config import from_yaml
-from musicrec.job_settings import ReproduceConfig
+from musicrec.config.jobs import ReproduceConfig
+from musicrec.config.load import from_yaml
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import extract
 from musicrec.stages.reproduce import reproduce

@@ -12,8 +12,8 @@ from small_catalog import FORMATS, encoded, files_under, sound
 from small_run import REPOSITORY, Retrained, tiny_yaml
 
 from musicrec import schema
+from musicrec.config.jobs import ReproduceConfig
 from musicrec.index import INDEX
-from musicrec.job_settings import ReproduceConfig
 from musicrec.stages.base import versions
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE

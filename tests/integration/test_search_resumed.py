@@ -12,7 +12,7 @@ import pytest
 from machines import Processes
 from small_run import Retrained, start_job, tiny_yaml
 
-from musicrec.config import preset
+from musicrec.config.load import preset
 from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.checkpoints import StoreCheckpoints
 

@@ -16,9 +16,9 @@ from small_catalog import files_under
 from small_run import Retrained
 
 from musicrec import schema
-from musicrec.config import preset
-from musicrec.job_settings import Config, TuneConfig
-from musicrec.settings import RegistrySettings
+from musicrec.config.jobs import Config, TuneConfig
+from musicrec.config.load import preset
+from musicrec.config.sections import RegistrySettings
 from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.tasks import EXAMPLES
 from musicrec.training_log import REASON_TAG

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from faulty_training import EPOCHS, prepare
 
-from musicrec.settings import TrainSettings
+from musicrec.config.sections import TrainSettings
 from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.distributed import train_all

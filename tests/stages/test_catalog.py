@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from musicrec.catalog.tables import CatalogError
-from musicrec.config import ConfigError
-from musicrec.job_settings import Config
-from musicrec.settings import CatalogSettings
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError
+from musicrec.config.sections import CatalogSettings
 from musicrec.stages.catalog import open_run, report_catalog
 
 TRACKS = """track_id,artist_id,audio,genres,genre_top,split

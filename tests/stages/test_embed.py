@@ -11,9 +11,9 @@ from safetensors.numpy import load
 from musicrec import schema
 from musicrec.artists.resolution import RisingSpaces
 from musicrec.catalog.tables import Catalog
-from musicrec.config import ConfigError
-from musicrec.job_settings import Config
-from musicrec.settings import EmbedSettings
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError
+from musicrec.config.sections import EmbedSettings
 from musicrec.stages.base import Run
 from musicrec.stages.embed import REGIONS, TABLE, embed, relations_without
 from musicrec.storage.store import Store

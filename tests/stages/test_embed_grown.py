@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from musicrec import schema
-from musicrec.job_settings import Config
-from musicrec.settings import EmbedSettings
+from musicrec.config.jobs import Config
+from musicrec.config.sections import EmbedSettings
 from musicrec.stages.base import Outcome
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE, embed

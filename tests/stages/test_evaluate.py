@@ -9,8 +9,8 @@ import pytest
 
 from musicrec import schema
 from musicrec.catalog.tables import Catalog
-from musicrec.job_settings import Config
-from musicrec.settings import EmbedSettings
+from musicrec.config.jobs import Config
+from musicrec.config.sections import EmbedSettings
 from musicrec.stages.base import Run
 from musicrec.stages.evaluate import TestSplit
 from musicrec.storage.store import Store

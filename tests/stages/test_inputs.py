@@ -8,8 +8,8 @@ import pytest
 
 from musicrec import schema
 from musicrec.catalog.tables import Catalog
-from musicrec.config import ConfigError, preset
-from musicrec.job_settings import Config
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError, preset
 from musicrec.stages.base import Run
 from musicrec.stages.inputs import check_names, check_sizes, fit_to_catalog
 from musicrec.storage.store import Store

@@ -8,8 +8,8 @@ import pytest
 
 from musicrec import schema
 from musicrec.catalog.tables import Catalog
-from musicrec.config import ConfigError
-from musicrec.job_settings import Config
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError
 from musicrec.stages.base import Run
 from musicrec.stages.labels import TABLE, label
 from musicrec.storage.store import Store

@@ -11,9 +11,9 @@ import torch
 from cifar_tree import build_cifar_tree, read_pickle, write_pickle
 
 from musicrec import schema
+from musicrec.config.jobs import Config
+from musicrec.config.sections import CatalogSettings, ExtractSettings
 from musicrec.extraction import TooManyErrors
-from musicrec.job_settings import Config
-from musicrec.settings import CatalogSettings, ExtractSettings
 from musicrec.stages import pictures
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run, report_catalog

@@ -11,7 +11,7 @@ import pytest
 from test_labels import run_of
 
 from musicrec import schema
-from musicrec.settings import StackSettings
+from musicrec.config.sections import StackSettings
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.labels import label
 from musicrec.stages.stack import stack

@@ -19,8 +19,8 @@ import pytest
 from musicrec.blocks import OUTCOME_FIELDS, Blocks
 from musicrec.catalog.tables import Catalog
 from musicrec.command import run_job
-from musicrec.job_settings import Config
-from musicrec.settings import LockSettings
+from musicrec.config.jobs import Config
+from musicrec.config.sections import LockSettings
 from musicrec.stages.base import Outcome, Run, run_stage
 from musicrec.stages.trainings import run_trainings
 from musicrec.storage import lock

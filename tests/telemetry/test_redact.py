@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from musicrec.catalog.tables import CatalogError
-from musicrec.config import ConfigError, from_yaml, parse, resolved
-from musicrec.job_settings import Config
-from musicrec.settings import CatalogSettings, RegistrySettings
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError, from_yaml, parse, resolved
+from musicrec.config.sections import CatalogSettings, RegistrySettings
 from musicrec.stages.catalog import open_run
 from musicrec.storage.store import StoreError, resolve
 from musicrec.telemetry.progress import event

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from faulty_training import prepare
 
-from musicrec.settings import TrainSettings
+from musicrec.config.sections import TrainSettings
 from musicrec.training.distributed import trainer
 
 

@@ -14,9 +14,9 @@ from musicrec import codec
 from musicrec.artwork import ArtworkReader, load_artwork
 from musicrec.audio import FEATURE_SHAPES, standardise
 from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS, Blocks
+from musicrec.config.sections import SubmodelSettings
 from musicrec.features import HALVED_STATISTICS, halve
 from musicrec.lyrics import build_vocabulary
-from musicrec.settings import SubmodelSettings
 from musicrec.storage.store import Store
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import ArtworkRows, FeatureRows, LyricsRows, StoredRows, pictures

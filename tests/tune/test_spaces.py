@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from musicrec.config import ConfigError, preset
+from musicrec.config.load import ConfigError, preset
 from musicrec.models.build import OTHER, SPECTRAL, STACKS
 from musicrec.stages.search import decoded, settings_of, with_values
 from tune.spaces import Parameter, Space, load_space

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from musicrec.job_settings import TuneConfig
+from musicrec.config.jobs import TuneConfig
 from tune.search import _scheduler
 
 EPOCHS = 4

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from musicrec.errors import ConfigError, suggestion
-from musicrec.job_settings import Config
-from musicrec.settings import BRANCH_SUBMODELS, FEATURES, EmbedSettings
+from musicrec.config.errors import ConfigError, suggestion
+from musicrec.config.jobs import Config
+from musicrec.config.sections import BRANCH_SUBMODELS, FEATURES, EmbedSettings
 from musicrec.telemetry.redact import holds_password, redacted
 
 NO_PASSWORDS = "what lies in a URI is written beside every result: give credentials by environment variables, a profile or a role"

@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 import pydantic
 import tyro
 
-from musicrec.errors import ConfigError, suggestion
-from musicrec.job_settings import Config
-from musicrec.plain_yaml import MAXIMUM_BYTES, read_yaml
-from musicrec.rules import check
-from musicrec.settings import StackSettings, SubmodelSettings
+from musicrec.config.checks import check
+from musicrec.config.errors import ConfigError, suggestion
+from musicrec.config.jobs import Config
+from musicrec.config.safe_yaml import MAXIMUM_BYTES, read_yaml
+from musicrec.config.sections import StackSettings, SubmodelSettings
 from musicrec.telemetry.redact import redacted
 
 EXIT_CONFIG = 2
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 def presets() -> list[str]:
     """The names that ``--preset`` takes."""
-    folder = importlib.resources.files("musicrec") / "presets"
+    folder = importlib.resources.files("musicrec.config") / "presets"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
@@ -52,7 +52,7 @@ def preset(name: str) -> Config:
         return _from_file("--preset", name)
     if name not in presets():
         raise ConfigError(f"--preset {name}: there is none of this name{suggestion(name, presets())}; presets are {', '.join(presets())}")
-    text = (importlib.resources.files("musicrec") / "presets" / f"{name}.yaml").read_text()
+    text = (importlib.resources.files("musicrec.config") / "presets" / f"{name}.yaml").read_text()
     return from_yaml(text, f"preset {name}")
 
 

@@ -6,7 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 
-class ConfigError(ValueError):
+class UserError(Exception):
+    """Something that the user must change before a retry can help: the job ends with exit code 2."""
+
+
+class ConfigError(UserError, ValueError):
     """A configuration that cannot be run: the key, its value and the fix."""
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from musicrec.config import Config, preset, presets
+from musicrec.config.load import Config, preset, presets
 from musicrec.ensemble import EnsembleSpec
 from musicrec.lyrics import Vocabulary
 from musicrec.models import VARIANTS, count_parameters

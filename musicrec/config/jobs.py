@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from musicrec.settings import (
+from musicrec.config.sections import (
     CatalogSettings,
     Count,
     EmbedSettings,

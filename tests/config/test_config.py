@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from musicrec.config import (
+from musicrec.config.jobs import Config, RecommendConfig, TrainConfig
+from musicrec.config.load import (
     EXIT_CONFIG,
     ConfigError,
     from_yaml,
@@ -19,11 +20,10 @@ from musicrec.config import (
     resolved,
     with_preset_of,
 )
-from musicrec.job_settings import Config, RecommendConfig, TrainConfig
-from musicrec.settings import BRANCH_SUBMODELS, BRANCHES, FRACTIONS
+from musicrec.config.sections import BRANCH_SUBMODELS, BRANCHES, FRACTIONS
 from musicrec.storage.store import fingerprint
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TABLE_PRESETS = {"3": "thesis-fma-medium", "4": "thesis-cifar100", "5": "thesis-fma-large", "6": "thesis-webapi"}
 # What takes seconds to import, or starts something.
 HEAVY = ("torch", "ray", "mlflow", "numba", "librosa", "scipy", "sklearn", "pandas", "pyarrow", "numpy")
@@ -170,7 +170,7 @@ def test_every_branch_knows_its_submodels() -> None:
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_loads_and_says_how_to_run_it(name: str) -> None:
     assert preset(name).models
-    text = (ROOT / "musicrec" / "presets" / f"{name}.yaml").read_text()
+    text = (ROOT / "musicrec" / "config" / "presets" / f"{name}.yaml").read_text()
     header = text[: re.search(r"^[^#]", text, re.MULTILINE).start()]
     commands = [line.removeprefix("#   ").split()[2:] for line in header.splitlines() if line.startswith("#   python jobs/")]
     for command in commands:

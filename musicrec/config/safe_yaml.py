@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from musicrec.errors import ConfigError
+from musicrec.config.errors import ConfigError
 
 MAXIMUM_BYTES = 1 << 18  # the largest preset has 5,000
 # Values of a document with every alias written out. Nine aliases of nine aliases of nine ... are a thousand bytes and a billion values.
