@@ -6,8 +6,8 @@ On a cluster:       ray job submit --working-dir . -- python jobs/ablate.py --st
 All rows lie in one store: what a row does not change is not trained again, and the same command goes on with a study that was interrupted.
 """
 
-from musicrec.command import run_job
 from musicrec.config.jobs import AblateConfig
+from musicrec.runtime.job import run_job
 
 
 def main(config):

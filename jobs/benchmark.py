@@ -17,7 +17,7 @@ import argparse
 import importlib
 import sys
 
-from musicrec.heap import use_one_heap
+from musicrec.runtime.allocator import use_one_heap
 
 
 def main() -> int:

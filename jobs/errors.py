@@ -4,8 +4,8 @@ On this machine:    python jobs/errors.py --store FOLDER
 On a cluster:       ray job submit --working-dir . -- python jobs/errors.py --store s3://bucket/store --out s3://bucket/errors.csv
 """
 
-from musicrec.command import run_job
 from musicrec.config.jobs import ErrorsConfig
+from musicrec.runtime.job import run_job
 
 
 def main(config):

@@ -4,7 +4,7 @@ On this machine:    python jobs/evaluate.py --catalog FOLDER
 On a cluster:       ray job submit --working-dir . -- python jobs/evaluate.py --catalog s3://bucket/catalog --store s3://bucket/store
 """
 
-from musicrec.command import run_job
+from musicrec.runtime.job import run_job
 
 
 def main(config):

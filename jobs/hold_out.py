@@ -4,8 +4,8 @@ On this machine:    python jobs/hold_out.py --catalog FOLDER
 On a cluster:       ray job submit --working-dir . -- python jobs/hold_out.py --catalog s3://bucket/catalog --store s3://bucket/store
 """
 
-from musicrec.command import run_job
 from musicrec.config.jobs import HoldOutConfig
+from musicrec.runtime.job import run_job
 
 
 def main(config):

@@ -6,8 +6,8 @@ On a cluster:       ray job submit --working-dir . -- python jobs/plan.py --cata
 Nothing of the run itself is written; the same preset and overrides as the run's are what makes the figures its own.
 """
 
-from musicrec.command import run_job
 from musicrec.config.jobs import PlanConfig
+from musicrec.runtime.job import run_job
 
 
 def main(config):

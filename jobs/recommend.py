@@ -9,8 +9,8 @@ Of many, recommendations/ in the folder --out is a Parquet data set (query, rank
 each track that has none. Interrupted, the same command goes on; complete, it does nothing.
 """
 
-from musicrec.command import run_job
 from musicrec.config.jobs import RecommendConfig
+from musicrec.runtime.job import run_job
 
 
 def main(config):

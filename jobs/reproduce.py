@@ -10,9 +10,9 @@ On a cluster:       ray job submit --working-dir . -- python jobs/reproduce.py -
 
 import sys
 
-from musicrec.command import run_job
 from musicrec.config.jobs import ReproduceConfig
 from musicrec.config.load import with_preset_of
+from musicrec.runtime.job import run_job
 
 PRESETS = {"3": "thesis-fma-medium", "4": "thesis-cifar100", "5": "thesis-fma-large", "6": "thesis-webapi"}
 

@@ -4,7 +4,7 @@ On this machine:    python jobs/retrain.py
 On a cluster:       ray job submit --working-dir . -- python jobs/retrain.py --preset thesis-webapi --catalog s3://b/catalog --store s3://b/store
 """
 
-from musicrec.command import run_job
+from musicrec.runtime.job import run_job
 
 
 def main(config):

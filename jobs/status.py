@@ -4,8 +4,8 @@ On this machine:    python jobs/status.py --store FOLDER
 On a cluster:       ray job submit --working-dir . -- python jobs/status.py --store s3://bucket/store
 """
 
-from musicrec.command import run_job
 from musicrec.config.jobs import StatusConfig
+from musicrec.runtime.job import run_job
 
 
 def main(config):

@@ -4,8 +4,8 @@ On this machine:    python jobs/train.py --catalog FOLDER --submodels mel.time,m
 On a cluster:       ray job submit --working-dir . -- python jobs/train.py --catalog s3://bucket/catalog --store s3://bucket/store
 """
 
-from musicrec.command import run_job
 from musicrec.config.jobs import TrainConfig
+from musicrec.runtime.job import run_job
 
 
 def main(config):

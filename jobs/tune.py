@@ -9,8 +9,8 @@ The same command goes on with a search that was interrupted. The test split take
 import sys
 from pathlib import Path
 
-from musicrec.command import run_job
 from musicrec.config.jobs import TuneConfig
+from musicrec.runtime.job import run_job
 
 
 def main(config):

@@ -5,7 +5,7 @@ On a cluster:       ray job submit --working-dir . -- python jobs/validate.py --
 A published set:    --catalog-rules.form fma --catalog-rules.fma-subset medium, or --catalog-rules.form cifar100
 """
 
-from musicrec.command import run_job
+from musicrec.runtime.job import run_job
 
 
 def main(config):

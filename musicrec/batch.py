@@ -43,7 +43,7 @@ def run_queries(
     dict
         ``rows_in``, ``rows_out`` and ``rows_in_errors`` of all calls, ``rows_now`` of this one.
     """
-    from musicrec.parallel import connect
+    from musicrec.runtime.cluster import connect
 
     store = blocks.store
     if not blocks.plan_names():

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 from musicrec.block_work import commit, extract_block, rows_of
 from musicrec.blocks import Blocks, failures
 from musicrec.config.errors import UserError
-from musicrec.parallel import cpus, gpus, on_each_node
 from musicrec.reading import SECONDS_PER_FILE, Reader, read_isolated
+from musicrec.runtime.cluster import cpus, gpus, on_each_node
 from musicrec.telemetry import metrics as monitoring
 from musicrec.telemetry.progress import Meter, event
 

@@ -19,7 +19,7 @@ SOURCES = sorted(path.relative_to(ROOT).as_posix() for folder in ("musicrec", "j
 # Ray moves data and processes; what is computed knows nothing of it. The benchmark is of Ray itself.
 RAY = (
     "musicrec/extraction.py",
-    "musicrec/parallel.py",
+    "musicrec/runtime/cluster.py",
     "musicrec/reading.py",
     "musicrec/training/distributed.py",
     "musicrec/telemetry/metrics.py",

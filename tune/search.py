@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from musicrec.config.jobs import TuneConfig
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import BRANCH_SUBMODELS
-from musicrec.parallel import connect
+from musicrec.runtime.cluster import connect
 from musicrec.stages.base import REVISION, Outcome, run_stage, versions
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import extract

@@ -74,7 +74,7 @@ def _pipeline(store: Store, uris: list[str], cpus: int) -> tuple[float, int]:
     """Clips a second through Ray, and the largest resident memory of a worker in bytes."""
     import ray
 
-    from musicrec.parallel import connect
+    from musicrec.runtime.cluster import connect
 
     connect(RaySettings(num_cpus=cpus))
     warm = Blocks(store, "warm")

@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--batch", type=int, default=8, help="the thesis' (default %(default)s)")
     parser.add_argument("--without-layers", action="store_true", help="leave the comparison of the layers out")
     options = parser.parse_args(arguments)
-    from musicrec.parallel import connect
+    from musicrec.runtime.cluster import connect
 
     connect(RaySettings(num_cpus=os.cpu_count()))
     with tempfile.TemporaryDirectory() as folder:

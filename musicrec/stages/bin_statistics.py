@@ -36,7 +36,7 @@ def bin_statistics(run: Run, extracted: Outcome, feature: str, rows: list[dict[s
 
 
 def _work(run: Run, stage: Stage, feature: str, places: list[tuple[str, list[int]]]) -> dict[str, Any]:
-    from musicrec.parallel import connect, map_unordered
+    from musicrec.runtime.cluster import connect, map_unordered
 
     connect(run.config.ray)
     rows = frames = 0

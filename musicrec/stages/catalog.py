@@ -147,7 +147,7 @@ def demo_catalog(config: Config, store: Store) -> str:
     root = store.uri(folder)
     if _is_built(store, folder, seed, clips):
         return root
-    from musicrec.parallel import connect, map_unordered
+    from musicrec.runtime.cluster import connect, map_unordered
 
     connect(config.ray)
     works = demo.demo_works(seed, clips)

@@ -102,7 +102,7 @@ def _files(run: Run, column: str) -> pa.Table:
 
 
 def _work(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[str, Any]:
-    from musicrec.parallel import connect
+    from musicrec.runtime.cluster import connect
 
     connect(run.config.ray)
     tracks = run.catalog.tracks

@@ -20,9 +20,9 @@ from musicrec.config.jobs import PlanConfig
 from musicrec.config.load import ConfigError
 from musicrec.features import AudioReader, compile_kernels, stored_columns
 from musicrec.lyrics import build_vocabulary, pad
-from musicrec.parallel import connect, cpus, map_unordered, on_each_node
 from musicrec.planning import Extraction, Reading, Training, estimate, estimate_training, read_timed
 from musicrec.reading import Reader, read_isolated
+from musicrec.runtime.cluster import connect, cpus, map_unordered, on_each_node
 from musicrec.stages.base import Run
 from musicrec.stages.extract import ARTWORK, artwork_blocks, artwork_items, audio_blocks, audio_items
 from musicrec.stages.trainings import schedule

@@ -27,7 +27,7 @@ def statistics(run: Run, extracted: Outcome) -> Outcome:
 
 
 def _work(run: Run, stage: Stage, extracted: Outcome, features: tuple[str, ...]) -> dict[str, Any]:
-    from musicrec.parallel import connect, map_unordered
+    from musicrec.runtime.cluster import connect, map_unordered
 
     connect(run.config.ray)
     found: dict[str, dict[str, np.ndarray]] = {}

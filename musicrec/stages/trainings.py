@@ -65,7 +65,7 @@ def _run(run: Run, tasks: list[Task]) -> dict[str, Outcome]:
     """Run the trainings, whose locks this process holds."""
     if not tasks:
         return {}
-    from musicrec.parallel import connect
+    from musicrec.runtime.cluster import connect
     from musicrec.training.distributed import train_all
 
     connect(run.config.ray)

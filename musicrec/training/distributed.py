@@ -13,7 +13,7 @@ from queue import Empty
 from typing import Any
 
 from musicrec.config.sections import TrainSettings
-from musicrec.parallel import ON_ANY_NODE
+from musicrec.runtime.cluster import ON_ANY_NODE
 from musicrec.storage.store import Store
 from musicrec.telemetry import metrics as monitoring
 from musicrec.training.losses import Diverged

@@ -23,7 +23,7 @@ import torch
 
 from musicrec import codec, schema
 from musicrec.config.sections import RaySettings, TrainSettings
-from musicrec.parallel import connect
+from musicrec.runtime.cluster import connect
 from musicrec.storage.store import Store, parquet_bytes
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.checkpoints import StoreCheckpoints, load_weights

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from musicrec.parallel import free_port
+from musicrec.runtime.cluster import free_port
 
 ROOT = Path(__file__).parents[2]
 LOOPBACK = "127.0.0.1"

@@ -16,7 +16,7 @@ from manifests import CLUSTER, IMAGE_ROOT, ROOT, Started, documents, objects, of
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-import musicrec.command
+import musicrec.runtime.job
 from musicrec.config.jobs import Config
 from musicrec.config.load import parse, presets
 from musicrec.telemetry.metrics import METRICS
@@ -109,7 +109,7 @@ def asked_for(job: Started, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     script = ROOT / job.script[job.script.index("jobs/") :]
     assert script.is_file(), f"{job.file} starts {job.script}, which is not there"
-    monkeypatch.setattr(musicrec.command, "run_job", capture)
+    monkeypatch.setattr(musicrec.runtime.job, "run_job", capture)
     monkeypatch.setattr(sys, "path", [str(script.parent), str(ROOT), *sys.path])
     runpy.run_path(str(script), run_name="__main__")
     return parse(list(job.arguments), **asked)

@@ -19,7 +19,7 @@ CPUS = 2
 @pytest.fixture(scope="session")
 def ray_session(s3_server: Any) -> Iterator[None]:
     """Ray on this machine, started once. Its workers know the S3 server, since they take their environment from here."""
-    from musicrec.parallel import connect
+    from musicrec.runtime.cluster import connect
 
     connect(RaySettings(num_cpus=CPUS))
     import ray

@@ -6,7 +6,7 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from musicrec.parallel import map_unordered
+from musicrec.runtime.cluster import map_unordered
 
 
 def test_what_a_trial_maps_runs_outside_of_its_placement_group(ray_session: None) -> None:

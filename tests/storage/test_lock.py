@@ -18,9 +18,9 @@ import pytest
 
 from musicrec.blocks import OUTCOME_FIELDS, Blocks
 from musicrec.catalog.tables import Catalog
-from musicrec.command import run_job
 from musicrec.config.jobs import Config
 from musicrec.config.sections import LockSettings
+from musicrec.runtime.job import run_job
 from musicrec.stages.base import Outcome, Run, run_stage
 from musicrec.stages.trainings import run_trainings
 from musicrec.storage import lock

@@ -92,7 +92,7 @@ def test_an_unusable_location_is_named_without_credentials() -> None:
 
 def test_an_error_that_nobody_expected_is_printed_without_credentials() -> None:
     program = f"""
-from musicrec.command import run_job
+from musicrec.runtime.job import run_job
 def work(config): raise OSError("no answer from {URIS[2]}")
 run_job("A job.", work, [])
 """

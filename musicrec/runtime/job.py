@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from musicrec.config.errors import UserError
 from musicrec.config.jobs import Config
 from musicrec.config.load import EXIT_CONFIG, parse
-from musicrec.heap import use_one_heap
+from musicrec.runtime.allocator import use_one_heap
 from musicrec.telemetry.redact import redacted
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from musicrec.heap import ARROW_POOL
+from musicrec.runtime.allocator import ARROW_POOL
 
 pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc alone has a heap for each thread")
 
@@ -20,7 +20,7 @@ libc = ctypes.CDLL(None)
 libc.fopen.restype = libc.malloc.restype = ctypes.c_void_p
 libc.malloc_info.argtypes, libc.fclose.argtypes = (ctypes.c_int, ctypes.c_void_p), (ctypes.c_void_p,)
 if sys.argv[2:]:
-    from musicrec.heap import use_one_heap
+    from musicrec.runtime.allocator import use_one_heap
     use_one_heap()
 together = threading.Barrier(8)
 def allocate():
@@ -36,7 +36,7 @@ libc.fclose(file)
 """
 POOL_OF_A_JOB = """
 import os
-from musicrec.command import run_job
+from musicrec.runtime.job import run_job
 def work(config):
     import pyarrow
     print(pyarrow.default_memory_pool().backend_name, os.environ.get("ARROW_DEFAULT_MEMORY_POOL"))
@@ -47,7 +47,7 @@ run_job("A job.", work, ["--catalog", "nowhere"])
 def run(script: str, *arguments: str, **variables: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name != ARROW_POOL} | variables
     command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("one", [True, False])
