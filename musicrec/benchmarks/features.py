@@ -104,9 +104,9 @@ def render_clips(folder: Path, count: int) -> list[Path]:
     """Render works of the demo catalog, genre by genre in turn, as 30 s of 44.1 kHz stereo MP3 at 256 kb/s."""
     import av
 
-    from musicrec.catalog.demo_render import SAMPLE_RATE as RATE
-    from musicrec.catalog.demo_render import cut_clip, read_parts, sounding_notes, synthesize
-    from musicrec.catalog.demo_works import demo_works
+    from musicrec.catalog.demo.render import SAMPLE_RATE as RATE
+    from musicrec.catalog.demo.render import cut_clip, read_parts, sounding_notes, synthesize
+    from musicrec.catalog.demo.works import demo_works
 
     paths = []
     for work in demo_works(0, count):

@@ -11,9 +11,9 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.fs
 
-from musicrec.catalog import demo
-from musicrec.catalog.cifar100 import read_cifar100
-from musicrec.catalog.fma import read_fma
+from musicrec.catalog.demo import build as demo
+from musicrec.catalog.published.cifar100 import read_cifar100
+from musicrec.catalog.published.fma import read_fma
 from musicrec.catalog.split import split_report
 from musicrec.catalog.tables import Catalog, Problem, fingerprint, write_catalog
 from musicrec.catalog.validate import load_validated

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from musicrec import codec, schema
 from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS
-from musicrec.catalog.cifar100 import PictureFile, place, read_pictures
+from musicrec.catalog.published.cifar100 import PictureFile, place, read_pictures
 from musicrec.extraction import TooManyErrors
 from musicrec.index import INDEX
 from musicrec.models.shapes import INPUT_SHAPES

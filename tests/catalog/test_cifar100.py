@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cifar_tree import build_cifar_tree, read_pickle, write_pickle
 
-from musicrec.catalog.cifar100 import place, read_cifar100, read_pictures
+from musicrec.catalog.published.cifar100 import place, read_cifar100, read_pictures
 from musicrec.catalog.tables import Catalog, CatalogError
 from musicrec.catalog.validate import validate
 from musicrec.storage.store import resolve

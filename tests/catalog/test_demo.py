@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from PIL import Image
 
-from musicrec.catalog import demo_render
-from musicrec.catalog.demo import is_built, related_artists, render_work, write_tables
-from musicrec.catalog.demo_render import Note, cut_clip, join_syllables, quarters_to_seconds, track_seconds
-from musicrec.catalog.demo_works import PROGRAMS, Artist, Work, demo_artists, demo_works, slug, split_artists
+from musicrec.catalog.demo import render as demo_render
+from musicrec.catalog.demo.build import is_built, related_artists, render_work, write_tables
+from musicrec.catalog.demo.render import Note, cut_clip, join_syllables, quarters_to_seconds, track_seconds
+from musicrec.catalog.demo.works import PROGRAMS, Artist, Work, demo_artists, demo_works, slug, split_artists
 
 SEED = 7
 CHORALE = "johann-sebastian-bach-o-haupt-voll-blut-und-wunden"

@@ -9,7 +9,7 @@ import pytest
 from fma_tree import FAULTS, FmaTree, build_fma_tree, clip_path
 
 from musicrec.audio import AudioError, decode
-from musicrec.catalog.fma import read_fma
+from musicrec.catalog.published.fma import read_fma
 from musicrec.catalog.tables import Catalog, CatalogError, Problem
 from musicrec.config.jobs import Config
 from musicrec.config.sections import CatalogSettings

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
-from musicrec.catalog.fma_tables import FmaTable, read_published
+from musicrec.catalog.published.fma_tables import FmaTable, read_published
 from musicrec.catalog.rules import LIMITS, YEARS
 from musicrec.catalog.tables import LIST_SEPARATOR, Catalog, CatalogError, Problem, RawCatalog, RawTable, typed
 from musicrec.catalog.validate import validate

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from musicrec.catalog.demo_works import AUDIO_FORMATS, CLIP_SECONDS, Artist, Work, artist_table_text, demo_artists, demo_works
+from musicrec.catalog.demo.works import AUDIO_FORMATS, CLIP_SECONDS, Artist, Work, artist_table_text, demo_artists, demo_works
 
 __all__ = ["CLIP_SECONDS", "demo_works", "is_built", "related_artists", "render_work", "write_tables"]
 
@@ -83,7 +83,7 @@ def render_work(work: Work, destination: str, longest: float = CLIP_SECONDS) -> 
     try:
         import soundfile
 
-        from musicrec.catalog import demo_render
+        from musicrec.catalog.demo import render as demo_render
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"the demo catalog needs {error.name}: pip install 'musicrec[demo]'", name=error.name) from error
     parts = demo_render.read_parts(work)

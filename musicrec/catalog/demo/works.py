@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 import yaml
 
-ARTIST_TABLE = "demo_artists.yaml"
+ARTIST_TABLE = "artists.yaml"
 
 # General MIDI programmes (from 0) that speak clearly from bass to treble in TimGM6mb: piano, harpsichord, vibraphone, drawbar organ, church
 # organ, accordion, nylon guitar, violin, harp, string ensemble, trumpet, horn, oboe, clarinet, flute, recorder.
@@ -77,7 +77,7 @@ class Work:
 
 def artist_table_text() -> str:
     """The table as it lies in the package."""
-    return importlib.resources.files("musicrec.catalog").joinpath(ARTIST_TABLE).read_text(encoding="utf-8")
+    return importlib.resources.files("musicrec.catalog.demo").joinpath(ARTIST_TABLE).read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=1)

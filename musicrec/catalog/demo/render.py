@@ -27,7 +27,7 @@ from music21 import chord, common, converter, harmony, note, stream, tempo
 from music21.musicxml.xmlToM21 import MusicXMLWarning
 from PIL import Image
 
-from musicrec.catalog.demo_works import CLIP_SECONDS, Work
+from musicrec.catalog.demo.works import CLIP_SECONDS, Work
 
 SAMPLE_RATE = 44_100
 LOUDNESS = 0.1  # root mean square of the clip, -20 dB below full scale

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import fs
 
-from musicrec.catalog.pickles import ByteArray, PickleError, load_pickle
+from musicrec.catalog.published.pickles import ByteArray, PickleError, load_pickle
 from musicrec.catalog.tables import LIST_SEPARATOR, PROBLEM_LINES, Catalog, CatalogError, Problem, limited, with_all_artists
 from musicrec.schema import ARTISTS, RELATED, TRACKS, conform
 

@@ -1,0 +1,1 @@
+"""Read published data sets into the three catalog tables: FMA and CIFAR-100."""
