@@ -49,7 +49,7 @@ def encode(array: np.ndarray, precision: str) -> bytes:
     if precision == EXACT_BYTES:
         return np.asarray(array, np.uint8).tobytes()
     if precision == "float16":
-        from musicrec.audio.half import to_float16  # Numba loads where a feature is written, not where one is read
+        from musicrec.audio.kernels.half import to_float16  # Numba loads where a feature is written, not where one is read
 
         return to_float16(np.asarray(array, np.float32)).tobytes()
     if precision == "float32":

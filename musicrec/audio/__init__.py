@@ -15,7 +15,7 @@ from musicrec.audio.standardise import halved_statistics, standardise
 if TYPE_CHECKING:
     from musicrec.audio.decoding import DecodedAudio, Limits, decode, load_audio
     from musicrec.audio.features import compile_kernels, extract_features
-    from musicrec.audio.half import to_float16
+    from musicrec.audio.kernels.half import to_float16
     from musicrec.audio.segmentation import Segment, segments, spread_segments
 
 _LAZY = {
@@ -25,7 +25,7 @@ _LAZY = {
     "load_audio": "decoding",
     "compile_kernels": "features",
     "extract_features": "features",
-    "to_float16": "half",
+    "to_float16": "kernels.half",
     "Segment": "segmentation",
     "segments": "segmentation",
     "spread_segments": "segmentation",

@@ -14,7 +14,8 @@ import soxr
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform, workspace
+from musicrec.audio.kernels.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform, workspace
+from musicrec.audio.kernels.simd import LANES, as_type_of, broadcast, decibels, load, square_root, store
 from musicrec.audio.parameters import (
     BINS_PER_OCTAVE,
     CHROMA_CLASSES,
@@ -27,7 +28,6 @@ from musicrec.audio.parameters import (
     POWER_FLOOR,
     ChromaKind,
 )
-from musicrec.audio.simd import LANES, as_type_of, broadcast, decibels, load, square_root, store
 from musicrec.audio.spectral import clip_below
 from musicrec.audio.tuning import estimate_tuning
 

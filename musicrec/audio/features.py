@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from musicrec.audio.constantq import constantq_features
-from musicrec.audio.fft import hop_matrix
-from musicrec.audio.half import to_float16
+from musicrec.audio.kernels.fft import hop_matrix
+from musicrec.audio.kernels.half import to_float16
 from musicrec.audio.parameters import (
     CLIP_SAMPLES,
     FEATURES,

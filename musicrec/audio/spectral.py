@@ -8,7 +8,8 @@ import numpy as np
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.fft import HopMatrix, frame_groups, real_bins, roots_of_unity, transform, workspace
+from musicrec.audio.kernels.fft import HopMatrix, frame_groups, real_bins, roots_of_unity, transform, workspace
+from musicrec.audio.kernels.simd import LANES, Vector, broadcast, decibels, load, maximum, store
 from musicrec.audio.parameters import (
     DYNAMIC_RANGE,
     FFT_SIZE,
@@ -19,7 +20,6 @@ from musicrec.audio.parameters import (
     POWER_FLOOR,
     STFT_BINS,
 )
-from musicrec.audio.simd import LANES, Vector, broadcast, decibels, load, maximum, store
 
 _FLOOR = np.float32(POWER_FLOOR)
 

@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform, workspace
+from musicrec.audio.kernels.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform, workspace
+from musicrec.audio.kernels.simd import LANES, Vector, broadcast, load, maximum, peak_lanes, square_root, store, trailing_zeros
 from musicrec.audio.parameters import (
     BINS_PER_OCTAVE,
     FFT_SIZE,
@@ -25,7 +26,6 @@ from musicrec.audio.parameters import (
     TUNING_HOP,
     TUNING_STEPS,
 )
-from musicrec.audio.simd import LANES, Vector, broadcast, load, maximum, peak_lanes, square_root, store, trailing_zeros
 
 _FIRST_BIN = ceil(PITCH_LOWEST * TUNING_FFT_SIZE / SAMPLE_RATE)
 _END_BIN = ceil(PITCH_HIGHEST * TUNING_FFT_SIZE / SAMPLE_RATE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from musicrec.audio.simd import LANES, broadcast, load, store
+from musicrec.audio.kernels.simd import LANES, broadcast, load, store
 
 from .norm_kernels import normalise_gradient
 from .row_kernels import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from musicrec.audio.simd import LANES, broadcast, load, maximum, store
+from musicrec.audio.kernels.simd import LANES, broadcast, load, maximum, store
 
 from .row_kernels import clear_tail, copy, round_up, total, where_greater
 

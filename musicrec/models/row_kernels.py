@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from musicrec.audio.simd import LANES, Vector, as_type_of, broadcast, float32x16, load, store
+from musicrec.audio.kernels.simd import LANES, Vector, as_type_of, broadcast, float32x16, load, store
 
 COLUMNS = 2 * LANES  # that `multiply` treats at once
 ROWS = 4

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from musicrec.audio.fft import hop_matrix, real_bins, roots_of_unity, transform, workspace
-from musicrec.audio.half import to_float16
-from musicrec.audio.simd import LANES, broadcast, decibels, load, store
+from musicrec.audio.kernels.fft import hop_matrix, real_bins, roots_of_unity, transform, workspace
+from musicrec.audio.kernels.half import to_float16
+from musicrec.audio.kernels.simd import LANES, broadcast, decibels, load, store
 
 
 @njit

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from musicrec.audio.simd import LANES, Vector, as_type_of, broadcast, load, store, transpose_block
+from musicrec.audio.kernels.simd import LANES, Vector, as_type_of, broadcast, load, store, transpose_block
 
 Complex = tuple[Vector, Vector]  # real and imaginary parts of sixteen frames
 

@@ -12,7 +12,7 @@ from llvmlite import binding, ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from musicrec.audio.simd import LANES, float32x16, load
+from musicrec.audio.kernels.simd import LANES, float32x16, load
 
 _HALVES = ir.VectorType(ir.HalfType(), LANES)
 

@@ -1,0 +1,1 @@
+"""Compiled kernels of feature extraction: FFT, vectorised filter banks, float16."""
