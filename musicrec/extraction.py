@@ -1,4 +1,4 @@
-"""The Ray Data pipeline around ``musicrec.features`` and ``musicrec.artwork``: planned rows in, Parquet blocks in the store.
+"""The Ray Data pipeline around ``musicrec.features.columns`` and ``musicrec.features.artwork``: planned rows in, Parquet blocks in the store.
 
 What travels through Ray is the rows of a block and a summary of some bytes (``musicrec.block_work``), so memory stays flat whatever the
 size of the features.

@@ -21,12 +21,12 @@ import torch
 from torch import nn
 
 from musicrec.artists.neighbours import nearest_neighbours
-from musicrec.artwork import ArtworkError, load_artwork
 from musicrec.audio import AudioError, decode, extract_features, spread_segments
 from musicrec.config.sections import BRANCHES
 from musicrec.ensemble import EnsembleSpec, StackInputs
-from musicrec.features import Statistics, halve
-from musicrec.lyrics import pad
+from musicrec.features.artwork import ArtworkError, load_artwork
+from musicrec.features.columns import Statistics, halve
+from musicrec.features.lyrics import pad
 from musicrec.storage.store import resolve
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import pictures

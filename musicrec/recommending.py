@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from musicrec.artwork import ArtworkError
 from musicrec.audio import AudioError
 from musicrec.batch import run_queries, with_stored_features
 from musicrec.catalog.tables import fingerprint as catalog_fingerprint
 from musicrec.catalog.validate import load_validated
 from musicrec.config.jobs import RecommendConfig
 from musicrec.config.load import ConfigError
+from musicrec.features.artwork import ArtworkError
 from musicrec.queries import ANSWERS, AUDIO_SUFFIXES, AnswerBlocks, Answerer, of_catalog, of_folder
 from musicrec.recommender import MissingInput, Query
 from musicrec.registry.serving import load_recommender, pinned

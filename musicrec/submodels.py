@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from musicrec.audio import FEATURE_SHAPES, standardise
+from musicrec.audio import FEATURE_SHAPES
 from musicrec.config.sections import SubmodelSettings
-from musicrec.features import Statistics
-from musicrec.lyrics import Vocabulary
+from musicrec.features import standardise
+from musicrec.features.columns import Statistics
+from musicrec.features.lyrics import Vocabulary
 from musicrec.models import build_model
 from musicrec.models.shapes import INPUT_SHAPES
 

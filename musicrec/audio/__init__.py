@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from musicrec.audio.errors import AUDIO_ERRORS, AudioError
 from musicrec.audio.parameters import CLIP_SECONDS, FEATURE_SHAPES, FEATURES, FRAMES, HOP, SAMPLE_RATE, feature_parameters
-from musicrec.audio.standardise import halved_statistics, standardise
 
 if TYPE_CHECKING:
     from musicrec.audio.decoding import DecodedAudio, Limits, decode, load_audio
@@ -47,11 +46,9 @@ __all__ = [
     "decode",
     "extract_features",
     "feature_parameters",
-    "halved_statistics",
     "load_audio",
     "segments",
     "spread_segments",
-    "standardise",
     "to_float16",
 ]
 

@@ -160,10 +160,10 @@ def parity_table(paths: list[Path]) -> tuple[list[str], bool]:
     """Largest and 99.9th-percentile distance from librosa on the same samples, for the kernels, the torch backend and float16 storage."""
     import torch
 
-    from musicrec import codec
     from musicrec.audio import extract_features, load_audio
     from musicrec.audio.torch_backend import extract_features_batch
-    from musicrec.features import column_precision
+    from musicrec.features import codec
+    from musicrec.features.columns import column_precision
 
     rows: dict[str, list[list[float]]] = {name: [] for name in FEATURES}
     for path in paths:

@@ -21,7 +21,7 @@ from musicrec.benchmarks.features import THREAD_VARIABLES, render_clips
 from musicrec.blocks import Blocks
 from musicrec.config.sections import RaySettings
 from musicrec.extraction import run_blocks
-from musicrec.features import AudioReader, stored_columns
+from musicrec.features.columns import AudioReader, stored_columns
 from musicrec.storage.store import Store
 
 TARGET = 0.85

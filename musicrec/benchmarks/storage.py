@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from musicrec import codec
 from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, load_audio
 from musicrec.benchmarks.features import render_clips
 from musicrec.blocks import ROW_GROUP_ROWS
-from musicrec.features import column_precision
+from musicrec.features import codec
+from musicrec.features.columns import column_precision
 from musicrec.storage.store import parquet_bytes
 
 CATALOGS = {"FMA large": 104_284, "a million tracks": 1_000_000}

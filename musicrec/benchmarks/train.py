@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from musicrec import codec, schema
+from musicrec import schema
 from musicrec.blocks import ROW_GROUP_ROWS
 from musicrec.config.sections import RaySettings, TrainSettings
+from musicrec.features import codec
 from musicrec.storage.store import Store, parquet_bytes
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.loop import Schedule

@@ -17,8 +17,8 @@ from typing import Any
 import pandas as pd
 from mlflow.pyfunc import PythonModel
 
-from musicrec.artwork import ArtworkError
 from musicrec.audio import AudioError
+from musicrec.features.artwork import ArtworkError
 from musicrec.recommender import MissingInput, Query, Recommender
 from musicrec.telemetry.redact import redacted
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 
-from musicrec.features import Statistics, decode_feature, read_columns
+from musicrec.features.columns import Statistics, decode_feature, read_columns
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.storage.store import Stage, fingerprint, resolve
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.artwork import ArtworkReader
 from musicrec.blocks import Blocks, as_planned, row_keys
 from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import FINGERPRINT_ROWS
 from musicrec.catalog.versions import file_versions
 from musicrec.extraction import run_blocks
-from musicrec.features import AudioReader, compile_kernels, stored_columns
+from musicrec.features.artwork import ArtworkReader
+from musicrec.features.columns import AudioReader, compile_kernels, stored_columns
 from musicrec.index import INDEX, complete_tracks, found_and_failed, of_tracks
 from musicrec.reading import Reader
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage

@@ -10,7 +10,7 @@ from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, suggestion
 from musicrec.config.sections import BRANCH_SUBMODELS
 from musicrec.ensemble import EnsembleSpec
-from musicrec.lyrics import Vocabulary, words
+from musicrec.features.lyrics import Vocabulary, words
 from musicrec.stacks import StackSpec
 from musicrec.stages.base import Run
 from musicrec.submodels import SubmodelSpec

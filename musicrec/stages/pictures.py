@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from musicrec import codec, schema
+from musicrec import schema
 from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS
 from musicrec.catalog.published.cifar100 import PictureFile, place, read_pictures
 from musicrec.extraction import TooManyErrors
+from musicrec.features import codec
 from musicrec.index import INDEX
 from musicrec.models.shapes import INPUT_SHAPES
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage

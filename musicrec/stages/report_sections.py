@@ -15,7 +15,7 @@ from musicrec.audio import HOP, SAMPLE_RATE
 from musicrec.evaluation.calibration import probability_calibration, similarity_calibration
 from musicrec.evaluation.examples import recommendations
 from musicrec.evaluation.retrieval import relevant_rows
-from musicrec.features import decode_feature, read_columns
+from musicrec.features.columns import decode_feature, read_columns
 from musicrec.report.calibration import probability_section, similarity_section
 from musicrec.report.clip import clip_section
 from musicrec.report.confusion import confusion_section

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from musicrec.evaluation.baselines import clip_statistics
-from musicrec.features import decode_feature, read_columns
+from musicrec.features.columns import decode_feature, read_columns
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.extract import places
 from musicrec.storage.store import Stage, fingerprint, resolve

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import SubmodelSettings
-from musicrec.features import Statistics
-from musicrec.lyrics import build_vocabulary, words
+from musicrec.features.columns import Statistics
+from musicrec.features.lyrics import build_vocabulary, words
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.bin_statistics import bin_statistics
 from musicrec.stages.extract import places

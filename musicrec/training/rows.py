@@ -14,10 +14,10 @@ import pyarrow.parquet
 import torch
 from torch import Tensor
 
-from musicrec.artwork import decode_png
 from musicrec.blocks import ROW_GROUP_ROWS
-from musicrec.features import decode_feature, read_columns
-from musicrec.lyrics import Vocabulary, pad, subsample
+from musicrec.features.artwork import decode_png
+from musicrec.features.columns import decode_feature, read_columns
+from musicrec.features.lyrics import Vocabulary, pad, subsample
 from musicrec.storage.store import resolve
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.augmentation import masked

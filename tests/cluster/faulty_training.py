@@ -21,8 +21,9 @@ import psutil
 import pyarrow as pa
 import torch
 
-from musicrec import codec, schema
+from musicrec import schema
 from musicrec.config.sections import RaySettings, TrainSettings
+from musicrec.features import codec
 from musicrec.runtime.cluster import connect
 from musicrec.storage.store import Store, parquet_bytes
 from musicrec.submodels import SubmodelSpec

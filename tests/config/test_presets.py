@@ -9,7 +9,7 @@ import torch
 
 from musicrec.config.load import Config, preset, presets
 from musicrec.ensemble import EnsembleSpec
-from musicrec.lyrics import Vocabulary
+from musicrec.features.lyrics import Vocabulary
 from musicrec.models import VARIANTS, count_parameters
 from musicrec.submodels import SubmodelSpec
 

@@ -12,13 +12,13 @@ from hostile_inputs import HostileInput
 from pyarrow import fs
 from samples import AUDIO, PICTURES
 
-from musicrec.artwork import ArtworkReader, decode_png
 from musicrec.audio import AUDIO_ERRORS, FEATURE_SHAPES, FEATURES
 from musicrec.catalog.tables import Catalog, CatalogError
 from musicrec.catalog.validate import load_validated
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, preset, resolved
-from musicrec.features import AudioReader, decode_feature, stored_columns
+from musicrec.features.artwork import ArtworkReader, decode_png
+from musicrec.features.columns import AudioReader, decode_feature, stored_columns
 from musicrec.reading import Reader, read_alone
 from musicrec.schema import ARTISTS, ERROR_REASONS, RELATED, SPLITS, TRACKS
 

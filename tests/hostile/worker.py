@@ -35,7 +35,7 @@ class Outcome:
 
 def serve(connection: Connection) -> None:
     """Answer numbers by outcomes until the other side hangs up. The first answer says that the process is ready."""
-    from musicrec.features import compile_kernels
+    from musicrec.features.columns import compile_kernels
 
     compile_kernels()
     connection.send(None)

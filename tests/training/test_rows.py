@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from musicrec import codec
-from musicrec.artwork import ArtworkReader, load_artwork
-from musicrec.audio import FEATURE_SHAPES, standardise
+from musicrec.audio import FEATURE_SHAPES
 from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS, Blocks
 from musicrec.config.sections import SubmodelSettings
-from musicrec.features import HALVED_STATISTICS, halve
-from musicrec.lyrics import build_vocabulary
+from musicrec.features import codec, standardise
+from musicrec.features.artwork import ArtworkReader, load_artwork
+from musicrec.features.columns import HALVED_STATISTICS, halve
+from musicrec.features.lyrics import build_vocabulary
 from musicrec.storage.store import Store
 from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import ArtworkRows, FeatureRows, LyricsRows, StoredRows, pictures

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musicrec.audio import halved_statistics, standardise
+from musicrec.features import standardise
+from musicrec.features.standardise import halved_statistics
 
 
 @pytest.fixture(scope="module")

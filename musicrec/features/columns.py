@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from musicrec import codec, schema
-from musicrec.audio import FEATURE_SHAPES, AudioError, feature_parameters, halved_statistics
+from musicrec import schema
+from musicrec.audio import FEATURE_SHAPES, AudioError, feature_parameters
 from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS
+from musicrec.features import codec
+from musicrec.features.standardise import halved_statistics
 from musicrec.storage.store import fingerprint, resolve
 
 Statistics = tuple[np.ndarray, np.ndarray]

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from musicrec import codec
-from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, halved_statistics, load_audio
+from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, load_audio
 from musicrec.blocks import PLAN
-from musicrec.features import HALVED_STATISTICS, AudioReader, decode_feature, read_columns, stored_columns
+from musicrec.features import codec
+from musicrec.features.columns import HALVED_STATISTICS, AudioReader, decode_feature, read_columns, stored_columns
+from musicrec.features.standardise import halved_statistics
 
 ALL = ("stft", "mel", "cqt", "chroma", "mfcc")
 # float16 has steps of at most 2^-4 dB under 128 dB; coefficients of the MFCC reach further and have their own, relative ones.

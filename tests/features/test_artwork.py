@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from musicrec import artwork
-from musicrec.artwork import MAXIMUM_PIXELS, ArtworkError, ArtworkReader, decode_png, load_artwork
 from musicrec.blocks import PLAN
+from musicrec.features import artwork
+from musicrec.features.artwork import MAXIMUM_PIXELS, ArtworkError, ArtworkReader, decode_png, load_artwork
 from musicrec.schema import ERROR_REASONS
 
 PIXELS = 32

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from musicrec import codec
+from musicrec.features import codec
 from musicrec.storage.store import Store
 
 SHAPE = (12, 30)

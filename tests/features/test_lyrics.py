@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musicrec.lyrics import Vocabulary, build_vocabulary, pad, subsample, words
+from musicrec.features.lyrics import Vocabulary, build_vocabulary, pad, subsample, words
 
 
 @pytest.mark.parametrize(
