@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from musicrec import schema
 from musicrec.config.sections import RaySettings
-from musicrec.extraction import Actors, run_blocks
+from musicrec.extraction.index import INDEX
+from musicrec.extraction.pipeline import Actors, run_blocks
 from musicrec.features.columns import compile_kernels
-from musicrec.index import INDEX
 from musicrec.queries import AnswerBlocks, Listener, VectorBlocks, with_places, write_queries
 from musicrec.recommender import Recommender
 from musicrec.storage.store import Stage, Store, check_counts, complete_stages

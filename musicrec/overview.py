@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from rich import box
 from rich.table import Table
 
-from musicrec.blocks import PLAN, Blocks
 from musicrec.config.errors import ConfigError
+from musicrec.extraction.manifest import PLAN, Blocks
 from musicrec.storage.lock import Owner, owner_of
 from musicrec.storage.store import BLOCKS, SUCCESS, Stage, Store
 from musicrec.telemetry.progress import console

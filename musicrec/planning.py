@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from musicrec.blocks import part_bytes
-from musicrec.reading import Reader, read_bounded
+from musicrec.extraction.isolation import Reader, read_bounded
+from musicrec.extraction.manifest import part_bytes
 from musicrec.storage.store import resolve
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the workers that read inputs have no use for it

@@ -13,9 +13,9 @@ import pyarrow.parquet
 import torch
 
 from musicrec import schema
-from musicrec.blocks import OUTCOME_FIELDS, Blocks
 from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import Catalog
+from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
 from musicrec.features.columns import read_stored
 from musicrec.recommender import Failure, Features, Query, Recommender
 from musicrec.storage.store import Store, parquet_bytes, resolve
@@ -124,7 +124,7 @@ def _whole(rows: pa.Table, fields: pa.Schema) -> pa.Table:
 
 @dataclass(frozen=True)
 class Listener:
-    """Embeds the queries of a block together: a reader of blocks (``musicrec.reading.Reader``).
+    """Embeds the queries of a block together: a reader of blocks (``musicrec.extraction.isolation.Reader``).
 
     Attributes
     ----------

@@ -14,12 +14,12 @@ import torch
 
 from musicrec import schema
 from musicrec.audio import AudioError, decode, extract_features
-from musicrec.blocks import Blocks
 from musicrec.ensemble import EnsembleSpec
-from musicrec.extraction import outstanding
+from musicrec.extraction.index import INDEX, found_and_failed
+from musicrec.extraction.manifest import Blocks
+from musicrec.extraction.pipeline import outstanding
 from musicrec.features.columns import AudioReader
 from musicrec.features.lyrics import Vocabulary
-from musicrec.index import INDEX, found_and_failed
 from musicrec.queries import ANSWERS, AnswerBlocks, Answerer, of_folder, with_places, write_queries
 from musicrec.recommender import ARTISTS, ENSEMBLE, Features, MissingInput, Query, Recommender
 from musicrec.storage.store import Store

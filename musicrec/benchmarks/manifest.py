@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from musicrec.benchmarks.features import THREAD_VARIABLES, render_clips
 from musicrec.config.jobs import Config
 from musicrec.config.sections import ExtractSettings, RaySettings
-from musicrec.extraction import committed, outstanding
+from musicrec.extraction.pipeline import committed, outstanding
 from musicrec.features.columns import compile_kernels, stored_columns
 from musicrec.runtime.cluster import connect, on_each_node
 from musicrec.stages.catalog import open_run

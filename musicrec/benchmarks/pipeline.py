@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from musicrec.audio import FEATURES
 from musicrec.benchmarks.features import THREAD_VARIABLES, render_clips
-from musicrec.blocks import Blocks
 from musicrec.config.sections import RaySettings
-from musicrec.extraction import run_blocks
+from musicrec.extraction.manifest import Blocks
+from musicrec.extraction.pipeline import run_blocks
 from musicrec.features.columns import AudioReader, stored_columns
 from musicrec.storage.store import Store
 

@@ -21,7 +21,7 @@ from musicrec.benchmarks.manifest import memory
 from musicrec.config.jobs import RecommendConfig
 from musicrec.config.sections import RaySettings
 from musicrec.ensemble import EnsembleSpec
-from musicrec.extraction import Actors, committed, outstanding
+from musicrec.extraction.pipeline import Actors, committed, outstanding
 from musicrec.queries import ANSWERS, QUERIES, AnswerBlocks, Answerer, as_query, write_queries
 from musicrec.recommender import ARTISTS, ENSEMBLE, Recommender
 from musicrec.runtime.cluster import connect

@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, load_audio
 from musicrec.benchmarks.features import render_clips
-from musicrec.blocks import ROW_GROUP_ROWS
+from musicrec.extraction.manifest import ROW_GROUP_ROWS
 from musicrec.features import codec
 from musicrec.features.columns import column_precision
 from musicrec.storage.store import parquet_bytes

@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 
 from musicrec import schema
-from musicrec.blocks import ROW_GROUP_ROWS
 from musicrec.config.sections import RaySettings, TrainSettings
+from musicrec.extraction.manifest import ROW_GROUP_ROWS
 from musicrec.features import codec
 from musicrec.storage.store import Store, parquet_bytes
 from musicrec.submodels import SubmodelSpec

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.fs
 from PIL import Image, UnidentifiedImageError
 
-from musicrec.blocks import OUTCOME_FIELDS
+from musicrec.extraction.manifest import OUTCOME_FIELDS
 from musicrec.storage.store import resolve
 
 # Larger than any album art in use; a small file can unfold to gigabytes.

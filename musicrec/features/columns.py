@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from musicrec import schema
 from musicrec.audio import FEATURE_SHAPES, AudioError, feature_parameters
-from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS
+from musicrec.extraction.manifest import OUTCOME_FIELDS, ROW_GROUP_ROWS
 from musicrec.features import codec
 from musicrec.features.standardise import halved_statistics
 from musicrec.storage.store import fingerprint, resolve

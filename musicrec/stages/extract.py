@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.blocks import Blocks, as_planned, row_keys
 from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import FINGERPRINT_ROWS
 from musicrec.catalog.versions import file_versions
-from musicrec.extraction import run_blocks
+from musicrec.extraction.index import INDEX, complete_tracks, found_and_failed, of_tracks
+from musicrec.extraction.isolation import Reader
+from musicrec.extraction.manifest import Blocks, as_planned, row_keys
+from musicrec.extraction.pipeline import run_blocks
 from musicrec.features.artwork import ArtworkReader
 from musicrec.features.columns import AudioReader, compile_kernels, stored_columns
-from musicrec.index import INDEX, complete_tracks, found_and_failed, of_tracks
-from musicrec.reading import Reader
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.storage.store import BLOCKS, Stage, check_counts, complete_stages, fingerprint
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS
 from musicrec.catalog.published.cifar100 import PictureFile, place, read_pictures
-from musicrec.extraction import TooManyErrors
+from musicrec.extraction.index import INDEX
+from musicrec.extraction.manifest import OUTCOME_FIELDS, ROW_GROUP_ROWS
+from musicrec.extraction.pipeline import TooManyErrors
 from musicrec.features import codec
-from musicrec.index import INDEX
 from musicrec.models.shapes import INPUT_SHAPES
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.storage.store import Stage, check_counts, fingerprint, parquet_bytes, resolve

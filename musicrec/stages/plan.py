@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 from rich import box
 from rich.table import Table
 
-from musicrec.blocks import Blocks
 from musicrec.config.jobs import PlanConfig
 from musicrec.config.load import ConfigError
+from musicrec.extraction.isolation import Reader, read_isolated
+from musicrec.extraction.manifest import Blocks
 from musicrec.features.artwork import ArtworkReader
 from musicrec.features.columns import AudioReader, compile_kernels, stored_columns
 from musicrec.features.lyrics import build_vocabulary, pad
 from musicrec.planning import Extraction, Reading, Training, estimate, estimate_training, read_timed
-from musicrec.reading import Reader, read_isolated
 from musicrec.runtime.cluster import connect, cpus, map_unordered, on_each_node
 from musicrec.stages.base import Run
 from musicrec.stages.extract import ARTWORK, artwork_blocks, artwork_items, audio_blocks, audio_items

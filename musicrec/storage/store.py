@@ -3,7 +3,7 @@
 Layout::
 
     ROOT/catalogs/NAME/                 catalogs that musicrec made (the demo)
-    ROOT/features/KEY/plans|parts|errors    blocks of extracted rows (see musicrec.blocks)
+    ROOT/features/KEY/plans|parts|errors    blocks of extracted rows (see musicrec.extraction.manifest)
     ROOT/STAGE/KEY/config.json          the resolved configuration that decided KEY
     ROOT/STAGE/KEY/locks/0001.json      who is, or was, at work there (see musicrec.storage.lock)
     ROOT/STAGE/KEY/blocks.json          of extraction: where its blocks lie, so that it can be seen how far it is

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import torch
 from torch import Tensor
 
-from musicrec.blocks import ROW_GROUP_ROWS
+from musicrec.extraction.manifest import ROW_GROUP_ROWS
 from musicrec.features.artwork import decode_png
 from musicrec.features.columns import decode_feature, read_columns
 from musicrec.features.lyrics import Vocabulary, pad, subsample

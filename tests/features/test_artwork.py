@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from musicrec.blocks import PLAN
+from musicrec.extraction.manifest import PLAN
 from musicrec.features import artwork
 from musicrec.features.artwork import MAXIMUM_PIXELS, ArtworkError, ArtworkReader, decode_png, load_artwork
 from musicrec.schema import ERROR_REASONS

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, load_audio
-from musicrec.blocks import PLAN
+from musicrec.extraction.manifest import PLAN
 from musicrec.features import codec
 from musicrec.features.columns import HALVED_STATISTICS, AudioReader, decode_feature, read_columns, stored_columns
 from musicrec.features.standardise import halved_statistics

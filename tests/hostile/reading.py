@@ -17,9 +17,9 @@ from musicrec.catalog.tables import Catalog, CatalogError
 from musicrec.catalog.validate import load_validated
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, preset, resolved
+from musicrec.extraction.isolation import Reader, read_alone
 from musicrec.features.artwork import ArtworkReader, decode_png
 from musicrec.features.columns import AudioReader, decode_feature, stored_columns
-from musicrec.reading import Reader, read_alone
 from musicrec.schema import ARTISTS, ERROR_REASONS, RELATED, SPLITS, TRACKS
 
 SOUND = "read soundly"

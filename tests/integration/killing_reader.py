@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import ray
 
-from musicrec.blocks import OUTCOME_FIELDS
+from musicrec.extraction.manifest import OUTCOME_FIELDS
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have no path to the tests
 FIELDS = pa.schema([("track_id", pa.string()), ("value", pa.int64()), *OUTCOME_FIELDS])

@@ -18,7 +18,7 @@ from small_catalog import small_catalog
 from small_run import tiny_yaml
 
 from musicrec import schema
-from musicrec.blocks import Blocks
+from musicrec.extraction.manifest import Blocks
 from musicrec.storage.store import SUCCESS, Store
 
 KILLS = int(os.environ.get("MUSICREC_TEST_KILLS", "2"))

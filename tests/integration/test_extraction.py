@@ -13,11 +13,12 @@ from killing_reader import KillsItsWorker, Raises
 from small_catalog import UserCatalog, encoded, files_under, picture, remove, sound
 from small_run import tiny_config
 
-from musicrec import extraction, schema
-from musicrec.blocks import Blocks, failures
+from musicrec import schema
 from musicrec.config.jobs import Config
-from musicrec.extraction import Actors, BlocksFail, TooManyErrors, committed, outstanding, run_blocks
-from musicrec.index import INDEX
+from musicrec.extraction import pipeline as extraction
+from musicrec.extraction.index import INDEX
+from musicrec.extraction.manifest import Blocks, failures
+from musicrec.extraction.pipeline import Actors, BlocksFail, TooManyErrors, committed, outstanding, run_blocks
 from musicrec.stages.base import Outcome
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import audio_blocks, extract

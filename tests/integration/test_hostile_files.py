@@ -12,7 +12,7 @@ from small_catalog import UserCatalog
 from small_run import tiny_config
 
 from musicrec import schema
-from musicrec.index import INDEX
+from musicrec.extraction.index import INDEX
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import extract
 

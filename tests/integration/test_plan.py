@@ -14,7 +14,7 @@ from small_catalog import UserCatalog, encoded, files_under, sound
 from small_run import tiny_config
 
 from musicrec.config.jobs import PlanConfig
-from musicrec.extraction import TooManyErrors
+from musicrec.extraction.pipeline import TooManyErrors
 from musicrec.failed import failed_rows, grouped, show_errors
 from musicrec.overview import show_status, stage_folders, status_of
 from musicrec.stages.catalog import open_run

@@ -13,7 +13,7 @@ from small_run import REPOSITORY, Retrained, tiny_yaml
 
 from musicrec import schema
 from musicrec.config.jobs import ReproduceConfig
-from musicrec.index import INDEX
+from musicrec.extraction.index import INDEX
 from musicrec.stages.base import versions
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE

@@ -13,7 +13,7 @@ from cifar_tree import build_cifar_tree, read_pickle, write_pickle
 from musicrec import schema
 from musicrec.config.jobs import Config
 from musicrec.config.sections import CatalogSettings, ExtractSettings
-from musicrec.extraction import TooManyErrors
+from musicrec.extraction.pipeline import TooManyErrors
 from musicrec.stages import pictures
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run, report_catalog

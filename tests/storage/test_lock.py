@@ -16,10 +16,10 @@ import faulty_training
 import pyarrow as pa
 import pytest
 
-from musicrec.blocks import OUTCOME_FIELDS, Blocks
 from musicrec.catalog.tables import Catalog
 from musicrec.config.jobs import Config
 from musicrec.config.sections import LockSettings
+from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
 from musicrec.runtime.job import run_job
 from musicrec.stages.base import Outcome, Run, run_stage
 from musicrec.stages.trainings import run_trainings

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from musicrec.audio import FEATURE_SHAPES
-from musicrec.blocks import OUTCOME_FIELDS, ROW_GROUP_ROWS, Blocks
 from musicrec.config.sections import SubmodelSettings
+from musicrec.extraction.manifest import OUTCOME_FIELDS, ROW_GROUP_ROWS, Blocks
 from musicrec.features import codec, standardise
 from musicrec.features.artwork import ArtworkReader, load_artwork
 from musicrec.features.columns import HALVED_STATISTICS, halve

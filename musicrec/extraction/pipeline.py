@@ -1,6 +1,6 @@
 """The Ray Data pipeline around ``musicrec.features.columns`` and ``musicrec.features.artwork``: planned rows in, Parquet blocks in the store.
 
-What travels through Ray is the rows of a block and a summary of some bytes (``musicrec.block_work``), so memory stays flat whatever the
+What travels through Ray is the rows of a block and a summary of some bytes (``musicrec.extraction.worker``), so memory stays flat whatever the
 size of the features.
 """
 
@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from musicrec.block_work import commit, extract_block, rows_of
-from musicrec.blocks import Blocks, failures
 from musicrec.config.errors import UserError
-from musicrec.reading import SECONDS_PER_FILE, Reader, read_isolated
+from musicrec.extraction.isolation import SECONDS_PER_FILE, Reader, read_isolated
+from musicrec.extraction.manifest import Blocks, failures
+from musicrec.extraction.worker import commit, extract_block, rows_of
 from musicrec.runtime.cluster import cpus, gpus, on_each_node
 from musicrec.telemetry import metrics as monitoring
 from musicrec.telemetry.progress import Meter, event

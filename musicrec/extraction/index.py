@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.blocks import Blocks, as_planned, failures, has_column, last_rows, row_keys
+from musicrec.extraction.manifest import Blocks, as_planned, failures, has_column, last_rows, row_keys
 
 # Which modality of a track lies in which part, at which row.
 INDEX = pa.schema([("track_id", pa.string()), ("modality", pa.string()), ("part", pa.string()), ("row", pa.int32())])

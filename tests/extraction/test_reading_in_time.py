@@ -15,7 +15,7 @@ LOOPS = "re.fullmatch('(a+)+b', 60 * 'a')"
 PROGRAM = """
 import re, threading
 import pyarrow as pa
-from musicrec import reading
+from musicrec.extraction import isolation as reading
 reading.SECONDS_TO_GIVE_UP = 0.5
 rows = pa.table({{"block": ["0"], "item": ["a"], "uri": ["a.mp3"], "columns": [[]]}})
 print("began", flush=True)
@@ -25,7 +25,7 @@ print("outcome", reading.{function}(rows, lambda row: {hang}, 0.5), flush=True)
 
 def run(function: str, hang: str) -> subprocess.CompletedProcess[str]:
     program = PROGRAM.format(function=function, hang=hang)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False, env=environment)
 
 

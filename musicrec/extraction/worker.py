@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from musicrec.blocks import Blocks
-from musicrec.reading import Reader, read_bounded
+from musicrec.extraction.isolation import Reader, read_bounded
+from musicrec.extraction.manifest import Blocks
 from musicrec.telemetry.redact import redacted
 
 LONGEST_FAILURE = 1000  # characters

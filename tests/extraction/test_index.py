@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from musicrec.blocks import OUTCOME_FIELDS, Blocks, failures
-from musicrec.extraction import outstanding
-from musicrec.index import INDEX, complete_tracks, found_and_failed, of_tracks
+from musicrec.extraction.index import INDEX, complete_tracks, found_and_failed, of_tracks
+from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks, failures
+from musicrec.extraction.pipeline import outstanding
 from musicrec.schema import ERRORS
 from musicrec.storage.store import Store
 

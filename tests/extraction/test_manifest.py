@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from musicrec.blocks import OUTCOME_FIELDS, OUTCOMES, PLAN, ROW_GROUP_ROWS, Blocks, failures
 from musicrec.catalog.versions import MISSING
+from musicrec.extraction.manifest import OUTCOME_FIELDS, OUTCOMES, PLAN, ROW_GROUP_ROWS, Blocks, failures
 from musicrec.schema import SchemaError
 from musicrec.storage.store import Store, parquet_bytes
 
