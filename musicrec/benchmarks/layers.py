@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from musicrec.models import INPUT_SHAPES, build_model
 from musicrec.models.directional import DirectionalNetwork
-from musicrec.models.directional_cpu import applies_to
+from musicrec.models.kernels.directional import applies_to
 from musicrec.models.layers import Conv2d, ConvBlock, SameMaxPool2d, same_padding
 
 FEATURES = ("mel", "stft_halved", "cqt", "mfcc")

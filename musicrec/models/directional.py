@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .directional_cpu import applies_to, directional_features
+from .kernels.directional import applies_to, directional_features
 from .layers import Conv2d, ConvBlock, Padding, Pair, SameMaxPool2d, SeparableConv2d, batch_norm, check_images, initialise
 
 Axis = Literal["time", "frequency"]

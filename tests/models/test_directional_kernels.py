@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from musicrec.models import INPUT_SHAPES, build_model
 from musicrec.models.directional import DirectionalNetwork
-from musicrec.models.directional_cpu import applies_to
+from musicrec.models.kernels.directional import applies_to
 
 CLASSES = 5
 # Odd numbers of rows and columns, of filters and channels; both pools; both paddings; several input channels.

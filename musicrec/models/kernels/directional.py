@@ -23,10 +23,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from .layers import Conv2d, ConvBlock, same_padding
+from ..layers import Conv2d, ConvBlock, same_padding
 
 if TYPE_CHECKING:
-    from .directional import Axis, DirectionalNetwork, ParallelConvolutions
+    from ..directional import Axis, DirectionalNetwork, ParallelConvolutions
 
 MIN_SIZE = 32  # along the axis: rows of 12 numbers fill no vector, and torch's layers are faster there
 ROWS = 4  # that the kernels' matrix product treats at once
@@ -87,7 +87,8 @@ def _norm(module: nn.BatchNorm2d, sums: Tensor, numbers: int) -> _Norm:
 
 def _kernels() -> tuple[ModuleType, ModuleType]:
     """Imported on the first pass: Numba alone takes most of a second to load."""
-    from . import block_kernels, norm_kernels
+    from . import block as block_kernels
+    from . import norm as norm_kernels
 
     return block_kernels, norm_kernels
 

@@ -11,7 +11,7 @@ from numba import njit
 
 from musicrec.audio.kernels.simd import LANES, broadcast, load, maximum, store
 
-from .row_kernels import clear_tail, copy, round_up, total, where_greater
+from .row import clear_tail, copy, round_up, total, where_greater
 
 NO_POOL, ACROSS, ALONG = 0, 1, 2
 

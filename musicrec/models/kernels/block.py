@@ -11,8 +11,8 @@ from numba import njit
 
 from musicrec.audio.kernels.simd import LANES, broadcast, load, store
 
-from .norm_kernels import normalise_gradient
-from .row_kernels import (
+from .norm import normalise_gradient
+from .row import (
     COLUMNS,
     ROWS,
     clear_tail,

@@ -1,0 +1,1 @@
+"""Fused CPU kernels of the convolutional blocks."""
