@@ -1,7 +1,7 @@
 """The recommender as one folder of files: what a user has of a track in, its embedding and the nearest artists out.
 
 The folder holds ``recommender.json`` (what to build), ``weights/NAME.safetensors`` and ``artists.parquet`` (the catalog of artists with
-their embeddings). Missing inputs follow the rule of ``musicrec.ensemble``.
+their embeddings). Missing inputs follow the rule of ``musicrec.specs.ensemble``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from torch import nn
 from musicrec.artists.neighbours import nearest_neighbours
 from musicrec.audio import AudioError, decode, extract_features, spread_segments
 from musicrec.config.sections import BRANCHES
-from musicrec.ensemble import EnsembleSpec, StackInputs
 from musicrec.features.artwork import ArtworkError, load_artwork
 from musicrec.features.columns import Statistics, halve
 from musicrec.features.lyrics import pad
+from musicrec.specs.ensemble import EnsembleSpec, StackInputs
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import resolve
-from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import pictures
 
 ENSEMBLE = "recommendation"

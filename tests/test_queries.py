@@ -14,7 +14,6 @@ import torch
 
 from musicrec import schema
 from musicrec.audio import AudioError, decode, extract_features
-from musicrec.ensemble import EnsembleSpec
 from musicrec.extraction.index import INDEX, found_and_failed
 from musicrec.extraction.manifest import Blocks
 from musicrec.extraction.pipeline import outstanding
@@ -22,8 +21,9 @@ from musicrec.features.columns import AudioReader
 from musicrec.features.lyrics import Vocabulary
 from musicrec.queries import ANSWERS, AnswerBlocks, Answerer, of_folder, with_places, write_queries
 from musicrec.recommender import ARTISTS, ENSEMBLE, Features, MissingInput, Query, Recommender
+from musicrec.specs.ensemble import EnsembleSpec
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store
-from musicrec.submodels import SubmodelSpec
 
 OUTPUTS = 8
 ARTIST_IDS = [f"artist-{number}" for number in range(5)]

@@ -20,11 +20,11 @@ from musicrec.benchmarks.features import THREAD_VARIABLES
 from musicrec.benchmarks.manifest import memory
 from musicrec.config.jobs import RecommendConfig
 from musicrec.config.sections import RaySettings
-from musicrec.ensemble import EnsembleSpec
 from musicrec.extraction.pipeline import Actors, committed, outstanding
 from musicrec.queries import ANSWERS, QUERIES, AnswerBlocks, Answerer, as_query, write_queries
 from musicrec.recommender import ARTISTS, ENSEMBLE, Recommender
 from musicrec.runtime.cluster import connect
+from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.storage.store import Store
 
 ROWS, CANDIDATES, DIMENSIONS, ONE_BY_ONE = 1_000_000, 100_000, 800, 200

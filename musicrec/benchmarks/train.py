@@ -27,8 +27,8 @@ from musicrec import schema
 from musicrec.config.sections import RaySettings, TrainSettings
 from musicrec.extraction.manifest import ROW_GROUP_ROWS
 from musicrec.features import codec
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store, parquet_bytes
-from musicrec.submodels import SubmodelSpec
 from musicrec.training.loop import Schedule
 from musicrec.training.tasks import EXAMPLES, Task
 

@@ -13,13 +13,13 @@ import pyarrow as pa
 
 import musicrec
 from musicrec import schema
-from musicrec.ensemble import EnsembleSpec
 from musicrec.recommender import ARTISTS, ENSEMBLE, save
 from musicrec.registry.pyfunc import ARTIFACT, DEFAULT_NEIGHBOURS
+from musicrec.specs.ensemble import EnsembleSpec
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.embed import TABLE
 from musicrec.stages.retrain import Stacked
-from musicrec.submodels import SubmodelSpec
 from musicrec.training.checkpoints import WEIGHTS
 
 # What the model needs to answer; Ray, the stages and the demo are not among it.

@@ -11,8 +11,8 @@ import pyarrow as pa
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import BRANCH_SUBMODELS
-from musicrec.ensemble import EnsembleSpec
 from musicrec.models.recommendation import NUMBERS
+from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.embed import TABLE
 from musicrec.stages.train import Trained

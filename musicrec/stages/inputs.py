@@ -9,11 +9,11 @@ from typing import Any
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, suggestion
 from musicrec.config.sections import BRANCH_SUBMODELS
-from musicrec.ensemble import EnsembleSpec
 from musicrec.features.lyrics import Vocabulary, words
-from musicrec.stacks import StackSpec
+from musicrec.specs.ensemble import EnsembleSpec
+from musicrec.specs.stack import StackSpec
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages.base import Run
-from musicrec.submodels import SubmodelSpec
 from musicrec.telemetry.progress import event
 
 BRANCH_COLUMNS = {"year": ("year",), "location": ("latitude", "longitude")}

@@ -23,10 +23,10 @@ from musicrec.features.columns import AudioReader, compile_kernels, stored_colum
 from musicrec.features.lyrics import build_vocabulary, pad
 from musicrec.planning import Extraction, Reading, Training, estimate, estimate_training, read_timed
 from musicrec.runtime.cluster import connect, cpus, map_unordered, on_each_node
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages.base import Run
 from musicrec.stages.extract import ARTWORK, artwork_blocks, artwork_items, audio_blocks, audio_items
 from musicrec.stages.trainings import schedule
-from musicrec.submodels import SubmodelSpec
 from musicrec.telemetry.progress import Meter, console
 from musicrec.training.timing import TimedModel, time_steps
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from musicrec import schema
-from musicrec.stacks import StackSpec
+from musicrec.specs.stack import StackSpec
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete, run_stage
 from musicrec.stages.targets import target_table
 from musicrec.stages.train import Trained

@@ -11,6 +11,7 @@ from musicrec.config.load import ConfigError
 from musicrec.config.sections import SubmodelSettings
 from musicrec.features.columns import Statistics
 from musicrec.features.lyrics import build_vocabulary, words
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages.base import REVISION, Outcome, Run, already_complete
 from musicrec.stages.bin_statistics import bin_statistics
 from musicrec.stages.extract import places
@@ -20,7 +21,6 @@ from musicrec.stages.labels import TABLE as LABELS_TABLE
 from musicrec.stages.targets import target_table
 from musicrec.stages.trainings import objective_name, run_trainings, schedule
 from musicrec.storage.store import Stage, fingerprint
-from musicrec.submodels import SubmodelSpec
 from musicrec.training.outputs import NO_FOLD, Predictions
 from musicrec.training.tasks import EXAMPLES, Task
 

@@ -12,12 +12,12 @@ import torch
 
 from musicrec.config.jobs import Config
 from musicrec.config.sections import TrainSettings
-from musicrec.ensemble import EnsembleSpec
 from musicrec.models import count_parameters
-from musicrec.stacks import StackSpec
+from musicrec.specs.ensemble import EnsembleSpec
+from musicrec.specs.stack import StackSpec
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages.base import Outcome, Run, already_complete, run_stage, versions
 from musicrec.storage.lock import hold
-from musicrec.submodels import SubmodelSpec
 from musicrec.telemetry.progress import Meter
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.loop import Schedule

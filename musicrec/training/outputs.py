@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from musicrec import schema
-from musicrec.ensemble import StackInputs, drop_modalities
+from musicrec.specs.ensemble import StackInputs, drop_modalities
 from musicrec.storage.store import Store
 
 # The ``fold`` of a prediction by a model that was trained on the whole training split.

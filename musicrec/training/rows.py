@@ -18,8 +18,8 @@ from musicrec.extraction.manifest import ROW_GROUP_ROWS
 from musicrec.features.artwork import decode_png
 from musicrec.features.columns import decode_feature, read_columns
 from musicrec.features.lyrics import Vocabulary, pad, subsample
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import resolve
-from musicrec.submodels import SubmodelSpec
 from musicrec.training.augmentation import masked
 
 OPEN_FILES = 64

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from musicrec import schema
-from musicrec.ensemble import EnsembleSpec, StackInputs
-from musicrec.stacks import StackSpec
+from musicrec.specs.ensemble import EnsembleSpec, StackInputs
+from musicrec.specs.stack import StackSpec
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store
-from musicrec.submodels import SubmodelSpec
 from musicrec.training import order
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.loop import Progress, Schedule, World, draw_seed, fit

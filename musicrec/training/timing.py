@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from musicrec.submodels import SubmodelSpec
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.training.loop import Schedule
 from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.optimizers import make_optimizer

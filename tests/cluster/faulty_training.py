@@ -25,8 +25,8 @@ from musicrec import schema
 from musicrec.config.sections import RaySettings, TrainSettings
 from musicrec.features import codec
 from musicrec.runtime.cluster import connect
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store, parquet_bytes
-from musicrec.submodels import SubmodelSpec
 from musicrec.training.checkpoints import StoreCheckpoints, load_weights
 from musicrec.training.distributed import train_all
 from musicrec.training.loop import Schedule, World

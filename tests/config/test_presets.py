@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from musicrec.config.load import Config, preset, presets
-from musicrec.ensemble import EnsembleSpec
 from musicrec.features.lyrics import Vocabulary
 from musicrec.models import VARIANTS, count_parameters
-from musicrec.submodels import SubmodelSpec
+from musicrec.specs.ensemble import EnsembleSpec
+from musicrec.specs.submodel import SubmodelSpec
 
 OUTPUTS = 800
 VOCABULARY_ROWS = 497_948

@@ -13,11 +13,11 @@ import safetensors.torch
 from small_run import Retrained
 
 from musicrec.audio import extract_features, load_audio
-from musicrec.ensemble import EnsembleSpec
 from musicrec.recommender import ARTISTS, Query, Recommender, save
+from musicrec.specs.ensemble import EnsembleSpec
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages.train import submodel_stage, submodel_task
 from musicrec.storage.store import Store
-from musicrec.submodels import SubmodelSpec
 from musicrec.training.outputs import NO_FOLD
 from musicrec.training.rows import FeatureRows
 from musicrec.training.tasks import EXAMPLES

@@ -14,12 +14,12 @@ from musicrec import schema
 from musicrec.config.jobs import Config
 from musicrec.config.sections import CatalogSettings, ExtractSettings
 from musicrec.extraction.pipeline import TooManyErrors
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages import pictures
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run, report_catalog
 from musicrec.stages.extract import extract, places
 from musicrec.storage.store import absolute, resolve
-from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import FeatureRows
 
 SPEC = SubmodelSpec("cifar.simple", "simple", 5, feature="cifar")

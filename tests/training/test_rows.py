@@ -17,8 +17,8 @@ from musicrec.features import codec, standardise
 from musicrec.features.artwork import ArtworkReader, load_artwork
 from musicrec.features.columns import HALVED_STATISTICS, halve
 from musicrec.features.lyrics import build_vocabulary
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store
-from musicrec.submodels import SubmodelSpec
 from musicrec.training.rows import ArtworkRows, FeatureRows, LyricsRows, StoredRows, pictures
 
 CHROMA = SubmodelSpec("chroma.large_rnn", "large_rnn", 8, feature="chroma", standardise="none")

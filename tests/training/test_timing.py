@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musicrec.submodels import SubmodelSpec
+from musicrec.specs.submodel import SubmodelSpec
 from musicrec.training.loop import Schedule
 from musicrec.training.timing import TimedModel, time_steps
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from musicrec.ensemble import EnsembleSpec, StackInputs, drop_modalities
+from musicrec.specs.ensemble import EnsembleSpec, StackInputs, drop_modalities
 
 OUTPUTS = 6
 BRANCHES = ("mel", "lyrics", "location", "year")

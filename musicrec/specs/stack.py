@@ -1,6 +1,6 @@
 """What a stack over submodels' outputs is, apart from its weights (thesis section 3): TimeFreq, TimeFreqAvg, GenreEnsemble.
 
-The Recommendation ensemble, which reads metadata too and does without missing inputs, has a specification of its own (musicrec.ensemble).
+The Recommendation ensemble, which reads metadata too and does without missing inputs, has a specification of its own (musicrec.specs.ensemble).
 """
 
 from __future__ import annotations

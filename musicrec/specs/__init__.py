@@ -1,0 +1,1 @@
+"""What describes a trained model: submodel, stack and ensemble specifications."""
