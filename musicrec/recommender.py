@@ -29,7 +29,7 @@ from musicrec.features.lyrics import pad
 from musicrec.specs.ensemble import EnsembleSpec, StackInputs
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import resolve
-from musicrec.training.rows import pictures
+from musicrec.training.inputs import pictures
 
 ENSEMBLE = "recommendation"
 # Of a forward pass: activations of the widest models take 100 MB a clip.

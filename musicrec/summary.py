@@ -148,7 +148,7 @@ def _figure(value: float | None, digits: int = 3) -> str:
 def example_tables(done: Evaluated) -> list[Table]:
     """Recommendations for some test artists, as the thesis' Table 7: well done, middling and badly done."""
     from musicrec.registry.package import artist_facts
-    from musicrec.training.outputs import read_predictions
+    from musicrec.training.predictions import read_predictions
 
     run = done.run
     split = TestSplit(run, run.store.read_table(done.targeted.stage.path(TABLE), schema.EMBEDDINGS))

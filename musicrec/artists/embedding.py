@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from musicrec.artists.batching import near_steps, random_steps
 from musicrec.artists.contrastive import contrastive_loss_and_gradient, draw_batch
 from musicrec.artists.graph import ArtistGraph
-from musicrec.artists.initial import random_table, spread_along_relations
+from musicrec.artists.init import random_table, spread_along_relations
 from musicrec.artists.objective import Gradient, draw_examples, loss_and_gradient
-from musicrec.artists.order import near_steps, random_steps
 from musicrec.artists.quality import related_jaccard
 from musicrec.artists.row_adam import RowAdam
 from musicrec.artists.settings import EmbeddingSettings

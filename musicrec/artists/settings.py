@@ -59,9 +59,9 @@ class EmbeddingSettings:
     metric
         The similarity that is learned and judged by. With "euclidean" lengths mean something and vectors keep theirs.
     initial
-        "random", or "spread": random and averaged along the relations (see ``musicrec.artists.initial``).
+        "random", or "spread": random and averaged along the relations (see ``musicrec.artists.init``).
     steps
-        "random", or "near": the artists of a step lie near each other (see ``musicrec.artists.order``).
+        "random", or "near": the artists of a step lie near each other (see ``musicrec.artists.batching``).
     decay
         Of the learning rate within a stage: "none", or "linear" towards 0 at ``Stage.maximum_passes``.
     jaccard_artists

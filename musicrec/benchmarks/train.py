@@ -30,7 +30,7 @@ from musicrec.features import codec
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store, parquet_bytes
 from musicrec.training.loop import Schedule
-from musicrec.training.tasks import EXAMPLES, Task
+from musicrec.training.training_run import EXAMPLES, Task
 
 SHARE_TARGET, WORKERS_TARGET, MEMORY_TARGET = 0.90, 1.6, 1.10
 ROWS_OF_PART, PARTS, VALIDATION, ARTISTS, DIMENSIONS = 32, 16, 16, 64, 32

@@ -13,7 +13,7 @@ from musicrec.evaluation.retrieval import evaluate_retrieval
 from musicrec.recommender import Recommender
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.listen import listen
-from musicrec.training.outputs import read_predictions
+from musicrec.training.predictions import read_predictions
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # Two runs of one configuration differ in the last digits of float32 sums; that does not make one worse.

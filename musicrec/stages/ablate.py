@@ -23,7 +23,7 @@ from musicrec.stages.listen import hear
 from musicrec.stages.retrain import Submodels, train_run
 from musicrec.storage.store import Store, fingerprint
 from musicrec.telemetry.progress import console, event
-from musicrec.training.outputs import read_predictions
+from musicrec.training.predictions import read_predictions
 
 NEIGHBOURS = 10
 

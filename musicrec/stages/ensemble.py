@@ -18,7 +18,7 @@ from musicrec.stages.embed import TABLE
 from musicrec.stages.train import Trained
 from musicrec.stages.trainings import objective_name, run_trainings, schedule
 from musicrec.storage.store import Stage, fingerprint
-from musicrec.training.tasks import EXAMPLES, Task, read_ensemble_inputs
+from musicrec.training.training_run import EXAMPLES, Task, read_ensemble_inputs
 
 NAME = "recommendation"
 

@@ -19,7 +19,7 @@ from musicrec.stages.embed import TABLE, relations_without
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.statistics import read_statistics
 from musicrec.storage.store import Stage, fingerprint
-from musicrec.training.outputs import read_predictions
+from musicrec.training.predictions import read_predictions
 
 RESULTS = "results.json"
 FIGURES = 1  # a part of the key: raised when results.json comes to hold more

@@ -17,9 +17,9 @@ from musicrec.stages.statistics import read_statistics
 from musicrec.stages.targets import target_table
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.objectives import OBJECTIVES
-from musicrec.training.outputs import read_predictions
+from musicrec.training.predictions import read_predictions
 from musicrec.training.targets import Targets
-from musicrec.training.tasks import EXAMPLES
+from musicrec.training.training_run import EXAMPLES
 from musicrec.training_log import training_log
 
 FIGURES = 1  # a part of the key: raised when results.json comes to hold more

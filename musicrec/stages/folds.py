@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from musicrec.stages.base import Run
-from musicrec.training.tasks import HELD_OUT
+from musicrec.training.training_run import HELD_OUT
 
 
 def artist_folds(run: Run) -> dict[str, int]:

@@ -18,7 +18,7 @@ from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.retrain import Submodels
 from musicrec.storage.store import BLOCKS, Stage, Store, fingerprint
-from musicrec.training.outputs import NO_FOLD, prediction_files
+from musicrec.training.predictions import NO_FOLD, prediction_files
 
 ROWS_PER_BLOCK = 32
 

@@ -18,7 +18,7 @@ from musicrec.stages.retrain import Stacked
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
-from musicrec.training.outputs import read_predictions
+from musicrec.training.predictions import read_predictions
 from musicrec.training_log import run_key
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from musicrec.stages.evaluate import TestSplit
 from musicrec.stages.evaluate_genres import GenreSplit
 from musicrec.stages.extract import places
 from musicrec.storage.store import resolve
-from musicrec.training.outputs import read_predictions
+from musicrec.training.predictions import read_predictions
 
 if TYPE_CHECKING:
     from musicrec.stages.retrain import Evaluated

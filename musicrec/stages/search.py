@@ -22,8 +22,8 @@ from musicrec.stages.trainings import objective_name, run_trainings
 from musicrec.storage.store import Stage
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.objectives import OBJECTIVES, Objective
-from musicrec.training.outputs import NO_FOLD
-from musicrec.training.tasks import Task
+from musicrec.training.predictions import NO_FOLD
+from musicrec.training.training_run import Task
 
 # A key of a search beside those of the settings: the first stage's learning rate, which the others follow in proportion.
 LEARNING_RATE = "learning_rate"

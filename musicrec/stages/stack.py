@@ -17,9 +17,9 @@ from musicrec.stages.train import Trained
 from musicrec.stages.trainings import run_trainings, schedule
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.objectives import OBJECTIVES
-from musicrec.training.outputs import NO_FOLD, Predictions, prediction_files
+from musicrec.training.predictions import NO_FOLD, Predictions, prediction_files
 from musicrec.training.targets import Targets
-from musicrec.training.tasks import EXAMPLES, Task, read_stack_outputs
+from musicrec.training.training_run import EXAMPLES, Task, read_stack_outputs
 
 
 def stack(run: Run, targeted: Outcome, trained: Trained, names: list[str] | None = None) -> dict[str, Outcome]:

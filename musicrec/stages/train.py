@@ -21,8 +21,8 @@ from musicrec.stages.labels import TABLE as LABELS_TABLE
 from musicrec.stages.targets import target_table
 from musicrec.stages.trainings import objective_name, run_trainings, schedule
 from musicrec.storage.store import Stage, fingerprint
-from musicrec.training.outputs import NO_FOLD, Predictions
-from musicrec.training.tasks import EXAMPLES, Task
+from musicrec.training.predictions import NO_FOLD, Predictions
+from musicrec.training.training_run import EXAMPLES, Task
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,8 @@ from musicrec.telemetry.progress import Meter
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.loop import Schedule
 from musicrec.training.objectives import OBJECTIVES
-from musicrec.training.outputs import prediction_files
-from musicrec.training.tasks import EXAMPLES, WORKERS, Task
+from musicrec.training.predictions import prediction_files
+from musicrec.training.training_run import EXAMPLES, WORKERS, Task
 from musicrec.training_log import Silent, training_log
 
 

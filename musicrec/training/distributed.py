@@ -16,8 +16,8 @@ from musicrec.config.sections import TrainSettings
 from musicrec.runtime.cluster import ON_ANY_NODE
 from musicrec.storage.store import Store
 from musicrec.telemetry import metrics as monitoring
-from musicrec.training.losses import Diverged
-from musicrec.training.tasks import Task
+from musicrec.training.divergence import Diverged
+from musicrec.training.training_run import Task
 
 # Epochs of all trainings come through one queue; a driver that is busy elsewhere may lag behind by so many.
 QUEUED_EPOCHS = 10_000
@@ -84,7 +84,7 @@ def _alone(config: dict[str, Any]) -> None:
 
 
 def _run(task: Task, world: Any, wrap: Callable[[Any], Any], on_epoch: Callable[[dict[str, float]], None]) -> None:
-    from musicrec.training.tasks import run
+    from musicrec.training.training_run import run
 
     try:
         run(task, world, wrap, on_epoch)

@@ -14,8 +14,8 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from musicrec.training import order
-from musicrec.training.losses import Diverged, Losses
+from musicrec.training import batching as order
+from musicrec.training.divergence import Diverged, Losses
 from musicrec.training.memory import peak_mebibytes
 from musicrec.training.objectives import Objective
 from musicrec.training.optimizers import Decay, OptimizerName, make_optimizer, rate_of_epoch

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from musicrec.storage.store import Store
 from musicrec.training.augmentation import mixed
+from musicrec.training.inputs import Rows
 from musicrec.training.loop import Batch
 from musicrec.training.objectives import Objective
-from musicrec.training.rows import Rows
 
 
 @dataclass(frozen=True)

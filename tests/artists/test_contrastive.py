@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load, save
 from small_settings import CONTRASTIVE
 
+from musicrec.artists.batching import near_steps, random_steps
 from musicrec.artists.contrastive import Batch, contrastive_loss_and_gradient, draw_batch
 from musicrec.artists.embedding import train_embeddings
-from musicrec.artists.order import near_steps, random_steps
 from musicrec.artists.quality import related_jaccard
 from musicrec.artists.settings import EmbeddingSettings, Stage
 

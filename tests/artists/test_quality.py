@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musicrec.artists.graph import build_graph
-from musicrec.artists.initial import random_table, spread_along_relations
+from musicrec.artists.init import random_table, spread_along_relations
 from musicrec.artists.quality import chance_jaccard, held_out_recall, hold_out, related_jaccard
 
 

@@ -30,7 +30,7 @@ from musicrec.storage.store import Store, parquet_bytes
 from musicrec.training.checkpoints import StoreCheckpoints, load_weights
 from musicrec.training.distributed import train_all
 from musicrec.training.loop import Schedule, World
-from musicrec.training.tasks import EXAMPLES, Task, run
+from musicrec.training.training_run import EXAMPLES, Task, run
 
 EPOCHS, KILL_WORKER_AT, KILL_NODE_AT = 9, 2, 5
 # A node that is gone is known to be after some seconds, not after half a minute.

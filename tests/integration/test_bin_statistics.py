@@ -18,9 +18,9 @@ from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages.train import submodel_stage, submodel_task
 from musicrec.storage.store import Store
-from musicrec.training.outputs import NO_FOLD
-from musicrec.training.rows import FeatureRows
-from musicrec.training.tasks import EXAMPLES
+from musicrec.training.inputs import FeatureRows
+from musicrec.training.predictions import NO_FOLD
+from musicrec.training.training_run import EXAMPLES
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

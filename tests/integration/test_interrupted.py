@@ -27,8 +27,8 @@ from musicrec.stages.train import submodel_task
 from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.loop import World
-from musicrec.training.outputs import NO_FOLD
-from musicrec.training.tasks import run as train_here
+from musicrec.training.predictions import NO_FOLD
+from musicrec.training.training_run import run as train_here
 
 COPIES = 4  # of each track, so that an epoch takes some hundredths of a second
 EPOCHS = 250  # the workers of a killed driver train on for some seconds, in which they do up to a hundred

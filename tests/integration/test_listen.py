@@ -18,7 +18,7 @@ from musicrec.registry.package import write_recommender
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
 from musicrec.stages.listen import listen
-from musicrec.training.outputs import read_predictions
+from musicrec.training.predictions import read_predictions
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

@@ -30,7 +30,7 @@ from musicrec.stages.base import Run
 from musicrec.stages.catalog import open_run
 from musicrec.stages.register import challenger as compared
 from musicrec.storage.store import Store
-from musicrec.training.outputs import read_predictions
+from musicrec.training.predictions import read_predictions
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

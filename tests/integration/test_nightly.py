@@ -17,7 +17,7 @@ from musicrec import schema
 from musicrec.stages.embed import TABLE
 from musicrec.stages.retrain import Evaluated, retrain
 from musicrec.summary import changes
-from musicrec.training.tasks import EXAMPLES
+from musicrec.training.training_run import EXAMPLES
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

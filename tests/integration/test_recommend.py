@@ -15,7 +15,7 @@ from small_run import Retrained, run_job_here, start_job
 
 from musicrec import schema
 from musicrec.storage.store import Store
-from musicrec.training.outputs import read_predictions
+from musicrec.training.predictions import read_predictions
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

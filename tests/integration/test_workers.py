@@ -15,8 +15,8 @@ from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.distributed import train_all
 from musicrec.training.loop import World
-from musicrec.training.tasks import Task
-from musicrec.training.tasks import run as train_here
+from musicrec.training.training_run import Task
+from musicrec.training.training_run import run as train_here
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

@@ -20,7 +20,7 @@ from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run, report_catalog
 from musicrec.stages.extract import extract, places
 from musicrec.storage.store import absolute, resolve
-from musicrec.training.rows import FeatureRows
+from musicrec.training.inputs import FeatureRows
 
 SPEC = SubmodelSpec("cifar.simple", "simple", 5, feature="cifar")
 

@@ -16,7 +16,7 @@ from musicrec.stages.base import Outcome, Run
 from musicrec.stages.labels import label
 from musicrec.stages.stack import stack
 from musicrec.stages.train import Trained
-from musicrec.training.outputs import NO_FOLD, read_predictions
+from musicrec.training.predictions import NO_FOLD, read_predictions
 
 # Logits of three classes; t2 has no genre and so no prediction, t3 none from the second model.
 OUTPUTS = {

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints, load_weights
 from musicrec.training.distributed import PARALLEL
+from musicrec.training.divergence import Diverged
 from musicrec.training.loop import Batch, Progress, Schedule, World, draw_seed, evaluate, fit
-from musicrec.training.losses import Diverged
 from musicrec.training.objectives import EMBEDDING, Objective
 
 INPUTS, OUTPUTS, TRAIN, VALIDATION = 6, 4, 48, 12

@@ -20,12 +20,12 @@ from musicrec.specs.ensemble import EnsembleSpec, StackInputs
 from musicrec.specs.stack import StackSpec
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store
-from musicrec.training import order
+from musicrec.training import batching as order
 from musicrec.training.checkpoints import StoreCheckpoints
+from musicrec.training.inputs import ArtworkRows, FeatureRows, LyricsRows, Rows
 from musicrec.training.loop import Progress, Schedule, World, draw_seed, fit
 from musicrec.training.objectives import OBJECTIVES
-from musicrec.training.outputs import NO_FOLD, EnsembleRows, OutputRows, Predictions, prediction_files, read_outputs
-from musicrec.training.rows import ArtworkRows, FeatureRows, LyricsRows, Rows
+from musicrec.training.predictions import NO_FOLD, EnsembleRows, OutputRows, Predictions, prediction_files, read_outputs
 from musicrec.training.targets import Targets, TrainingData
 
 EXAMPLES = pa.schema(

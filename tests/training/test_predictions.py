@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from musicrec import schema
 from musicrec.storage.store import Store
-from musicrec.training.outputs import NO_FOLD, Predictions, read_outputs, read_predictions
+from musicrec.training.predictions import NO_FOLD, Predictions, read_outputs, read_predictions
 
 TRACKS = ["a", "b", "c", "d"]
 TRAIN = np.array([True, True, False, True])

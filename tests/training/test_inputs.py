@@ -19,7 +19,7 @@ from musicrec.features.columns import HALVED_STATISTICS, halve
 from musicrec.features.lyrics import build_vocabulary
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store
-from musicrec.training.rows import ArtworkRows, FeatureRows, LyricsRows, StoredRows, pictures
+from musicrec.training.inputs import ArtworkRows, FeatureRows, LyricsRows, StoredRows, pictures
 
 CHROMA = SubmodelSpec("chroma.large_rnn", "large_rnn", 8, feature="chroma", standardise="none")
 GROUP_BYTES = ROW_GROUP_ROWS * 4 * 12 * 643
@@ -116,7 +116,7 @@ def test_no_more_is_kept_than_the_memory_allows(tmp_path: Path, cache_bytes: flo
 
 
 def test_an_epoch_in_windows_reads_each_group_once(tmp_path: Path) -> None:
-    from musicrec.training.order import batches, epoch_order
+    from musicrec.training.batching import batches, epoch_order
 
     _, parts, places = written(str(tmp_path), tracks=60)
     rows = Counted(CHROMA, parts, places, cache_bytes=3 * GROUP_BYTES)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from musicrec.training.order import batches, epoch_order, share
+from musicrec.training.batching import batches, epoch_order, share
 
 
 def groups(sizes: tuple[int, ...]) -> list[np.ndarray]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from musicrec.training import losses
-from musicrec.training.losses import Diverged, Losses
+from musicrec.training import divergence as losses
+from musicrec.training.divergence import Diverged, Losses
 
 
 def named(rows: np.ndarray) -> list[str]:
