@@ -9,15 +9,15 @@ from typing import Any
 import pyarrow as pa
 
 from musicrec.audio import AudioError
-from musicrec.batch import run_queries, with_stored_features
 from musicrec.catalog.tables import fingerprint as catalog_fingerprint
 from musicrec.catalog.validate import load_validated
 from musicrec.config.jobs import RecommendConfig
 from musicrec.config.load import ConfigError
 from musicrec.features.artwork import ArtworkError
-from musicrec.queries import ANSWERS, AUDIO_SUFFIXES, AnswerBlocks, Answerer, of_catalog, of_folder
-from musicrec.recommender import MissingInput, Query
-from musicrec.registry.serving import load_recommender, pinned
+from musicrec.registry.loading import load_recommender, pinned
+from musicrec.serving.batch import run_queries, with_stored_features
+from musicrec.serving.query_table import ANSWERS, AUDIO_SUFFIXES, AnswerBlocks, Answerer, of_catalog, of_folder
+from musicrec.serving.recommender import MissingInput, Query
 from musicrec.storage.lock import hold
 from musicrec.storage.store import SUCCESS, Store, absolute, resolve
 from musicrec.storage.store import fingerprint as key_of

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from musicrec.config.jobs import TuneConfig
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import BRANCH_SUBMODELS
+from musicrec.registry.training_log import training_log
 from musicrec.runtime.cluster import connect
 from musicrec.stages.base import REVISION, Outcome, run_stage, versions
 from musicrec.stages.catalog import open_run
@@ -24,7 +25,6 @@ from musicrec.stages.search import Search, section_of, settings_of, train_trial,
 from musicrec.stages.train import train
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.progress import Meter, event
-from musicrec.training_log import training_log
 from tune.results import SearchFailed, TrialResult, best_of, figures, print_table, table_csv, write_preset
 from tune.spaces import Space, load_space
 from tune.trials import Trials

@@ -21,9 +21,9 @@ from musicrec.benchmarks.manifest import memory
 from musicrec.config.jobs import RecommendConfig
 from musicrec.config.sections import RaySettings
 from musicrec.extraction.pipeline import Actors, committed, outstanding
-from musicrec.queries import ANSWERS, QUERIES, AnswerBlocks, Answerer, as_query, write_queries
-from musicrec.recommender import ARTISTS, ENSEMBLE, Recommender
 from musicrec.runtime.cluster import connect
+from musicrec.serving.query_table import ANSWERS, QUERIES, AnswerBlocks, Answerer, as_query, write_queries
+from musicrec.serving.recommender import ARTISTS, ENSEMBLE, Recommender
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.storage.store import Store
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 import musicrec
 from musicrec import schema
-from musicrec.recommender import ARTISTS, ENSEMBLE, save
 from musicrec.registry.pyfunc import ARTIFACT, DEFAULT_NEIGHBOURS
+from musicrec.serving.recommender import ARTISTS, ENSEMBLE, save
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages.base import Outcome, Run

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from musicrec.evaluation.retrieval import evaluate_retrieval
-from musicrec.recommender import Recommender
+from musicrec.serving.recommender import Recommender
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.listen import listen
 from musicrec.training.predictions import read_predictions

@@ -19,7 +19,7 @@ from mlflow.pyfunc import PythonModel
 
 from musicrec.audio import AudioError
 from musicrec.features.artwork import ArtworkError
-from musicrec.recommender import MissingInput, Query, Recommender
+from musicrec.serving.recommender import MissingInput, Query, Recommender
 from musicrec.telemetry.redact import redacted
 
 ARTIFACT = "recommender"
@@ -27,7 +27,7 @@ DEFAULT_NEIGHBOURS = 10
 
 
 class MusicRecommender(PythonModel):
-    """``musicrec.recommender.Recommender`` behind MLflow's interface."""
+    """``musicrec.serving.recommender.Recommender`` behind MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
         self.recommender = Recommender.load(context.artifacts[ARTIFACT])

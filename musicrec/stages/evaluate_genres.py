@@ -11,6 +11,7 @@ import torch
 from musicrec.evaluation import baselines
 from musicrec.evaluation.classification import multi_label_scores, single_label_scores
 from musicrec.evaluation.confusion_plot import plot_confusion
+from musicrec.registry.training_log import training_log
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage, versions
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.statistics import read_statistics
@@ -20,7 +21,6 @@ from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.predictions import read_predictions
 from musicrec.training.targets import Targets
 from musicrec.training.training_run import EXAMPLES
-from musicrec.training_log import training_log
 
 FIGURES = 1  # a part of the key: raised when results.json comes to hold more
 # A support vector machine's cost grows with the square of its examples: 30,000 take minutes, 100,000 hours.

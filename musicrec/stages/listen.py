@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.batch import run_queries, with_features_of
-from musicrec.queries import Listener, VectorBlocks, of_catalog
-from musicrec.recommender import Recommender
+from musicrec.serving.batch import run_queries, with_features_of
+from musicrec.serving.query_table import Listener, VectorBlocks, of_catalog
+from musicrec.serving.recommender import Recommender
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.retrain import Submodels

@@ -9,6 +9,7 @@ import numpy as np
 
 from musicrec import schema
 from musicrec.config.load import resolved
+from musicrec.registry.training_log import run_key
 from musicrec.stages.base import REVISION, Outcome, Run, run_stage
 from musicrec.stages.embed import TABLE
 from musicrec.stages.ensemble import NAME as ENSEMBLE
@@ -19,7 +20,6 @@ from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 from musicrec.training.predictions import read_predictions
-from musicrec.training_log import run_key
 
 if TYPE_CHECKING:
     from musicrec.registry.promotion import Challenger
@@ -32,7 +32,7 @@ def register(run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome) 
 
 
 def _work(run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> dict[str, Any]:
-    from musicrec import tracking
+    from musicrec.registry import runs as tracking
 
     extracted, experiment = stacked.submodels.extracted, tracking.connect(run.config.registry, run.store)
     import mlflow

@@ -13,6 +13,7 @@ from musicrec import schema
 from musicrec.config.load import resolved
 from musicrec.evaluation.thesis import TABLE_3, TABLE_4, TABLE_5, TABLE_6
 from musicrec.failed import grouped
+from musicrec.registry.training_log import training_log
 from musicrec.report.catalog import failures_section, splits_section, tail_section
 from musicrec.report.counterparts import counterparts_section
 from musicrec.report.curves import curves_section
@@ -28,7 +29,6 @@ from musicrec.stages.report_sections import clip_pictures, embedding_sections, g
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.redact import redacted
 from musicrec.training.objectives import OBJECTIVES
-from musicrec.training_log import training_log
 
 if TYPE_CHECKING:
     from musicrec.stages.retrain import Evaluated

@@ -13,6 +13,7 @@ import torch
 from musicrec.config.jobs import Config
 from musicrec.config.sections import TrainSettings
 from musicrec.models import count_parameters
+from musicrec.registry.training_log import Silent, training_log
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.stack import StackSpec
 from musicrec.specs.submodel import SubmodelSpec
@@ -24,7 +25,6 @@ from musicrec.training.loop import Schedule
 from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.predictions import prediction_files
 from musicrec.training.training_run import EXAMPLES, WORKERS, Task
-from musicrec.training_log import Silent, training_log
 
 
 def schedule(settings: Any, train: TrainSettings) -> Schedule:

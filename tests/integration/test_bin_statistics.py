@@ -13,7 +13,7 @@ import safetensors.torch
 from small_run import Retrained
 
 from musicrec.audio import extract_features, load_audio
-from musicrec.recommender import ARTISTS, Query, Recommender, save
+from musicrec.serving.recommender import ARTISTS, Query, Recommender, save
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages.train import submodel_stage, submodel_task

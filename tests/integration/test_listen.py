@@ -12,9 +12,9 @@ from small_catalog import encoded, sound
 from small_run import Retrained
 
 from musicrec import schema
-from musicrec.queries import as_query, of_catalog
-from musicrec.recommender import Recommender
 from musicrec.registry.package import write_recommender
+from musicrec.serving.query_table import as_query, of_catalog
+from musicrec.serving.recommender import Recommender
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
 from musicrec.stages.listen import listen

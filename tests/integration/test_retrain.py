@@ -14,6 +14,7 @@ from small_run import REPOSITORY, Retrained, tiny_yaml
 from musicrec import schema
 from musicrec.config.jobs import ReproduceConfig
 from musicrec.extraction.index import INDEX
+from musicrec.registry.training_log import git_commit
 from musicrec.stages.base import versions
 from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE
@@ -23,7 +24,6 @@ from musicrec.stages.reproduce import reproduce
 from musicrec.stages.retrain import retrain
 from musicrec.storage.store import Store
 from musicrec.training.checkpoints import load_weights
-from musicrec.training_log import git_commit
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

@@ -19,9 +19,9 @@ from musicrec import schema
 from musicrec.config.jobs import Config, TuneConfig
 from musicrec.config.load import preset
 from musicrec.config.sections import RegistrySettings
+from musicrec.registry.training_log import REASON_TAG
 from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.training_run import EXAMPLES
-from musicrec.training_log import REASON_TAG
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

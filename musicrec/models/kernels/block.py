@@ -1,7 +1,7 @@
 """The blocks of Time and Freq on the CPU: convolutions in tiles that stay in the cache, forward and backward.
 
 Kernels lie along the last axis of flat (B, channels, rows, columns); only what the backward pass needs is ever written to memory. Each
-function treats the samples first..last - 1, so that several threads may share a batch. Numba's cache: see `row_kernels`.
+function treats the samples first..last - 1, so that several threads may share a batch. Numba's cache: see `row`.
 """
 
 from __future__ import annotations

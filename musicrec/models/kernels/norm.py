@@ -1,7 +1,7 @@
 """Batch norm, max pool of pairs and ReLU in one pass over memory, forward and backward (CPU kernels of Time and Freq).
 
 Arrays are flat (B, channels, rows, columns). A pool joins pairs of rows (`ACROSS`) or of columns (`ALONG`); of an odd number the last
-one stands alone. Numba's cache: see `row_kernels`.
+one stands alone. Numba's cache: see `row`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 All arrays are flat and their indices are not checked. `columns` is a multiple of 16 unless said otherwise, and what lies between a row's
 end and the next multiple of 16 is scratch: read as it is, overwritten at will.
 
-Numba's cache on disk follows the file of the kernel, not of what it calls: after a change here delete ``__pycache__/block_kernels*.nb*``.
+Numba's cache on disk follows the file of the kernel, not of what it calls: after a change here delete ``__pycache__/block*.nb*``.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from musicrec.extraction.manifest import Blocks
 from musicrec.extraction.pipeline import outstanding
 from musicrec.features.columns import AudioReader
 from musicrec.features.lyrics import Vocabulary
-from musicrec.queries import ANSWERS, AnswerBlocks, Answerer, of_folder, with_places, write_queries
-from musicrec.recommender import ARTISTS, ENSEMBLE, Features, MissingInput, Query, Recommender
+from musicrec.serving.query_table import ANSWERS, AnswerBlocks, Answerer, of_folder, with_places, write_queries
+from musicrec.serving.recommender import ARTISTS, ENSEMBLE, Features, MissingInput, Query, Recommender
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store

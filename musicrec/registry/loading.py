@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from musicrec import tracking
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import RegistrySettings
-from musicrec.recommender import Recommender
+from musicrec.registry import runs as tracking
+from musicrec.serving.recommender import Recommender
 from musicrec.storage.store import Store
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import musicrec
-from musicrec import tracking
 from musicrec.config.jobs import Config
 from musicrec.config.load import resolved
 from musicrec.evaluation.learning_plot import plot_learning
+from musicrec.registry import runs as tracking
 from musicrec.storage.store import Store, fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted

@@ -13,8 +13,8 @@ from musicrec.config.sections import RaySettings
 from musicrec.extraction.index import INDEX
 from musicrec.extraction.pipeline import Actors, run_blocks
 from musicrec.features.columns import compile_kernels
-from musicrec.queries import AnswerBlocks, Listener, VectorBlocks, with_places, write_queries
-from musicrec.recommender import Recommender
+from musicrec.serving.query_table import AnswerBlocks, Listener, VectorBlocks, with_places, write_queries
+from musicrec.serving.recommender import Recommender
 from musicrec.storage.store import Stage, Store, check_counts, complete_stages
 
 ERRORS = "errors.parquet"

@@ -17,7 +17,7 @@ from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import Catalog
 from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
 from musicrec.features.columns import read_stored
-from musicrec.recommender import Failure, Features, Query, Recommender
+from musicrec.serving.recommender import Failure, Features, Query, Recommender
 from musicrec.storage.store import Store, parquet_bytes, resolve
 
 AUDIO_SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".m4a", ".aac")

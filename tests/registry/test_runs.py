@@ -9,11 +9,11 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from musicrec import tracking
 from musicrec.config.load import preset
 from musicrec.config.sections import RegistrySettings
+from musicrec.registry import runs as tracking
+from musicrec.registry.training_log import run_key
 from musicrec.storage.store import Store
-from musicrec.training_log import run_key
 
 
 def test_two_stores_of_one_process_have_a_database_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Embed and recommend: the recommender, tables of queries, batches through Ray."""
