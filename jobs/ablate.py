@@ -11,7 +11,7 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.stages.ablate import ablate
+    from musicrec.studies.ablate import ablate
 
     ablate(config)
 

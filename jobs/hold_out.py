@@ -9,7 +9,7 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.stages.hold_out import hold_out
+    from musicrec.studies.held_out_relations import hold_out
 
     hold_out(config)
 

@@ -19,10 +19,10 @@ PRESETS = {"3": "thesis-fma-medium", "4": "thesis-cifar100", "5": "thesis-fma-la
 
 def main(config):
     if config.counts:
-        from musicrec.evaluation.counts import print_counts
+        from musicrec.studies.counts import print_counts
 
         raise SystemExit(0 if print_counts() else 1)
-    from musicrec.stages.reproduce import reproduce
+    from musicrec.studies.reproduce import reproduce
 
     reproduce(config)
 

@@ -10,7 +10,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from musicrec.registry.training_log import TrainingLog
-from musicrec.stages.search import Search
+from musicrec.studies.search import Search
 from musicrec.telemetry.progress import Meter, event
 from tune.results import TrialResult, result_of
 from tune.trials import Trials

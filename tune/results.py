@@ -18,8 +18,8 @@ from rich.table import Table
 from musicrec.config.jobs import Config, TuneConfig
 from musicrec.config.load import resolved
 from musicrec.stages.base import Outcome
-from musicrec.stages.search import Search, decoded, settings_of, with_values
 from musicrec.storage.store import Stage
+from musicrec.studies.search import Search, decoded, settings_of, with_values
 from musicrec.telemetry.progress import console, event
 from musicrec.telemetry.redact import redacted
 from tune.spaces import Space

@@ -21,9 +21,9 @@ from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import extract
 from musicrec.stages.inputs import check_sizes, fit_to_catalog
 from musicrec.stages.retrain import make_targets
-from musicrec.stages.search import Search, section_of, settings_of, train_trial, with_values, without_test
 from musicrec.stages.train import train
 from musicrec.storage.store import Stage, fingerprint
+from musicrec.studies.search import Search, section_of, settings_of, train_trial, with_values, without_test
 from musicrec.telemetry.progress import Meter, event
 from tune.results import SearchFailed, TrialResult, best_of, figures, print_table, table_csv, write_preset
 from tune.spaces import Space, load_space

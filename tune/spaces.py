@@ -31,7 +31,7 @@ from musicrec.config.safe_yaml import MAXIMUM_BYTES, read_yaml
 from musicrec.models.build import OTHER, SPECTRAL, STACKS
 from musicrec.stages.ensemble import NAME as ENSEMBLE
 from musicrec.stages.inputs import check_sizes
-from musicrec.stages.search import LEARNING_RATE, SIZES, section_of, settings_of, with_values
+from musicrec.studies.search import LEARNING_RATE, SIZES, section_of, settings_of, with_values
 
 MODELS = {**SPECTRAL, **OTHER, **STACKS}
 # What a model is and reads, how long it may take, what trials are compared by, and what is set in another way (learning_rate, sizes.KEY).

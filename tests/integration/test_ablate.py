@@ -14,8 +14,8 @@ from small_run import Retrained
 
 from musicrec.config.jobs import AblateConfig
 from musicrec.config.load import ConfigError
-from musicrec.stages.ablate import ablate
 from musicrec.storage.store import Store
+from musicrec.studies.ablate import ablate
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

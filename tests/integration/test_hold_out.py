@@ -13,9 +13,9 @@ from small_run import Retrained
 from musicrec.config.errors import ConfigError
 from musicrec.config.jobs import HoldOutConfig
 from musicrec.stages.evaluate import RESULTS
-from musicrec.stages.hold_out import hold_out
 from musicrec.stages.retrain import retrain
 from musicrec.storage.store import Store
+from musicrec.studies.held_out_relations import hold_out
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
 

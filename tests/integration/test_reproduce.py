@@ -18,9 +18,9 @@ from musicrec.config.jobs import ReproduceConfig
 from musicrec.config.load import from_yaml
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import extract
-from musicrec.stages.reproduce import reproduce
 from musicrec.stages.retrain import evaluate_run
 from musicrec.storage.store import Store, resolve
+from musicrec.studies.reproduce import reproduce
 
 AUDIO = """
 catalog_rules: {form: fma, fma_subset: medium}

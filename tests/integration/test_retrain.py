@@ -20,9 +20,9 @@ from musicrec.stages.catalog import open_run
 from musicrec.stages.embed import TABLE
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.extract import extract
-from musicrec.stages.reproduce import reproduce
 from musicrec.stages.retrain import retrain
 from musicrec.storage.store import Store
+from musicrec.studies.reproduce import reproduce
 from musicrec.training.checkpoints import load_weights
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at

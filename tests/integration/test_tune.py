@@ -139,7 +139,7 @@ def test_a_finished_search_does_nothing(searched: Any, config: TuneConfig, capsy
 
 def test_a_longer_search_finds_the_trainings_that_ended(searched: Any, config: TuneConfig) -> None:
     """What a restored search does with a trial whose training had ended: its epochs are reported, nothing is trained."""
-    from musicrec.stages.search import train_trial
+    from musicrec.studies.search import train_trial
     from tune.search import _prepare
 
     reported: list[dict[str, Any]] = []

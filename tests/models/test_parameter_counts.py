@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from musicrec.evaluation.counts import Count, model_parameters, parameter_counts
 from musicrec.models import VARIANTS, build_stack, count_parameters
 from musicrec.models.stacks import GENRE_SUBMODELS
+from musicrec.studies.counts import Count, model_parameters, parameter_counts
 
 
 @pytest.mark.parametrize("count", parameter_counts(), ids=lambda count: f"{count.table}-{count.published.model}")

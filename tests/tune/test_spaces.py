@@ -11,7 +11,7 @@ import yaml
 
 from musicrec.config.load import ConfigError, preset
 from musicrec.models.build import OTHER, SPECTRAL, STACKS
-from musicrec.stages.search import decoded, settings_of, with_values
+from musicrec.studies.search import decoded, settings_of, with_values
 from tune.spaces import Parameter, Space, load_space
 
 SPACES = Path(__file__).parents[2] / "tune" / "spaces"

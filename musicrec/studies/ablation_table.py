@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from musicrec.evaluation.comparison import NOTHING, ComparisonRow, SeedResult, spread, table_line
 from musicrec.evaluation.metrics import bootstrap_interval
 from musicrec.evaluation.thesis import Metric
+from musicrec.studies.comparison import NOTHING, ComparisonRow, SeedResult, spread, table_line
 
 COSINE = Metric("cosine", "test cosine", True, decimals=3)
 NDCG = Metric("ndcg@10", "NDCG@10", True, decimals=3)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from musicrec.evaluation import counts
+from musicrec.studies import counts
 
 
 def test_every_count_is_printed_and_agrees() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from musicrec.evaluation.held_out_table import to_markdown
+from musicrec.studies.held_out_table import to_markdown
 
 CHANCE = {"ndcg@10": 0.1, "recall@10": 0.2, "mrr": 0.3}
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from musicrec.evaluation.comparison import ComparisonRow, SeedResult, spread, table_line
 from musicrec.evaluation.metrics import bootstrap_interval
 from musicrec.evaluation.thesis import Metric
+from musicrec.studies.comparison import ComparisonRow, SeedResult, spread, table_line
 
 Scores = Mapping[str, Any]
 

@@ -6,8 +6,8 @@ import statistics
 
 import pytest
 
-from musicrec.evaluation.comparison import CSV_COLUMNS, ComparisonRow, SeedResult, TestedOn, comparison_rows, to_csv, to_markdown
 from musicrec.evaluation.thesis import F1_MICRO, TABLE_3, TABLE_5, Metric
+from musicrec.studies.comparison import CSV_COLUMNS, ComparisonRow, SeedResult, TestedOn, comparison_rows, to_csv, to_markdown
 
 F1_MACRO = Metric("f1_macro", "macro-F1", higher_is_better=True)
 TESTED_ON = TestedOn("FMA medium", train=19_922, validation=2_505, test=2_573, errors=24)

@@ -10,8 +10,6 @@ import torch
 from musicrec.config.jobs import Config, ReproduceConfig
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import BRANCH_SUBMODELS, StackSettings
-from musicrec.evaluation.comparison import SeedResult, TestedOn, comparison_rows, to_csv, to_markdown
-from musicrec.evaluation.counts import RECOMMENDATIONS
 from musicrec.evaluation.thesis import TABLES, Metric, Table
 from musicrec.models import VARIANTS, count_parameters
 from musicrec.specs.ensemble import EnsembleSpec
@@ -23,6 +21,8 @@ from musicrec.stages.ensemble import ensemble
 from musicrec.stages.evaluate import RESULTS
 from musicrec.stages.retrain import Evaluated, Stacked, evaluate_stacked, stack_submodels, train_submodels
 from musicrec.storage.store import fingerprint
+from musicrec.studies.comparison import SeedResult, TestedOn, comparison_rows, to_csv, to_markdown
+from musicrec.studies.counts import RECOMMENDATIONS
 from musicrec.telemetry.progress import console, event
 
 # Figures that the thesis does not give, beside its own.

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from musicrec.evaluation.ablation_table import (
+from musicrec.studies.ablation_table import (
     CSV_COLUMNS,
     AblationRow,
     Difference,

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from musicrec.ablation import changed, plan, read_study
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, preset
+from musicrec.studies.ablation import changed, plan, read_study
 
-STUDIES = Path(__file__).parents[1] / "tune" / "ablations"
+STUDIES = Path(__file__).parents[2] / "tune" / "ablations"
 STUDY = """
 title: a study
 base:

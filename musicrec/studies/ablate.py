@@ -7,10 +7,8 @@ import dataclasses
 import numpy as np
 
 from musicrec import schema
-from musicrec.ablation import PlannedRow, plan, read_study
 from musicrec.config.jobs import AblateConfig
 from musicrec.config.load import ConfigError, read_text, suggestion
-from musicrec.evaluation.ablation_table import COSINE, NDCG, RECALL, AblationRow, SeedScores, ablation_rows, to_csv, to_markdown
 from musicrec.evaluation.metrics import cosines
 from musicrec.stages.base import Outcome, Run
 from musicrec.stages.catalog import open_run
@@ -22,6 +20,8 @@ from musicrec.stages.inputs import check_sizes, fit_to_catalog
 from musicrec.stages.listen import hear
 from musicrec.stages.retrain import Submodels, train_run
 from musicrec.storage.store import Store, fingerprint
+from musicrec.studies.ablation import PlannedRow, plan, read_study
+from musicrec.studies.ablation_table import COSINE, NDCG, RECALL, AblationRow, SeedScores, ablation_rows, to_csv, to_markdown
 from musicrec.telemetry.progress import console, event
 from musicrec.training.predictions import read_predictions
 
