@@ -9,7 +9,7 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.failed import show_errors
+    from musicrec.inspection.errors import show_errors
     from musicrec.storage.store import Store
 
     show_errors(Store(config.store), config.examples, config.out)

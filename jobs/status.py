@@ -9,7 +9,7 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.overview import show_status
+    from musicrec.inspection.status import show_status
     from musicrec.storage.store import Store
 
     show_status(Store(config.store))

@@ -131,7 +131,7 @@ def failures_section(groups: Sequence[Mapping[str, Any]], errors: str) -> Sectio
     Parameters
     ----------
     groups
-        With ``stage``, ``reason``, ``count`` and ``examples`` (`musicrec.failed.Group`).
+        With ``stage``, ``reason``, ``count`` and ``examples`` (`musicrec.inspection.errors.Group`).
     errors
         Where the table lies.
     """

@@ -12,7 +12,7 @@ import yaml
 from musicrec import schema
 from musicrec.config.load import resolved
 from musicrec.evaluation.thesis import TABLE_3, TABLE_4, TABLE_5, TABLE_6
-from musicrec.failed import grouped
+from musicrec.inspection.errors import grouped
 from musicrec.registry.training_log import training_log
 from musicrec.report.catalog import failures_section, splits_section, tail_section
 from musicrec.report.counterparts import counterparts_section

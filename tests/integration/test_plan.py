@@ -14,12 +14,12 @@ from small_catalog import UserCatalog, encoded, files_under, sound
 from small_run import tiny_config
 
 from musicrec.config.jobs import PlanConfig
+from musicrec.dry_run.run import Plan, plan, show_plan
 from musicrec.extraction.pipeline import TooManyErrors
-from musicrec.failed import failed_rows, grouped, show_errors
-from musicrec.overview import show_status, stage_folders, status_of
+from musicrec.inspection.errors import failed_rows, grouped, show_errors
+from musicrec.inspection.status import show_status, stage_folders, status_of
 from musicrec.stages.catalog import open_run
 from musicrec.stages.extract import audio_blocks, extract
-from musicrec.stages.plan import Plan, plan, show_plan
 from musicrec.storage.store import Store, resolve
 
 Places = tuple[str, str]
@@ -81,7 +81,7 @@ def test_a_file_that_ends_its_worker_or_hangs_in_it_is_unreadable(
 ) -> None:
     places = str(tmp_path / "store"), catalog_of_users.write(str(tmp_path / "catalog"))
     fatal, endless, *_ = sorted(catalog_of_users.track_ids())
-    monkeypatch.setattr("musicrec.stages.plan.audio_blocks", lambda run: (audio_blocks(run)[0], KillsItsWorker(fatal, endless)))
+    monkeypatch.setattr("musicrec.dry_run.run.audio_blocks", lambda run: (audio_blocks(run)[0], KillsItsWorker(fatal, endless)))
     settings = dataclasses.replace(tiny_config(*places).extract, seconds_per_file=3, rows_per_block=2)
     expected, _ = planned(places, sample=100, trainings=False, extract=settings)
     audio, artwork = expected.extraction

@@ -9,8 +9,8 @@ import torch
 
 from musicrec import schema
 from musicrec.config.load import ConfigError
-from musicrec.failed import failed_rows, grouped
-from musicrec.overview import stage_folders, status_of, status_table
+from musicrec.inspection.errors import failed_rows, grouped
+from musicrec.inspection.status import stage_folders, status_of, status_table
 from musicrec.storage.lock import hold
 from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints

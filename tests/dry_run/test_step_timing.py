@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from musicrec.dry_run.step_timing import TimedModel, time_steps
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.training.loop import Schedule
-from musicrec.training.timing import TimedModel, time_steps
 
 
 @pytest.mark.parametrize("task", ["embedding", "single_genre", "many_genres"])

@@ -16,19 +16,19 @@ from rich.table import Table
 
 from musicrec.config.jobs import PlanConfig
 from musicrec.config.load import ConfigError
+from musicrec.dry_run.estimate import Extraction, Reading, Training, estimate, estimate_training, read_timed
+from musicrec.dry_run.step_timing import TimedModel, time_steps
 from musicrec.extraction.isolation import Reader, read_isolated
 from musicrec.extraction.manifest import Blocks
 from musicrec.features.artwork import ArtworkReader
 from musicrec.features.columns import AudioReader, compile_kernels, stored_columns
 from musicrec.features.lyrics import build_vocabulary, pad
-from musicrec.planning import Extraction, Reading, Training, estimate, estimate_training, read_timed
 from musicrec.runtime.cluster import connect, cpus, map_unordered, on_each_node
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.stages.base import Run
 from musicrec.stages.extract import ARTWORK, artwork_blocks, artwork_items, audio_blocks, audio_items
 from musicrec.stages.trainings import schedule
 from musicrec.telemetry.progress import Meter, console
-from musicrec.training.timing import TimedModel, time_steps
 
 AUDIO = "audio"
 # A text with one counts as lyrics: texts of nothing but stage directions are too few to matter in an estimate.

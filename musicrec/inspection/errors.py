@@ -16,7 +16,7 @@ from rich.table import Table
 
 from musicrec import schema
 from musicrec.extraction.manifest import failures
-from musicrec.overview import StageFolder, stage_folders
+from musicrec.inspection.status import StageFolder, stage_folders
 from musicrec.storage.store import Store, resolve, write_atomically
 from musicrec.telemetry.progress import console, event
 from musicrec.telemetry.redact import redacted

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import scipy.stats
 
-from musicrec.planning import Reading, estimate, estimate_training, wilson_interval
+from musicrec.dry_run.estimate import Reading, estimate, estimate_training, wilson_interval
 from musicrec.training.loop import Schedule
 
 

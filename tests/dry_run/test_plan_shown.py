@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from musicrec.planning import Extraction, Training
-from musicrec.stages import plan
+from musicrec.dry_run import run as plan
+from musicrec.dry_run.estimate import Extraction, Training
 
 LARGE = Extraction("audio", 109_883, 0, 32, {"not_found": 1, "truncated": 2}, (0.032, 0.24), 1234.5, 1300.0, 2.5e12, 1.8e8)
 SMALL = Extraction("artwork", 208, 200, 8, {}, (0.0, 0.32), 1.09 / 3600, 2 / 3600, 145_021.5, 1.27e6)

@@ -1,0 +1,1 @@
+"""Estimate the time, storage and memory of a retrain before it runs."""

@@ -1,0 +1,1 @@
+"""Look into a store: what is complete, what failed."""
