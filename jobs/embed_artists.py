@@ -8,8 +8,8 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.stages.catalog import open_run
-    from musicrec.stages.embed import embed
+    from musicrec.pipeline.catalog import open_run
+    from musicrec.pipeline.embed import embed
 
     embed(open_run(config))
 

@@ -8,7 +8,7 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.stages.retrain import train_stacks
+    from musicrec.pipeline.retrain import train_stacks
 
     train_stacks(config)
 

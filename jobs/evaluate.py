@@ -8,8 +8,8 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.stages.retrain import evaluate_run
-    from musicrec.summary import print_results
+    from musicrec.pipeline.retrain import evaluate_run
+    from musicrec.pipeline.summary import print_results
 
     print_results(evaluate_run(config))
 

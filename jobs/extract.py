@@ -8,8 +8,8 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.stages.catalog import open_run
-    from musicrec.stages.extract import extract
+    from musicrec.pipeline.catalog import open_run
+    from musicrec.pipeline.extract import extract
 
     extract(open_run(config))
 

@@ -12,8 +12,8 @@ from musicrec.runtime.job import run_job
 
 def main(config):
     from musicrec.dry_run.run import plan, show_plan
-    from musicrec.stages.catalog import open_run
-    from musicrec.stages.inputs import fit_to_catalog
+    from musicrec.pipeline.catalog import open_run
+    from musicrec.pipeline.preflight import fit_to_catalog
 
     show_plan(plan(fit_to_catalog(open_run(config)), config))
 

@@ -14,7 +14,7 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.recommending import recommend_many, recommend_one
+    from musicrec.pipeline.recommend import recommend_many, recommend_one
 
     if config.audio is not None:
         recommend_one(config)

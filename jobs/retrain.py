@@ -8,10 +8,10 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.stages.retrain import retrain
+    from musicrec.pipeline.retrain import retrain
 
     done, registered = retrain(config)
-    from musicrec.summary import print_summary
+    from musicrec.pipeline.summary import print_summary
 
     print_summary(done, registered)
 

@@ -9,7 +9,7 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.stages.retrain import train_submodels
+    from musicrec.pipeline.retrain import train_submodels
 
     train_submodels(config, [name for name in config.submodels.split(",") if name])
 

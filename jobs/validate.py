@@ -9,7 +9,7 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    from musicrec.stages.catalog import report_catalog
+    from musicrec.pipeline.catalog import report_catalog
 
     report_catalog(config)
 

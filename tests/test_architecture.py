@@ -27,7 +27,7 @@ RAY = (
     "musicrec/benchmarks/train.py",
 )
 RAY_FOLDERS = ("jobs/", "tune/")
-MLFLOW = ("musicrec/stages/register.py",)
+MLFLOW = ("musicrec/pipeline/register.py",)
 MLFLOW_FOLDERS = ("musicrec/registry/",)
 # They import nothing of ours but each other.
 PLAIN = ("musicrec.audio", "musicrec.models", "musicrec.evaluation.metrics", "musicrec.schema")
@@ -101,7 +101,7 @@ def test_mlflow_is_imported_by_the_registry_alone() -> None:
     assert {path for path in importers("mlflow") if path not in MLFLOW and not path.startswith(MLFLOW_FOLDERS)} == set()
 
 
-@pytest.mark.parametrize("path", ["musicrec/stages/register.py", *RAY])
+@pytest.mark.parametrize("path", ["musicrec/pipeline/register.py", *RAY])
 def test_what_is_slow_to_import_is_imported_where_it_is_used(path: str) -> None:
     assert not imported_at_once(path) & {"ray", "mlflow"}
 
@@ -129,11 +129,11 @@ def test_nothing_of_the_package_imports_what_stands_around_it() -> None:
 
 def test_stages_know_their_inputs_by_tables_and_not_each_other() -> None:
     # A stage may take a name or a contract of the stage before it; what it runs is its own. Only these files join stages.
-    joining = {f"musicrec/stages/{name}.py" for name in ("retrain",)}
-    stages = {path for path in SOURCES if path.startswith("musicrec/stages/")} - joining
+    joining = {f"musicrec/pipeline/{name}.py" for name in ("retrain", "summary")}
+    stages = {path for path in SOURCES if path.startswith("musicrec/pipeline/")} - joining
     called = {"extract", "embed", "label", "train", "stack", "ensemble", "statistics", "evaluate", "evaluate_genres", "report", "register"}
     joined = {
-        (path, name) for path in stages for name in imports(path) if name.startswith("musicrec.stages.") and name.split(".")[-1] in called
+        (path, name) for path in stages for name in imports(path) if name.startswith("musicrec.pipeline.") and name.split(".")[-1] in called
     }
     assert joined == set()
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from musicrec.config.jobs import Config, TuneConfig
 from musicrec.config.load import resolved
-from musicrec.stages.base import Outcome
+from musicrec.pipeline.base import Outcome
 from musicrec.storage.store import Stage
 from musicrec.studies.search import Search, decoded, settings_of, with_values
 from musicrec.telemetry.progress import console, event

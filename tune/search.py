@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from musicrec.config.jobs import TuneConfig
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import BRANCH_SUBMODELS
+from musicrec.pipeline.base import REVISION, Outcome, run_stage, versions
+from musicrec.pipeline.catalog import open_run
+from musicrec.pipeline.extract import extract
+from musicrec.pipeline.preflight import check_sizes, fit_to_catalog
+from musicrec.pipeline.retrain import make_targets
+from musicrec.pipeline.train import train
 from musicrec.registry.training_log import training_log
 from musicrec.runtime.cluster import connect
-from musicrec.stages.base import REVISION, Outcome, run_stage, versions
-from musicrec.stages.catalog import open_run
-from musicrec.stages.extract import extract
-from musicrec.stages.inputs import check_sizes, fit_to_catalog
-from musicrec.stages.retrain import make_targets
-from musicrec.stages.train import train
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.studies.search import Search, section_of, settings_of, train_trial, with_values, without_test
 from musicrec.telemetry.progress import Meter, event

@@ -29,8 +29,8 @@ from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, suggestion
 from musicrec.config.safe_yaml import MAXIMUM_BYTES, read_yaml
 from musicrec.models.build import OTHER, SPECTRAL, STACKS
-from musicrec.stages.ensemble import NAME as ENSEMBLE
-from musicrec.stages.inputs import check_sizes
+from musicrec.pipeline.ensemble import NAME as ENSEMBLE
+from musicrec.pipeline.preflight import check_sizes
 from musicrec.studies.search import LEARNING_RATE, SIZES, section_of, settings_of, with_values
 
 MODELS = {**SPECTRAL, **OTHER, **STACKS}

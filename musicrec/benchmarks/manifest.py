@@ -29,9 +29,9 @@ from musicrec.config.jobs import Config
 from musicrec.config.sections import ExtractSettings, RaySettings
 from musicrec.extraction.pipeline import committed, outstanding
 from musicrec.features.columns import compile_kernels, stored_columns
+from musicrec.pipeline.catalog import open_run
+from musicrec.pipeline.extract import audio_blocks, audio_items
 from musicrec.runtime.cluster import connect, on_each_node
-from musicrec.stages.catalog import open_run
-from musicrec.stages.extract import audio_blocks, audio_items
 
 ROWS, ARTISTS, RELATED, CLIPS = 1_000_000, 50_000, 10, 4
 FOLDER_ROWS = 1000  # files that lie in one folder, as in FMA

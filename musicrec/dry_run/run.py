@@ -23,11 +23,11 @@ from musicrec.extraction.manifest import Blocks
 from musicrec.features.artwork import ArtworkReader
 from musicrec.features.columns import AudioReader, compile_kernels, stored_columns
 from musicrec.features.lyrics import build_vocabulary, pad
+from musicrec.pipeline.base import Run
+from musicrec.pipeline.extract import ARTWORK, artwork_blocks, artwork_items, audio_blocks, audio_items
+from musicrec.pipeline.run_trainings import schedule
 from musicrec.runtime.cluster import connect, cpus, map_unordered, on_each_node
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.stages.base import Run
-from musicrec.stages.extract import ARTWORK, artwork_blocks, artwork_items, audio_blocks, audio_items
-from musicrec.stages.trainings import schedule
 from musicrec.telemetry.progress import Meter, console
 
 AUDIO = "audio"

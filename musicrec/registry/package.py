@@ -13,13 +13,13 @@ import pyarrow as pa
 
 import musicrec
 from musicrec import schema
+from musicrec.pipeline.base import Outcome, Run
+from musicrec.pipeline.embed import TABLE
+from musicrec.pipeline.retrain import Stacked
 from musicrec.registry.pyfunc import ARTIFACT, DEFAULT_NEIGHBOURS
 from musicrec.serving.recommender import ARTISTS, ENSEMBLE, save
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.stages.base import Outcome, Run
-from musicrec.stages.embed import TABLE
-from musicrec.stages.retrain import Stacked
 from musicrec.training.checkpoints import WEIGHTS
 
 # What the model needs to answer; Ray, the stages and the demo are not among it.

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow.compute as pc
 
 from musicrec.evaluation.retrieval import evaluate_retrieval
+from musicrec.pipeline.base import Outcome, Run
+from musicrec.pipeline.score_served import listen
 from musicrec.serving.recommender import Recommender
-from musicrec.stages.base import Outcome, Run
-from musicrec.stages.listen import listen
 from musicrec.training.predictions import read_predictions
 
 CHAMPION, CHALLENGER = "champion", "challenger"

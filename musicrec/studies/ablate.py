@@ -10,15 +10,15 @@ from musicrec import schema
 from musicrec.config.jobs import AblateConfig
 from musicrec.config.load import ConfigError, read_text, suggestion
 from musicrec.evaluation.metrics import cosines
-from musicrec.stages.base import Outcome, Run
-from musicrec.stages.catalog import open_run
-from musicrec.stages.embed import TABLE
-from musicrec.stages.ensemble import NAME as ENSEMBLE
-from musicrec.stages.ensemble import ensemble, needed_submodels
-from musicrec.stages.evaluate import TestSplit
-from musicrec.stages.inputs import check_sizes, fit_to_catalog
-from musicrec.stages.listen import hear
-from musicrec.stages.retrain import Submodels, train_run
+from musicrec.pipeline.base import Outcome, Run
+from musicrec.pipeline.catalog import open_run
+from musicrec.pipeline.embed import TABLE
+from musicrec.pipeline.ensemble import NAME as ENSEMBLE
+from musicrec.pipeline.ensemble import ensemble, needed_submodels
+from musicrec.pipeline.evaluate import TestSplit
+from musicrec.pipeline.preflight import check_sizes, fit_to_catalog
+from musicrec.pipeline.retrain import Submodels, train_run
+from musicrec.pipeline.score_served import hear
 from musicrec.storage.store import Store, fingerprint
 from musicrec.studies.ablation import PlannedRow, plan, read_study
 from musicrec.studies.ablation_table import COSINE, NDCG, RECALL, AblationRow, SeedScores, ablation_rows, to_csv, to_markdown

@@ -7,9 +7,9 @@ from typing import Any
 
 from musicrec.config.jobs import HoldOutConfig
 from musicrec.config.load import ConfigError
-from musicrec.stages.ensemble import NAME as ENSEMBLE
-from musicrec.stages.evaluate import BASELINES, RESULTS
-from musicrec.stages.retrain import Evaluated, evaluate_run
+from musicrec.pipeline.ensemble import NAME as ENSEMBLE
+from musicrec.pipeline.evaluate import BASELINES, RESULTS
+from musicrec.pipeline.retrain import Evaluated, evaluate_run
 from musicrec.storage.store import fingerprint
 from musicrec.studies.held_out_table import to_markdown
 from musicrec.telemetry.progress import console, event

@@ -12,14 +12,14 @@ from musicrec.config.load import ConfigError
 from musicrec.config.sections import BRANCH_SUBMODELS, StackSettings
 from musicrec.evaluation.thesis import TABLES, Metric, Table
 from musicrec.models import VARIANTS, count_parameters
+from musicrec.pipeline.base import Outcome
+from musicrec.pipeline.ensemble import NAME as ENSEMBLE
+from musicrec.pipeline.ensemble import ensemble
+from musicrec.pipeline.evaluate import RESULTS
+from musicrec.pipeline.retrain import Evaluated, Stacked, evaluate_stacked, stack_submodels, train_submodels
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.stack import StackSpec
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.stages.base import Outcome
-from musicrec.stages.ensemble import NAME as ENSEMBLE
-from musicrec.stages.ensemble import ensemble
-from musicrec.stages.evaluate import RESULTS
-from musicrec.stages.retrain import Evaluated, Stacked, evaluate_stacked, stack_submodels, train_submodels
 from musicrec.storage.store import fingerprint
 from musicrec.studies.comparison import SeedResult, TestedOn, comparison_rows, to_csv, to_markdown
 from musicrec.studies.counts import RECOMMENDATIONS

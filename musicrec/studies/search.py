@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, from_mapping, resolved, suggestion
 from musicrec.config.sections import EnsembleSettings, StackSettings, SubmodelSettings
-from musicrec.stages.base import Outcome, Run
-from musicrec.stages.ensemble import NAME as ENSEMBLE
-from musicrec.stages.ensemble import ensemble_stage, ensemble_task
-from musicrec.stages.stack import stack_stage, stack_task
-from musicrec.stages.train import Trained, submodel_stage, submodel_task
-from musicrec.stages.trainings import objective_name, run_trainings
+from musicrec.pipeline.base import Outcome, Run
+from musicrec.pipeline.ensemble import NAME as ENSEMBLE
+from musicrec.pipeline.ensemble import ensemble_stage, ensemble_task
+from musicrec.pipeline.run_trainings import objective_name, run_trainings
+from musicrec.pipeline.stack import stack_stage, stack_task
+from musicrec.pipeline.train import Trained, submodel_stage, submodel_task
 from musicrec.storage.store import Stage
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.objectives import OBJECTIVES, Objective

@@ -13,7 +13,7 @@ from musicrec.catalog.published.fma import read_fma
 from musicrec.catalog.tables import Catalog, CatalogError, Problem
 from musicrec.config.jobs import Config
 from musicrec.config.sections import CatalogSettings
-from musicrec.stages.catalog import open_run, report_catalog
+from musicrec.pipeline.catalog import open_run, report_catalog
 from musicrec.storage.store import resolve
 
 TRACKS = 36

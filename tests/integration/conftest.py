@@ -37,7 +37,7 @@ def catalog_of_users() -> UserCatalog:
 @pytest.fixture(scope="session")
 def retrained(ray_session: None, catalog_of_users: UserCatalog, tmp_path_factory: pytest.TempPathFactory) -> Retrained:
     """The whole way once, from the small catalog to a registered champion."""
-    from musicrec.stages.retrain import retrain
+    from musicrec.pipeline.retrain import retrain
 
     folder = tmp_path_factory.mktemp("retrained")
     config = tiny_config(str(folder / "store"), catalog_of_users.write(str(folder / "catalog")), launch="group")
@@ -50,7 +50,7 @@ def retrained_on_s3(
     ray_session: None, s3_server: Any, catalog_of_users: UserCatalog, tmp_path_factory: pytest.TempPathFactory
 ) -> Retrained:
     """The same with catalog, store and model on S3."""
-    from musicrec.stages.retrain import retrain
+    from musicrec.pipeline.retrain import retrain
 
     root = s3_server.fresh()
     config = tiny_config(f"{root}/store", catalog_of_users.write(f"{root}/catalog"))

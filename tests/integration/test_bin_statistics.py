@@ -13,10 +13,10 @@ import safetensors.torch
 from small_run import Retrained
 
 from musicrec.audio import extract_features, load_audio
+from musicrec.pipeline.train import submodel_stage, submodel_task
 from musicrec.serving.recommender import ARTISTS, Query, Recommender, save
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.stages.train import submodel_stage, submodel_task
 from musicrec.storage.store import Store
 from musicrec.training.inputs import FeatureRows
 from musicrec.training.predictions import NO_FOLD

@@ -19,9 +19,9 @@ from musicrec.extraction import pipeline as extraction
 from musicrec.extraction.index import INDEX
 from musicrec.extraction.manifest import Blocks, failures
 from musicrec.extraction.pipeline import Actors, BlocksFail, TooManyErrors, committed, outstanding, run_blocks
-from musicrec.stages.base import Outcome
-from musicrec.stages.catalog import open_run
-from musicrec.stages.extract import audio_blocks, extract
+from musicrec.pipeline.base import Outcome
+from musicrec.pipeline.catalog import open_run
+from musicrec.pipeline.extract import audio_blocks, extract
 from musicrec.storage.store import Store, resolve
 
 Places = tuple[str, str]

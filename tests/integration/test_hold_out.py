@@ -12,8 +12,8 @@ from small_run import Retrained
 
 from musicrec.config.errors import ConfigError
 from musicrec.config.jobs import HoldOutConfig
-from musicrec.stages.evaluate import RESULTS
-from musicrec.stages.retrain import retrain
+from musicrec.pipeline.evaluate import RESULTS
+from musicrec.pipeline.retrain import retrain
 from musicrec.storage.store import Store
 from musicrec.studies.held_out_relations import hold_out
 

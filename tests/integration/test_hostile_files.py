@@ -13,8 +13,8 @@ from small_run import tiny_config
 
 from musicrec import schema
 from musicrec.extraction.index import INDEX
-from musicrec.stages.catalog import open_run
-from musicrec.stages.extract import extract
+from musicrec.pipeline.catalog import open_run
+from musicrec.pipeline.extract import extract
 
 NUMBERS = range(3_000, 3_052)  # four of each form
 

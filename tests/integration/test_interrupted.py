@@ -21,9 +21,9 @@ from small_run import start_job, tiny_yaml
 
 from musicrec import schema
 from musicrec.config.load import from_yaml
-from musicrec.stages.ensemble import ensemble_task
-from musicrec.stages.retrain import train_stacks
-from musicrec.stages.train import submodel_task
+from musicrec.pipeline.ensemble import ensemble_task
+from musicrec.pipeline.retrain import train_stacks
+from musicrec.pipeline.train import submodel_task
 from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.loop import World

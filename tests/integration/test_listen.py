@@ -12,12 +12,12 @@ from small_catalog import encoded, sound
 from small_run import Retrained
 
 from musicrec import schema
+from musicrec.pipeline.base import Outcome, Run
+from musicrec.pipeline.catalog import open_run
+from musicrec.pipeline.score_served import listen
 from musicrec.registry.package import write_recommender
 from musicrec.serving.query_table import as_query, of_catalog
 from musicrec.serving.recommender import Recommender
-from musicrec.stages.base import Outcome, Run
-from musicrec.stages.catalog import open_run
-from musicrec.stages.listen import listen
 from musicrec.training.predictions import read_predictions
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at

@@ -25,10 +25,10 @@ from small_catalog import UserCatalog
 from small_run import REPOSITORY, Retrained, run_job_here
 
 from musicrec.config.sections import RegistrySettings
+from musicrec.pipeline.base import Run
+from musicrec.pipeline.catalog import open_run
+from musicrec.pipeline.register import challenger as compared
 from musicrec.registry.promotion import Challenger, decide, load_version, score_recommender
-from musicrec.stages.base import Run
-from musicrec.stages.catalog import open_run
-from musicrec.stages.register import challenger as compared
 from musicrec.storage.store import Store
 from musicrec.training.predictions import read_predictions
 

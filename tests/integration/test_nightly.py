@@ -14,9 +14,9 @@ from small_catalog import UserCatalog, encoded, files_under, sound
 from small_run import Retrained
 
 from musicrec import schema
-from musicrec.stages.embed import TABLE
-from musicrec.stages.retrain import Evaluated, retrain
-from musicrec.summary import changes
+from musicrec.pipeline.embed import TABLE
+from musicrec.pipeline.retrain import Evaluated, retrain
+from musicrec.pipeline.summary import changes
 from musicrec.training.training_run import EXAMPLES
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at

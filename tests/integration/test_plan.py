@@ -18,8 +18,8 @@ from musicrec.dry_run.run import Plan, plan, show_plan
 from musicrec.extraction.pipeline import TooManyErrors
 from musicrec.inspection.errors import failed_rows, grouped, show_errors
 from musicrec.inspection.status import show_status, stage_folders, status_of
-from musicrec.stages.catalog import open_run
-from musicrec.stages.extract import audio_blocks, extract
+from musicrec.pipeline.catalog import open_run
+from musicrec.pipeline.extract import audio_blocks, extract
 from musicrec.storage.store import Store, resolve
 
 Places = tuple[str, str]

@@ -9,7 +9,7 @@ import pytest
 from small_run import Retrained
 
 from musicrec.config.sections import ReportSettings
-from musicrec.stages.retrain import evaluate_run
+from musicrec.pipeline.retrain import evaluate_run
 from musicrec.storage.store import Store
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at

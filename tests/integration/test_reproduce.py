@@ -16,9 +16,9 @@ from fma_tree import FmaTree, build_fma_tree
 from musicrec import schema
 from musicrec.config.jobs import ReproduceConfig
 from musicrec.config.load import from_yaml
-from musicrec.stages.catalog import open_run
-from musicrec.stages.extract import extract
-from musicrec.stages.retrain import evaluate_run
+from musicrec.pipeline.catalog import open_run
+from musicrec.pipeline.extract import extract
+from musicrec.pipeline.retrain import evaluate_run
 from musicrec.storage.store import Store, resolve
 from musicrec.studies.reproduce import reproduce
 

@@ -20,9 +20,9 @@ from musicrec.catalog.tables import Catalog
 from musicrec.config.jobs import Config
 from musicrec.config.sections import LockSettings
 from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
+from musicrec.pipeline.base import Outcome, Run, run_stage
+from musicrec.pipeline.run_trainings import run_trainings
 from musicrec.runtime.job import run_job
-from musicrec.stages.base import Outcome, Run, run_stage
-from musicrec.stages.trainings import run_trainings
 from musicrec.storage import lock
 from musicrec.storage.lock import LockLost, Owner, StageLocked, Times, hold, owner_of
 from musicrec.storage.store import Stage, Store

@@ -13,8 +13,8 @@ from musicrec.catalog.tables import CatalogError
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, from_yaml, parse, resolved
 from musicrec.config.sections import CatalogSettings, RegistrySettings
+from musicrec.pipeline.catalog import open_run
 from musicrec.registry.runs import flattened
-from musicrec.stages.catalog import open_run
 from musicrec.storage.store import StoreError, resolve
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted

@@ -1,0 +1,190 @@
+"""The catalog of a run: the user's or a published data set, checked, or the embedded demo, built where it is not there yet."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.fs
+
+from musicrec.catalog.demo import build as demo
+from musicrec.catalog.published.cifar100 import read_cifar100
+from musicrec.catalog.published.fma import read_fma
+from musicrec.catalog.split import split_report
+from musicrec.catalog.tables import Catalog, Problem, fingerprint, write_catalog
+from musicrec.catalog.validate import load_validated
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError
+from musicrec.pipeline.base import Run
+from musicrec.storage import s3
+from musicrec.storage.store import Store, absolute, resolve, write_atomically
+from musicrec.storage.store import fingerprint as key_of
+from musicrec.telemetry.progress import Meter, event
+
+DEMO = "demo"
+ARTIST_SPLITS = pa.schema([("artist_id", pa.string()), ("split", pa.string())])
+T = TypeVar("T")
+
+
+def open_run(config: Config) -> Run:
+    """The run of a configuration, its catalog read, checked and kept in the store as Parquet.
+
+    Raises
+    ------
+    CatalogError
+        The catalog breaks a rule.
+    ConfigError
+        The catalog's form needs a folder, and none is given; a bucket is not there, or may not be read or written.
+    """
+    _check_access((config.store, True), (config.catalog, False))
+    store = Store(config.store)
+    catalog, problems = _read(config, store)
+    for problem in problems:
+        event("catalog", str(problem))
+    _keep_splits(config, store, catalog)
+    key = fingerprint(catalog)[:16]
+    if not store.exists(f"catalog/{key}/related.parquet"):
+        filesystem, base = store.locate(f"catalog/{key}")
+        filesystem.create_dir(base, recursive=True)
+        write_catalog(catalog, filesystem, base)
+    event(
+        "catalog",
+        "read",
+        tracks=catalog.tracks.num_rows,
+        artists=catalog.artists.num_rows,
+        related=catalog.related.num_rows,
+        root=catalog.root,
+    )
+    return Run(config, store, catalog, key)
+
+
+def _check_access(*wanted: tuple[str, bool]) -> None:
+    """Before anything is started: is the bucket of each location there, and may this process read, and write where that is marked?"""
+    problems = [line for uri, write in wanted if uri.startswith("s3://") for line in s3.access_problems(uri, write)]
+    if problems:
+        raise ConfigError("the object storage cannot be used:\n" + "\n".join(problems))
+
+
+def report_catalog(config: Config) -> None:
+    """Check a catalog, its files included, and say every broken rule and how alike its splits are.
+
+    Raises
+    ------
+    CatalogError
+        The catalog breaks a rule that no run can do with.
+    ConfigError
+        The catalog's form needs a folder, and none is given; its bucket is not there, or may not be read.
+    """
+    _check_access((config.catalog, False))
+
+    def exists(uri: str) -> bool:
+        filesystem, path = resolve(uri)
+        return filesystem.get_file_info(path).type == pyarrow.fs.FileType.File
+
+    catalog, problems = _read(config, Store(config.store), exists)
+    for problem in problems:
+        event("validate", str(problem))
+    event("validate", "splits", **split_report(catalog.tracks, catalog.artists))
+    event("validate", "the catalog can be used", tracks=catalog.tracks.num_rows, warnings=len(problems))
+
+
+def _read(config: Config, store: Store, exists: Callable[[str], bool] | None = None) -> tuple[Catalog, list[Problem]]:
+    """The catalog that a configuration names, and what is said about it; ``exists``: see ``validate``."""
+    rules = config.catalog_rules
+    if rules.form != "tables" and config.catalog == DEMO:
+        raise ConfigError(
+            f"catalog_rules.form is '{rules.form}', and catalog '{DEMO}' has another: name the data set's folder with --catalog"
+        )
+    root = demo_catalog(config, store) if config.catalog == DEMO else absolute(config.catalog)
+    if rules.form == "fma":
+        return read_fma(root, resolve(root), rules.fma_subset, exists=exists)
+    if rules.form == "cifar100":
+        return read_cifar100(root, resolve(root), seed=config.seed)
+    return load_validated(
+        root,
+        resolve(root),
+        seed=config.seed,
+        exists=exists,
+        allowed_roots=rules.allowed_roots,
+        optional=("artists",) if config.task == "embedding" else ("artists", "related"),
+        kept_splits=_kept_splits(config, store, root),
+    )
+
+
+def _splits_file(config: Config, root: str) -> str:
+    """Where the store keeps the split of every artist that a catalog ever had, with the run's seed."""
+    return f"splits/{key_of(root, config.seed)}.parquet"
+
+
+def _kept_splits(config: Config, store: Store, root: str) -> dict[str, str]:
+    name = _splits_file(config, root)
+    return dict(zip(*store.read_table(name, ARTIST_SPLITS).to_pydict().values(), strict=True)) if store.exists(name) else {}
+
+
+def _keep_splits(config: Config, store: Store, catalog: Catalog) -> None:
+    """Remember the artists' splits: a catalog that has grown keeps them, and a test artist is never trained on."""
+    if config.catalog_rules.form != "tables":
+        return  # the published splits are the data set's own
+    now = dict(zip(*catalog.tracks.select(["artist_id", "split"]).to_pydict().values(), strict=True))
+    before = _kept_splits(config, store, catalog.root)
+    if now.items() <= before.items():
+        return
+    if moved := sorted(artist for artist in now.keys() & before.keys() if now[artist] != before[artist]):
+        event("catalog", "artists that are in another split than in an earlier run", artists=len(moved), first=moved[:3])
+    table = pa.table(list(zip(*sorted((before | now).items()), strict=True)), schema=ARTIST_SPLITS)
+    store.write_table(_splits_file(config, catalog.root), table, ARTIST_SPLITS)
+
+
+def demo_catalog(config: Config, store: Store) -> str:
+    """The URI of the demo catalog of this run's seed, rendered through Ray where it is not complete."""
+    clips, seconds, seed = config.catalog_rules.demo_clips, config.catalog_rules.demo_seconds, config.seed
+    longer = f"-{seconds:g}s" if seconds != demo.CLIP_SECONDS else ""
+    folder = f"catalogs/demo-seed{seed}-{clips}clips{longer}"
+    root = store.uri(folder)
+    if _is_built(store, folder, seed, clips):
+        return root
+    from musicrec.runtime.cluster import connect, map_unordered
+
+    connect(config.ray)
+    works = demo.demo_works(seed, clips)
+    rows = []
+    with Meter("demo catalog", len(works), "clips") as meter:
+        for row in map_unordered(_render, works, root, seconds):
+            rows.append(row)
+            meter.advance(artist=row["artist"] or "")
+    _in_folder(root, lambda local: demo.write_tables(rows, local, seed))
+    event("demo catalog", "built", clips=len(rows), root=root)
+    return root
+
+
+def _is_built(store: Store, folder: str, seed: int, clips: int) -> bool:
+    if store.is_local:
+        return demo.is_built(store.uri(folder), seed, clips)
+    return store.exists(f"{folder}/{demo.MARKER}")
+
+
+def _render(work: demo.Work, root: str, seconds: float) -> dict:
+    """Render one work into the catalog, unless an earlier build did."""
+    filesystem, base = resolve(root)
+    done = f"{base}/rows/{work.track_id}.json"
+    if not isinstance(filesystem, pyarrow.fs.LocalFileSystem) and filesystem.get_file_info(done).type == pyarrow.fs.FileType.File:
+        with filesystem.open_input_file(done) as stream:
+            return json.loads(stream.read())["row"]
+    return _in_folder(root, lambda local: demo.render_work(work, local, seconds))
+
+
+def _in_folder(root: str, write: Callable[[str], T]) -> T:
+    """Call ``write`` with a local folder whose files end up under ``root``: that folder itself, or one that is uploaded, markers last."""
+    filesystem, base = resolve(root)
+    if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+        return write(base)
+    with tempfile.TemporaryDirectory() as local:
+        result = write(local)
+        files = [path for path in Path(local).rglob("*") if path.is_file()]
+        for path in sorted(files, key=lambda path: (path.suffix == ".json", path)):
+            write_atomically(filesystem, f"{base}/{path.relative_to(local)}", path.read_bytes())
+    return result

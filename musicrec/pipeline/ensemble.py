@@ -1,0 +1,89 @@
+"""The Recommendation ensemble over the submodels' predictions and the metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError
+from musicrec.config.sections import BRANCH_SUBMODELS
+from musicrec.models.recommendation import NUMBERS
+from musicrec.pipeline.base import REVISION, Outcome, Run, already_complete
+from musicrec.pipeline.embed import TABLE
+from musicrec.pipeline.run_trainings import objective_name, run_trainings, schedule
+from musicrec.pipeline.train import Trained
+from musicrec.specs.ensemble import EnsembleSpec
+from musicrec.storage.store import Stage, fingerprint
+from musicrec.training.training_run import EXAMPLES, Task, read_ensemble_inputs
+
+NAME = "recommendation"
+
+
+def ensemble(run: Run, embedded: Outcome, trained: Trained) -> Outcome:
+    """Train the ensemble; the stage's folder holds its weights and its predictions of every track that has what it needs."""
+    stage = ensemble_stage(run, embedded, trained)
+    if stage.success() is not None:
+        return already_complete(stage, "ensemble")
+    return run_trainings(run, [ensemble_task(run, stage, embedded, trained)])[stage.folder]
+
+
+def ensemble_stage(run: Run, embedded: Outcome, trained: Trained) -> Stage:
+    """Where the ensemble lies."""
+    settings = run.config.ensemble
+    decided = (dataclasses.asdict(settings), run.config.seed, run.config.train.deciding(), run.left_out)
+    return run.store.stage("ensembles", fingerprint(REVISION, embedded.stage.key, trained.keys(needed_submodels(run.config)), *decided))
+
+
+def needed_submodels(config: Config) -> list[str]:
+    """The submodels that a configuration's ensemble reads."""
+    return [name for branch in config.ensemble.branches for name in BRANCH_SUBMODELS[branch]]
+
+
+def ensemble_task(run: Run, stage: Stage, embedded: Outcome, trained: Trained) -> Task:
+    """Write what the ensemble's training reads into its folder."""
+    settings, predictions = run.config.ensemble, trained.predictions(needed_submodels(run.config))
+    rows = track_rows(run)
+    ranges = {name: _range([row[name] for row in rows]) for branch in settings.branches for name in NUMBERS.get(branch, ())}
+    spec = EnsembleSpec(embedded.record["dimensions"], settings.branches, settings.sizes, ranges, needs_all=settings.modality_dropout == 0)
+    examples = pa.Table.from_pylist(rows, schema=EXAMPLES)
+    usable = read_ensemble_inputs(run.store, spec, examples, predictions).usable(spec.needs_all)
+    splits = np.array([row["split"] for row in rows])
+    for split in ("train", "validation"):
+        if not usable[splits == split].any():
+            raise ConfigError(
+                f"ensemble: no track of the split '{split}' has every one of the branches {', '.join(settings.branches)}; "
+                "set ensemble.modality_dropout above 0, so that any subset works, or leave branches out"
+            )
+    run.store.write_json(stage.path("spec.json"), spec.as_json())
+    run.store.write_table(stage.path("examples.parquet"), examples, EXAMPLES)
+    return Task(
+        store=run.store.root,
+        name=NAME,
+        folder=stage.folder,
+        kind="ensemble",
+        objective=objective_name(run.config, settings),
+        targets=embedded.stage.path(TABLE),
+        schedule=schedule(settings, run.config.train),
+        seed=run.config.seed,
+        modality_dropout=settings.modality_dropout,
+        predictions=predictions,
+    )
+
+
+def track_rows(run: Run) -> list[dict[str, Any]]:
+    """Each track with its artist's place and its year."""
+    artists = {row["artist_id"]: row for row in run.catalog.artists.to_pylist()}
+    columns = ["track_id", "artist_id", "split", "year"]
+    return [
+        row | {name: artists[row["artist_id"]][name] for name in ("latitude", "longitude")}
+        for row in run.catalog.tracks.select(columns).to_pylist()
+    ]
+
+
+def _range(values: list[float | None]) -> tuple[float, float]:
+    known = [value for value in values if value is not None]
+    return (float(min(known)), float(max(known))) if known else (0.0, 1.0)

@@ -1,0 +1,147 @@
+"""The report of a run: one HTML file, and every picture of it as PNG and SVG, in the store and in MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from musicrec import schema
+from musicrec.config.load import resolved
+from musicrec.evaluation.thesis import TABLE_3, TABLE_4, TABLE_5, TABLE_6
+from musicrec.inspection.errors import grouped
+from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage, versions
+from musicrec.pipeline.ensemble import NAME as ENSEMBLE
+from musicrec.pipeline.evaluate import RESULTS
+from musicrec.pipeline.report_sections import clip_pictures, embedding_sections, genre_sections
+from musicrec.registry.training_log import training_log
+from musicrec.report.catalog import failures_section, splits_section, tail_section
+from musicrec.report.counterparts import counterparts_section
+from musicrec.report.curves import curves_section
+from musicrec.report.headline import headline
+from musicrec.report.page import Head, pictures, render
+from musicrec.report.results import results_section
+from musicrec.report.scores import Scored, metrics_of
+from musicrec.report.sections import Section
+from musicrec.storage.store import Stage, fingerprint
+from musicrec.telemetry.redact import redacted
+from musicrec.training.objectives import OBJECTIVES
+
+if TYPE_CHECKING:
+    from musicrec.pipeline.retrain import Evaluated
+
+PAGE = "report.html"
+FOLDER = "report"  # of MLflow's artifacts
+LOSSES = {"embedding": "negative cosine", "single_genre": "cross entropy", "many_genres": "binary cross entropy"}
+
+
+def report(done: Evaluated) -> Outcome:
+    """Make the report; the stage's folder holds ``report.html`` and ``pictures/``, and so does the run in MLflow."""
+    run = done.run
+    # Files that were repaired and read again change the errors, and nothing that the evaluation depends on.
+    decides = (run.catalog_key, done.evaluated.stage.key, done.extracted.stage.key, done.extracted.record["rows_in_errors"])
+    stage = run.store.stage("report", fingerprint(REVISION, *decides, vars(run.config.report)))
+    return run_stage(run, stage, lambda stage: _work(run, stage, done))
+
+
+def _work(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
+    scored = _scored(run, done)
+    sections = _sections(run, scored, done)
+    stills = pictures(sections) if run.config.report.pictures else {}
+    splits = run.catalog.tracks.column("split").to_pylist()
+    tested = f"{done.evaluated.record['test_artists']} artists, {scored.scores.get('tracks', 0):,} of {splits.count('test'):,} test tracks"
+    sentence, cards = headline(scored, tested)
+    page = render(Head(_title(run), _facts(run), sentence, cards), sections, stills, _details(run, done))
+    files = {PAGE: page.encode()} | {f"pictures/{name}": content for name, content in stills.items()}
+    for name, content in files.items():
+        run.store.write(stage.path(name), content)
+    _log(run, files)
+    left_out = {section.name: section.missing for section in sections if section.missing}
+    return {
+        "rows_in": len(sections),
+        "rows_out": len(sections) - len(left_out),
+        "rows_incomplete": len(left_out),
+        "left_out": left_out,
+        "picture_files": len(stills),
+        "page_bytes": len(files[PAGE]),
+        "report": run.store.uri(stage.path(PAGE)),
+    }
+
+
+def _scored(run: Run, done: Evaluated) -> Scored:
+    task, records = run.config.task, {name: outcome.record for name, outcome in done.models.items()}
+    leading = ENSEMBLE
+    if task != "embedding":  # chosen by validation: the test split takes no part in it
+        leading = max(records, key=lambda name: OBJECTIVES[task].better * records[name]["validation"])
+    published = {"embedding": TABLE_6, "single_genre": TABLE_3, "many_genres": TABLE_5}[task]
+    return Scored(
+        results=run.store.read_json(done.evaluated.stage.path(RESULTS)),
+        trained={name: (record["validation"], record.get("epochs")) for name, record in records.items()},
+        leading=leading,
+        metrics=metrics_of(task, run.config.evaluate.neighbours[0]),
+        published=TABLE_4 if run.config.catalog_rules.form == "cifar100" else published,
+        seed=run.config.seed,
+    )
+
+
+def _sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
+    task, records = run.config.task, {name: outcome.record for name, outcome in done.models.items()}
+    tracks, artists = run.catalog.tracks, run.catalog.artists
+    recommends = task == "embedding"
+    of_task = (embedding_sections if recommends else genre_sections)(run, scored, done)
+    jaccard = done.targeted.record.get("jaccard")
+    facts = "" if jaccard is None else f"Mean Jaccard index of the artist embeddings: {jaccard:.3f} (thesis: 0.549, on its own data)."
+    errors = run.store.read_table(done.extracted.stage.path("errors.parquet"), schema.ERRORS)
+    sections = [
+        results_section(scored, facts),
+        *of_task,
+        curves_section(
+            {name: record["history"] for name, record in records.items()},
+            records[scored.leading]["metric"],
+            LOSSES[task],
+            scored.leading,
+        ),
+        tail_section(tracks, artists),
+        splits_section(tracks, artists),
+        failures_section([redacted(vars(group)) for group in grouped(errors, examples=2)], redacted(done.extracted.record["errors"])),
+        clip_pictures(run, done.extracted),
+    ]
+    return [*sections, counterparts_section(sections)]
+
+
+def _title(run: Run) -> str:
+    catalog = "the demo catalog" if run.config.catalog == "demo" else redacted(run.config.catalog).rstrip("/").rpartition("/")[2]
+    what = {"embedding": "Artists recommended from music", "single_genre": "The genre of music", "many_genres": "The genres of music"}
+    return f"{what[run.config.task]}: {catalog}"
+
+
+def _facts(run: Run) -> str:
+    tracks, artists = run.catalog.tracks, run.catalog.artists
+    made = time.strftime("%d %B %Y", time.gmtime())
+    return f"{tracks.num_rows:,} tracks, {artists.num_rows:,} artists, task {run.config.task}, seed {run.config.seed}. Made on {made}."
+
+
+def _details(run: Run, done: Evaluated) -> list[tuple[str, str]]:
+    """What made the run, as text: how long each stage worked, versions, the configuration."""
+    outcomes = {"extract": done.extracted, done.targeted.stage.name: done.targeted, **done.models, "evaluate": done.evaluated}
+    seconds = {name: outcome.record.get("training_seconds", outcome.record["seconds"]) for name, outcome in outcomes.items()}
+    times = "\n".join(f"{name:<24}{value:>10.1f} s" for name, value in seconds.items())
+    return [
+        ("Seconds of each stage", times),
+        ("Versions", "\n".join(f"{name:<12}{version}" for name, version in versions().items())),
+        ("Configuration", yaml.safe_dump(redacted(resolved(run.config)), sort_keys=False, allow_unicode=True)),
+    ]
+
+
+def _log(run: Run, files: dict[str, bytes]) -> None:
+    """The page and its pictures as artifacts of the run in MLflow, whose page shows the HTML."""
+    facts = {f"version.{name}": version for name, version in versions().items()}
+    with training_log(run.config, run.store, run.catalog_key, run.catalog.root, facts) as log, tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        log.folder(FOLDER, folder)

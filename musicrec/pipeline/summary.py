@@ -1,0 +1,181 @@
+"""The last screen of a retrain: what was trained, how good it is beside what needs no model, and what to type next."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from musicrec import schema
+from musicrec.catalog.locations import audio_uri
+from musicrec.evaluation.examples import recommendations
+from musicrec.pipeline.base import Outcome
+from musicrec.pipeline.embed import TABLE
+from musicrec.pipeline.ensemble import NAME as ENSEMBLE
+from musicrec.pipeline.evaluate import BASELINES, RESULTS, TestSplit
+from musicrec.pipeline.retrain import Evaluated
+from musicrec.telemetry.progress import console
+
+EXAMPLE_ARTISTS = 5
+
+
+def print_summary(done: Evaluated, registered: Outcome) -> None:
+    """Print the results, and where everything is."""
+    if not (done.worked or registered.worked):
+        console.print("\nEverything was already complete: nothing was done. The results of that run:")
+    print_results(done)
+    for line in changes(done):
+        _say(line)
+    record = registered.record
+    _say(f"MLflow: {record['decision']}")
+    _say(f"Look at it:  mlflow ui --backend-store-uri {record['tracking_uri']}")
+    run = done.run
+    track = audio_uri(run.catalog.root, run.catalog.tracks.column("audio")[0].as_py())
+    _say(f"Type next:   python jobs/recommend.py --store {run.config.store} --audio {track}")
+
+
+def print_results(done: Evaluated) -> None:
+    """Print the results table, examples, and what became of every track."""
+    recommends = done.run.config.task == "embedding"
+    console.print(results_table(done) if recommends else genre_table(done))
+    for table in example_tables(done) if recommends else ():
+        console.print(table)
+    extracted, targeted = done.extracted.record, done.targeted.record
+    _say(f"Tracks: {extracted['rows_in']} in, {extracted['rows_out']} extracted, {extracted['rows_in_errors']} in errors")
+    if extracted["rows_in_errors"] or extracted["artwork_errors"]:
+        _say(f"Errors: {extracted['errors']}")
+    if recommends:
+        _say(f"Artist embeddings: Jaccard {targeted['jaccard']:.3f} (chance {targeted['jaccard_chance']:.3f})")
+    elif targeted["rows_incomplete"]:
+        _say(f"Without a genre, and so left out: {targeted['rows_incomplete']} tracks")
+    if done.reported is not None:
+        _say(f"Open it:     {done.reported.record['report']}")
+
+
+def changes(done: Evaluated) -> list[str]:
+    """What is different from the last run of the same catalog, and how long each step took; nothing where no step had work."""
+    if not done.worked:
+        return []
+    extracted, embedded, lines = done.extracted.record, done.targeted.record, []
+    if "tracks_new" in extracted:
+        counts = ", ".join(f"{extracted[f'tracks_{what}']} {what}" for what in ("new", "changed", "removed"))
+        lines.append(f"Changes: tracks {counts}; {extracted['rows_extracted_now']} extracted now")
+    if embedded.get("mean_cosine_to_before") is not None:
+        mean, least = (embedded[f"{which}_cosine_to_before"] for which in ("mean", "least"))
+        drift = f"cosine to their vectors before: mean {mean:.4f}, least {least:.4f}"
+        lines.append(f"Artists: {embedded['artists_new']} new; the others' {drift}")
+    return [*lines, "Seconds: " + ", ".join(f"{step} {value:.0f}" for step, value in done.run.seconds.items())]
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True)
+
+
+def results_table(done: Evaluated) -> Table:
+    """Test scores of every model and baseline."""
+    results = done.run.store.read_json(done.evaluated.stage.path(RESULTS))
+    k = done.run.config.evaluate.neighbours[0]
+    artists = done.evaluated.record["test_artists"]
+    # Made for a terminal of 80 columns.
+    table = Table(
+        title=f"Mean cosine on {artists} test artists that no model was trained on, and retrieval of their related artists",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in ("model", "ep.", "valid.", "test", "95 %", f"NDCG@{k}", f"recall@{k}", "tracks"):
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
+    chance = results[ENSEMBLE].get("chance", {})
+    table.add_row("chance (exact)", "", "", "", "", _figure(chance.get(f"ndcg@{k}")), _figure(chance.get(f"recall@{k}")), "")
+    models = done.models
+    for name in (*BASELINES, *models):
+        scores = results[name]
+        record = models[name].record if name in models else {}
+        low, high = scores.get("cosine_interval", (None, None))
+        table.add_row(
+            name,
+            str(record.get("epochs", "")),
+            _figure(record.get("validation")),
+            _figure(scores.get("cosine")),
+            "" if low is None else f"{low:.2f}..{high:.2f}",
+            _figure(scores.get(f"ndcg@{k}")),
+            _figure(scores.get(f"recall@{k}")),
+            str(scores["tracks"]),
+            style="bold" if name == ENSEMBLE else None,
+            end_section=name == BASELINES[-1] or name == list(models)[-2:][0],
+        )
+    return table
+
+
+def genre_table(done: Evaluated) -> Table:
+    """Test scores of every model and baseline of a genre task."""
+    results = done.run.store.read_json(done.evaluated.stage.path(RESULTS))
+    single = done.run.config.task == "single_genre"
+    metrics = {"f1_micro": "micro-F1", "f1_macro": "macro-F1"} if single else {"hamming": "Hamming", "mse": "MSE", "map_macro": "mAP"}
+    classes, artists = done.evaluated.record["classes"], done.evaluated.record["test_artists"]
+    table = Table(
+        title=f"{classes} genres, test tracks of {artists} artists that no model was trained on",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in ("model", "ep.", "valid.", *metrics.values(), "95 %", "tracks"):
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
+    digits = 3 if single else 4
+    for name, scores in results.items():
+        record = done.models[name].record if name in done.models else {}
+        low, high = scores.get(f"{next(iter(metrics))}_interval", (None, None))
+        table.add_row(
+            name,
+            str(record.get("epochs", "")),
+            _figure(record.get("validation"), digits),
+            *(_figure(scores.get(metric), digits) for metric in metrics),
+            "" if low is None else f"{low:.{digits}f}..{high:.{digits}f}",
+            str(scores["tracks"]),
+        )
+    return table
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def example_tables(done: Evaluated) -> list[Table]:
+    """Recommendations for some test artists, as the thesis' Table 7: well done, middling and badly done."""
+    from musicrec.registry.package import artist_facts
+    from musicrec.training.predictions import read_predictions
+
+    run = done.run
+    split = TestSplit(run, run.store.read_table(done.targeted.stage.path(TABLE), schema.EMBEDDINGS))
+    predicted = read_predictions(run.store, done.models[ENSEMBLE].record["predictions"], split.tracks, split.table.shape[1])
+    artists, vectors = split.by_artist(predicted, np.flatnonzero(np.any(predicted != 0, axis=1)))
+    scores = run.store.read_json(done.evaluated.stage.path(RESULTS))[ENSEMBLE]["by_artist"]
+    facts = {artist["artist_id"]: artist for artist in artist_facts(run, [*{*split.ids, *artists}])}
+    tables = []
+    for one in recommendations(artists, vectors, scores, split.table, split.ids, run.config.evaluate.examples, EXAMPLE_ARTISTS):
+        name = facts[one.artist_id]["name"] or one.artist_id
+        title = f"From the music of {name} (a test artist, NDCG {one.score:.2f}; * related)"
+        answer = [facts[artist] | {"similarity": float(value)} for artist, value in zip(one.answers, one.similarities, strict=True)]
+        tables.append(recommendation_table(title, answer, set(split.related.get(one.artist_id, []))))
+    return tables
+
+
+def recommendation_table(title: str, artists: list[dict[str, Any]], related: set[str] = frozenset()) -> Table:
+    """Recommended artists with name, similarity, genres, origin and years (thesis Table 7)."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("artist", "similarity", "genres", "origin", "years"):
+        least = len("similarity") if column in ("similarity", "years") else None  # figures are never cut, text may be
+        justify = "right" if column == "similarity" else "left"
+        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=least)
+    for artist in artists:
+        years = sorted({year for year in (artist["first_year"], artist["last_year"]) if year is not None})
+        origin = ", ".join(part for part in (artist["origin"], artist["country"]) if part)
+        mark = "* " if artist["artist_id"] in related else ""
+        name = artist["name"] or artist["artist_id"]
+        table.add_row(mark + name, f"{artist['similarity']:.3f}", ", ".join(artist["genres"] or []), origin, "-".join(map(str, years)))
+    return table

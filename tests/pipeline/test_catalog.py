@@ -1,0 +1,86 @@
+"""The catalog of a run, by the form and the task that its configuration names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from musicrec.catalog.tables import CatalogError
+from musicrec.config.jobs import Config
+from musicrec.config.load import ConfigError
+from musicrec.config.sections import CatalogSettings
+from musicrec.pipeline.catalog import open_run, report_catalog
+
+TRACKS = """track_id,artist_id,audio,genres,genre_top,split
+1,a,1.mp3,rock,rock,train
+2,b,2.mp3,folk,folk,validation
+3,c,3.mp3,rock,rock,test
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    """A catalog of tracks alone."""
+    catalog = tmp_path / "catalog"
+    catalog.mkdir()
+    (catalog / "tracks.csv").write_text(TRACKS)
+    return str(catalog)
+
+
+@pytest.mark.parametrize("task", ["single_genre", "many_genres"])
+@pytest.mark.parametrize("related", [None, "artist_id,related_artist_id,rank\n"])
+def test_genres_are_learnt_without_relations(folder: str, tmp_path: Path, task: str, related: str | None) -> None:
+    if related is not None:
+        (Path(folder) / "related.csv").write_text(related)
+    run = open_run(Config(store=str(tmp_path / "store"), catalog=folder, task=task))
+    assert run.catalog.tracks.num_rows == 3
+    assert run.catalog.artists.column("artist_id").to_pylist() == ["a", "b", "c"]
+    assert run.catalog.related.num_rows == 0
+
+
+def test_embeddings_are_not(folder: str, tmp_path: Path) -> None:
+    config = Config(store=str(tmp_path / "store"), catalog=folder)
+    for read in (open_run, report_catalog):
+        with pytest.raises(CatalogError, match=r"related: missing table; related.csv or related.parquet must lie"):
+            read(config)
+
+
+@pytest.mark.parametrize("form", ["fma", "cifar100"])
+def test_a_published_data_set_has_a_folder(tmp_path: Path, form: str) -> None:
+    with pytest.raises(ConfigError, match=f"form is '{form}'.*name the data set's folder with --catalog"):
+        open_run(Config(store=str(tmp_path), catalog_rules=CatalogSettings(form=form)))
+
+
+def grow(folder: str, artists: range, tracks_each: int = 2) -> None:
+    """A catalog of these artists, without splits."""
+    rows = [f"{artist}-{track},{artist},{artist}-{track}.mp3" for artist in artists for track in range(tracks_each)]
+    (Path(folder) / "tracks.csv").write_text("\n".join(["track_id,artist_id,audio", *rows]) + "\n")
+
+
+def splits(config: Config) -> dict[str, str]:
+    tracks = open_run(config).catalog.tracks
+    return dict(zip(tracks.column("artist_id").to_pylist(), tracks.column("split").to_pylist(), strict=True))
+
+
+def test_the_splits_of_a_catalog_that_grows_and_shrinks_stay(folder: str, tmp_path: Path) -> None:
+    config = Config(store=str(tmp_path / "store"), catalog=folder, task="many_genres")
+    grow(folder, range(40))
+    first = splits(config)
+    grow(folder, range(10, 44))
+    second = splits(config)
+    assert second.items() >= {artist: split for artist, split in first.items() if int(artist) >= 10}.items()
+    grow(folder, range(44))
+    assert splits(config) == first | second  # who comes back is where they were
+    other = Config(store=str(tmp_path / "store"), catalog=folder, task="many_genres", seed=1)
+    assert splits(other) != first | second
+
+
+def test_an_artist_whose_own_split_changed_is_told(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config(store=str(tmp_path / "store"), catalog=folder, task="many_genres")
+    open_run(config)
+    assert "another split" not in capsys.readouterr().out
+    moved = TRACKS.replace("rock,rock,train", "rock,rock,left").replace("rock,rock,test", "rock,rock,train").replace("left", "test")
+    (Path(folder) / "tracks.csv").write_text(moved)
+    assert splits(config) == {"a": "test", "b": "validation", "c": "train"}
+    assert "artists that are in another split than in an earlier run" in capsys.readouterr().out
