@@ -1,7 +1,7 @@
-"""The Ray Data pipeline around ``musicrec.features.columns`` and ``musicrec.features.artwork``: planned rows in, Parquet blocks in the store.
+"""Run a reader over planned rows with Ray Data: rows in, Parquet blocks in the store.
 
-What travels through Ray is the rows of a block and a summary of some bytes (``musicrec.extraction.worker``), so memory stays flat whatever the
-size of the features.
+Only the rows of a block and a summary of a few bytes (``musicrec.extraction.worker``) travel through Ray, so memory stays flat
+whatever the size of the features.
 """
 
 from __future__ import annotations

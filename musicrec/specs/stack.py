@@ -1,6 +1,6 @@
-"""What a stack over submodels' outputs is, apart from its weights (thesis section 3): TimeFreq, TimeFreqAvg, GenreEnsemble.
+"""Describe a stack over submodels' outputs, without its weights: TimeFreq, TimeFreqAvg, GenreEnsemble (Whitell 2019).
 
-The Recommendation ensemble, which reads metadata too and does without missing inputs, has a specification of its own (musicrec.specs.ensemble).
+The Recommendation ensemble also reads metadata and works without missing inputs; `musicrec.specs.ensemble` describes it.
 """
 
 from __future__ import annotations

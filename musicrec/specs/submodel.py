@@ -10,9 +10,9 @@ from torch import nn
 
 from musicrec.audio import FEATURE_SHAPES
 from musicrec.config.sections import SubmodelSettings
-from musicrec.features import standardise
 from musicrec.features.columns import Statistics
 from musicrec.features.lyrics import Vocabulary
+from musicrec.features.standardise import standardise
 from musicrec.models import build_model
 from musicrec.models.shapes import INPUT_SHAPES
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musicrec.features import standardise
-from musicrec.features.standardise import halved_statistics
+from musicrec.features.standardise import halved_statistics, standardise
 
 
 @pytest.fixture(scope="module")
