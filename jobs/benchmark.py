@@ -17,16 +17,29 @@ import argparse
 import importlib
 import sys
 
-from musicrec.runtime.allocator import use_one_heap
+from musicrec.runtime.allocator import use_one_arena
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("features", "pipeline", "storage", "manifest", "recommend", "train", "layers", "artists")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = (
+        "features",
+        "pipeline",
+        "storage",
+        "manifest",
+        "recommend",
+        "train",
+        "layers",
+        "artists",
+    )
     parser.add_argument("benchmark", choices=names)
-    parser.add_argument("options", nargs=argparse.REMAINDER, help="the benchmark's own; NAME --help lists them")
+    parser.add_argument(
+        "options", nargs=argparse.REMAINDER, help="the benchmark's own; NAME --help lists them"
+    )
     chosen = parser.parse_args()
-    use_one_heap()  # as every job does
+    use_one_arena()  # as every job does
     return importlib.import_module(f"musicrec.benchmarks.{chosen.benchmark}").run(chosen.options)
 
 

@@ -18,10 +18,16 @@ from musicrec.storage.store import resolve
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", help="MP3, FLAC, Ogg, WAV, AIFF, AAC or M4A: a path or a URI")
-    parser.add_argument("--out", default="pictures", help="folder or URI for the PNGs (default: %(default)s)")
-    parser.add_argument("--offset", type=float, default=0.0, help="seconds to skip (default: %(default)s)")
+    parser.add_argument(
+        "--out", default="pictures", help="folder or URI for the PNGs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--offset", type=float, default=0.0, help="seconds to skip (default: %(default)s)"
+    )
     options = parser.parse_args()
     try:
         audio = decode(options.file, offset=options.offset, duration=CLIP_SECONDS, locate=resolve)
@@ -32,7 +38,9 @@ def main() -> int:
         f"{options.file}: {audio.duration_seconds:.2f} s of {audio.container}/{audio.codec}, {audio.native_sample_rate:,} Hz, "
         f"{audio.channels} channels{', silent' if audio.silent else ''}"
     )
-    for path in save_pictures(extract_features(audio.samples), options.out, Path(options.file).stem):
+    for path in save_pictures(
+        extract_features(audio.samples), options.out, Path(options.file).stem
+    ):
         print(path)
     return 0
 

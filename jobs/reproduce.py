@@ -14,7 +14,12 @@ from musicrec.config.jobs import ReproduceConfig
 from musicrec.config.load import with_preset_of
 from musicrec.runtime.job import run_job
 
-PRESETS = {"3": "thesis-fma-medium", "4": "thesis-cifar100", "5": "thesis-fma-large", "6": "thesis-webapi"}
+PRESETS = {
+    "3": "thesis-fma-medium",
+    "4": "thesis-cifar100",
+    "5": "thesis-fma-large",
+    "6": "thesis-webapi",
+}
 
 
 def main(config):

@@ -14,7 +14,9 @@ from musicrec.runtime.job import run_job
 
 
 def main(config):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])  # of the package tune, whose name this file has too
+    sys.path[0] = str(
+        Path(__file__).resolve().parents[1]
+    )  # of the package tune, whose name this file has too
     from tune.search import search
 
     search(config)

@@ -55,7 +55,13 @@ ARTISTS = pa.schema(
     ]
 )
 
-RELATED = pa.schema([_field("artist_id", pa.string()), _field("related_artist_id", pa.string()), _field("rank", pa.int32())])
+RELATED = pa.schema(
+    [
+        _field("artist_id", pa.string()),
+        _field("related_artist_id", pa.string()),
+        _field("rank", pa.int32()),
+    ]
+)
 
 ERROR_REASONS = (
     # Audio (musicrec.audio.AUDIO_ERRORS)
@@ -89,7 +95,12 @@ ERRORS = pa.schema(
 )
 
 PREDICTIONS = pa.schema(
-    [_field("track_id", pa.string()), _field("submodel", pa.string()), _field("fold", pa.int32()), _field("vector", pa.list_(pa.float32()))]
+    [
+        _field("track_id", pa.string()),
+        _field("submodel", pa.string()),
+        _field("fold", pa.int32()),
+        _field("vector", pa.list_(pa.float32())),
+    ]
 )
 
 EMBEDDINGS = pa.schema([_field("artist_id", pa.string()), _field("vector", pa.list_(pa.float32()))])
@@ -98,7 +109,12 @@ EMBEDDINGS = pa.schema([_field("artist_id", pa.string()), _field("vector", pa.li
 LABELS = pa.schema([_field("track_id", pa.string()), _field("classes", pa.list_(pa.int32()))])
 
 RECOMMENDATIONS = pa.schema(
-    [_field("query", pa.string()), _field("rank", pa.int32()), _field("artist_id", pa.string()), _field("similarity", pa.float32())]
+    [
+        _field("query", pa.string()),
+        _field("rank", pa.int32()),
+        _field("artist_id", pa.string()),
+        _field("similarity", pa.float32()),
+    ]
 )
 
 FEATURE_FACTS = (
@@ -128,7 +144,9 @@ def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
         index = table.schema.get_field_index(field.name)
         if index < 0:
             if not field.nullable:
-                raise SchemaError(f"table '{name}' lacks the column '{field.name}' ({field.type}); it has {', '.join(table.column_names)}")
+                raise SchemaError(
+                    f"table '{name}' lacks the column '{field.name}' ({field.type}); it has {', '.join(table.column_names)}"
+                )
             columns.append(pa.nulls(table.num_rows, field.type))
             continue
         column = table.column(index)
@@ -136,9 +154,13 @@ def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
             try:
                 column = column.cast(field.type)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-                raise SchemaError(f"table '{name}', column '{field.name}': {column.type} does not read as {field.type}: {error}") from error
+                raise SchemaError(
+                    f"table '{name}', column '{field.name}': {column.type} does not read as {field.type}: {error}"
+                ) from error
         if column.null_count and not field.nullable:
-            raise SchemaError(f"table '{name}', column '{field.name}' has {column.null_count} missing values, and none may be")
+            raise SchemaError(
+                f"table '{name}', column '{field.name}' has {column.null_count} missing values, and none may be"
+            )
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=schema)
 

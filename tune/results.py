@@ -99,20 +99,36 @@ def best_of(search: Search, results: list[TrialResult]) -> TrialResult:
     """
     trained = [result for result in results if result.state == "trained"]
     if not trained:
-        reasons = "\n".join(f"  trial {result.number}: {result.reason or result.state}" for result in results)
+        reasons = "\n".join(
+            f"  trial {result.number}: {result.reason or result.state}" for result in results
+        )
         raise SearchFailed(f"no trial of {search.name} was trained to its end:\n{reasons}")
     return max(trained, key=lambda result: search.better * result.validation)
 
 
 def table_csv(results: list[TrialResult]) -> str:
     """The trials, one row each; values that are lists as JSON."""
-    facts = ("number", "state", "validation", "best_epoch", "epochs", "seconds", "training", "reason")
+    facts = (
+        "number",
+        "state",
+        "validation",
+        "best_epoch",
+        "epochs",
+        "seconds",
+        "training",
+        "reason",
+    )
     keys = list(results[0].values)
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([*facts, *keys])
     for result in results:
-        writer.writerow([*(getattr(result, fact) for fact in facts), *(_text(result.values[key]) for key in keys)])
+        writer.writerow(
+            [
+                *(getattr(result, fact) for fact in facts),
+                *(_text(result.values[key]) for key in keys),
+            ]
+        )
     return stream.getvalue()
 
 
@@ -133,18 +149,40 @@ def print_table(search: Search, outcome: Outcome) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
     table.add_column("other than trial 1", overflow="fold")
-    for row in sorted(rows, key=lambda row: -math.inf if row.validation is None else search.better * row.validation, reverse=True):
-        changes = ", ".join(f"{key.removeprefix('sizes.')} {_short(value)}" for key, value in row.values.items() if value != own[key])
+    for row in sorted(
+        rows,
+        key=lambda row: -math.inf if row.validation is None else search.better * row.validation,
+        reverse=True,
+    ):
+        changes = ", ".join(
+            f"{key.removeprefix('sizes.')} {_short(value)}"
+            for key, value in row.values.items()
+            if value != own[key]
+        )
         said = row.reason if row.reason else changes
         figure = "" if row.validation is None else f"{row.validation:.4f}"
         style = "bold" if row.number == record["best"] else None
-        table.add_row(str(row.number), figure, str(row.epochs), f"{row.seconds:.0f}", row.state, said, style=style)
+        table.add_row(
+            str(row.number),
+            figure,
+            str(row.epochs),
+            f"{row.seconds:.0f}",
+            row.state,
+            said,
+            style=style,
+        )
     console.print(table)
     console.print(f"Preset:     {record['preset']}", highlight=False, soft_wrap=True)
-    console.print(f"Type next:  python jobs/retrain.py --preset {record['preset']}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Type next:  python jobs/retrain.py --preset {record['preset']}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
-def figures(search: Search, space: Space, results: list[TrialResult]) -> dict[str, tuple[Any, bytes]]:
+def figures(
+    search: Search, space: Space, results: list[TrialResult]
+) -> dict[str, tuple[Any, bytes]]:
     """Parallel coordinates and the settings' importance, each as a figure of matplotlib's and as a PNG, by file name.
 
     Of fewer than two different results nothing can be said, and it is said so.
@@ -155,18 +193,28 @@ def figures(search: Search, space: Space, results: list[TrialResult]) -> dict[st
     import optuna
     from optuna.visualization.matplotlib import plot_parallel_coordinate, plot_param_importances
 
-    scored = [result for result in results if result.validation is not None and result.state != "failed"]
+    scored = [
+        result for result in results if result.validation is not None and result.state != "failed"
+    ]
     if len({result.validation for result in scored}) < 2:
-        event("tune", "fewer than two different results: no pictures are drawn", results=len(scored))
+        event(
+            "tune", "fewer than two different results: no pictures are drawn", results=len(scored)
+        )
         return {}
     study = optuna.create_study(direction="maximize" if search.better > 0 else "minimize")
     distributions = {key: parameter.distribution() for key, parameter in space.parameters.items()}
     for result in scored:
-        study.add_trial(optuna.trial.create_trial(params=result.drawn, distributions=distributions, value=result.validation))
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=result.drawn, distributions=distributions, value=result.validation
+            )
+        )
     importance = optuna.importance.FanovaImportanceEvaluator(seed=search.run.config.seed)
     drawn = {
         "parallel_coordinates.png": plot_parallel_coordinate(study, target_name=search.metric),
-        "importance.png": plot_param_importances(study, evaluator=importance, target_name=search.metric),
+        "importance.png": plot_param_importances(
+            study, evaluator=importance, target_name=search.metric
+        ),
     }
     pictures = {}
     for name, axes in drawn.items():
@@ -181,12 +229,16 @@ def figures(search: Search, space: Space, results: list[TrialResult]) -> dict[st
     return pictures
 
 
-def write_preset(config: TuneConfig, search: Search, results: list[TrialResult], best: TrialResult, stage: Stage) -> str:
+def write_preset(
+    config: TuneConfig, search: Search, results: list[TrialResult], best: TrialResult, stage: Stage
+) -> str:
     """Write the whole configuration with the winner's values; the store's name of the file."""
     import ray
 
     winner = with_values(
-        Config(**{field.name: getattr(config, field.name) for field in dataclasses.fields(Config)}), search.name, best.values
+        Config(**{field.name: getattr(config, field.name) for field in dataclasses.fields(Config)}),
+        search.name,
+        best.values,
     )
     values = {name: value for name, value in resolved(winner).items() if name not in PLACES}
     resources = ray.cluster_resources()
@@ -203,7 +255,9 @@ def write_preset(config: TuneConfig, search: Search, results: list[TrialResult],
         f"with at most {epochs} epochs a stage. The test split took no part in it.",
         "Where it runs (ray, registry) is not a part of a preset.",
     ]
-    text = "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(json.loads(json.dumps(redacted(values))), sort_keys=False)
+    text = "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(
+        json.loads(json.dumps(redacted(values))), sort_keys=False
+    )
     search.run.store.write(stage.path("preset.yaml"), text.encode())
     return stage.path("preset.yaml")
 

@@ -23,14 +23,29 @@ from musicrec.pipeline.train import train
 from musicrec.registry.training_log import training_log
 from musicrec.runtime.cluster import connect
 from musicrec.storage.store import Stage, fingerprint
-from musicrec.studies.search import Search, section_of, settings_of, train_trial, with_values, without_test
+from musicrec.studies.search import (
+    Search,
+    section_of,
+    settings_of,
+    train_trial,
+    with_values,
+    without_test,
+)
 from musicrec.telemetry.progress import Meter, event
-from tune.results import SearchFailed, TrialResult, best_of, figures, print_table, table_csv, write_preset
+from tune.results import (
+    SearchFailed,
+    TrialResult,
+    best_of,
+    figures,
+    print_table,
+    table_csv,
+    write_preset,
+)
 from tune.spaces import Space, load_space
 from tune.trials import Trials
 
 if TYPE_CHECKING:
-    from tune.follower import Progress
+    from tune.callback import Progress
 
 # The process of a trial only waits for its training. It runs on the head node, whose own resource has 1 to share: so it takes no CPU from
 # the trainings, and is not lost with a node that may be taken away.
@@ -53,8 +68,15 @@ def search(config: TuneConfig) -> Outcome:
     prepared = _prepare(config)
     # Of the trials' number too: a longer search is another one, which finds the trainings that they share in the store.
     decided = (space.as_json(), own, config.trials, config.grace_epochs, config.reduction)
-    stage = prepared.run.store.stage("searches", fingerprint(REVISION, prepared.trial({}).stage.key, *decided))
-    outcome = run_stage(prepared.run, stage, lambda stage: _work(config, prepared, space, own, stage), f"tune {config.submodel}")
+    stage = prepared.run.store.stage(
+        "searches", fingerprint(REVISION, prepared.trial({}).stage.key, *decided)
+    )
+    outcome = run_stage(
+        prepared.run,
+        stage,
+        lambda stage: _work(config, prepared, space, own, stage),
+        f"tune {config.submodel}",
+    )
     print_table(prepared, outcome)
     return outcome
 
@@ -63,27 +85,46 @@ def _prepare(config: TuneConfig) -> Search:
     """Everything up to what is searched: inputs, targets, and for a stack the submodels, which are those of every run."""
     name, section = config.submodel, section_of(config, config.submodel)
     if getattr(settings_of(config, name), "architecture", None) == "time_freq_avg":
-        raise ConfigError(f"--submodel {name}: an average has no weights, so there is nothing to search")
+        raise ConfigError(
+            f"--submodel {name}: an average has no weights, so there is nothing to search"
+        )
     check_sizes(config)
     run = fit_to_catalog(open_run(config))
     extracted, targeted = extract(run), make_targets(run)
     trained = None
     if section == "ensemble":
-        trained = train(run, extracted, targeted, [name for branch in run.config.ensemble.branches for name in BRANCH_SUBMODELS[branch]])
+        trained = train(
+            run,
+            extracted,
+            targeted,
+            [name for branch in run.config.ensemble.branches for name in BRANCH_SUBMODELS[branch]],
+        )
     elif section.startswith("stacks."):
         trained = train(run, extracted, targeted, list(run.config.stacks[name].submodels))
     if config.trial_epochs is not None:
-        run = dataclasses.replace(run, config=with_values(run.config, name, {"maximum_epochs": config.trial_epochs}))
+        run = dataclasses.replace(
+            run, config=with_values(run.config, name, {"maximum_epochs": config.trial_epochs})
+        )
     return Search(without_test(run), name, extracted, targeted, trained)
 
 
-def _work(config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any], stage: Stage) -> dict[str, Any]:
+def _work(
+    config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any], stage: Stage
+) -> dict[str, Any]:
     run = prepared.run
     connect(config.ray)
-    from tune.follower import Progress  # after Ray's settings, which it reads as it is imported
+    from tune.callback import Progress  # after Ray's settings, which it reads as it is imported
 
     facts = {f"version.{name}": version for name, version in versions().items()}
-    logged = training_log(config, run.store, run.catalog_key, run.catalog.root, facts, f"tune {config.submodel}", stage.key)
+    logged = training_log(
+        config,
+        run.store,
+        run.catalog_key,
+        run.catalog.root,
+        facts,
+        f"tune {config.submodel}",
+        stage.key,
+    )
     with logged as log, Meter("tune", config.trials, "trials") as meter:
         progress = Progress(prepared, Trials(stage), log, meter)
         results = _run_trials(config, space, own, progress)
@@ -109,7 +150,9 @@ def _work(config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any
     }
 
 
-def _run_trials(config: TuneConfig, space: Space, own: dict[str, Any], progress: Progress) -> list[TrialResult]:
+def _run_trials(
+    config: TuneConfig, space: Space, own: dict[str, Any], progress: Progress
+) -> list[TrialResult]:
     """The results of all trials, in the order in which they were proposed; those that have not ended in an earlier process are run."""
     trials = progress.trials
     if trials.drawn:
@@ -121,16 +164,22 @@ def _run_trials(config: TuneConfig, space: Space, own: dict[str, Any], progress:
     if len(trials.ended) < config.trials:
         _run_in_tune(config, space, progress)
     if len(trials.ended) < config.trials:
-        raise SearchFailed(f"{config.trials - len(trials.ended)} trials have not ended; run the same command again")
+        raise SearchFailed(
+            f"{config.trials - len(trials.ended)} trials have not ended; run the same command again"
+        )
     return [result for _, result in sorted(trials.ended.items())]
 
 
 def _run_in_tune(config: TuneConfig, space: Space, progress: Progress) -> None:
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trainings keep their own records
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune is silent; what is said comes from our follower
+    os.environ.setdefault(
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1"
+    )  # the trainings keep their own records
+    os.environ.setdefault(
+        "RAY_AIR_NEW_OUTPUT", "0"
+    )  # Tune is silent; what is said comes from our follower
     from ray import tune
 
-    from tune.follower import Follower
+    from tune.callback import TuneCallback
     from tune.proposals import Proposals
 
     _silence()
@@ -138,24 +187,39 @@ def _run_in_tune(config: TuneConfig, space: Space, progress: Progress) -> None:
     settings = settings_of(prepared.run.config, config.submodel)
     filesystem, folder = prepared.run.store.locate(trials.stage.folder)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(train_trial, search=prepared, report=tune.report), HEAD),
+        tune.with_resources(
+            tune.with_parameters(train_trial, search=prepared, report=tune.report), HEAD
+        ),
         tune_config=tune.TuneConfig(
             metric="validation",
             mode="max" if prepared.better > 0 else "min",
-            search_alg=Proposals(trials, config.trials, space, prepared.better, config.seed, min(RANDOM_TRIALS, 1 + config.trials // 3)),
+            search_alg=Proposals(
+                trials,
+                config.trials,
+                space,
+                prepared.better,
+                config.seed,
+                min(RANDOM_TRIALS, 1 + config.trials // 3),
+            ),
             scheduler=_scheduler(config, settings.maximum_epochs * len(settings.learning_rates)),
             num_samples=config.trials - len(trials.ended),
             max_concurrent_trials=config.concurrent,
             trial_dirname_creator=lambda trial: f"trial_{trial.config['number']}",
         ),
         # Of what Tune writes there nothing is read.
-        run_config=tune.RunConfig(name="tune", storage_path=folder, storage_filesystem=filesystem, callbacks=[Follower()], verbose=0),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=folder,
+            storage_filesystem=filesystem,
+            callbacks=[TuneCallback()],
+            verbose=0,
+        ),
     )
-    Follower.progress = progress
+    TuneCallback.progress = progress
     try:
         tuner.fit()
     finally:
-        Follower.progress = None
+        TuneCallback.progress = None
 
 
 def _scheduler(config: TuneConfig, epochs: int) -> Any:

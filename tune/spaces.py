@@ -35,7 +35,17 @@ from musicrec.studies.search import LEARNING_RATE, SIZES, section_of, settings_o
 
 MODELS = {**SPECTRAL, **OTHER, **STACKS}
 # What a model is and reads, how long it may take, what trials are compared by, and what is set in another way (learning_rate, sizes.KEY).
-FIXED = {"architecture", "feature", "submodels", "branches", "sizes", "learning_rates", "patience", "maximum_epochs", "select_by"}
+FIXED = {
+    "architecture",
+    "feature",
+    "submodels",
+    "branches",
+    "sizes",
+    "learning_rates",
+    "patience",
+    "maximum_epochs",
+    "select_by",
+}
 # Constructor arguments that follow from the configuration.
 DERIVED = {"shape", "vocabulary", "submodels", "branches", "activation", "submodel_outputs"}
 # Keys beside the sizes on which it depends whether a model can be built.
@@ -62,8 +72,17 @@ class Parameter:
     def including(self, own: Any) -> Parameter:
         """The same with one value more, where it is not among them."""
         if self.choices:
-            return self if own in self.choices else dataclasses.replace(self, choices=(own, *self.choices))
-        return dataclasses.replace(self, low=min(self.low, own), high=max(self.high, own), whole=self.whole and isinstance(own, int))
+            return (
+                self
+                if own in self.choices
+                else dataclasses.replace(self, choices=(own, *self.choices))
+            )
+        return dataclasses.replace(
+            self,
+            low=min(self.low, own),
+            high=max(self.high, own),
+            whole=self.whole and isinstance(own, int),
+        )
 
     def drawn(self, value: Any) -> Any:
         """A value as it is drawn: a choice as the JSON text of what the file lists (0 for 0.0), for Optuna takes no lists."""
@@ -75,7 +94,9 @@ class Parameter:
 
         if self.choices:
             return CategoricalDistribution([json.dumps(choice) for choice in self.choices])
-        return (IntDistribution if self.whole else FloatDistribution)(self.low, self.high, log=self.log)
+        return (IntDistribution if self.whole else FloatDistribution)(
+            self.low, self.high, log=self.log
+        )
 
 
 @dataclass(frozen=True)
@@ -126,12 +147,18 @@ class Space:
             if argument.kind is argument.KEYWORD_ONLY and argument.name not in DERIVED
         }
         arguments |= {f"{SIZES}{size}": value for size, value in settings.sizes.items()}
-        fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings) if field.name not in FIXED}
+        fields = {
+            field.name: getattr(settings, field.name)
+            for field in dataclasses.fields(settings)
+            if field.name not in FIXED
+        }
         known = {LEARNING_RATE: settings.learning_rates[0], **fields, **arguments}
         for key in self.parameters:
             if key not in known:
                 close = suggestion(key, list(known))
-                raise ConfigError(f"{self.source}: {key}: {name} has no such setting{close}; it has {', '.join(known)}")
+                raise ConfigError(
+                    f"{self.source}: {key}: {name} has no such setting{close}; it has {', '.join(known)}"
+                )
         return {key: _plain(known[key]) for key in self.parameters}
 
     def _check_values(self, config: Config, name: str) -> None:
@@ -140,8 +167,12 @@ class Space:
         for key, parameter in self.parameters.items():
             for value in parameter.ends():
                 self._tried(config, name, {key: value})
-        shaping = {key: p for key, p in self.parameters.items() if key.startswith(SIZES) or key in SHAPING}
-        combinations = list(itertools.product(*(parameter.ends() for parameter in shaping.values())))
+        shaping = {
+            key: p for key, p in self.parameters.items() if key.startswith(SIZES) or key in SHAPING
+        }
+        combinations = list(
+            itertools.product(*(parameter.ends() for parameter in shaping.values()))
+        )
         if len(combinations) > BUILDS:
             chosen = np.random.default_rng(0).choice(len(combinations), BUILDS, replace=False)
             combinations = [combinations[number] for number in sorted(chosen)]
@@ -152,7 +183,9 @@ class Space:
                 check_sizes(changed, only=section)
             except ConfigError as error:
                 said = ", ".join(f"{key} {value}" for key, value in combined.items())
-                raise ConfigError(f"{self.source}: {said} cannot be built, take one of these values out: {error}") from error
+                raise ConfigError(
+                    f"{self.source}: {said} cannot be built, take one of these values out: {error}"
+                ) from error
 
     def _tried(self, config: Config, name: str, values: dict[str, Any]) -> Config:
         try:
@@ -171,34 +204,61 @@ def load_space(path: str) -> Space:
     """
     if not os.path.isfile(path):
         raise ConfigError(
-            f"--space {path}: there is no such file; give one of tune/spaces/" if path else "--space is not given: name one of tune/spaces/"
+            f"--space {path}: there is no such file; give one of tune/spaces/"
+            if path
+            else "--space is not given: name one of tune/spaces/"
         )
     with open(path, "rb") as stream:
         mapping = read_yaml(stream.read(MAXIMUM_BYTES + 1), path)
-    if not isinstance(mapping, dict) or set(mapping) != {"architecture", "search"} or not isinstance(mapping["search"], dict):
-        raise ConfigError(f"{path}: a space has the two keys 'architecture' and 'search', and under 'search' the settings to try")
+    if (
+        not isinstance(mapping, dict)
+        or set(mapping) != {"architecture", "search"}
+        or not isinstance(mapping["search"], dict)
+    ):
+        raise ConfigError(
+            f"{path}: a space has the two keys 'architecture' and 'search', and under 'search' the settings to try"
+        )
     if mapping["architecture"] not in MODELS:
         known = ", ".join(MODELS)
-        raise ConfigError(f"{path}: architecture '{mapping['architecture']}': there is none of this name; use one of {known}")
+        raise ConfigError(
+            f"{path}: architecture '{mapping['architecture']}': there is none of this name; use one of {known}"
+        )
     if not mapping["search"]:
         raise ConfigError(f"{path}: search names no setting to try")
-    return Space(path, mapping["architecture"], {key: _parameter(f"{path}: {key}", form) for key, form in mapping["search"].items()})
+    return Space(
+        path,
+        mapping["architecture"],
+        {key: _parameter(f"{path}: {key}", form) for key, form in mapping["search"].items()},
+    )
 
 
 def _parameter(where: str, form: Any) -> Parameter:
     if not isinstance(form, dict) or len(form) != 1 or next(iter(form)) not in FORMS:
-        raise ConfigError(f"{where}: give one of choice: [a, b, ...], range: [low, high] and log_range: [low, high]")
+        raise ConfigError(
+            f"{where}: give one of choice: [a, b, ...], range: [low, high] and log_range: [low, high]"
+        )
     ((kind, values),) = form.items()
     if not isinstance(values, list) or (kind == "choice" and not values):
         raise ConfigError(f"{where}: {kind} takes a list of values in brackets")
     if kind == "choice":
         return Parameter(choices=tuple(values))
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    numbers = all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+    )
     if not numbers or len(values) != 2 or not values[0] < values[1]:
-        raise ConfigError(f"{where}: {kind} takes the least and the greatest number, as in [1, 5]; 1.0e-4 needs its point")
+        raise ConfigError(
+            f"{where}: {kind} takes the least and the greatest number, as in [1, 5]; 1.0e-4 needs its point"
+        )
     if kind == "log_range" and values[0] <= 0:
-        raise ConfigError(f"{where}: log_range begins at {values[0]}: it has to be above 0; or use range")
-    return Parameter(low=values[0], high=values[1], log=kind == "log_range", whole=all(isinstance(value, int) for value in values))
+        raise ConfigError(
+            f"{where}: log_range begins at {values[0]}: it has to be above 0; or use range"
+        )
+    return Parameter(
+        low=values[0],
+        high=values[1],
+        log=kind == "log_range",
+        whole=all(isinstance(value, int) for value in values),
+    )
 
 
 def _plain(value: Any) -> Any:

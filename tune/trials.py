@@ -49,4 +49,6 @@ class Trials:
 
     def _write(self, number: int, record: dict[str, Any]) -> None:
         # The order of the keys is that of the space, and of the table's columns.
-        self.stage.store.write(self.stage.path(f"trials/{number:04d}.json"), json.dumps(record, indent=1).encode())
+        self.stage.store.write(
+            self.stage.path(f"trials/{number:04d}.json"), json.dumps(record, indent=1).encode()
+        )

@@ -46,11 +46,19 @@ class Batch:
         return Batch(*(tensor.to(device) for tensor in vars(self).values()))
 
 
-def draw_batch(graph: ArtistGraph, artists: np.ndarray, uniform: int, rank_exponent: float, generator: np.random.Generator) -> Batch:
+def draw_batch(
+    graph: ArtistGraph,
+    artists: np.ndarray,
+    uniform: int,
+    rank_exponent: float,
+    generator: np.random.Generator,
+) -> Batch:
     """The step of the heads ``artists`` (B,) with ``uniform`` artists drawn beside; a relation weighs ``rank ** -rank_exponent``."""
     edges = graph.relations_of(artists)
     tails = graph.tails[edges]
-    candidates = np.unique(np.concatenate((artists, tails, generator.integers(len(graph), size=uniform))))
+    candidates = np.unique(
+        np.concatenate((artists, tails, generator.integers(len(graph), size=uniform)))
+    )
     weights = graph.ranks[edges].astype(np.float64) ** -rank_exponent
     return Batch(
         torch.from_numpy(candidates),
@@ -61,7 +69,9 @@ def draw_batch(graph: ArtistGraph, artists: np.ndarray, uniform: int, rank_expon
     )
 
 
-def contrastive_loss_and_gradient(table: torch.Tensor, batch: Batch, temperature: float, metric: Metric = "cosine") -> Gradient:
+def contrastive_loss_and_gradient(
+    table: torch.Tensor, batch: Batch, temperature: float, metric: Metric = "cosine"
+) -> Gradient:
     """Loss of one step and its gradient by the rows of its candidates.
 
     With similarity s of the related artist and N the logarithm of the sum of exp(similarity / temperature) over the others, the loss of a

@@ -99,19 +99,33 @@ def train_embeddings(
         The loss is not finite.
     """
     if not len(graph.heads):
-        raise ValueError(f"the graph of {len(graph)} artists has no relation to learn from: give a related table")
+        raise ValueError(
+            f"the graph of {len(graph)} artists has no relation to learn from: give a related table"
+        )
     training = _Training(graph, settings, torch.device(device), start)
     if state is not None:
         training.load(state)
         del state  # as large as the training, and no longer needed
     while not training.finished:
         training.run_pass()
-        progress = PassProgress(training.stages[-1], len(training.losses), training.losses[-1], training.jaccards[-1], training.state)
+        progress = PassProgress(
+            training.stages[-1],
+            len(training.losses),
+            training.losses[-1],
+            training.jaccards[-1],
+            training.state,
+        )
         if on_pass is not None and on_pass(progress):
             break
     weight, bias = training.best_unit[0].tolist()
     return EmbeddingResult(
-        vectors=(training.best_table if settings.metric == "euclidean" else normalize(training.best_table)).cpu().numpy(),
+        vectors=(
+            training.best_table
+            if settings.metric == "euclidean"
+            else normalize(training.best_table)
+        )
+        .cpu()
+        .numpy(),
         loss=np.array(training.losses),
         jaccard=np.array(training.jaccards),
         stage=np.array(training.stages),
@@ -126,7 +140,13 @@ def train_embeddings(
 class _Training:
     """The training between two passes: everything that ``state`` carries."""
 
-    def __init__(self, graph: ArtistGraph, settings: EmbeddingSettings, device: torch.device, start: WarmStart | None):
+    def __init__(
+        self,
+        graph: ArtistGraph,
+        settings: EmbeddingSettings,
+        device: torch.device,
+        start: WarmStart | None,
+    ):
         self.graph, self.settings, self.device = graph, settings, device
         self.heads = np.flatnonzero(graph.degrees)
         generator = np.random.default_rng([settings.seed, 0, 0])
@@ -139,10 +159,14 @@ class _Training:
         self.anchors: Anchors | None = None
         if start is not None:
             if start.vectors.shape[1] != settings.dimensions:
-                raise ValueError(f"a warm start of {start.vectors.shape[1]} dimensions, and the settings have {settings.dimensions}")
+                raise ValueError(
+                    f"a warm start of {start.vectors.shape[1]} dimensions, and the settings have {settings.dimensions}"
+                )
             self.anchors = Anchors(graph, start, device)
             self.table = starting_table(graph, self.anchors, self.table)
-            self.unit = torch.tensor([[start.weight, start.bias]], dtype=torch.float32, device=device)
+            self.unit = torch.tensor(
+                [[start.weight, start.bias]], dtype=torch.float32, device=device
+            )
         self.best_table, self.best_unit = self.table.clone(), self.unit.clone()
         self.best_pass, self.best_score = -1, -np.inf
         self.losses: list[float] = []
@@ -150,14 +174,20 @@ class _Training:
         self.stages: list[int] = []
         self.sample = self.heads
         if settings.jaccard_artists is not None and settings.jaccard_artists < len(self.heads):
-            chosen = np.random.default_rng([settings.seed, 0, 1]).choice(self.heads, settings.jaccard_artists, replace=False)
+            chosen = np.random.default_rng([settings.seed, 0, 1]).choice(
+                self.heads, settings.jaccard_artists, replace=False
+            )
             self.sample = np.sort(chosen)
         self._start_stage(0)
 
     @property
     def _identity(self) -> tuple[int, int, int]:
         """What a state must share with the training that continues it, beside the table's shape."""
-        return len(self.graph.heads), self.settings.seed, 0 if self.anchors is None else len(self.anchors.rows)
+        return (
+            len(self.graph.heads),
+            self.settings.seed,
+            0 if self.anchors is None else len(self.anchors.rows),
+        )
 
     @property
     def finished(self) -> bool:
@@ -174,18 +204,26 @@ class _Training:
         for artists in self._steps(stage.artists_per_step, generator):
             gradient = self._gradient(artists, generator)
             self.table_adam.step(self.table, gradient.rows, gradient.vectors, rate)
-            self.unit_adam.step(self.unit, self.unit_row, torch.stack((gradient.weight, gradient.bias))[None], rate)
+            self.unit_adam.step(
+                self.unit, self.unit_row, torch.stack((gradient.weight, gradient.bias))[None], rate
+            )
             if self.anchors is not None:
                 self.anchors.hold(self.table, gradient.rows if self.settings.lazy else None)
             total += gradient.loss * int(self.graph.degrees[artists].sum())
         loss = total.item() / len(self.graph.heads)
         if not np.isfinite(loss):
-            raise FloatingPointError(f"stage {self.stage}, pass {self.stage_passes}: the loss is {loss}: lower the learning rate")
+            raise FloatingPointError(
+                f"stage {self.stage}, pass {self.stage_passes}: the loss is {loss}: lower the learning rate"
+            )
         self.stage_passes += 1
         last = self.stage_passes == stage.maximum_passes
         measured = last or self.stage_passes % self.settings.jaccard_every == 0
         self.losses.append(loss)
-        self.jaccards.append(related_jaccard(self.graph, self.table, self.sample, self.settings.metric) if measured else float("nan"))
+        self.jaccards.append(
+            related_jaccard(self.graph, self.table, self.sample, self.settings.metric)
+            if measured
+            else float("nan")
+        )
         self.stages.append(self.stage)
         self._judge()
         if last or self.waited >= stage.patience:
@@ -206,15 +244,31 @@ class _Training:
         if settings.objective == "thesis":
             examples = draw_examples(self.graph, artists, generator).to(self.device)
             return loss_and_gradient(self.table, self.unit[0, 0], self.unit[0, 1], examples)
-        batch = draw_batch(self.graph, artists, settings.uniform_negatives, settings.rank_exponent, generator).to(self.device)
-        return contrastive_loss_and_gradient(self.table, batch, settings.temperature, settings.metric)
+        batch = draw_batch(
+            self.graph, artists, settings.uniform_negatives, settings.rank_exponent, generator
+        ).to(self.device)
+        return contrastive_loss_and_gradient(
+            self.table, batch, settings.temperature, settings.metric
+        )
 
     def state(self, copy: bool = True) -> State:
         """Everything, on the CPU."""
-        tensors = {name: getattr(self, name) for name in ("table", "unit", "best_table", "best_unit")}
+        tensors = {
+            name: getattr(self, name) for name in ("table", "unit", "best_table", "best_unit")
+        }
         for name, adam in (("table", self.table_adam), ("unit", self.unit_adam)):
-            tensors |= {f"{name}_first_moment": adam.first_moment, f"{name}_second_moment": adam.second_moment}
-        counters = [self.stage, self.stage_passes, self.waited, self.best_pass, self.table_adam.steps, *self._identity]
+            tensors |= {
+                f"{name}_first_moment": adam.first_moment,
+                f"{name}_second_moment": adam.second_moment,
+            }
+        counters = [
+            self.stage,
+            self.stage_passes,
+            self.waited,
+            self.best_pass,
+            self.table_adam.steps,
+            *self._identity,
+        ]
         return {name: tensor.detach().to("cpu", copy=copy) for name, tensor in tensors.items()} | {
             "counters": torch.tensor(counters, dtype=torch.int64),
             "scores": torch.tensor([self.best_score, self.stage_score], dtype=torch.float64),
@@ -225,7 +279,9 @@ class _Training:
 
     def load(self, state: State) -> None:
         """Continue from ``state``, which is copied."""
-        self.stage, self.stage_passes, self.waited, self.best_pass, steps, *identity = state["counters"].tolist()
+        self.stage, self.stage_passes, self.waited, self.best_pass, steps, *identity = state[
+            "counters"
+        ].tolist()
         saved = (*state["table"].shape, *identity)
         if saved != (*self.table.shape, *self._identity) or self.stage > len(self.settings.stages):
             raise ValueError(
@@ -233,7 +289,9 @@ class _Training:
                 f"training has {(*self.table.shape, *self._identity)} and {len(self.settings.stages)} stages: give this run's own state"
             )
         self.best_score, self.stage_score = state["scores"].tolist()
-        self.losses, self.jaccards, self.stages = (state[name].tolist() for name in ("losses", "jaccards", "stages"))
+        self.losses, self.jaccards, self.stages = (
+            state[name].tolist() for name in ("losses", "jaccards", "stages")
+        )
         for name in ("table", "unit", "best_table", "best_unit"):
             getattr(self, name).copy_(state[name])
         for name, adam in (("table", self.table_adam), ("unit", self.unit_adam)):
@@ -243,8 +301,12 @@ class _Training:
 
     def _start_stage(self, stage: int) -> None:
         self.stage, self.stage_passes, self.waited, self.stage_score = stage, 0, 0, -np.inf
-        self.table_adam = RowAdam(torch.zeros_like(self.table), torch.zeros_like(self.table), 0, self.settings.lazy)
-        self.unit_adam = RowAdam(torch.zeros_like(self.unit), torch.zeros_like(self.unit), 0, lazy=False)
+        self.table_adam = RowAdam(
+            torch.zeros_like(self.table), torch.zeros_like(self.table), 0, self.settings.lazy
+        )
+        self.unit_adam = RowAdam(
+            torch.zeros_like(self.unit), torch.zeros_like(self.unit), 0, lazy=False
+        )
         self.unit_row = torch.zeros(1, dtype=torch.int64, device=self.device)
 
     def _judge(self) -> None:

@@ -65,7 +65,9 @@ class ArtistGraph:
         kept = (place[self.heads] >= 0) & (place[self.tails] >= 0)
         heads, tails = place[self.heads[kept]], place[self.tails[kept]]
         offsets = np.concatenate(([0], np.cumsum(np.bincount(heads, minlength=len(artists)))))
-        return ArtistGraph([self.artist_ids[artist] for artist in artists], offsets, heads, tails, self.ranks[kept])
+        return ArtistGraph(
+            [self.artist_ids[artist] for artist in artists], offsets, heads, tails, self.ranks[kept]
+        )
 
     def positions(self, artist_ids: Sequence[str]) -> np.ndarray:
         """(N,) positions of artists given by id.
@@ -93,12 +95,17 @@ def positions(known_ids: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
     place = {artist_id: position for position, artist_id in enumerate(known_ids)}
     absent = [artist_id for artist_id in wanted if artist_id not in place]
     if absent:
-        raise KeyError(f"{len(absent)} of {len(wanted)} artists are not among the {len(place)} known, first '{absent[0]}'")
+        raise KeyError(
+            f"{len(absent)} of {len(wanted)} artists are not among the {len(place)} known, first '{absent[0]}'"
+        )
     return np.array([place[artist_id] for artist_id in wanted], dtype=np.int64)
 
 
 def build_graph(
-    artist_id: Sequence[str], related_artist_id: Sequence[str], rank: Sequence[int], artists_with_tracks: Iterable[str] = ()
+    artist_id: Sequence[str],
+    related_artist_id: Sequence[str],
+    rank: Sequence[int],
+    artists_with_tracks: Iterable[str] = (),
 ) -> ArtistGraph:
     """The graph of a catalog's ``related`` table.
 
@@ -118,7 +125,9 @@ def build_graph(
         The columns differ in length, there is no artist at all, an artist is related to itself, or a relation is given twice.
     """
     if not len(artist_id) == len(related_artist_id) == len(rank):
-        raise ValueError(f"related: columns of {len(artist_id)}, {len(related_artist_id)} and {len(rank)} rows: give each relation one row")
+        raise ValueError(
+            f"related: columns of {len(artist_id)}, {len(related_artist_id)} and {len(rank)} rows: give each relation one row"
+        )
     ids = sorted({*artists_with_tracks, *artist_id, *related_artist_id})
     if not ids:
         raise ValueError("related: neither a relation nor an artist with tracks: nothing to embed")
@@ -126,13 +135,19 @@ def build_graph(
     ranks = np.asarray(rank, dtype=np.int64)
     loops = np.flatnonzero(heads == tails)
     if len(loops):
-        raise ValueError(f"related, row {loops[0]}: artist '{ids[heads[loops[0]]]}' is related to itself: remove the row")
+        raise ValueError(
+            f"related, row {loops[0]}: artist '{ids[heads[loops[0]]]}' is related to itself: remove the row"
+        )
     order = np.lexsort((tails, heads))
     repeated = np.flatnonzero((np.diff(heads[order]) == 0) & (np.diff(tails[order]) == 0))
     if len(repeated):
         row = order[repeated[0] + 1]
-        raise ValueError(f"related, row {row}: '{ids[heads[row]]}' to '{ids[tails[row]]}' is there twice: keep one of the two")
+        raise ValueError(
+            f"related, row {row}: '{ids[heads[row]]}' to '{ids[tails[row]]}' is there twice: keep one of the two"
+        )
     order = np.lexsort((tails, ranks, heads))
     heads, tails, ranks = heads[order], tails[order], ranks[order]
-    offsets = np.concatenate(([0], np.cumsum(np.bincount(heads, minlength=len(ids))))).astype(np.int64)
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(heads, minlength=len(ids))))).astype(
+        np.int64
+    )
     return ArtistGraph(ids, offsets, heads, tails, ranks)

@@ -14,7 +14,9 @@ ROUNDS = 3  # of spreading
 
 def random_table(artists: int, dimensions: int, generator: np.random.Generator) -> np.ndarray:
     """(A, D) float32, uniform within ``INITIAL_RANGE``."""
-    return generator.uniform(-INITIAL_RANGE, INITIAL_RANGE, size=(artists, dimensions)).astype(np.float32)
+    return generator.uniform(-INITIAL_RANGE, INITIAL_RANGE, size=(artists, dimensions)).astype(
+        np.float32
+    )
 
 
 def spread_along_relations(graph: ArtistGraph, table: np.ndarray) -> np.ndarray:
@@ -24,9 +26,13 @@ def spread_along_relations(graph: ArtistGraph, table: np.ndarray) -> np.ndarray:
     (random features of the graph, as in FastRP, Chen et al. 2019). An artist without relations keeps its vector.
     """
     size = len(graph)
-    links = scipy.sparse.csr_matrix((np.ones(len(graph.heads), np.float32), (graph.heads, graph.tails)), shape=(size, size))
+    links = scipy.sparse.csr_matrix(
+        (np.ones(len(graph.heads), np.float32), (graph.heads, graph.tails)), shape=(size, size)
+    )
     links = links + links.T
-    scale = scipy.sparse.diags(1 / np.sqrt(np.asarray(links.sum(axis=1)).ravel().clip(min=1)).astype(np.float32))
+    scale = scipy.sparse.diags(
+        1 / np.sqrt(np.asarray(links.sum(axis=1)).ravel().clip(min=1)).astype(np.float32)
+    )
     links = (scale @ links @ scale).tocsr()
     lengths = np.linalg.norm(table, axis=1, keepdims=True)
     round_, total = table, np.zeros_like(table)

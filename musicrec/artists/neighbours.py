@@ -55,11 +55,15 @@ def nearest_neighbours(
     table = torch.as_tensor(table)
     queries = torch.as_tensor(queries).to(table.device, table.dtype)
     if queries.ndim != 2 or table.ndim != 2 or queries.shape[1] != table.shape[1]:
-        raise ValueError(f"queries {tuple(queries.shape)} and table {tuple(table.shape)}: both must be matrices of one width")
+        raise ValueError(
+            f"queries {tuple(queries.shape)} and table {tuple(table.shape)}: both must be matrices of one width"
+        )
     excluded = _exclusions(exclude, len(queries), len(table)).to(table.device)
     fewest = len(table) - (_distinct(excluded).max().item() if excluded.numel() else 0)
     if not 1 <= k <= fewest:
-        raise ValueError(f"k = {k}: a query has {fewest} candidates of {len(table)} rows: ask for 1 to {fewest}")
+        raise ValueError(
+            f"k = {k}: a query has {fewest} candidates of {len(table)} rows: ask for 1 to {fewest}"
+        )
 
     indices = np.empty((len(queries), k), dtype=np.int64)
     similarities = np.empty((len(queries), k), dtype=np.float32)
@@ -78,10 +82,14 @@ def _exclusions(exclude: np.ndarray | None, queries: int, rows: int) -> torch.Te
     if excluded.ndim == 1:
         excluded = excluded[:, None]
     if excluded.ndim != 2 or len(excluded) != queries:
-        raise ValueError(f"exclude {tuple(excluded.shape)}: give one row for each of the {queries} queries")
+        raise ValueError(
+            f"exclude {tuple(excluded.shape)}: give one row for each of the {queries} queries"
+        )
     if excluded.numel() and not -1 <= excluded.min() <= excluded.max() < rows:
         lowest, highest = int(excluded.min()), int(excluded.max())
-        raise ValueError(f"exclude names rows {lowest} to {highest}: the table has rows 0 to {rows - 1}, and -1 stands for none")
+        raise ValueError(
+            f"exclude names rows {lowest} to {highest}: the table has rows 0 to {rows - 1}, and -1 stands for none"
+        )
     return excluded
 
 
@@ -94,7 +102,12 @@ def _distinct(excluded: torch.Tensor) -> torch.Tensor:
 
 
 def _block_neighbours(
-    queries: torch.Tensor, table: torch.Tensor, k: int, excluded: torch.Tensor, metric: Metric, table_block_rows: int
+    queries: torch.Tensor,
+    table: torch.Tensor,
+    k: int,
+    excluded: torch.Tensor,
+    metric: Metric,
+    table_block_rows: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Similarities and indices (b, k) of one block of queries (b, D)."""
     if metric == "cosine":
@@ -108,11 +121,15 @@ def _block_neighbours(
         else:
             similarity = torch.cdist(queries, block).neg_()
         if excluded.numel():
-            query, column = torch.nonzero((excluded >= start) & (excluded < start + len(block)), as_tuple=True)
+            query, column = torch.nonzero(
+                (excluded >= start) & (excluded < start + len(block)), as_tuple=True
+            )
             similarity[query, excluded[query, column] - start] = -torch.inf
         values, columns = largest(similarity, k)
         # What was found before has lower indices and stands first, so the stable sort keeps equal similarities by rising index.
-        values, order = torch.cat((best_similarities, values), dim=1).sort(dim=1, descending=True, stable=True)
+        values, order = torch.cat((best_similarities, values), dim=1).sort(
+            dim=1, descending=True, stable=True
+        )
         candidates = torch.cat((best_indices, columns + start), dim=1)
         best_similarities, best_indices = values[:, :k], candidates.gather(1, order[:, :k])
     return best_similarities, best_indices
@@ -124,7 +141,9 @@ def largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tenso
     Of a wide row, only the ``k`` groups of columns with the largest maxima are searched: no other can hold one of the ``k`` largest values.
     """
     if similarity.shape[1] <= k:
-        return similarity, torch.arange(similarity.shape[1], device=similarity.device).expand_as(similarity)
+        return similarity, torch.arange(similarity.shape[1], device=similarity.device).expand_as(
+            similarity
+        )
     groups = similarity.shape[1] // GROUP_COLUMNS
     if groups < 4 * k:
         values, columns = similarity.topk(k, dim=1)
@@ -133,14 +152,19 @@ def largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tenso
         grouped = similarity[:, : groups * GROUP_COLUMNS].unflatten(1, (groups, GROUP_COLUMNS))
         maxima = grouped.amax(dim=2)
         chosen = maxima.topk(k, dim=1).indices
-        members = (chosen[:, :, None] * GROUP_COLUMNS + torch.arange(GROUP_COLUMNS, device=similarity.device)).flatten(1)
+        members = (
+            chosen[:, :, None] * GROUP_COLUMNS
+            + torch.arange(GROUP_COLUMNS, device=similarity.device)
+        ).flatten(1)
         rest = torch.arange(groups * GROUP_COLUMNS, similarity.shape[1], device=similarity.device)
         members = torch.cat((members, rest.expand(len(members), -1)), dim=1)
         candidates = similarity.gather(1, members)
         values, places = candidates.topk(k, dim=1)
         columns = members.gather(1, places)
         # If a value as large as the last one lies in a group that was not chosen, then more than k groups have such a maximum.
-        ties = torch.maximum((candidates >= values[:, -1:]).sum(dim=1), (maxima >= values[:, -1:]).sum(dim=1))
+        ties = torch.maximum(
+            (candidates >= values[:, -1:]).sum(dim=1), (maxima >= values[:, -1:]).sum(dim=1)
+        )
     # topk picks any of the columns that tie for the last place; such rows are rare and are sorted whole.
     tied = torch.nonzero(ties > k).squeeze(1)
     if len(tied):

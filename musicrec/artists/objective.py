@@ -41,7 +41,9 @@ class Gradient:
     bias: torch.Tensor
 
 
-def draw_examples(graph: ArtistGraph, artists: np.ndarray, generator: np.random.Generator) -> Examples:
+def draw_examples(
+    graph: ArtistGraph, artists: np.ndarray, generator: np.random.Generator
+) -> Examples:
     """All relations of ``artists`` (B,) with label 1, and for each artist as many uniformly random artists with label 0.
 
     Uniform means uniform, as the thesis has it: a random artist may be a related one, or the artist itself (whose cosine of 1 moves nothing
@@ -53,11 +55,15 @@ def draw_examples(graph: ArtistGraph, artists: np.ndarray, generator: np.random.
     heads = np.repeat(artists, graph.degrees[artists])
     labels = np.repeat(np.array([1.0, 0.0], dtype=np.float32), len(positives))
     return Examples(
-        torch.from_numpy(np.concatenate((heads, heads))), torch.from_numpy(np.concatenate((positives, negatives))), torch.from_numpy(labels)
+        torch.from_numpy(np.concatenate((heads, heads))),
+        torch.from_numpy(np.concatenate((positives, negatives))),
+        torch.from_numpy(labels),
     )
 
 
-def loss_and_gradient(table: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, examples: Examples) -> Gradient:
+def loss_and_gradient(
+    table: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, examples: Examples
+) -> Gradient:
     """Mean binary cross entropy of one step's examples, and its gradient.
 
     With unit vectors u = x / |x|, v = y / |y| and c = u . v, the gradient of c by x is (v - c u) / |x|.
@@ -69,7 +75,9 @@ def loss_and_gradient(table: torch.Tensor, weight: torch.Tensor, bias: torch.Ten
     weight, bias
         The dense unit's two numbers, 0-dimensional.
     """
-    rows, inverse = torch.unique(torch.cat((examples.artists, examples.contexts)), return_inverse=True)
+    rows, inverse = torch.unique(
+        torch.cat((examples.artists, examples.contexts)), return_inverse=True
+    )
     artists, contexts = inverse.chunk(2)
     vectors = table[rows]
     lengths = vectors.norm(dim=1, keepdim=True)
@@ -91,4 +99,10 @@ def loss_and_gradient(table: torch.Tensor, weight: torch.Tensor, bias: torch.Ten
     along = torch.zeros_like(lengths)
     along.index_add_(0, artists, slopes * cosines[:, None])
     along.index_add_(0, contexts, slopes * cosines[:, None])
-    return Gradient(loss, rows, (pulls - along * units) * inverse_lengths, (errors * cosines).sum(), errors.sum())
+    return Gradient(
+        loss,
+        rows,
+        (pulls - along * units) * inverse_lengths,
+        (errors * cosines).sum(),
+        errors.sum(),
+    )

@@ -11,7 +11,10 @@ from musicrec.artists.neighbours import Metric, nearest_neighbours
 
 
 def related_jaccard(
-    graph: ArtistGraph, vectors: np.ndarray | torch.Tensor, artists: np.ndarray | None = None, metric: Metric = "cosine"
+    graph: ArtistGraph,
+    vectors: np.ndarray | torch.Tensor,
+    artists: np.ndarray | None = None,
+    metric: Metric = "cosine",
 ) -> float:
     """Mean Jaccard index between an artist's related set and its equally many nearest neighbours (thesis section 4: by cosine).
 
@@ -29,7 +32,11 @@ def related_jaccard(
     deepest = int(graph.degrees[artists].max())
     vectors = torch.as_tensor(vectors)
     queries = vectors[torch.as_tensor(artists, device=vectors.device)]
-    return neighbour_jaccard(graph, nearest_neighbours(queries, vectors, deepest, exclude=artists, metric=metric)[0], artists)
+    return neighbour_jaccard(
+        graph,
+        nearest_neighbours(queries, vectors, deepest, exclude=artists, metric=metric)[0],
+        artists,
+    )
 
 
 def neighbour_jaccard(graph: ArtistGraph, neighbours: np.ndarray, artists: np.ndarray) -> float:
@@ -57,10 +64,14 @@ def chance_jaccard(graph: ArtistGraph) -> float:
     return float(np.average(expected, weights=counts))
 
 
-def hold_out(graph: ArtistGraph, share: float, generator: np.random.Generator) -> tuple[ArtistGraph, np.ndarray]:
+def hold_out(
+    graph: ArtistGraph, share: float, generator: np.random.Generator
+) -> tuple[ArtistGraph, np.ndarray]:
     """The graph of the same artists without a random ``share`` of its relations, and the positions of these among its relations."""
     held = np.flatnonzero(generator.random(len(graph.heads)) < share)
-    heads, tails, ranks = (np.delete(column, held) for column in (graph.heads, graph.tails, graph.ranks))
+    heads, tails, ranks = (
+        np.delete(column, held) for column in (graph.heads, graph.tails, graph.ranks)
+    )
     offsets = np.concatenate(([0], np.cumsum(np.bincount(heads, minlength=len(graph)))))
     return ArtistGraph(graph.artist_ids, offsets, heads, tails, ranks), held
 
@@ -78,7 +89,9 @@ def held_out_recall(
     artists, query = np.unique(heads, return_inverse=True)
     degrees = graph.degrees[artists]
     exclude = np.full((len(artists), degrees.max() + 1), -1)
-    exclude[:, :-1][np.arange(degrees.max()) < degrees[:, None]] = graph.tails[graph.relations_of(artists)]
+    exclude[:, :-1][np.arange(degrees.max()) < degrees[:, None]] = graph.tails[
+        graph.relations_of(artists)
+    ]
     exclude[:, -1] = artists
     queries = vectors[torch.as_tensor(artists, device=vectors.device)]
     neighbours, _ = nearest_neighbours(queries, vectors, k, exclude, metric=metric)

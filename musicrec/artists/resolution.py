@@ -42,14 +42,21 @@ class RisingSpaces:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything by name, for safetensors."""
-        named = {f"region.{number}.{name}": array for number, region in enumerate(self.regions) for name, array in vars(region).items()}
+        named = {
+            f"region.{number}.{name}": array
+            for number, region in enumerate(self.regions)
+            for name, array in vars(region).items()
+        }
         return {"general": self.general, "centres": self.centres} | named
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> RisingSpaces:
         """What ``arrays`` gave."""
         names = [field.name for field in dataclasses.fields(Region)]
-        regions = [Region(*(arrays[f"region.{number}.{name}"] for name in names)) for number in range(len(arrays["centres"]))]
+        regions = [
+            Region(*(arrays[f"region.{number}.{name}"] for name in names))
+            for number in range(len(arrays["centres"]))
+        ]
         return cls(arrays["general"], arrays["centres"], regions)
 
     def nearest(self, queries: np.ndarray, k: int, exclude: np.ndarray | None = None) -> np.ndarray:
@@ -71,15 +78,25 @@ class RisingSpaces:
             own = np.where(region.artists[place] == exclude[rows], place, -1)
             inside = min(k, len(region.artists) - int((own >= 0).any()))
             if inside:
-                nearest = nearest_neighbours(queries[rows] @ region.from_general, region.vectors, inside, exclude=own)[0]
+                nearest = nearest_neighbours(
+                    queries[rows] @ region.from_general, region.vectors, inside, exclude=own
+                )[0]
                 found[rows, :inside] = region.artists[nearest]
             if inside < k:
                 passed = np.column_stack((found[rows, :inside], exclude[rows]))
-                found[rows, inside:] = nearest_neighbours(queries[rows], self.general, k - inside, exclude=passed)[0]
+                found[rows, inside:] = nearest_neighbours(
+                    queries[rows], self.general, k - inside, exclude=passed
+                )[0]
         return found
 
 
-def rising_spaces(graph: ArtistGraph, general: np.ndarray, regions: int, settings: EmbeddingSettings, device: str = "cpu") -> RisingSpaces:
+def rising_spaces(
+    graph: ArtistGraph,
+    general: np.ndarray,
+    regions: int,
+    settings: EmbeddingSettings,
+    device: str = "cpu",
+) -> RisingSpaces:
     """Part a general space (A, D) of unit vectors into regions (k-means) and train a space for each, starting from the general vectors.
 
     A centre that no artist is nearest to is dropped.
@@ -91,16 +108,31 @@ def rising_spaces(graph: ArtistGraph, general: np.ndarray, regions: int, setting
     """
     if len(graph) < regions:
         raise ValueError(f"{regions} regions of {len(graph)} artists: give fewer regions")
-    means = KMeans(regions, random_state=settings.seed, n_init=1).fit(general).cluster_centers_.astype(np.float32)
+    means = (
+        KMeans(regions, random_state=settings.seed, n_init=1)
+        .fit(general)
+        .cluster_centers_.astype(np.float32)
+    )
     centres = means / np.linalg.norm(means, axis=1, keepdims=True)
     chosen = nearest_neighbours(general, centres, 1)[0][:, 0]
     kept = np.unique(chosen)
     return RisingSpaces(
-        general, centres[kept], [_region(graph, general, np.flatnonzero(chosen == number), settings, device) for number in kept]
+        general,
+        centres[kept],
+        [
+            _region(graph, general, np.flatnonzero(chosen == number), settings, device)
+            for number in kept
+        ],
     )
 
 
-def _region(graph: ArtistGraph, general: np.ndarray, core: np.ndarray, settings: EmbeddingSettings, device: str) -> Region:
+def _region(
+    graph: ArtistGraph,
+    general: np.ndarray,
+    core: np.ndarray,
+    settings: EmbeddingSettings,
+    device: str,
+) -> Region:
     artists = np.union1d(core, graph.tails[graph.relations_of(core)])
     inner, vectors = graph.among(artists), general[artists]
     if len(inner.heads):
@@ -113,4 +145,6 @@ def _linear_map(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """(D, D) of ridge regression towards the identity, so that directions which a region does not use stay as they are."""
     sources, targets = sources.astype(np.float64), targets.astype(np.float64)
     covariance = sources.T @ sources + RIDGE * np.eye(sources.shape[1])
-    return (np.eye(len(covariance)) + np.linalg.solve(covariance, sources.T @ (targets - sources))).astype(np.float32)
+    return (
+        np.eye(len(covariance)) + np.linalg.solve(covariance, sources.T @ (targets - sources))
+    ).astype(np.float32)

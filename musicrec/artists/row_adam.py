@@ -18,26 +18,42 @@ class RowAdam:
     over a table of 88 million numbers, possible.
     """
 
-    def __init__(self, first_moment: torch.Tensor, second_moment: torch.Tensor, steps: int, lazy: bool):
+    def __init__(
+        self, first_moment: torch.Tensor, second_moment: torch.Tensor, steps: int, lazy: bool
+    ):
         """Continue with the moments (A, D), zeros at the start, after ``steps`` steps; both are updated in place."""
         self.first_moment = first_moment
         self.second_moment = second_moment
         self.steps = steps
         self.lazy = lazy
 
-    def step(self, parameters: torch.Tensor, rows: torch.Tensor, gradient: torch.Tensor, learning_rate: float) -> None:
+    def step(
+        self,
+        parameters: torch.Tensor,
+        rows: torch.Tensor,
+        gradient: torch.Tensor,
+        learning_rate: float,
+    ) -> None:
         """Update ``parameters`` (A, D) in place from the gradient (R, D) of distinct rows (R,)."""
         self.steps += 1
         step_size = learning_rate / (1 - FIRST_DECAY**self.steps)
         root_correction = math.sqrt(1 - SECOND_DECAY**self.steps)
         if self.lazy and len(rows) < len(parameters):
             first = self.first_moment[rows].lerp_(gradient, 1 - FIRST_DECAY)
-            second = self.second_moment[rows].mul_(SECOND_DECAY).addcmul_(gradient, gradient, value=1 - SECOND_DECAY)
+            second = (
+                self.second_moment[rows]
+                .mul_(SECOND_DECAY)
+                .addcmul_(gradient, gradient, value=1 - SECOND_DECAY)
+            )
             self.first_moment[rows] = first
             self.second_moment[rows] = second
-            parameters.index_add_(0, rows, first / (second.sqrt_() / root_correction).add_(EPSILON), alpha=-step_size)
+            parameters.index_add_(
+                0, rows, first / (second.sqrt_() / root_correction).add_(EPSILON), alpha=-step_size
+            )
             return
         self.first_moment.mul_(FIRST_DECAY).index_add_(0, rows, gradient, alpha=1 - FIRST_DECAY)
-        self.second_moment.mul_(SECOND_DECAY).index_add_(0, rows, gradient * gradient, alpha=1 - SECOND_DECAY)
+        self.second_moment.mul_(SECOND_DECAY).index_add_(
+            0, rows, gradient * gradient, alpha=1 - SECOND_DECAY
+        )
         denominator = self.second_moment.sqrt().div_(root_correction).add_(EPSILON)
         parameters.addcdiv_(self.first_moment, denominator, value=-step_size)

@@ -18,7 +18,10 @@ class Stage:
     maximum_passes: int = 200
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0 or min(self.artists_per_step, self.patience, self.maximum_passes) < 1:
+        if (
+            self.learning_rate <= 0
+            or min(self.artists_per_step, self.patience, self.maximum_passes) < 1
+        ):
             raise ValueError(f"{self}: every value must be positive")
 
 
@@ -87,15 +90,31 @@ class EmbeddingSettings:
 
     def __post_init__(self) -> None:
         sampled = 1 if self.jaccard_artists is None else self.jaccard_artists
-        if min(self.dimensions, self.jaccard_every, sampled, len(self.stages), self.uniform_negatives) < 1:
+        if (
+            min(
+                self.dimensions,
+                self.jaccard_every,
+                sampled,
+                len(self.stages),
+                self.uniform_negatives,
+            )
+            < 1
+        ):
             raise ValueError(
                 f"dimensions {self.dimensions}, jaccard_every {self.jaccard_every}, jaccard_artists {self.jaccard_artists}, "
                 f"{len(self.stages)} stages, uniform_negatives {self.uniform_negatives}: each must be at least 1"
             )
         if self.temperature <= 0 or self.rank_exponent < 0:
-            raise ValueError(f"temperature {self.temperature} must be positive, rank_exponent {self.rank_exponent} not negative")
+            raise ValueError(
+                f"temperature {self.temperature} must be positive, rank_exponent {self.rank_exponent} not negative"
+            )
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} '{getattr(self, name)}': give " + " or ".join(f"'{choice}'" for choice in choices))
+                raise ValueError(
+                    f"{name} '{getattr(self, name)}': give "
+                    + " or ".join(f"'{choice}'" for choice in choices)
+                )
         if self.metric == "euclidean" and self.objective == "thesis":
-            raise ValueError("metric 'euclidean', and the thesis' objective is one of cosines: give objective 'contrastive'")
+            raise ValueError(
+                "metric 'euclidean', and the thesis' objective is one of cosines: give objective 'contrastive'"
+            )

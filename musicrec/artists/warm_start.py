@@ -44,11 +44,17 @@ class WarmStart:
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.artist_ids):
-            raise ValueError(f"a warm start of {len(self.artist_ids)} artists and vectors {self.vectors.shape}: give one row an artist")
+            raise ValueError(
+                f"a warm start of {len(self.artist_ids)} artists and vectors {self.vectors.shape}: give one row an artist"
+            )
         if not -1 <= self.minimum_cosine <= 1:
-            raise ValueError(f"minimum_cosine {self.minimum_cosine}: give -1 (no limit) to 1 (frozen)")
+            raise ValueError(
+                f"minimum_cosine {self.minimum_cosine}: give -1 (no limit) to 1 (frozen)"
+            )
         if not (np.isfinite(self.vectors).all() and self.vectors.any(axis=1).all()):
-            raise ValueError("a warm start has vectors that are zero or not finite: leave these artists out")
+            raise ValueError(
+                "a warm start has vectors that are zero or not finite: leave these artists out"
+            )
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,17 @@ class Anchors:
 
     def __init__(self, graph: ArtistGraph, start: WarmStart, device: torch.device):
         place = {artist_id: position for position, artist_id in enumerate(graph.artist_ids)}
-        rows = np.array([place.get(artist_id, -1) for artist_id in start.artist_ids], dtype=np.int64)
+        rows = np.array(
+            [place.get(artist_id, -1) for artist_id in start.artist_ids], dtype=np.int64
+        )
         order = np.argsort(rows)[np.sum(rows < 0) :]
         if np.any(np.diff(rows[order]) == 0):
             raise ValueError("a warm start names an artist twice: give one row an artist")
         self.rows = torch.from_numpy(rows[order]).to(device)
-        self.units = normalize(torch.from_numpy(np.ascontiguousarray(start.vectors[order], dtype=np.float32)), eps=1e-30).to(device)
+        self.units = normalize(
+            torch.from_numpy(np.ascontiguousarray(start.vectors[order], dtype=np.float32)),
+            eps=1e-30,
+        ).to(device)
         self.minimum_cosine = start.minimum_cosine
         self._anchor_of_row = torch.full((len(graph),), -1, dtype=torch.int64, device=device)
         self._anchor_of_row[self.rows] = torch.arange(len(self.rows), device=device)

@@ -9,7 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from musicrec.audio.errors import AUDIO_ERRORS, AudioError
-from musicrec.audio.parameters import CLIP_SECONDS, FEATURE_SHAPES, FEATURES, FRAMES, HOP, SAMPLE_RATE, feature_parameters
+from musicrec.audio.parameters import (
+    CLIP_SECONDS,
+    FEATURE_SHAPES,
+    FEATURES,
+    FRAMES,
+    HOP,
+    SAMPLE_RATE,
+    feature_parameters,
+)
 
 if TYPE_CHECKING:
     from musicrec.audio.decoding import DecodedAudio, Limits, decode, load_audio

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 _TOLERANCE = 0.2  # seconds that an MP4's stated length may exceed its samples: encoder delay and the last, partly filled frames
 
 
-def read_mono(opened: OpenSource, offset: float, duration: float | None, limits: Limits) -> tuple[np.ndarray, int, int, str]:
+def read_mono(
+    opened: OpenSource, offset: float, duration: float | None, limits: Limits
+) -> tuple[np.ndarray, int, int, str]:
     """Samples averaged over the channels at the native rate (N,), the rate in Hz, the channels and the codec's name."""
     try:
         import av
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{opened.name} is AAC or M4A: install musicrec[aac] (PyAV) to decode it", name="av") from error
+        raise ModuleNotFoundError(
+            f"{opened.name} is AAC or M4A: install musicrec[aac] (PyAV) to decode it", name="av"
+        ) from error
     file = opened.rewound()
     if isinstance(file, int):
         file = io.FileIO(file, closefd=False)
@@ -46,11 +50,21 @@ def read_mono(opened: OpenSource, offset: float, duration: float | None, limits:
     if stated is not None and codec != "mp3" and media.format.name.startswith("mov"):
         wanted = stated - offset if duration is None else min(duration, stated - offset)
         if len(mono) / rate < wanted - _TOLERANCE:
-            raise AudioError("truncated", f"{opened.name}: {len(mono) / rate:.2f} of {wanted:.2f} s could be decoded")
+            raise AudioError(
+                "truncated",
+                f"{opened.name}: {len(mono) / rate:.2f} of {wanted:.2f} s could be decoded",
+            )
     return mono, rate, channels, codec
 
 
-def _decode(media: InputContainer, stream: AudioStream, offset: float, duration: float | None, name: str, limits: Limits) -> np.ndarray:
+def _decode(
+    media: InputContainer,
+    stream: AudioStream,
+    offset: float,
+    duration: float | None,
+    name: str,
+    limits: Limits,
+) -> np.ndarray:
     import av
 
     from musicrec.audio.decoding import mix_down

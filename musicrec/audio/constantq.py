@@ -14,8 +14,23 @@ import soxr
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.kernels.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform, workspace
-from musicrec.audio.kernels.simd import LANES, as_type_of, broadcast, decibels, load, square_root, store
+from musicrec.audio.kernels.fft import (
+    HopMatrix,
+    hop_matrix,
+    real_bins,
+    roots_of_unity,
+    transform,
+    workspace,
+)
+from musicrec.audio.kernels.simd import (
+    LANES,
+    as_type_of,
+    broadcast,
+    decibels,
+    load,
+    square_root,
+    store,
+)
 from musicrec.audio.parameters import (
     BINS_PER_OCTAVE,
     CHROMA_CLASSES,
@@ -34,11 +49,17 @@ from musicrec.audio.tuning import estimate_tuning
 _GROUPS = -(-FRAMES // LANES)
 _FIRST_BIN, _END_BIN = tables.WAVELET_BINS.start, tables.WAVELET_BINS.stop
 _FLOOR = np.float32(POWER_FLOOR)
-_SCALE = 2.0**30  # squares of 1e-20, which chroma scales up to 1 behind a recording's end, would vanish in float32
-_WINDOW = np.ones(CQT_FFT_SIZE)  # float64: in float32 a strong bass or a constant shows 80 dB down (0.1 dB off)
+_SCALE = (
+    2.0**30
+)  # squares of 1e-20, which chroma scales up to 1 behind a recording's end, would vanish in float32
+_WINDOW = np.ones(
+    CQT_FFT_SIZE
+)  # float64: in float32 a strong bass or a constant shows 80 dB down (0.1 dB off)
 
 
-def constantq_features(samples: np.ndarray, matrix: HopMatrix, names: tuple[str, ...], chroma: ChromaKind) -> dict[str, np.ndarray]:
+def constantq_features(
+    samples: np.ndarray, matrix: HopMatrix, names: tuple[str, ...], chroma: ChromaKind
+) -> dict[str, np.ndarray]:
     """Those of cqt and chroma that are in `names`, for float32 samples (N,) of at least `SHORTEST_SAMPLES`, laid out in `matrix`."""
     tunings = []
     if "cqt" in names or ("chroma" in names and chroma == "folded"):
@@ -54,14 +75,18 @@ def constantq_features(samples: np.ndarray, matrix: HopMatrix, names: tuple[str,
     return {name: features[name] for name in names if name in features}
 
 
-def constantq_magnitudes(samples: np.ndarray, matrix: HopMatrix, tunings: list[float]) -> list[np.ndarray]:
+def constantq_magnitudes(
+    samples: np.ndarray, matrix: HopMatrix, tunings: list[float]
+) -> list[np.ndarray]:
     """Constant-Q magnitudes (168, 656) of a clip for each tuning in bins; the columns behind the 643rd are padding."""
     magnitudes = [np.empty((CQT_BINS, _GROUPS * LANES), dtype=np.float32) for _ in tunings]
     for octave in range(OCTAVES):
         spectra = _octave_spectra(matrix, _WINDOW, *roots_of_unity(CQT_FFT_SIZE, np.float64))
         top = CQT_BINS - octave * BINS_PER_OCTAVE
         for tuning, result in zip(tunings, magnitudes, strict=True):
-            _project(spectra, *_sparse_wavelets(tuning), result[top - BINS_PER_OCTAVE : top].reshape(-1))
+            _project(
+                spectra, *_sparse_wavelets(tuning), result[top - BINS_PER_OCTAVE : top].reshape(-1)
+            )
         if octave < OCTAVES - 1:
             samples = soxr.resample(samples, 2, 1, quality="soxr_hq")
             _scale(samples, np.sqrt(2.0))
@@ -98,14 +123,18 @@ def _sparse_wavelets(tuning: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @njit(cache=True)
-def _octave_spectra(matrix: HopMatrix, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray) -> np.ndarray:
+def _octave_spectra(
+    matrix: HopMatrix, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray
+) -> np.ndarray:
     """Spectra of an octave's frames at the bins of the wavelets: flat (group, bin, real or imaginary, 16)."""
     points = len(window) // 2
     bins = _END_BIN - _FIRST_BIN
     work = workspace(points, window)
     spectra = np.empty(_GROUPS * bins * 2 * LANES, dtype=np.float32)
     for group in range(_GROUPS):
-        source = transform(matrix, group * LANES, matrix.padding - points, window, roots, points, work)
+        source = transform(
+            matrix, group * LANES, matrix.padding - points, window, roots, points, work
+        )
         for k in range(_FIRST_BIN, _END_BIN):
             re, im, _, _ = real_bins(work[source], work[source + 1], real_roots, points, k)
             at = (group * bins + k - _FIRST_BIN) * 2 * LANES
@@ -115,7 +144,13 @@ def _octave_spectra(matrix: HopMatrix, window: np.ndarray, roots: np.ndarray, re
 
 
 @njit(cache=True)
-def _project(spectra: np.ndarray, first: np.ndarray, count: np.ndarray, wavelets: np.ndarray, result: np.ndarray) -> None:
+def _project(
+    spectra: np.ndarray,
+    first: np.ndarray,
+    count: np.ndarray,
+    wavelets: np.ndarray,
+    result: np.ndarray,
+) -> None:
     """Magnitudes of the spectra's products with each wavelet, into `result`: flat (24, 656)."""
     bins = _END_BIN - _FIRST_BIN
     up, down = broadcast(np.float32(_SCALE)), broadcast(np.float32(1 / _SCALE))

@@ -15,7 +15,9 @@ from struct import pack, unpack_from
 Buffer = bytes | mmap.mmap
 
 LARGEST_FRAME = 2881  # bytes of an MPEG audio frame at most
-_SYNC_SEARCH = 65536  # bytes of rubbish tolerated before the first MPEG frame: the reach of libmpg123
+_SYNC_SEARCH = (
+    65536  # bytes of rubbish tolerated before the first MPEG frame: the reach of libmpg123
+)
 _CHUNKS = 10_000  # of a RIFF or AIFF file that are looked at; a file of empty ones holds millions
 _MISSING_FRAMES = 2  # encoders disagree whether the header frame and the last padding frame count
 _STREAMED = 0x7FFFF000  # sizes from here up are written by encoders that do not know the length yet
@@ -27,7 +29,11 @@ _BITRATES = {  # kilobits a second by (MPEG 1?, layer), index 1..14 of the heade
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by the version field: MPEG 1, 2, 2.5
+_RATES = {
+    3: (44100, 48000, 32000),
+    2: (22050, 24000, 16000),
+    0: (11025, 12000, 8000),
+}  # by the version field: MPEG 1, 2, 2.5
 
 
 def _frame_lengths() -> dict[int, tuple[int, int]]:
@@ -37,7 +43,9 @@ def _frame_lengths() -> dict[int, tuple[int, int]]:
         for layer in (1, 2, 3):
             for index, kilobits in enumerate(_BITRATES[version == 3, layer], start=1):
                 for rate_index, rate in enumerate(rates):
-                    key = (0xE0 | version << 3 | (4 - layer) << 1) << 8 | index << 4 | rate_index << 2
+                    key = (
+                        (0xE0 | version << 3 | (4 - layer) << 1) << 8 | index << 4 | rate_index << 2
+                    )
                     if layer == 1:
                         table[key] = (12_000 * kilobits // rate * 4, 4)
                     else:
@@ -73,7 +81,12 @@ def inspect(data: Buffer) -> Container | None:
     if head[:4] == b"OggS":
         return Container("ogg", _cut_ogg(data))
     if head[4:8] == b"ftyp":
-        return Container("mp4", None if data.find(b"moov") >= 0 else "the moov atom, which lists the samples, is missing")
+        return Container(
+            "mp4",
+            None
+            if data.find(b"moov") >= 0
+            else "the moov atom, which lists the samples, is missing",
+        )
     return _inspect_tagged(data, _after_id3(data))
 
 
@@ -85,7 +98,11 @@ def _cut_chunk(data: Buffer, wanted: bytes, order: str) -> str | None:
         (size,) = unpack_from(order + "I", data, position + 4)
         if data[position : position + 4] == wanted:
             missing = position + 8 + size - len(data)
-            return f"{missing:,} of {size:,} bytes of samples are missing" if missing > 0 and size < _STREAMED else None
+            return (
+                f"{missing:,} of {size:,} bytes of samples are missing"
+                if missing > 0 and size < _STREAMED
+                else None
+            )
         position += 8 + size + (size & 1)
     return "the samples are missing"
 
@@ -160,7 +177,11 @@ def _inspect_mpeg(data: Buffer, start: int) -> Container | None:
     if declared is None:
         fault = "the last frame is incomplete" if last_is_cut else None
         return Container("mpeg", fault, present * _samples_per_frame(data, first), rubbish)
-    fault = f"{present:,} of {declared:,} MPEG frames are there" if present < declared - _MISSING_FRAMES else None
+    fault = (
+        f"{present:,} of {declared:,} MPEG frames are there"
+        if present < declared - _MISSING_FRAMES
+        else None
+    )
     return Container("mpeg", fault, rubbish=rubbish)
 
 
@@ -183,10 +204,19 @@ def with_frame_count(data: Buffer) -> bytes:
     one it takes off the decoder's delay of 529 samples, which `librosa.load` leaves on streams without a header.
     """
     first = _first_frame(data, _after_id3(data))
-    second, third, fourth = data[first + 1] | 1, data[first + 2] & 0x0C | 0x90, data[first + 3]  # no checksum; room for the header
+    second, third, fourth = (
+        data[first + 1] | 1,
+        data[first + 2] & 0x0C | 0x90,
+        data[first + 3],
+    )  # no checksum; room for the header
     is_mono, is_mpeg1 = fourth >> 6 == 3, second >> 3 & 3 == 3
     side_information = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
-    header = bytes([0xFF, second, third, fourth]) + bytes(side_information) + b"Xing" + pack(">II", 1, _count_frames(data, first)[0])
+    header = (
+        bytes([0xFF, second, third, fourth])
+        + bytes(side_information)
+        + b"Xing"
+        + pack(">II", 1, _count_frames(data, first)[0])
+    )
     return header.ljust(frame_length(header, 0), b"\0") + data[first:]
 
 
@@ -197,9 +227,17 @@ def _count_frames(data: Buffer, first: int) -> tuple[int, bool]:
     lengths = _FRAME_LENGTHS
     while position + 4 <= end:
         third = content[position + 2]
-        length, padding = lengths.get((content[position + 1] & 0xFE) << 8 | third & 0xFC, (0, 0)) if content[position] == 0xFF else (0, 0)
+        length, padding = (
+            lengths.get((content[position + 1] & 0xFE) << 8 | third & 0xFC, (0, 0))
+            if content[position] == 0xFF
+            else (0, 0)
+        )
         if length == 0:
-            position = _first_frame(content, position) if content[position : position + 3] != b"TAG" else -1
+            position = (
+                _first_frame(content, position)
+                if content[position : position + 3] != b"TAG"
+                else -1
+            )
             if position < 0:
                 return count, False  # a closing tag or rubbish behind the last frame
             continue

@@ -24,7 +24,9 @@ MAX_CHANNELS = 8
 MIN_NATIVE_RATE = 1_000  # Hz
 MAX_NATIVE_RATE = 384_000  # Hz
 MAX_BYTES = 1 << 30
-MAX_FRAMES = 3600 * 48_000  # samples of a channel: 691 MB once they are mono. A FLAC of 4 MB can unfold to gigabytes
+MAX_FRAMES = (
+    3600 * 48_000
+)  # samples of a channel: 691 MB once they are mono. A FLAC of 4 MB can unfold to gigabytes
 LOUDEST = 1e10  # above it (200 dB over full scale) a float file is damaged, and powers pass the range of float32
 SILENCE_PEAK = 1e-4  # -80 dB below full scale, the reach of the features' decibels
 
@@ -76,9 +78,15 @@ class Limits:
 
     def check_stream(self, name: str, channels: int, rate: int) -> None:
         if not 1 <= channels <= self.max_channels:
-            raise AudioError("unreadable", f"{name} has {channels} channels, more than max_channels={self.max_channels}")
+            raise AudioError(
+                "unreadable",
+                f"{name} has {channels} channels, more than max_channels={self.max_channels}",
+            )
         if not MIN_NATIVE_RATE <= rate <= self.max_native_rate:
-            raise AudioError("unreadable", f"{name} has a sample rate of {rate} Hz, outside {MIN_NATIVE_RATE}..{self.max_native_rate}")
+            raise AudioError(
+                "unreadable",
+                f"{name} has a sample rate of {rate} Hz, outside {MIN_NATIVE_RATE}..{self.max_native_rate}",
+            )
 
     def most_frames(self, rate: int, channels: int) -> int:
         return min(int(self.max_seconds * rate), 2 * self.max_frames // max(2, channels))
@@ -86,10 +94,17 @@ class Limits:
     def check_length(self, name: str, frames: int, rate: int, channels: int) -> None:
         if frames > self.most_frames(rate, channels):
             of = f"max_seconds={self.max_seconds:g} or max_frames={self.max_frames:,} ({channels} channels at {rate} Hz)"
-            raise AudioError("too_long", f"{name} is longer than {of}; set a duration or raise the limit")
+            raise AudioError(
+                "too_long", f"{name} is longer than {of}; set a duration or raise the limit"
+            )
 
 
-def load_audio(source: Source, sample_rate: int | None = SAMPLE_RATE, offset: float = 0.0, duration: float | None = None) -> np.ndarray:
+def load_audio(
+    source: Source,
+    sample_rate: int | None = SAMPLE_RATE,
+    offset: float = 0.0,
+    duration: float | None = None,
+) -> np.ndarray:
     """Samples of a recording: float32 mono (N,), equal to ``librosa.load(source, sr=sample_rate, offset=..., duration=...)``.
 
     Parameters
@@ -139,11 +154,16 @@ def decode(
     """
     limits = limits or Limits()
     if offset < 0 or (duration is not None and duration <= 0):
-        raise ValueError(f"offset={offset} must be at least 0 and duration={duration} more than 0 seconds")
+        raise ValueError(
+            f"offset={offset} must be at least 0 and duration={duration} more than 0 seconds"
+        )
     with open_source(source, limits.max_bytes, locate) as opened:
         found = container.inspect(opened.data)
         if found is None:
-            raise AudioError("not_audio", f"{opened.name} is no MP3, FLAC, Ogg, WAV, AIFF, AAC or MP4: it begins with {opened.data[:8]!r}")
+            raise AudioError(
+                "not_audio",
+                f"{opened.name} is no MP3, FLAC, Ogg, WAV, AIFF, AAC or MP4: it begins with {opened.data[:8]!r}",
+            )
         if found.fault is not None:
             raise AudioError("truncated", f"{opened.name}: {found.fault}")
         mono, rate, channels, codec = _read(opened, found, offset, duration, limits)
@@ -151,19 +171,32 @@ def decode(
     if not len(mono):
         raise AudioError("empty", f"{opened.name} holds 0 samples")
     if seconds < minimum_seconds:
-        raise AudioError("too_short", f"{opened.name} lasts {seconds:.3f} s, less than minimum_seconds={minimum_seconds:g}")
+        raise AudioError(
+            "too_short",
+            f"{opened.name} lasts {seconds:.3f} s, less than minimum_seconds={minimum_seconds:g}",
+        )
     target = rate if sample_rate is None else sample_rate
     samples = _resample(mono, rate, target)
     peak = max(float(samples.max()), -float(samples.min()))
     if not peak <= LOUDEST:
         wrong = np.flatnonzero(~(np.abs(mono) <= LOUDEST))
-        detail = f"sample {wrong[0]:,} ({wrong[0] / rate:.3f} s) is {mono[wrong[0]]}" if len(wrong) else f"samples near {LOUDEST:g}"
+        detail = (
+            f"sample {wrong[0]:,} ({wrong[0] / rate:.3f} s) is {mono[wrong[0]]}"
+            if len(wrong)
+            else f"samples near {LOUDEST:g}"
+        )
         raise AudioError("unreadable", f"{opened.name}: {detail}")
-    return DecodedAudio(samples, target, seconds, rate, channels, found.kind, codec, peak < SILENCE_PEAK)
+    return DecodedAudio(
+        samples, target, seconds, rate, channels, found.kind, codec, peak < SILENCE_PEAK
+    )
 
 
 def _read(
-    opened: OpenSource, found: container.Container, offset: float, duration: float | None, limits: Limits
+    opened: OpenSource,
+    found: container.Container,
+    offset: float,
+    duration: float | None,
+    limits: Limits,
 ) -> tuple[np.ndarray, int, int, str]:
     """Samples averaged over the channels at the native rate (N,), the rate in Hz, the channels and the codec's name."""
     if found.kind in ("mp4", "adts"):
@@ -173,7 +206,10 @@ def _read(
     mended = None
     if found.rubbish:  # libsndfile wants a tag or a frame to begin with
         mended, found = opened.data[found.rubbish :], replace(found, rubbish=0)
-    elif found.uncounted_samples and _guessed_length(opened) < found.uncounted_samples - 2 * _MPEG_FRAME:
+    elif (
+        found.uncounted_samples
+        and _guessed_length(opened) < found.uncounted_samples - 2 * _MPEG_FRAME
+    ):
         mended, found = container.with_frame_count(opened.data), replace(found, uncounted_samples=0)
     if mended is None:
         return _read_mono(opened, found, offset, duration, limits)
@@ -189,7 +225,11 @@ class _Sequential(soundfile.SoundFile):
 
 
 def _read_mono(
-    opened: OpenSource, found: container.Container, offset: float, duration: float | None, limits: Limits
+    opened: OpenSource,
+    found: container.Container,
+    offset: float,
+    duration: float | None,
+    limits: Limits,
 ) -> tuple[np.ndarray, int, int, str]:
     try:
         with _Sequential(opened.rewound(), closefd=False) as sound:
@@ -197,8 +237,15 @@ def _read_mono(
             limits.check_stream(opened.name, channels, rate)
             start = int(offset * rate)
             if start and start >= sound.frames:
-                raise AudioError("too_short", f"{opened.name}: offset={offset:g} s lies behind its end at {sound.frames / rate:.3f} s")
-            wanted = sound.frames - start if duration is None else min(int(duration * rate), sound.frames - start)
+                raise AudioError(
+                    "too_short",
+                    f"{opened.name}: offset={offset:g} s lies behind its end at {sound.frames / rate:.3f} s",
+                )
+            wanted = (
+                sound.frames - start
+                if duration is None
+                else min(int(duration * rate), sound.frames - start)
+            )
             if sound.frames != _UNKNOWN_LENGTH:
                 limits.check_length(opened.name, wanted, rate, channels)
             if start:
@@ -208,9 +255,17 @@ def _read_mono(
             limits.check_length(opened.name, len(mono), rate, channels)
             codec = sound.subtype.lower()
     except soundfile.LibsndfileError as error:
-        raise AudioError(_decoder_fault(opened, found), f"{opened.name}: {error.error_string}") from error
-    if not found.uncounted_samples and wanted < _UNKNOWN_LENGTH - start and len(mono) < wanted - 2 * _MPEG_FRAME:
-        raise AudioError("truncated", f"{opened.name}: {len(mono):,} of {wanted:,} samples could be decoded")
+        raise AudioError(
+            _decoder_fault(opened, found), f"{opened.name}: {error.error_string}"
+        ) from error
+    if (
+        not found.uncounted_samples
+        and wanted < _UNKNOWN_LENGTH - start
+        and len(mono) < wanted - 2 * _MPEG_FRAME
+    ):
+        raise AudioError(
+            "truncated", f"{opened.name}: {len(mono):,} of {wanted:,} samples could be decoded"
+        )
     return mono, rate, channels, codec
 
 

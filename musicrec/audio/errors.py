@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-AUDIO_ERRORS = ("not_audio", "truncated", "empty", "too_short", "too_long", "unreadable", "not_found")
+AUDIO_ERRORS = (
+    "not_audio",
+    "truncated",
+    "empty",
+    "too_short",
+    "too_long",
+    "unreadable",
+    "not_found",
+)
 
 
 class AudioError(ValueError):

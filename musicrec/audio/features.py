@@ -26,7 +26,9 @@ _SPECTRAL = {"stft", "stft_halved", "mel", "mfcc"}
 _CONSTANT_Q = {"cqt", "chroma"}
 
 
-def extract_features(samples: np.ndarray, names: Sequence[str] = FEATURES, *, chroma: ChromaKind = "librosa") -> dict[str, np.ndarray]:
+def extract_features(
+    samples: np.ndarray, names: Sequence[str] = FEATURES, *, chroma: ChromaKind = "librosa"
+) -> dict[str, np.ndarray]:
     """Spectral features of one clip, un-standardised, each float32 (frequency, 643) as in `FEATURE_SHAPES` (thesis section 1).
 
     Only what `names` asks for is computed: one STFT serves stft, stft_halved, mel and mfcc, one chain of decimations cqt and chroma.
@@ -70,7 +72,9 @@ def extract_features(samples: np.ndarray, names: Sequence[str] = FEATURES, *, ch
 def fit_clip(samples: np.ndarray) -> np.ndarray:
     """Cut to 30 s, or pad with zeros to 643 frames; float32 and contiguous."""
     if samples.ndim != 1 or not len(samples):
-        raise ValueError(f"samples have shape {samples.shape}: mono samples (N,), N at least 1, are needed")
+        raise ValueError(
+            f"samples have shape {samples.shape}: mono samples (N,), N at least 1, are needed"
+        )
     clip = np.ascontiguousarray(samples[:CLIP_SAMPLES], dtype=np.float32)
     if not np.isfinite([clip.min(), clip.max()]).all():  # NaN passes through both
         raise ValueError("samples hold NaN or infinity")

@@ -13,7 +13,9 @@ HOP = 1024  # samples between frames
 FRAMES = 643  # columns kept of every feature
 CLIP_SECONDS = 30.0
 CLIP_SAMPLES = int(CLIP_SECONDS * SAMPLE_RATE)  # a longer recording is cut to these
-SHORTEST_SAMPLES = (FRAMES - 1) * HOP  # 29.81 s: centred frames reach 643 from here on; a shorter recording is padded to them with zeros
+SHORTEST_SAMPLES = (
+    (FRAMES - 1) * HOP
+)  # 29.81 s: centred frames reach 643 from here on; a shorter recording is padded to them with zeros
 
 FFT_SIZE = 4096  # also the length of the Hann window
 STFT_BINS = FFT_SIZE // 2 + 1
@@ -25,8 +27,12 @@ OCTAVES = 7
 BINS_PER_OCTAVE = 24
 CQT_BINS = OCTAVES * BINS_PER_OCTAVE
 LOWEST_FREQUENCY = 440.0 * 2.0 ** ((24 - 69) / 12)  # C1, 32.703 Hz
-CQT_FFT_SIZE = 512  # the longest of an octave's 24 wavelets has 374 samples at the octave's own rate
-CQT_SPARSITY = 0.01  # share of a wavelet's magnitude spectrum that is left out, from the smallest value up
+CQT_FFT_SIZE = (
+    512  # the longest of an octave's 24 wavelets has 374 samples at the octave's own rate
+)
+CQT_SPARSITY = (
+    0.01  # share of a wavelet's magnitude spectrum that is left out, from the smallest value up
+)
 
 TUNING_FFT_SIZE = 2048
 TUNING_HOP = 512
@@ -90,5 +96,7 @@ def check_names(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
     """The names as a tuple; ValueError where one is unknown."""
     unknown = [name for name in names if name not in FEATURES]
     if unknown:
-        raise ValueError(f"unknown features {', '.join(map(repr, unknown))}: choose from {', '.join(FEATURES)}")
+        raise ValueError(
+            f"unknown features {', '.join(map(repr, unknown))}: choose from {', '.join(FEATURES)}"
+        )
     return tuple(names)

@@ -110,4 +110,6 @@ def _check_size(size: int, name: str, max_bytes: int) -> None:
     if size == 0:
         raise AudioError("empty", f"{name} has 0 bytes")
     if size > max_bytes:
-        raise AudioError("too_long", f"{name} has {size:,} bytes, more than max_bytes={max_bytes:,}")
+        raise AudioError(
+            "too_long", f"{name} has {size:,} bytes, more than max_bytes={max_bytes:,}"
+        )

@@ -8,7 +8,14 @@ import numpy as np
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.kernels.fft import HopMatrix, frame_groups, real_bins, roots_of_unity, transform, workspace
+from musicrec.audio.kernels.fft import (
+    HopMatrix,
+    frame_groups,
+    real_bins,
+    roots_of_unity,
+    transform,
+    workspace,
+)
 from musicrec.audio.kernels.simd import LANES, Vector, broadcast, decibels, load, maximum, store
 from musicrec.audio.parameters import (
     DYNAMIC_RANGE,
@@ -24,7 +31,9 @@ from musicrec.audio.parameters import (
 _FLOOR = np.float32(POWER_FLOOR)
 
 
-def spectral_features(samples: np.ndarray, matrix: HopMatrix, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def spectral_features(
+    samples: np.ndarray, matrix: HopMatrix, names: tuple[str, ...]
+) -> dict[str, np.ndarray]:
     """Those of stft, stft_halved, mel and mfcc that are in `names`, for float32 samples (N,) laid out in `matrix`, N at least
     `SHORTEST_SAMPLES`.
 
@@ -45,9 +54,13 @@ def spectral_features(samples: np.ndarray, matrix: HopMatrix, names: tuple[str, 
         features["stft_halved"] = stft[:HALVED_BINS]
     if with_mel:
         if "mfcc" in names:
-            features["mfcc"] = _cosine_transform(mel, mel[:, :frames].max() - np.float32(DYNAMIC_RANGE), tables.cosine_transform())
+            features["mfcc"] = _cosine_transform(
+                mel, mel[:, :frames].max() - np.float32(DYNAMIC_RANGE), tables.cosine_transform()
+            )
         if "mel" in names:
-            features["mel"] = np.maximum(mel[:, :FRAMES], mel[:, :FRAMES].max() - np.float32(DYNAMIC_RANGE))
+            features["mel"] = np.maximum(
+                mel[:, :FRAMES], mel[:, :FRAMES].max() - np.float32(DYNAMIC_RANGE)
+            )
     return {name: features[name] for name in names if name in features}
 
 
@@ -102,7 +115,9 @@ def _transform_clip(
 
 
 @njit(cache=True)
-def _powers(re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, power: np.ndarray) -> Vector:
+def _powers(
+    re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, power: np.ndarray
+) -> Vector:
     """Power of the bins 0..points of sixteen frames, from the transform of their sample pairs; returns the largest of each frame."""
     a, b = load(re, 0), load(im, 0)
     x, y = (a + b) * (a + b), (a - b) * (a - b)
@@ -135,7 +150,11 @@ def _cosine_transform(mel: np.ndarray, floor: float, rows: np.ndarray) -> np.nda
     last = np.empty(LANES, dtype=np.float32)
     for frame in range(0, FRAMES, LANES):
         for band in range(mel.shape[0]):
-            store(levels, band * LANES, maximum(load(flat, band * mel.shape[1] + frame), broadcast(floor)))
+            store(
+                levels,
+                band * LANES,
+                maximum(load(flat, band * mel.shape[1] + frame), broadcast(floor)),
+            )
         for row in range(rows.shape[0]):
             total = broadcast(np.float32(0.0))
             for band in range(mel.shape[0]):

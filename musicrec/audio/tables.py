@@ -24,7 +24,9 @@ from musicrec.audio.parameters import (
     SAMPLE_RATE,
 )
 
-WAVELET_BINS = slice(43, 106)  # of the 257: where the wavelets of every tuning have their non-zero bins
+WAVELET_BINS = slice(
+    43, 106
+)  # of the 257: where the wavelets of every tuning have their non-zero bins
 _HALF_RATE_REACH = 200  # taps to either side; beyond them soxr's response is under 3e-8
 
 
@@ -71,7 +73,10 @@ def mel_filters() -> np.ndarray:
 def cosine_transform() -> np.ndarray:
     """Rows 1..12 of the orthonormal DCT-II over the mel bands: (12, 256), float32."""
     order = np.arange(1, MFCC_COEFFICIENTS)[:, None]
-    return (np.sqrt(2 / MEL_BANDS) * np.cos(np.pi * order * (2 * np.arange(MEL_BANDS) + 1) / (2 * MEL_BANDS))).astype(np.float32)
+    return (
+        np.sqrt(2 / MEL_BANDS)
+        * np.cos(np.pi * order * (2 * np.arange(MEL_BANDS) + 1) / (2 * MEL_BANDS))
+    ).astype(np.float32)
 
 
 def cqt_frequencies(tuning: float = 0.0) -> np.ndarray:
@@ -97,7 +102,9 @@ def wavelet_spectra(tuning: float = 0.0) -> np.ndarray:
         wavelet = np.exp(2j * np.pi * frequency / SAMPLE_RATE * time) * _hann(len(time))
         start = (CQT_FFT_SIZE - len(time)) // 2
         wavelets[row, start : start + len(time)] = wavelet / np.abs(wavelet).sum()
-    spectra = np.fft.fft(wavelets * (lengths / CQT_FFT_SIZE)[:, None], axis=1)[:, : CQT_FFT_SIZE // 2 + 1]
+    spectra = np.fft.fft(wavelets * (lengths / CQT_FFT_SIZE)[:, None], axis=1)[
+        :, : CQT_FFT_SIZE // 2 + 1
+    ]
     magnitudes = np.abs(spectra)
     ranked = np.sort(magnitudes, axis=1)
     share = np.cumsum(ranked / magnitudes.sum(axis=1, keepdims=True), axis=1)

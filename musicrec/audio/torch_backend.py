@@ -106,7 +106,9 @@ def _exact_products() -> Iterator[None]:
 
 def _fit_clips(samples: torch.Tensor) -> torch.Tensor:
     if samples.ndim != 2 or samples.shape[1] == 0:
-        raise ValueError(f"samples have shape {tuple(samples.shape)}: a batch (B, N), N at least 1, is needed")
+        raise ValueError(
+            f"samples have shape {tuple(samples.shape)}: a batch (B, N), N at least 1, is needed"
+        )
     clips = samples[:, :CLIP_SAMPLES].to(torch.float32)
     return torch.nn.functional.pad(clips, (0, max(0, SHORTEST_SAMPLES - clips.shape[1])))
 
@@ -118,7 +120,9 @@ def _table(name: str, device: torch.device) -> torch.Tensor:
         "window": lambda: tables.hann_window(FFT_SIZE),
         "tuning_window": lambda: tables.hann_window(TUNING_FFT_SIZE),
         "half_rate": _half_rate_matrix,
-        "pitch_classes": lambda: (np.arange(CHROMA_CLASSES)[:, None] == tables.pitch_classes()).astype(np.float32),
+        "pitch_classes": lambda: (
+            np.arange(CHROMA_CLASSES)[:, None] == tables.pitch_classes()
+        ).astype(np.float32),
         "tunings": lambda: np.linspace(-0.5, 0.5, TUNING_STEPS + 1),
     }
     return torch.from_numpy(make[name]()).to(device)
@@ -144,7 +148,9 @@ def _half_rate(signal: torch.Tensor) -> torch.Tensor:
     before = (len(matrix) - 2 * (_HALF_RATE_BLOCK - 1)) // 2
     after = 2 * _HALF_RATE_BLOCK * (blocks - 1) + len(matrix) - before - signal.shape[1]
     padded = torch.nn.functional.pad(signal, (before, max(0, after)))
-    return (padded.unfold(1, len(matrix), 2 * _HALF_RATE_BLOCK)[:, :blocks] @ matrix).flatten(1)[:, :wanted]
+    return (padded.unfold(1, len(matrix), 2 * _HALF_RATE_BLOCK)[:, :blocks] @ matrix).flatten(1)[
+        :, :wanted
+    ]
 
 
 @lru_cache(maxsize=8)
@@ -159,7 +165,12 @@ def _mel_filters(device: torch.device) -> torch.Tensor:
 @lru_cache(maxsize=8)
 def _cosine_transform(device: torch.device) -> torch.Tensor:
     """(12, 256): the orthonormal DCT-II without its first row."""
-    return torchaudio.functional.create_dct(MFCC_COEFFICIENTS, MEL_BANDS, norm="ortho").T[1:].contiguous().to(device)
+    return (
+        torchaudio.functional.create_dct(MFCC_COEFFICIENTS, MEL_BANDS, norm="ortho")
+        .T[1:]
+        .contiguous()
+        .to(device)
+    )
 
 
 @lru_cache(maxsize=256)
@@ -169,11 +180,15 @@ def _wavelets(tuning: float, device: torch.device) -> torch.Tensor:
 
 def _decibels(power: torch.Tensor) -> torch.Tensor:
     # One channel each: torchaudio takes the peak over an item's channels, and over all items where there is no axis for them.
-    return torchaudio.functional.amplitude_to_DB(power[:, None], 10.0, POWER_FLOOR, 0.0, top_db=DYNAMIC_RANGE)[:, 0]
+    return torchaudio.functional.amplitude_to_DB(
+        power[:, None], 10.0, POWER_FLOOR, 0.0, top_db=DYNAMIC_RANGE
+    )[:, 0]
 
 
 def _stft(clips: torch.Tensor, size: int, hop: int, window: torch.Tensor) -> torch.Tensor:
-    return torch.stft(clips, size, hop, window=window, center=True, pad_mode="constant", return_complex=True)
+    return torch.stft(
+        clips, size, hop, window=window, center=True, pad_mode="constant", return_complex=True
+    )
 
 
 def _spectral(clips: torch.Tensor, wanted: set[str]) -> dict[str, torch.Tensor]:
@@ -193,7 +208,9 @@ def _spectral(clips: torch.Tensor, wanted: set[str]) -> dict[str, torch.Tensor]:
     return features
 
 
-def _constant_q(clips: torch.Tensor, wanted: set[str], chroma: ChromaKind) -> dict[str, torch.Tensor]:
+def _constant_q(
+    clips: torch.Tensor, wanted: set[str], chroma: ChromaKind
+) -> dict[str, torch.Tensor]:
     concert = _wavelets(0.0, clips.device)
     tuned = concert
     own_tuning = "chroma" in wanted and chroma == "librosa"
@@ -202,7 +219,9 @@ def _constant_q(clips: torch.Tensor, wanted: set[str], chroma: ChromaKind) -> di
     plain, own = [], []
     signal = clips
     for octave in range(OCTAVES):
-        spectra = _stft(signal, CQT_FFT_SIZE, HOP >> octave, torch.ones(CQT_FFT_SIZE, device=clips.device))
+        spectra = _stft(
+            signal, CQT_FFT_SIZE, HOP >> octave, torch.ones(CQT_FFT_SIZE, device=clips.device)
+        )
         spectra = spectra[:, tables.WAVELET_BINS, :FRAMES]
         if "cqt" in wanted or not own_tuning:
             plain.append((concert @ spectra).abs())
@@ -217,7 +236,9 @@ def _constant_q(clips: torch.Tensor, wanted: set[str], chroma: ChromaKind) -> di
         magnitudes = torch.cat((own or plain)[::-1], dim=1)
         folded = _table("pitch_classes", clips.device) @ magnitudes
         largest = folded.amax(dim=1, keepdim=True)
-        features["chroma"] = folded / torch.where(largest < torch.finfo(torch.float32).tiny, 1.0, largest)
+        features["chroma"] = folded / torch.where(
+            largest < torch.finfo(torch.float32).tiny, 1.0, largest
+        )
     return features
 
 
@@ -230,27 +251,40 @@ def estimate_tunings(clips: torch.Tensor) -> list[float]:
     below, centre, above = (spectra[:, first + step : end + step] for step in (-1, 0, 1))
     curvature, slope = above + below - 2 * centre, (above - below) / 2
     shift = torch.where(slope.abs() >= curvature.abs(), 0.0, -slope / curvature)
-    pitch = (torch.arange(first, end, device=clips.device)[:, None] + shift) * float(SAMPLE_RATE) / TUNING_FFT_SIZE
+    pitch = (
+        (torch.arange(first, end, device=clips.device)[:, None] + shift)
+        * float(SAMPLE_RATE)
+        / TUNING_FFT_SIZE
+    )
     height = centre + 0.5 * slope * shift
     is_peak = (centre > threshold) & (centre > below) & (centre >= above)
     edges = _table("tunings", clips.device)
     tunings: list[float] = []
     for part in torch.arange(len(clips)).split(_CLIPS_SORTED):
         rows = slice(int(part[0]), int(part[-1]) + 1)
-        tunings += _vote(pitch[rows].flatten(1), height[rows].flatten(1), is_peak[rows].flatten(1), edges)
+        tunings += _vote(
+            pitch[rows].flatten(1), height[rows].flatten(1), is_peak[rows].flatten(1), edges
+        )
     return tunings
 
 
-def _vote(pitch: torch.Tensor, height: torch.Tensor, is_peak: torch.Tensor, edges: torch.Tensor) -> list[float]:
+def _vote(
+    pitch: torch.Tensor, height: torch.Tensor, is_peak: torch.Tensor, edges: torch.Tensor
+) -> list[float]:
     """The fullest hundredth of a bin among the louder half of each clip's peaks (B, candidates); 0 for a clip without peaks."""
     count = is_peak.sum(dim=1, keepdim=True)
     ranked = height.masked_fill(~is_peak, torch.inf).sort(dim=1).values
-    middle = (ranked.gather(1, (count - 1).clamp_min(0) // 2) + ranked.gather(1, (count // 2).clamp_max(ranked.shape[1] - 1))) / 2
+    middle = (
+        ranked.gather(1, (count - 1).clamp_min(0) // 2)
+        + ranked.gather(1, (count // 2).clamp_max(ranked.shape[1] - 1))
+    ) / 2
     is_loud = is_peak & (height >= middle)
     residual = torch.remainder(BINS_PER_OCTAVE * torch.log2(pitch / (440.0 / 16)), 1.0)
     residual = torch.where(residual >= 0.5, residual - 1, residual)
     step = (torch.searchsorted(edges, residual.double(), right=True) - 1).clamp(0, TUNING_STEPS - 1)
-    votes = torch.zeros(len(pitch), TUNING_STEPS, dtype=torch.int64, device=pitch.device).scatter_add_(1, step, is_loud.long())
+    votes = torch.zeros(
+        len(pitch), TUNING_STEPS, dtype=torch.int64, device=pitch.device
+    ).scatter_add_(1, step, is_loud.long())
     # The first of equal counts wins, as in NumPy: torch's argmax promises none.
     fullest = (votes * TUNING_STEPS - torch.arange(TUNING_STEPS, device=pitch.device)).argmax(dim=1)
     found = torch.where(count[:, 0] > 0, edges[fullest], 0.0)

@@ -12,8 +12,25 @@ import numpy as np
 from numba import njit
 
 from musicrec.audio import tables
-from musicrec.audio.kernels.fft import HopMatrix, hop_matrix, real_bins, roots_of_unity, transform, workspace
-from musicrec.audio.kernels.simd import LANES, Vector, broadcast, load, maximum, peak_lanes, square_root, store, trailing_zeros
+from musicrec.audio.kernels.fft import (
+    HopMatrix,
+    hop_matrix,
+    real_bins,
+    roots_of_unity,
+    transform,
+    workspace,
+)
+from musicrec.audio.kernels.simd import (
+    LANES,
+    Vector,
+    broadcast,
+    load,
+    maximum,
+    peak_lanes,
+    square_root,
+    store,
+    trailing_zeros,
+)
 from musicrec.audio.parameters import (
     BINS_PER_OCTAVE,
     FFT_SIZE,
@@ -40,7 +57,9 @@ def estimate_tuning(samples: np.ndarray, matrix: HopMatrix | None = None) -> flo
     """
     matrix = matrix or hop_matrix(samples, HOP, FFT_SIZE)
     frames = 1 + len(samples) // TUNING_HOP
-    pitches, magnitudes = _peaks(matrix, frames, tables.hann_window(TUNING_FFT_SIZE), *roots_of_unity(TUNING_FFT_SIZE))
+    pitches, magnitudes = _peaks(
+        matrix, frames, tables.hann_window(TUNING_FFT_SIZE), *roots_of_unity(TUNING_FFT_SIZE)
+    )
     if not len(pitches):
         return 0.0
     return vote(pitches[magnitudes >= np.median(magnitudes)])
@@ -55,7 +74,9 @@ def vote(pitches: np.ndarray) -> float:
 
 
 @njit(cache=True)
-def _peaks(matrix: HopMatrix, frames: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _peaks(
+    matrix: HopMatrix, frames: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Interpolated frequency (Hz) and magnitude of every spectral peak in range."""
     points = len(window) // 2
     work = workspace(points, window)
@@ -69,26 +90,45 @@ def _peaks(matrix: HopMatrix, frames: int, window: np.ndarray, roots: np.ndarray
         shift = matrix.padding - points + odd * TUNING_HOP
         for frame in range(0, same_kind, LANES):
             source = transform(matrix, frame, shift, window, roots, points, work)
-            threshold = _magnitudes(work[source], work[source + 1], real_roots, points, magnitude) * broadcast(np.float32(PITCH_THRESHOLD))
+            threshold = _magnitudes(
+                work[source], work[source + 1], real_roots, points, magnitude
+            ) * broadcast(np.float32(PITCH_THRESHOLD))
             inside = (1 << min(LANES, same_kind - frame)) - 1
             for k in range(_FIRST_BIN, _END_BIN):
                 at = k * LANES
-                bits = inside & peak_lanes(load(magnitude, at - LANES), load(magnitude, at), load(magnitude, at + LANES), threshold)
+                bits = inside & peak_lanes(
+                    load(magnitude, at - LANES),
+                    load(magnitude, at),
+                    load(magnitude, at + LANES),
+                    threshold,
+                )
                 while bits:
                     at = k * LANES + trailing_zeros(bits)
                     bits &= bits - 1
-                    below, centre, above = magnitude[at - LANES], magnitude[at], magnitude[at + LANES]
+                    below, centre, above = (
+                        magnitude[at - LANES],
+                        magnitude[at],
+                        magnitude[at + LANES],
+                    )
                     curvature = above + below - np.float32(2) * centre
                     slope = (above - below) / np.float32(2)
-                    shift_of_peak = np.float32(0) if abs(slope) >= abs(curvature) else -slope / curvature
-                    pitches[found] = (np.float32(k) + shift_of_peak) * np.float32(SAMPLE_RATE) / np.float32(TUNING_FFT_SIZE)
+                    shift_of_peak = (
+                        np.float32(0) if abs(slope) >= abs(curvature) else -slope / curvature
+                    )
+                    pitches[found] = (
+                        (np.float32(k) + shift_of_peak)
+                        * np.float32(SAMPLE_RATE)
+                        / np.float32(TUNING_FFT_SIZE)
+                    )
                     heights[found] = centre + np.float32(0.5) * slope * shift_of_peak
                     found += 1
     return pitches[:found], heights[:found]
 
 
 @njit(cache=True)
-def _magnitudes(re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, magnitude: np.ndarray) -> Vector:
+def _magnitudes(
+    re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, magnitude: np.ndarray
+) -> Vector:
     """Magnitude of the bins that the peaks need of sixteen frames; returns the largest over all bins of each frame."""
     a, b = load(re, 0), load(im, 0)
     largest = maximum((a + b) * (a + b), (a - b) * (a - b))

@@ -27,30 +27,70 @@ JACCARD_TARGET, MEMORY_TARGET, SEARCH_MEMORY_TARGET = 0.75, 4.0, 2.0
 def run(arguments: list[str]) -> int:
     """Measure and print; 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="benchmark.py artists", description=__doc__)
-    parser.add_argument("--artists", type=int, default=ARTISTS, help="of the planted graph (default %(default)s)")
-    parser.add_argument("--dimensions", type=int, default=DIMENSIONS, help="of the embeddings (default %(default)s)")
-    parser.add_argument("--minutes", type=float, default=20.0, help="for each objective, of CPU time a thread (default %(default)s)")
-    parser.add_argument("--passes", type=int, default=8, help="of the contrastive objective, at most (default %(default)s)")
-    parser.add_argument("--sample", type=int, default=10_000, help="artists that the figures are over (default %(default)s)")
-    parser.add_argument("--queries", type=int, default=100_000, help="of the neighbour search (default %(default)s)")
+    parser.add_argument(
+        "--artists", type=int, default=ARTISTS, help="of the planted graph (default %(default)s)"
+    )
+    parser.add_argument(
+        "--dimensions", type=int, default=DIMENSIONS, help="of the embeddings (default %(default)s)"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=20.0,
+        help="for each objective, of CPU time a thread (default %(default)s)",
+    )
+    parser.add_argument(
+        "--passes",
+        type=int,
+        default=8,
+        help="of the contrastive objective, at most (default %(default)s)",
+    )
+    parser.add_argument(
+        "--sample",
+        type=int,
+        default=10_000,
+        help="artists that the figures are over (default %(default)s)",
+    )
+    parser.add_argument(
+        "--queries", type=int, default=100_000, help="of the neighbour search (default %(default)s)"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         _apart(plant, folder, options)
         latent = _apart(measure_latent, folder, options)
-        contrastive, thesis = (_apart(measure_objective, folder, options, objective) for objective in ("contrastive", "thesis"))
-        print(f"\n{options.artists:,} artists x {RELATED} relations, {options.dimensions} dimensions; over {options.sample:,} artists:")
+        contrastive, thesis = (
+            _apart(measure_objective, folder, options, objective)
+            for objective in ("contrastive", "thesis")
+        )
+        print(
+            f"\n{options.artists:,} artists x {RELATED} relations, {options.dimensions} dimensions; over {options.sample:,} artists:"
+        )
         print("".join(f"{name:>12}" for name in thesis))
         for row in (latent, thesis, contrastive):
             print("".join(f"{_shown(row.get(name)):>12}" for name in thesis))
         search = _apart(measure_search, folder, options)
-    print(f"\nten nearest of {search['queries']:,} artists, exact: {search['seconds']:.0f} s, {search['rate']:.0f} queries/s")
-    print(f"as brute force in float64: {search['equal']} of {CHECKED} sampled, largest difference of a similarity {search['error']:.1e}")
-    print(f"memory at most {search['GB']:.2f} GB, {search['beside']:.2f} GB beside the table   target < {SEARCH_MEMORY_TARGET:g}")
-    print(f"contrastive: Jaccard {contrastive['Jaccard']:.3f}, target >= {JACCARD_TARGET:g}; memory target < {MEMORY_TARGET:g} GB")
-    missed = contrastive["Jaccard"] < min(JACCARD_TARGET, latent["Jaccard"]) or contrastive["Jaccard"] <= thesis["Jaccard"]
-    too_large = max(thesis["GB"], contrastive["GB"]) >= MEMORY_TARGET or search["GB"] >= SEARCH_MEMORY_TARGET
+    print(
+        f"\nten nearest of {search['queries']:,} artists, exact: {search['seconds']:.0f} s, {search['rate']:.0f} queries/s"
+    )
+    print(
+        f"as brute force in float64: {search['equal']} of {CHECKED} sampled, largest difference of a similarity {search['error']:.1e}"
+    )
+    print(
+        f"memory at most {search['GB']:.2f} GB, {search['beside']:.2f} GB beside the table   target < {SEARCH_MEMORY_TARGET:g}"
+    )
+    print(
+        f"contrastive: Jaccard {contrastive['Jaccard']:.3f}, target >= {JACCARD_TARGET:g}; memory target < {MEMORY_TARGET:g} GB"
+    )
+    missed = (
+        contrastive["Jaccard"] < min(JACCARD_TARGET, latent["Jaccard"])
+        or contrastive["Jaccard"] <= thesis["Jaccard"]
+    )
+    too_large = (
+        max(thesis["GB"], contrastive["GB"]) >= MEMORY_TARGET
+        or search["GB"] >= SEARCH_MEMORY_TARGET
+    )
     return int(missed or too_large)
 
 
@@ -78,11 +118,18 @@ def plant(folder: str, options: argparse.Namespace) -> None:
         popularity=POPULARITY,
         seed=options.seed,
     )
-    whole = build_graph(planted.artist_id, planted.related_artist_id, planted.rank, planted.artist_ids)
+    whole = build_graph(
+        planted.artist_id, planted.related_artist_id, planted.rank, planted.artist_ids
+    )
     graph, held = hold_out(whole, HELD_OUT, np.random.default_rng(options.seed))
-    Path(folder, "graph.pickle").write_bytes(pickle.dumps((graph, whole.heads[held], whole.tails[held])))
+    Path(folder, "graph.pickle").write_bytes(
+        pickle.dumps((graph, whole.heads[held], whole.tails[held]))
+    )
     np.save(Path(folder, "latent.npy"), planted.latent)
-    print(f"planted in {time.perf_counter() - started:.0f} s: {len(graph.heads):,} relations, {len(held):,} more held out", flush=True)
+    print(
+        f"planted in {time.perf_counter() - started:.0f} s: {len(graph.heads):,} relations, {len(held):,} more held out",
+        flush=True,
+    )
 
 
 def _planted(folder: str) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -94,7 +141,9 @@ def measure_latent(folder: str, options: argparse.Namespace) -> dict[str, Any]:
     from musicrec.artists.quality import chance_jaccard
 
     print(f"chance Jaccard {chance_jaccard(_planted(folder)[0]):.5f}", flush=True)
-    return {"objective": "attainable"} | _figures(folder, np.load(Path(folder, "latent.npy")), options)
+    return {"objective": "attainable"} | _figures(
+        folder, np.load(Path(folder, "latent.npy")), options
+    )
 
 
 def measure_objective(folder: str, options: argparse.Namespace, objective: str) -> dict[str, Any]:
@@ -111,8 +160,17 @@ def measure_objective(folder: str, options: argparse.Namespace, objective: str) 
     if objective == "thesis":
         settings = EmbeddingSettings(stages=THESIS_STAGES, **common)
     else:
-        stage = Stage(learning_rate=1e-2, artists_per_step=1024, patience=3, maximum_passes=options.passes)
-        settings = EmbeddingSettings(objective="contrastive", stages=(stage,), initial="spread", steps="near", decay="linear", **common)
+        stage = Stage(
+            learning_rate=1e-2, artists_per_step=1024, patience=3, maximum_passes=options.passes
+        )
+        settings = EmbeddingSettings(
+            objective="contrastive",
+            stages=(stage,),
+            initial="spread",
+            steps="near",
+            decay="linear",
+            **common,
+        )
     started = time.perf_counter()
 
     def minutes() -> float:
@@ -132,7 +190,12 @@ def measure_objective(folder: str, options: argparse.Namespace, objective: str) 
     result = train_embeddings(_planted(folder)[0], settings, on_pass=on_pass, device=options.device)
     spent, gigabytes = minutes(), peak_mebibytes() / 1024
     np.save(Path(folder, f"{objective}.npy"), result.vectors)
-    row = {"objective": objective, "minutes": round(spent, 1), "passes": len(result.loss), "best pass": result.best_pass + 1}
+    row = {
+        "objective": objective,
+        "minutes": round(spent, 1),
+        "passes": len(result.loss),
+        "best pass": result.best_pass + 1,
+    }
     return row | _figures(folder, result.vectors, options) | {"GB": round(gigabytes, 2)}
 
 
@@ -145,9 +208,15 @@ def _figures(folder: str, vectors: np.ndarray, options: argparse.Namespace) -> d
 
     graph, heads, tails = _planted(folder)
     table = torch.from_numpy(vectors).to(options.device)
-    sample = np.sort(np.random.default_rng(options.seed).choice(len(graph), min(options.sample, len(graph)), replace=False))
+    sample = np.sort(
+        np.random.default_rng(options.seed).choice(
+            len(graph), min(options.sample, len(graph)), replace=False
+        )
+    )
     seen = np.isin(heads, sample)
-    neighbours, _ = nearest_neighbours(table[torch.from_numpy(sample)], table, HUB_NEIGHBOURS, exclude=sample)
+    neighbours, _ = nearest_neighbours(
+        table[torch.from_numpy(sample)], table, HUB_NEIGHBOURS, exclude=sample
+    )
     return {
         "Jaccard": related_jaccard(graph, table, sample),
         f"held out@{RELATED}": held_out_recall(graph, table, heads[seen], tails[seen], RELATED),
@@ -166,7 +235,9 @@ def measure_search(folder: str, options: argparse.Namespace) -> dict[str, float]
     before, queries = peak_mebibytes(), min(options.queries, len(vectors))
     table = torch.from_numpy(vectors).to(options.device)
     started = time.perf_counter()
-    indices, similarities = nearest_neighbours(table[:queries], table, SEARCHED, exclude=np.arange(queries))
+    indices, similarities = nearest_neighbours(
+        table[:queries], table, SEARCHED, exclude=np.arange(queries)
+    )
     seconds, peak = time.perf_counter() - started, peak_mebibytes()
     rows = np.random.default_rng(options.seed).choice(queries, min(CHECKED, queries), replace=False)
     whole = vectors.astype(np.float64)
@@ -179,7 +250,9 @@ def measure_search(folder: str, options: argparse.Namespace) -> dict[str, float]
         "seconds": seconds,
         "rate": queries / seconds,
         "equal": int(np.sum((indices[rows] == expected).all(axis=1))),
-        "error": float(np.abs(similarities[rows] - np.take_along_axis(exact, expected, axis=1)).max()),
+        "error": float(
+            np.abs(similarities[rows] - np.take_along_axis(exact, expected, axis=1)).max()
+        ),
         "GB": peak / 1024,
         "beside": (peak - before) / 1024,
     }

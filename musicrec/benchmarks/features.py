@@ -19,7 +19,12 @@ import numpy as np
 
 from musicrec.audio.parameters import FEATURES, FFT_SIZE, FRAMES, HOP, MEL_BANDS, SAMPLE_RATE
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 DEMO_CLIPS = 12
 REPEATS = 3
 TARGETS = {"six loads": 10.0, "one load": 5.0}  # at least so many times the CPU time of ours
@@ -46,13 +51,19 @@ def librosa_feature(name: str, samples: np.ndarray) -> np.ndarray:
         stft = librosa.amplitude_to_db(np.abs(librosa.stft(samples, **frame))[:, :FRAMES])
         return stft[:1024] if name == "stft_halved" else stft
     if name == "mel":
-        return librosa.power_to_db(librosa.feature.melspectrogram(y=samples, n_mels=MEL_BANDS, **rate, **frame)[:, :FRAMES])
+        return librosa.power_to_db(
+            librosa.feature.melspectrogram(y=samples, n_mels=MEL_BANDS, **rate, **frame)[:, :FRAMES]
+        )
     if name == "mfcc":
-        return librosa.feature.mfcc(y=samples, n_mfcc=13, n_mels=MEL_BANDS, **rate, **frame)[1:, :FRAMES]
+        return librosa.feature.mfcc(y=samples, n_mfcc=13, n_mels=MEL_BANDS, **rate, **frame)[
+            1:, :FRAMES
+        ]
     if name == "cqt":
         cqt = librosa.cqt(samples, hop_length=HOP, n_bins=168, bins_per_octave=24, **rate)
         return librosa.amplitude_to_db(np.abs(cqt)[:, :FRAMES])
-    return librosa.feature.chroma_cqt(y=samples, hop_length=HOP, bins_per_octave=24, **rate)[:, :FRAMES]
+    return librosa.feature.chroma_cqt(y=samples, hop_length=HOP, bins_per_octave=24, **rate)[
+        :, :FRAMES
+    ]
 
 
 def six_loads(path: Path) -> None:
@@ -114,7 +125,9 @@ def render_clips(folder: Path, count: int) -> list[Path]:
         samples = synthesize(cut_clip(sounding_notes(read_parts(work)), work.start), work.program)
         with av.open(path, "w") as output:
             stream = output.add_stream("libmp3lame", rate=RATE, layout="stereo", bit_rate=256_000)
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="stereo")
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(samples.T), format="fltp", layout="stereo"
+            )
             frame.sample_rate = RATE
             for packet in [*stream.encode(frame), *stream.encode(None)]:
                 output.mux(packet)
@@ -173,11 +186,23 @@ def parity_table(paths: list[Path]) -> tuple[list[str], bool]:
         for name in FEATURES:
             reference = librosa_feature(name, samples)
             precision = column_precision(name, "float16")
-            stored = codec.decode(codec.encode(kernels[name], precision), kernels[name].shape, precision)
+            stored = codec.decode(
+                codec.encode(kernels[name], precision), kernels[name].shape, precision
+            )
             half = np.abs(stored - kernels[name]).max()
-            distances = [np.abs(kernels[name] - reference), np.abs(batch[name][0].numpy() - reference)]
-            rows[name].append([*(f(d) for d in distances for f in (np.max, lambda d: np.quantile(d, 0.999))), half])
-    lines = [f"{'worst clip':<12} {'max':>9} {'99.9 %':>9} {'limits':>16} {'torch max':>10} {'99.9 %':>9} {'stored':>9}"]
+            distances = [
+                np.abs(kernels[name] - reference),
+                np.abs(batch[name][0].numpy() - reference),
+            ]
+            rows[name].append(
+                [
+                    *(f(d) for d in distances for f in (np.max, lambda d: np.quantile(d, 0.999))),
+                    half,
+                ]
+            )
+    lines = [
+        f"{'worst clip':<12} {'max':>9} {'99.9 %':>9} {'limits':>16} {'torch max':>10} {'99.9 %':>9} {'stored':>9}"
+    ]
     met = True
     for name, values in rows.items():
         largest, usual, torch_largest, torch_usual, half = np.max(values, axis=0)
@@ -203,7 +228,9 @@ def device_lines(paths: list[Path], device: str, batch_size: int = 32) -> list[s
     clips = [fit_clip(load_audio(path)) for path in paths]
     decoding = (time.perf_counter() - start) / len(paths)
     length = min(map(len, clips))
-    batch = torch.from_numpy(np.stack([clips[i % len(clips)][:length] for i in range(batch_size)])).pin_memory()
+    batch = torch.from_numpy(
+        np.stack([clips[i % len(clips)][:length] for i in range(batch_size)])
+    ).pin_memory()
     seconds = []
     for _ in range(6):
         torch.cuda.synchronize()
@@ -235,11 +262,24 @@ def one_core() -> Iterator[None]:
 def run(arguments: list[str]) -> int:
     """Print the tables; 0 if every target is met, else 1."""
     parser = argparse.ArgumentParser(
-        prog="benchmark.py features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="benchmark.py features",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--clips", type=Path, help="folder of 30 s MP3s; without it, works of the demo catalog are rendered")
-    parser.add_argument("--count", type=int, default=DEMO_CLIPS, help="how many clips to use (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=REPEATS, help="runs of each way on each clip (default %(default)s)")
+    parser.add_argument(
+        "--clips",
+        type=Path,
+        help="folder of 30 s MP3s; without it, works of the demo catalog are rendered",
+    )
+    parser.add_argument(
+        "--count", type=int, default=DEMO_CLIPS, help="how many clips to use (default %(default)s)"
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=REPEATS,
+        help="runs of each way on each clip (default %(default)s)",
+    )
     parser.add_argument("--device", help="a CUDA device to measure the torch backend on, as cuda")
     options = parser.parse_args(arguments)
     if options.clips and not any(options.clips.rglob("*.mp3")):
@@ -251,13 +291,27 @@ def run(arguments: list[str]) -> int:
         code = f"import sys; sys.path[:0] = {sys.path!r}; from musicrec.benchmarks.features import run; sys.exit(run({arguments!r}))"
         return os.spawnve(os.P_WAIT, sys.executable, [sys.executable, "-c", code], environment)
     with tempfile.TemporaryDirectory() as folder, one_core():
-        paths = sorted(options.clips.rglob("*.mp3"))[: options.count] if options.clips else render_clips(Path(folder), options.count)
+        paths = (
+            sorted(options.clips.rglob("*.mp3"))[: options.count]
+            if options.clips
+            else render_clips(Path(folder), options.count)
+        )
         speed, fast = speed_table(measure(paths, options.repeats))
         parity, equal = parity_table(paths)
         names = [f"  {path.stem}" for path in paths]
-        lines = [f"{len(paths)} clips, one core, {options.repeats} runs each:", *names, "", *speed, "", *parity]
+        lines = [
+            f"{len(paths)} clips, one core, {options.repeats} runs each:",
+            *names,
+            "",
+            *speed,
+            "",
+            *parity,
+        ]
         if options.device:
             lines += ["", *device_lines(paths, options.device)]
-    lines += ["", f"speed targets {'met' if fast else 'MISSED'}, parity limits {'met' if equal else 'MISSED'}"]
+    lines += [
+        "",
+        f"speed targets {'met' if fast else 'MISSED'}, parity limits {'met' if equal else 'MISSED'}",
+    ]
     print("\n".join(lines))
     return 0 if fast and equal else 1

@@ -28,7 +28,14 @@ TOLERANCE = 1e-4  # between the two losses, both in float32
 
 def plain_convolution(layer: Conv2d, shape: tuple[int, int]) -> list[nn.Module]:
     """`nn.ZeroPad2d` where the layer pads, and `nn.Conv2d` with its weights."""
-    convolution = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, groups=layer.groups, bias=False)
+    convolution = nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        layer.stride,
+        groups=layer.groups,
+        bias=False,
+    )
     convolution.weight = nn.Parameter(layer.weight.detach().clone())
     if layer.keras_padding == "valid":
         return [convolution]
@@ -64,17 +71,25 @@ def plain_network(network: DirectionalNetwork) -> nn.Sequential:
     """The same network of `torch.nn` layers alone, with the same weights, just initialised."""
     first, *blocks = network.features
     shape = network.input_shape[1:]
-    layers: list[nn.Module] = [PlainParallel([nn.Sequential(*plain_convolution(layer, shape)) for layer in first.convolutions])]
+    layers: list[nn.Module] = [
+        PlainParallel(
+            [nn.Sequential(*plain_convolution(layer, shape)) for layer in first.convolutions]
+        )
+    ]
     layers += [plain_norm(first.norm), nn.ReLU(inplace=True)]
     shapes = [first.output_shape(shape)]
     for block in blocks:
         assert isinstance(block, ConvBlock)
-        layers += plain_convolution(block.convolution.depthwise, shapes[-1]) + plain_convolution(block.convolution.pointwise, shapes[-1])
+        layers += plain_convolution(block.convolution.depthwise, shapes[-1]) + plain_convolution(
+            block.convolution.pointwise, shapes[-1]
+        )
         layers += [plain_norm(block.norm), *plain_pool(block.pool), nn.ReLU(inplace=True)]
         shapes.append(block.output_shape(shapes[-1]))
     head = nn.Linear(network.head.in_features, network.head.out_features)
     head.load_state_dict(network.head.state_dict())
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head).train(network.training)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head).train(
+        network.training
+    )
 
 
 def step(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -86,7 +101,9 @@ def step(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float
     return 1000 * (time.process_time() - start), loss.item()
 
 
-def measure(architecture: str, feature: str, batch: int, turns: int, seed: int = 0) -> tuple[np.ndarray, bool]:
+def measure(
+    architecture: str, feature: str, batch: int, turns: int, seed: int = 0
+) -> tuple[np.ndarray, bool]:
     """CPU milliseconds a clip (turns, 2) of the plain writing and ours, and whether ours are compiled kernels.
 
     Raises
@@ -99,10 +116,16 @@ def measure(architecture: str, feature: str, batch: int, turns: int, seed: int =
     models = (plain_network(ours), ours)
     images = torch.randn(batch, *INPUT_SHAPES[feature])
     labels = torch.randint(CLASSES, (batch,))
-    losses = [step(model, images, labels)[1] for model in models]  # also compiles, and touches the memory first
+    losses = [
+        step(model, images, labels)[1] for model in models
+    ]  # also compiles, and touches the memory first
     if abs(losses[0] - losses[1]) > TOLERANCE:
-        raise RuntimeError(f"{architecture} on {feature}: the plain writing's loss is {losses[0]}, ours {losses[1]}")
-    times = np.array([[step(model, images, labels)[0] / batch for model in models] for _ in range(turns)])
+        raise RuntimeError(
+            f"{architecture} on {feature}: the plain writing's loss is {losses[0]}, ours {losses[1]}"
+        )
+    times = np.array(
+        [[step(model, images, labels)[0] / batch for model in models] for _ in range(turns)]
+    )
     return times, applies_to(ours, images)
 
 
@@ -125,7 +148,9 @@ def run(options: Sequence[str]) -> int:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        print(f"{'CPU ms a clip':<18} {'nn.Conv2d':>10} {'ours':>10} {'ratio':>8} {'quartiles':>12}")
+        print(
+            f"{'CPU ms a clip':<18} {'nn.Conv2d':>10} {'ours':>10} {'ratio':>8} {'quartiles':>12}"
+        )
         ratios = []
         for architecture in chosen.architectures:
             for feature in chosen.features:
@@ -135,5 +160,7 @@ def run(options: Sequence[str]) -> int:
                 ratios += [ratio] if compiled else []
     finally:
         torch.set_num_threads(threads)
-    print(f"forward + backward, batch {chosen.batch}, one thread, medians of {chosen.turns} turns; target: ratio >= 1")
+    print(
+        f"forward + backward, batch {chosen.batch}, one thread, medians of {chosen.turns} turns; target: ratio >= 1"
+    )
     return 0 if min(ratios, default=1.0) >= 1 else 1

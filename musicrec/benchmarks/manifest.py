@@ -43,16 +43,27 @@ SECONDS, GIGABYTES = 60.0, 1.5
 def run(arguments: list[str]) -> int:
     """Measure and print; 1 if the start takes longer, or the driver more memory, than its target."""
     parser = argparse.ArgumentParser(prog="benchmark.py manifest", description=__doc__)
-    parser.add_argument("--rows", type=int, default=ROWS, help="tracks of the manifest (default %(default)s)")
-    parser.add_argument("--done", type=int, default=6000, help="rows to extract before it stops (default %(default)s)")
+    parser.add_argument(
+        "--rows", type=int, default=ROWS, help="tracks of the manifest (default %(default)s)"
+    )
+    parser.add_argument(
+        "--done",
+        type=int,
+        default=6000,
+        help="rows to extract before it stops (default %(default)s)",
+    )
     parser.add_argument("--feature", default="mfcc", help="what is extracted (default %(default)s)")
-    parser.add_argument("--cpus", type=int, default=os.cpu_count(), help="CPUs of Ray (default %(default)s)")
+    parser.add_argument(
+        "--cpus", type=int, default=os.cpu_count(), help="CPUs of Ray (default %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
     with tempfile.TemporaryDirectory() as folder:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:  # what it takes to make the manifest is no memory of the driver
+        with multiprocessing.get_context("spawn").Pool(
+            1
+        ) as pool:  # what it takes to make the manifest is no memory of the driver
             pool.apply(write_manifest, (f"{folder}/catalog", options.rows, options.seed))
         config = Config(
             store=f"{folder}/store",
@@ -77,12 +88,16 @@ def write_manifest(root: str, rows: int, seed: int) -> None:
         if row % (CLIPS * LINKS) < CLIPS:
             shutil.copy(clips[row % CLIPS], folder / name)
         else:
-            os.link(folder / names[row // (CLIPS * LINKS) * CLIPS * LINKS + row % CLIPS], folder / name)
+            os.link(
+                folder / names[row // (CLIPS * LINKS) * CLIPS * LINKS + row % CLIPS], folder / name
+            )
     count = min(ARTISTS, rows)
     artists = np.char.add("artist-", np.char.zfill(np.arange(count).astype(str), 6))
     # One track for each artist, the others by a law that gives the first of them hundreds.
     share = 1 / (10 + np.arange(count))
-    owner = rng.permutation(np.append(np.arange(count), rng.choice(count, rows - count, p=share / share.sum())))
+    owner = rng.permutation(
+        np.append(np.arange(count), rng.choice(count, rows - count, p=share / share.sum()))
+    )
     genres = np.char.add("genre ", (owner * GENRES // count).astype(str))
     tracks = {
         "track_id": np.char.add("track-", np.char.zfill(np.arange(rows).astype(str), 8)),
@@ -96,10 +111,16 @@ def write_manifest(root: str, rows: int, seed: int) -> None:
     }
     related = {
         "artist_id": np.repeat(artists, RELATED),
-        "related_artist_id": artists[(np.arange(count)[:, None] + np.arange(1, RELATED + 1)).ravel() % count],
+        "related_artist_id": artists[
+            (np.arange(count)[:, None] + np.arange(1, RELATED + 1)).ravel() % count
+        ],
         "rank": np.tile(np.arange(1, RELATED + 1, dtype=np.int32), count),
     }
-    for name, columns in {"tracks": tracks, "artists": {"artist_id": artists, "name": artists}, "related": related}.items():
+    for name, columns in {
+        "tracks": tracks,
+        "artists": {"artist_id": artists, "name": artists},
+        "related": related,
+    }.items():
         pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
 
 
@@ -118,14 +139,18 @@ def _measure(config: Config, done: int) -> int:
     blocks, reader = audio_blocks(opened)
     items = audio_items(opened)
     mark("files: size and time of change")
-    plan = blocks.extend(items, stored_columns(config.extract.features), config.extract.rows_per_block)
+    plan = blocks.extend(
+        items, stored_columns(config.extract.features), config.extract.rows_per_block
+    )
     work = outstanding(blocks, plan)
     mark("plan")
     connect(config.ray)
     on_each_node(compile_kernels)
     mark("Ray and kernels")
     rows, half = 0, None
-    for summary in committed(blocks, work, reader, "extract", seconds_per_file=config.extract.seconds_per_file):
+    for summary in committed(
+        blocks, work, reader, "extract", seconds_per_file=config.extract.seconds_per_file
+    ):
         if rows == 0:
             mark("until the first block")
             start = last - begun
@@ -140,7 +165,9 @@ def _measure(config: Config, done: int) -> int:
     growth = (resident - half[1]) / (rows - half[0])
     end = (resident + growth * (plan.num_rows - rows)) / 1e9
     for step, seconds, now, most in marks:
-        print(f"{step:<38}{seconds:8.1f} s   driver {now / 1e6:6.0f} MB, at most {most / 1e6:6.0f} MB until then")
+        print(
+            f"{step:<38}{seconds:8.1f} s   driver {now / 1e6:6.0f} MB, at most {most / 1e6:6.0f} MB until then"
+        )
     peak = marks[-1][3] / 1e9
     print(f"until the first block, all together   {start:8.1f} s   target <= {SECONDS:g}")
     print(f"driver, at most                       {peak:8.2f} GB  target <= {GIGABYTES:g}")
@@ -152,4 +179,6 @@ def _measure(config: Config, done: int) -> int:
 def memory() -> tuple[int, int]:
     """Bytes of this process: resident now, and the most that ever were."""
     unit = 1 if sys.platform == "darwin" else 1024
-    return psutil.Process().memory_info().rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return psutil.Process().memory_info().rss, resource.getrusage(
+        resource.RUSAGE_SELF
+    ).ru_maxrss * unit

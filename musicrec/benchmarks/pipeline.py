@@ -33,25 +33,54 @@ RENDERED = 12
 def run(arguments: list[str]) -> int:
     """Measure and print; 1 if the pipeline keeps less than its target."""
     parser = argparse.ArgumentParser(prog="benchmark.py pipeline", description=__doc__)
-    parser.add_argument("--clips", type=Path, help="folder of clips; without it, works of the demo catalog are rendered")
-    parser.add_argument("--count", type=int, default=CLIPS, help="how many rows; the clips are taken in turn (default %(default)s)")
-    parser.add_argument("--loop", type=int, default=96, help="how many of them the bare loop reads (default %(default)s)")
-    parser.add_argument("--cpus", type=int, default=os.cpu_count(), help="CPUs of the pipeline (default %(default)s)")
+    parser.add_argument(
+        "--clips",
+        type=Path,
+        help="folder of clips; without it, works of the demo catalog are rendered",
+    )
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=CLIPS,
+        help="how many rows; the clips are taken in turn (default %(default)s)",
+    )
+    parser.add_argument(
+        "--loop",
+        type=int,
+        default=96,
+        help="how many of them the bare loop reads (default %(default)s)",
+    )
+    parser.add_argument(
+        "--cpus",
+        type=int,
+        default=os.cpu_count(),
+        help="CPUs of the pipeline (default %(default)s)",
+    )
     options = parser.parse_args(arguments)
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
     with tempfile.TemporaryDirectory() as folder:
-        clips = sorted(options.clips.iterdir()) if options.clips else render_clips(Path(folder) / "clips", RENDERED)
+        clips = (
+            sorted(options.clips.iterdir())
+            if options.clips
+            else render_clips(Path(folder) / "clips", RENDERED)
+        )
         uris = [str(clips[index % len(clips)]) for index in range(options.count)]
         loop = _bare_loop(f"{folder}/loop", uris[: options.loop])
         with multiprocessing.get_context("spawn").Pool(options.cpus) as pool:
             stores = [f"{folder}/loop-{number}" for number in range(options.cpus)]
-            together = sum(pool.starmap(_bare_loop, [(store, uris[: options.loop]) for store in stores], chunksize=1))
+            together = sum(
+                pool.starmap(
+                    _bare_loop, [(store, uris[: options.loop]) for store in stores], chunksize=1
+                )
+            )
         rate, memory = _pipeline(Store(f"{folder}/ray"), uris, options.cpus)
     share = rate / (loop * options.cpus)
     print(f"bare loop, one process                {loop:8.1f} clips/s")
     print(f"bare loops, {options.cpus} processes at once        {together:8.1f} clips/s")
-    print(f"pipeline, {options.cpus} CPUs, {options.count} clips          {rate:8.1f} clips/s   {rate / options.cpus:.1f} clips/s and core")
+    print(
+        f"pipeline, {options.cpus} CPUs, {options.count} clips          {rate:8.1f} clips/s   {rate / options.cpus:.1f} clips/s and core"
+    )
     print(f"share of bare loop x CPUs             {share:8.2f}           target >= {TARGET}")
     print(f"share of bare loops at once           {rate / together:8.2f}")
     print(f"peak memory of a worker               {memory / 2**20:8.0f} MiB")
@@ -78,7 +107,13 @@ def _pipeline(store: Store, uris: list[str], cpus: int) -> tuple[float, int]:
 
     connect(RaySettings(num_cpus=cpus))
     warm = Blocks(store, "warm")
-    run_blocks(warm, warm.extend(_items(uris[: 4 * cpus]), stored_columns(FEATURES), 2), _reader(), "warm-up", 0.0)
+    run_blocks(
+        warm,
+        warm.extend(_items(uris[: 4 * cpus]), stored_columns(FEATURES), 2),
+        _reader(),
+        "warm-up",
+        0.0,
+    )
     blocks = Blocks(store, "features")
     plan = blocks.extend(_items(uris), stored_columns(FEATURES), ROWS_PER_BLOCK)
     started = time.perf_counter()
@@ -101,7 +136,9 @@ class _MeasuredReader:
         outcome = self.reader(rows)
         os.makedirs(self.folder, exist_ok=True)
         unit = 1 if sys.platform == "darwin" else 1024
-        Path(self.folder, str(os.getpid())).write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit))
+        Path(self.folder, str(os.getpid())).write_text(
+            str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+        )
         return outcome
 
 

@@ -42,7 +42,10 @@ def planted_graph(
     generator = np.random.default_rng(seed)
     centres = _unit(generator.normal(size=(clusters, dimensions)))
     cluster = generator.integers(clusters, size=artists)
-    latent = _unit(centres[cluster] + spread / np.sqrt(dimensions) * generator.normal(size=(artists, dimensions))).astype(np.float32)
+    latent = _unit(
+        centres[cluster]
+        + spread / np.sqrt(dimensions) * generator.normal(size=(artists, dimensions))
+    ).astype(np.float32)
     bonus = popularity * generator.exponential(size=artists).astype(np.float32)
     points, bonuses = torch.from_numpy(latent), torch.from_numpy(bonus)
     tails = np.empty((artists, related), dtype=np.int64)
@@ -52,10 +55,20 @@ def planted_graph(
         score[rows - start, rows] = -torch.inf
         scores, nearest = largest(score, related)
         tails[rows] = nearest.gather(1, scores.argsort(dim=1, descending=True, stable=True))
-    kept = np.arange(related) < np.where(np.arange(artists) % 4 == 3, max(1, related // 2), related)[:, None]
+    kept = (
+        np.arange(related)
+        < np.where(np.arange(artists) % 4 == 3, max(1, related // 2), related)[:, None]
+    )
     heads, places = np.nonzero(kept)
     names = np.array([f"artist-{number:06d}" for number in range(artists)])
-    return PlantedGraph(names.tolist(), names[heads].tolist(), names[tails[heads, places]].tolist(), places + 1, latent, cluster)
+    return PlantedGraph(
+        names.tolist(),
+        names[heads].tolist(),
+        names[tails[heads, places]].tolist(),
+        places + 1,
+        latent,
+        cluster,
+    )
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -22,7 +22,14 @@ from musicrec.config.jobs import RecommendConfig
 from musicrec.config.sections import RaySettings
 from musicrec.extraction.pipeline import Actors, committed, outstanding
 from musicrec.runtime.cluster import connect
-from musicrec.serving.query_table import ANSWERS, QUERIES, AnswerBlocks, Answerer, as_query, write_queries
+from musicrec.serving.query_table import (
+    ANSWERS,
+    QUERIES,
+    AnswerBlocks,
+    Answerer,
+    as_query,
+    write_queries,
+)
 from musicrec.serving.recommender import ARTISTS, ENSEMBLE, Recommender
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.storage.store import Store
@@ -36,10 +43,21 @@ GROWTH = 100.0
 def run(arguments: list[str]) -> int:
     """Measure and print; 1 if the batch is slower, or the driver's memory grows more, than its target."""
     parser = argparse.ArgumentParser(prog="benchmark.py recommend", description=__doc__)
-    parser.add_argument("--rows", type=int, default=ROWS, help="queries that are planned (default %(default)s)")
-    parser.add_argument("--artists", type=int, default=CANDIDATES, help="candidates (default %(default)s)")
-    parser.add_argument("--done", type=int, default=30_000, help="rows to answer before it stops (default %(default)s)")
-    parser.add_argument("--cpus", type=int, default=os.cpu_count(), help="CPUs of Ray (default %(default)s)")
+    parser.add_argument(
+        "--rows", type=int, default=ROWS, help="queries that are planned (default %(default)s)"
+    )
+    parser.add_argument(
+        "--artists", type=int, default=CANDIDATES, help="candidates (default %(default)s)"
+    )
+    parser.add_argument(
+        "--done",
+        type=int,
+        default=30_000,
+        help="rows to answer before it stops (default %(default)s)",
+    )
+    parser.add_argument(
+        "--cpus", type=int, default=os.cpu_count(), help="CPUs of Ray (default %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     for name in THREAD_VARIABLES:
@@ -54,9 +72,15 @@ def made_recommender(artists: int, rng: np.random.Generator) -> Recommender:
     """Random weights and artists; what it reads is known of every query."""
     ranges = {"year": (1900.0, 2020.0), "latitude": (-90.0, 90.0), "longitude": (-180.0, 180.0)}
     ensemble = EnsembleSpec(DIMENSIONS, ("location", "year"), {}, ranges)
-    vectors = pa.FixedSizeListArray.from_arrays(rng.standard_normal(artists * DIMENSIONS, dtype=np.float32), DIMENSIONS)
+    vectors = pa.FixedSizeListArray.from_arrays(
+        rng.standard_normal(artists * DIMENSIONS, dtype=np.float32), DIMENSIONS
+    )
     ids = np.char.add("artist-", np.arange(artists).astype(str))
-    table = schema.conform(pa.table({"artist_id": ids, "vector": vectors.cast(pa.list_(pa.float32()))}), ARTISTS, "artists")
+    table = schema.conform(
+        pa.table({"artist_id": ids, "vector": vectors.cast(pa.list_(pa.float32()))}),
+        ARTISTS,
+        "artists",
+    )
     return Recommender(ensemble, {}, {ENSEMBLE: ensemble.build()}, table, "librosa")
 
 
@@ -64,7 +88,9 @@ def made_queries(rows: int, rng: np.random.Generator) -> pa.Table:
     """Tracks of random years and places."""
     ids = np.char.add("track-", np.arange(rows).astype(str))
     numbers = {"year": (1900, 2020), "latitude": (-90, 90), "longitude": (-180, 180)}
-    columns = {"item": ids, "uri": ids} | {name: rng.uniform(*limits, rows) for name, limits in numbers.items()}
+    columns = {"item": ids, "uri": ids} | {
+        name: rng.uniform(*limits, rows) for name, limits in numbers.items()
+    }
     return schema.conform(pa.table(columns), QUERIES, "queries")
 
 
@@ -81,10 +107,18 @@ def _measure(recommender: Recommender, queries: pa.Table, out: Store, done: int,
     started = time.perf_counter()
     write_queries(out, queries, rows_per_block)
     blocks = AnswerBlocks(out, "blocks")
-    work = outstanding(blocks, blocks.extend(queries.select(["item", "uri"]), [ANSWERS], rows_per_block))
+    work = outstanding(
+        blocks, blocks.extend(queries.select(["item", "uri"]), [ANSWERS], rows_per_block)
+    )
     planned = time.perf_counter() - started
     rows, first, third = 0, (0, 0.0), (0, 0)
-    for summary in committed(blocks, work, Answerer(recommender, out, neighbours=neighbours), "recommend", Actors(cpus, 1, 0)):
+    for summary in committed(
+        blocks,
+        work,
+        Answerer(recommender, out, neighbours=neighbours),
+        "recommend",
+        Actors(cpus, 1, 0),
+    ):
         rows += summary["rows"]
         if first == (0, 0.0):
             first = (rows, time.perf_counter())
@@ -95,9 +129,13 @@ def _measure(recommender: Recommender, queries: pa.Table, out: Store, done: int,
             break
     rate = (rows - first[0]) / (time.perf_counter() - first[1])
     growth, ratio = (memory()[0] - third[1]) / (rows - third[0]), rate / cpus / rate_alone
-    print(f"{queries.num_rows} queries written and planned  {planned:8.1f} s, first block {start:.1f} s later")
+    print(
+        f"{queries.num_rows} queries written and planned  {planned:8.1f} s, first block {start:.1f} s later"
+    )
     print(f"queries a second on {cpus} CPUs             {rate:8.0f}")
     print(f"queries a second, one by one          {rate_alone:8.1f}")
     print(f"a CPU, times one by one               {ratio:8.2f}    target >= {RATIO:g}")
-    print(f"driver, growth a row done             {growth:8.0f} B  target <= {GROWTH:g}; now {memory()[0] / 1e6:.0f} MB")
+    print(
+        f"driver, growth a row done             {growth:8.0f} B  target <= {GROWTH:g}; now {memory()[0] / 1e6:.0f} MB"
+    )
     return int(ratio < RATIO or growth > GROWTH)

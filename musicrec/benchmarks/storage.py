@@ -26,47 +26,84 @@ RENDERED = 16
 def run(arguments: list[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmark.py storage", description=__doc__)
-    parser.add_argument("--clips", type=Path, help="folder of clips; without it, works of the demo catalog are rendered")
-    parser.add_argument("--count", type=int, default=RENDERED, help="how many clips to use (default %(default)s)")
+    parser.add_argument(
+        "--clips",
+        type=Path,
+        help="folder of clips; without it, works of the demo catalog are rendered",
+    )
+    parser.add_argument(
+        "--count", type=int, default=RENDERED, help="how many clips to use (default %(default)s)"
+    )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        clips = sorted(options.clips.iterdir()) if options.clips else render_clips(Path(folder), options.count)
+        clips = (
+            sorted(options.clips.iterdir())
+            if options.clips
+            else render_clips(Path(folder), options.count)
+        )
         extracted = [extract_features(load_audio(clip)) for clip in clips[: options.count]]
-    print(f"{len(extracted)} clips; Parquet, zstd 1, no dictionaries; the largest error is in the feature's own unit (dB; chroma linear)")
-    print("| feature | precision | bytes a track | write ms | read ms | largest error | " + " | ".join(CATALOGS) + " |")
+    print(
+        f"{len(extracted)} clips; Parquet, zstd 1, no dictionaries; the largest error is in the feature's own unit (dB; chroma linear)"
+    )
+    print(
+        "| feature | precision | bytes a track | write ms | read ms | largest error | "
+        + " | ".join(CATALOGS)
+        + " |"
+    )
     print("|---|---|---|---|---|---|" + "---|" * len(CATALOGS))
     totals = dict.fromkeys(PRECISIONS, 0.0)
     for name in FEATURES:
         for chosen in PRECISIONS:
             precision = column_precision(name, chosen)
-            size, write, read, error = _measure([features[name] for features in extracted], name, precision)
+            size, write, read, error = _measure(
+                [features[name] for features in extracted], name, precision
+            )
             totals[chosen] += size if name != "stft_halved" else 0
             sums = " | ".join(f"{size * tracks / 1e9:,.0f} GB" for tracks in CATALOGS.values())
-            print(f"| {name} | {precision} | {size:,.0f} | {write:.2f} | {read:.2f} | {error:.3f} | {sums} |")
+            print(
+                f"| {name} | {precision} | {size:,.0f} | {write:.2f} | {read:.2f} | {error:.3f} | {sums} |"
+            )
     for precision, size in totals.items():
         sums = " | ".join(f"{size * tracks / 1e9:,.0f} GB" for tracks in CATALOGS.values())
         print(f"| all six (stft_halved within stft) | {precision} | {size:,.0f} | | | | {sums} |")
     return 0
 
 
-def _measure(arrays: list[np.ndarray], name: str, precision: str) -> tuple[float, float, float, float]:
+def _measure(
+    arrays: list[np.ndarray], name: str, precision: str
+) -> tuple[float, float, float, float]:
     """Bytes, milliseconds to encode and write, to read and decode, of one track; and the largest error."""
     schema = pa.schema([codec.field(name, FEATURE_SHAPES[name], precision)])
-    _read(_write(arrays, schema, precision), name)  # memory that was never touched costs more than the work
+    _read(
+        _write(arrays, schema, precision), name
+    )  # memory that was never touched costs more than the work
     started = time.process_time()
     content = _write(arrays, schema, precision)
     written = time.process_time()
     decoded = _read(content, name)
     read = time.process_time()
-    error = max(float(np.abs(array - back).max()) for array, back in zip(arrays, decoded, strict=True))
+    error = max(
+        float(np.abs(array - back).max()) for array, back in zip(arrays, decoded, strict=True)
+    )
     count = len(arrays)
-    return len(content) / count, 1e3 * (written - started) / count, 1e3 * (read - written) / count, error
+    return (
+        len(content) / count,
+        1e3 * (written - started) / count,
+        1e3 * (read - written) / count,
+        error,
+    )
 
 
 def _write(arrays: list[np.ndarray], schema: pa.Schema, precision: str) -> bytes:
     cells = pa.array([codec.encode(array, precision) for array in arrays], pa.large_binary())
-    return parquet_bytes(pa.Table.from_arrays([cells], schema=schema), row_group_size=ROW_GROUP_ROWS, statistics=False)
+    return parquet_bytes(
+        pa.Table.from_arrays([cells], schema=schema),
+        row_group_size=ROW_GROUP_ROWS,
+        statistics=False,
+    )
 
 
 def _read(content: bytes, name: str) -> list[np.ndarray | None]:
-    return codec.decode_column(pyarrow.parquet.read_table(pa.BufferReader(content), use_threads=False), name)
+    return codec.decode_column(
+        pyarrow.parquet.read_table(pa.BufferReader(content), use_threads=False), name
+    )

@@ -30,7 +30,7 @@ from musicrec.features import codec
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store, parquet_bytes
 from musicrec.training.loop import Schedule
-from musicrec.training.training_run import EXAMPLES, Task
+from musicrec.training.training_run import EXAMPLES, TrainingRun
 
 SHARE_TARGET, WORKERS_TARGET, MEMORY_TARGET = 0.90, 1.6, 1.10
 ROWS_OF_PART, PARTS, VALIDATION, ARTISTS, DIMENSIONS = 32, 16, 16, 64, 32
@@ -41,13 +41,24 @@ WHOLE = SubmodelSpec("mel.time", "time", DIMENSIONS, feature="mel")
 def run(arguments: list[str]) -> int:
     """Measure and print; 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="benchmark.py train", description=__doc__)
-    parser.add_argument("--clips", type=int, default=1024, help="training clips of an epoch (default %(default)s)")
+    parser.add_argument(
+        "--clips", type=int, default=1024, help="training clips of an epoch (default %(default)s)"
+    )
     parser.add_argument("--epochs", type=int, default=12, help="(default %(default)s)")
-    parser.add_argument("--whole-clips", type=int, default=256, help="of an epoch with whole clips (default %(default)s)")
+    parser.add_argument(
+        "--whole-clips",
+        type=int,
+        default=256,
+        help="of an epoch with whole clips (default %(default)s)",
+    )
     parser.add_argument("--whole-epochs", type=int, default=4, help="(default %(default)s)")
-    parser.add_argument("--turns", type=int, default=3, help="runs of each kind (default %(default)s)")
+    parser.add_argument(
+        "--turns", type=int, default=3, help="runs of each kind (default %(default)s)"
+    )
     parser.add_argument("--batch", type=int, default=8, help="the thesis' (default %(default)s)")
-    parser.add_argument("--without-layers", action="store_true", help="leave the comparison of the layers out")
+    parser.add_argument(
+        "--without-layers", action="store_true", help="leave the comparison of the layers out"
+    )
     options = parser.parse_args(arguments)
     from musicrec.runtime.cluster import connect
 
@@ -62,9 +73,14 @@ def run(arguments: list[str]) -> int:
                 ("pooled", SPEC, options.clips, options.epochs),
                 ("whole", WHOLE, options.whole_clips, options.whole_epochs),
             ):
-                bare, side_by_side = (bench.bare(spec, clips, epochs, options.batch, loops) for loops in (1, 2))
+                bare, side_by_side = (
+                    bench.bare(spec, clips, epochs, options.batch, loops) for loops in (1, 2)
+                )
                 one, two = (
-                    bench.through_ray(f"{kind}-{workers}-{turn}", clips, epochs, options.batch, workers, spec=spec)[0] for workers in (1, 2)
+                    bench.through_ray(
+                        f"{kind}-{workers}-{turn}", clips, epochs, options.batch, workers, spec=spec
+                    )[0]
+                    for workers in (1, 2)
                 )
                 gains[kind].append(two / one)
                 attainable[kind].append(side_by_side / bare)
@@ -75,15 +91,26 @@ def run(arguments: list[str]) -> int:
                     f"Ray with one worker {one:6.1f}, with two {two:6.1f}",
                     flush=True,
                 )
-        small, few = (bench.through_ray(f"memory-{count}", count, 2, options.batch, cache_gigabytes=0.05)[1] for count in (1_000, 10_000))
+        small, few = (
+            bench.through_ray(f"memory-{count}", count, 2, options.batch, cache_gigabytes=0.05)[1]
+            for count in (1_000, 10_000)
+        )
     growth = few / small
     print(f"(a) Ray / bare loop            {_spread(shares)}   target >= {SHARE_TARGET}")
     print(f"(b) two workers / one          {_spread(gains['whole'])}   target >= {WORKERS_TARGET}")
-    print(f"    two bare loops / one       {_spread(attainable['whole'])}   what the machine gave at the time")
+    print(
+        f"    two bare loops / one       {_spread(attainable['whole'])}   what the machine gave at the time"
+    )
     print(f"    on pooled clips            {_spread(gains['pooled'])}")
     print(f"    two bare loops / one       {_spread(attainable['pooled'])}")
-    print(f"(d) memory, 10,000 / 1,000     {growth:.3f} ({few:.0f} / {small:.0f} MiB)   target < {MEMORY_TARGET}")
-    missed = statistics.median(shares) < SHARE_TARGET or statistics.median(gains["whole"]) < WORKERS_TARGET or growth >= MEMORY_TARGET
+    print(
+        f"(d) memory, 10,000 / 1,000     {growth:.3f} ({few:.0f} / {small:.0f} MiB)   target < {MEMORY_TARGET}"
+    )
+    missed = (
+        statistics.median(shares) < SHARE_TARGET
+        or statistics.median(gains["whole"]) < WORKERS_TARGET
+        or growth >= MEMORY_TARGET
+    )
     if options.without_layers:
         return int(missed)
     from musicrec.benchmarks import layers
@@ -105,33 +132,56 @@ class Bench:
         field = codec.field("mel", (256, 643), "uint8")
         for part in range(PARTS):
             # Smooth over time, as music is, so that a part packs like one of music.
-            values = generator.normal(-40, 10, (ROWS_OF_PART, 256, 41)).repeat(16, axis=2)[:, :, :643]
-            table = pa.table({"mel": [codec.encode(value, "uint8") for value in values]}, pa.schema([field]))
-            store.write(f"parts/{part}.parquet", parquet_bytes(table, row_group_size=ROW_GROUP_ROWS))
+            values = generator.normal(-40, 10, (ROWS_OF_PART, 256, 41)).repeat(16, axis=2)[
+                :, :, :643
+            ]
+            table = pa.table(
+                {"mel": [codec.encode(value, "uint8") for value in values]}, pa.schema([field])
+            )
+            store.write(
+                f"parts/{part}.parquet", parquet_bytes(table, row_group_size=ROW_GROUP_ROWS)
+            )
         vectors = generator.normal(size=(ARTISTS, DIMENSIONS)).astype(np.float32)
-        table = pa.table({"artist_id": [f"a{row}" for row in range(ARTISTS)], "vector": list(vectors)}, schema.EMBEDDINGS)
+        table = pa.table(
+            {"artist_id": [f"a{row}" for row in range(ARTISTS)], "vector": list(vectors)},
+            schema.EMBEDDINGS,
+        )
         store.write_table("embeddings.parquet", table, schema.EMBEDDINGS)
 
-    def task(self, name: str, clips: int, epochs: int, batch: int, cache_gigabytes: float, spec: SubmodelSpec) -> Task:
+    def task(
+        self,
+        name: str,
+        clips: int,
+        epochs: int,
+        batch: int,
+        cache_gigabytes: float,
+        spec: SubmodelSpec,
+    ) -> TrainingRun:
         """A training whose folder is ready; many clips are the same parts under other names."""
         rows = clips + VALIDATION
         parts = -(-rows // ROWS_OF_PART)
         folder = f"trainings/{name}"
         Path(self.store.uri(f"{folder}/parts")).mkdir(parents=True)
         for part in range(parts):
-            os.link(self.store.uri(f"parts/{part % PARTS}.parquet"), self.store.uri(f"{folder}/parts/{part}.parquet"))
+            os.link(
+                self.store.uri(f"parts/{part % PARTS}.parquet"),
+                self.store.uri(f"{folder}/parts/{part}.parquet"),
+            )
         examples = {
             "track_id": [f"t{row}" for row in range(rows)],
             "artist_id": [f"a{row % ARTISTS}" for row in range(rows)],
             "split": ["train"] * clips + ["validation"] * VALIDATION,
-            "part": [self.store.uri(f"{folder}/parts/{row // ROWS_OF_PART}.parquet") for row in range(rows)],
+            "part": [
+                self.store.uri(f"{folder}/parts/{row // ROWS_OF_PART}.parquet")
+                for row in range(rows)
+            ],
             "row": [row % ROWS_OF_PART for row in range(rows)],
         }
         table = schema.conform(pa.table(examples), EXAMPLES, "examples")
         self.store.write_table(f"{folder}/examples.parquet", table, EXAMPLES)
         self.store.write_json(f"{folder}/spec.json", spec.as_json())
         schedule = Schedule((1e-3,), (epochs,), epochs, batch)
-        return Task(
+        return TrainingRun(
             store=self.store.root,
             name=name,
             folder=folder,
@@ -170,13 +220,17 @@ class Bench:
         train_all([task], TrainSettings(workers=workers), on_epoch, done, done)
         return clips * (len(ends) - 1) / (ends[-1] - ends[0]), records[-1]["peak_mebibytes"]
 
-    def bare(self, spec: SubmodelSpec, clips: int, epochs: int, batch: int, loops: int = 1) -> float:
+    def bare(
+        self, spec: SubmodelSpec, clips: int, epochs: int, batch: int, loops: int = 1
+    ) -> float:
         """Clips a second of plain loops over tensors in memory, each in a process of its own on one CPU with its share of every batch."""
         import ray
 
         gate = ray.remote(num_cpus=0)(Gate).remote(loops)
         task = ray.remote(num_cpus=1, max_calls=1)(bare_loop)
-        seconds = ray.get([task.remote(spec, clips // loops, epochs, batch // loops, gate) for _ in range(loops)])
+        seconds = ray.get(
+            [task.remote(spec, clips // loops, epochs, batch // loops, gate) for _ in range(loops)]
+        )
         return clips // loops * loops * (epochs - 1) / max(seconds)
 
 
@@ -201,7 +255,9 @@ def bare_loop(spec: SubmodelSpec, clips: int, epochs: int, batch: int, gate: Any
     torch.manual_seed(0)
     model = spec.build().train()
     inputs, targets = torch.randn(clips, 1, *spec.input_shape()), torch.randn(clips, DIMENSIONS)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, eps=1e-7, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=1e-3, eps=1e-7, weight_decay=0.0, fused=True
+    )
     started = 0.0
     for epoch in range(epochs):
         for rows in torch.randperm(clips).split(batch):

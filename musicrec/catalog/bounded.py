@@ -40,13 +40,21 @@ def read_parquet(content: pa.Buffer, wanted: Collection[str]) -> pa.Table:
     as_written = pq.ParquetFile(pa.BufferReader(content))
     metadata, schema = as_written.metadata, as_written.schema_arrow
     if metadata.num_columns > COLUMNS:
-        raise pa.ArrowInvalid(f"it has {metadata.num_columns} columns, and at most {COLUMNS} are read")
+        raise pa.ArrowInvalid(
+            f"it has {metadata.num_columns} columns, and at most {COLUMNS} are read"
+        )
     if metadata.num_rows > PARQUET_ROWS:
-        raise pa.ArrowInvalid(f"it announces {metadata.num_rows} rows, and at most {PARQUET_ROWS} are read")
+        raise pa.ArrowInvalid(
+            f"it announces {metadata.num_rows} rows, and at most {PARQUET_ROWS} are read"
+        )
     for field in schema:
-        name = (field.metadata or {}).get(EXTENSION, b"").decode()  # where Ray's data sets were not imported, their pickles look like bytes
+        name = (
+            (field.metadata or {}).get(EXTENSION, b"").decode()
+        )  # where Ray's data sets were not imported, their pickles look like bytes
         if name or isinstance(field.type, pa.BaseExtensionType):
-            raise pa.ArrowInvalid(f"column '{field.name}' is {name or field.type}: write it as text, numbers or lists of text")
+            raise pa.ArrowInvalid(
+                f"column '{field.name}' is {name or field.type}: write it as text, numbers or lists of text"
+            )
     leaves = [metadata.schema.column(index) for index in range(metadata.num_columns)]
     # Each text once and the rows as numbers: so a value that stands there a million times is seen before it is written out.
     texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
@@ -54,11 +62,21 @@ def read_parquet(content: pa.Buffer, wanted: Collection[str]) -> pa.Table:
     limit = UNFOLDED_BYTES + UNFOLDED_TIMES * content.size
     read = [index for index, leaf in enumerate(leaves) if leaf.path.partition(".")[0] in wanted]
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    _check(sum(group.column(index).total_uncompressed_size for group in groups for index in read), limit)
+    _check(
+        sum(group.column(index).total_uncompressed_size for group in groups for index in read),
+        limit,
+    )
     _check(CELL_BYTES * metadata.num_rows * len(read), limit)
-    table = parquet.read(columns=[name for name in schema.names if name in wanted], use_threads=False)
+    table = parquet.read(
+        columns=[name for name in schema.names if name in wanted], use_threads=False
+    )
     _check(sum(_unfolded(column) for column in table.columns), limit)
-    table = pa.table({name: _written_out(column) for name, column in zip(table.column_names, table.columns, strict=True)})
+    table = pa.table(
+        {
+            name: _written_out(column)
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+    )
     for name in sorted({*schema.names} - {*wanted}):
         table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
     return table
@@ -66,7 +84,9 @@ def read_parquet(content: pa.Buffer, wanted: Collection[str]) -> pa.Table:
 
 def _check(size: int, limit: int) -> None:
     if size > limit:
-        raise pa.ArrowInvalid(f"it unfolds to {size:,} bytes, and at most {limit:,} are read from a file of this size")
+        raise pa.ArrowInvalid(
+            f"it unfolds to {size:,} bytes, and at most {limit:,} are read from a file of this size"
+        )
 
 
 def _unfolded(column: pa.ChunkedArray) -> int:
@@ -87,6 +107,8 @@ def _written_out(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return column.cast(kind.value_type)
-    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_dictionary(kind.value_type):
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_dictionary(
+        kind.value_type
+    ):
         return column.cast(pa.list_(kind.value_type.value_type))
     return column

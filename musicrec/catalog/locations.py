@@ -27,9 +27,15 @@ def audio_uri(catalog_root: str, value: str) -> str:
 def audio_uris(catalog_root: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
     """``audio_uri`` of each value; Python looks only at those that are more than a root's tail or an absolute name."""
     relative = pc.match_substring_regex(values, RELATIVE)
-    absolute = pc.and_(pc.match_substring_regex(values, ABSOLUTE), pc.invert(pc.starts_with(values, LOCAL_URI)))
+    absolute = pc.and_(
+        pc.match_substring_regex(values, ABSOLUTE), pc.invert(pc.starts_with(values, LOCAL_URI))
+    )
     root = audio_uri(catalog_root, "x").removesuffix("x")
     uris = pc.if_else(relative, pc.binary_join_element_wise(root, values, ""), values)
     odd = pc.invert(pc.or_(relative, absolute))
     seen = [audio_uri(catalog_root, value) for value in values.filter(odd).to_pylist()]
-    return pc.replace_with_mask(uris, odd.combine_chunks(), pa.array(seen, pa.string())) if seen else uris
+    return (
+        pc.replace_with_mask(uris, odd.combine_chunks(), pa.array(seen, pa.string()))
+        if seen
+        else uris
+    )

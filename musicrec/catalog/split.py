@@ -37,8 +37,12 @@ def track_labels(tracks: pa.Table, artists: pa.Table) -> dict[str, pa.Array]:
     first_genre = pc.if_else(pc.equal(first_genre, ""), pa.scalar(None, pa.string()), first_genre)
     year = tracks["year"].combine_chunks()
     span = pc.if_else(pc.less(year, DECADES_FROM), 100, 10)
-    start = pc.multiply(pc.floor(pc.divide(pc.cast(year, pa.float64()), span)), span).cast(pa.int32())
-    position = pc.index_in(tracks["artist_id"], artists["artist_id"].combine_chunks()).combine_chunks()
+    start = pc.multiply(pc.floor(pc.divide(pc.cast(year, pa.float64()), span)), span).cast(
+        pa.int32()
+    )
+    position = pc.index_in(
+        tracks["artist_id"], artists["artist_id"].combine_chunks()
+    ).combine_chunks()
     return {
         "genre": pc.coalesce(tracks["genre_top"].combine_chunks(), first_genre),
         "country": artists["country"].combine_chunks().take(position),
@@ -68,12 +72,16 @@ def artist_split(
         The fractions are not three positive numbers with sum 1.
     """
     if len(fractions) != len(SPLITS) or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"fractions {tuple(fractions)}: give one positive share for each of {', '.join(SPLITS)}, with sum 1")
+        raise ValueError(
+            f"fractions {tuple(fractions)}: give one positive share for each of {', '.join(SPLITS)}, with sum 1"
+        )
     if not tracks.num_rows:
         return pa.array([], pa.string())
     names, artist = _codes(tracks["artist_id"].combine_chunks())
     sizes = np.bincount(artist)
-    counts = _label_counts(artist, len(names), track_labels(tracks, artists), rare=1 / min(fractions))
+    counts = _label_counts(
+        artist, len(names), track_labels(tracks, artists), rare=1 / min(fractions)
+    )
     shuffled = np.random.default_rng([seed, len(names)]).permutation(len(names))
     order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
     settled = np.array([SPLITS.index(kept[name]) if name in kept else -1 for name in names])
@@ -95,22 +103,35 @@ def _codes(texts: pa.Array) -> tuple[list[str], np.ndarray]:
     return encoded.dictionary.take(pa.array(order)).to_pylist(), place[encoded.indices.to_numpy()]
 
 
-def _label_counts(artist: np.ndarray, artist_count: int, labels: dict[str, pa.Array], rare: float) -> list[dict[str, int]]:
+def _label_counts(
+    artist: np.ndarray, artist_count: int, labels: dict[str, pa.Array], rare: float
+) -> list[dict[str, int]]:
     """For each artist, the number of tracks with each label; labels of fewer than ``rare`` artists count as one of their kind."""
     counts: list[dict[str, int]] = [{} for _ in range(artist_count)]
     for kind, values in labels.items():
         texts, codes = _codes(values)
         width = max(len(texts), 1)
-        pairs, tracks = np.unique(artist[values.is_valid().to_numpy(zero_copy_only=False)] * width + codes, return_counts=True)
+        pairs, tracks = np.unique(
+            artist[values.is_valid().to_numpy(zero_copy_only=False)] * width + codes,
+            return_counts=True,
+        )
         owners, codes = np.divmod(pairs, width)
         common = np.bincount(codes, minlength=width) >= rare
-        for owner, code, count in zip(owners.tolist(), codes.tolist(), tracks.tolist(), strict=True):
+        for owner, code, count in zip(
+            owners.tolist(), codes.tolist(), tracks.tolist(), strict=True
+        ):
             label = f"{kind}: {texts[code]}" if common[code] else kind
             counts[owner][label] = counts[owner].get(label, 0) + count
     return counts
 
 
-def _stratify(sizes: np.ndarray, counts: list[dict[str, int]], fractions: np.ndarray, order: np.ndarray, settled: np.ndarray) -> np.ndarray:
+def _stratify(
+    sizes: np.ndarray,
+    counts: list[dict[str, int]],
+    fractions: np.ndarray,
+    order: np.ndarray,
+    settled: np.ndarray,
+) -> np.ndarray:
     """The split of each artist, taken in ``order``, by the rule at the head of this file; ``settled`` are those that have one, else -1."""
     totals: dict[str, int] = {}
     for labels in counts:
@@ -126,12 +147,17 @@ def _stratify(sizes: np.ndarray, counts: list[dict[str, int]], fractions: np.nda
         if settled[index] >= 0:
             open_splits = [int(settled[index])]
         else:
-            open_splits = [split for split, place in enumerate(room) if place >= size / 2] or [int(np.argmax(room))]
+            open_splits = [split for split, place in enumerate(room) if place >= size / 2] or [
+                int(np.argmax(room))
+            ]
         needs = []
         for split in open_splits:
             # The share still wanted of each label, at the middle of what this artist would fill, weighed by their tracks.
             need = size * (room[split] - size / 2) / whole[split]
-            need += sum(count * (wanted[label][split] - count / 2) / target[label][split] for label, count in labels.items())
+            need += sum(
+                count * (wanted[label][split] - count / 2) / target[label][split]
+                for label, count in labels.items()
+            )
             needs.append(need)
         split = open_splits[needs.index(max(needs))]
         assigned[index] = split
@@ -154,20 +180,29 @@ def split_report(tracks: pa.Table, artists: pa.Table) -> dict:
     splits = tracks["split"].combine_chunks()
     of_split = {split: pc.equal(splits, split) for split in SPLITS}
     report: dict = {
-        "tracks": {split: pc.sum(mask, min_count=0).as_py() or 0 for split, mask in of_split.items()},
-        "artists": {split: len(tracks["artist_id"].filter(mask).unique()) for split, mask in of_split.items()},
+        "tracks": {
+            split: pc.sum(mask, min_count=0).as_py() or 0 for split, mask in of_split.items()
+        },
+        "artists": {
+            split: len(tracks["artist_id"].filter(mask).unique())
+            for split, mask in of_split.items()
+        },
         "ratios": {},
         "largest_difference": {},
     }
     for kind, values in track_labels(tracks, artists).items():
         labels = sorted(values.drop_null().unique().to_pylist())
-        shares: dict[str, dict[str, float]] = {label: dict.fromkeys(SPLITS, 0.0) for label in labels}
+        shares: dict[str, dict[str, float]] = {
+            label: dict.fromkeys(SPLITS, 0.0) for label in labels
+        }
         for split, mask in of_split.items():
             known = values.filter(mask).drop_null()
             for entry in known.value_counts().to_pylist():
                 shares[entry["values"]][split] = entry["counts"] / len(known)
         report["ratios"][kind] = shares
-        differences = {label: max(share.values()) - min(share.values()) for label, share in shares.items()}
+        differences = {
+            label: max(share.values()) - min(share.values()) for label, share in shares.items()
+        }
         if differences:
             label = max(differences, key=differences.__getitem__)
             report["largest_difference"][kind] = {"label": label, "difference": differences[label]}

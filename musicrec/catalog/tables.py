@@ -36,7 +36,9 @@ LONGEST_REASON = 500  # signs of what pyarrow says of a file
 LIST_SEPARATOR = ";"
 REPLACEMENT = "\ufffd"
 FINGERPRINT_ROWS = 16_384  # are hashed at a time; another number gives other fingerprints
-WIDE_HEADER = f"the first line must name at most {COLUMNS} columns; save it as comma-separated UTF-8"
+WIDE_HEADER = (
+    f"the first line must name at most {COLUMNS} columns; save it as comma-separated UTF-8"
+)
 MISSING_FIX = "{name}.csv or {name}.parquet must lie in the catalog's root"
 
 
@@ -58,7 +60,9 @@ class Problem:
         shown = None if self.value is None else redacted(self.value)
         value = "" if shown is None else f" {shown if len(shown) <= 80 else shown[:77] + '...'!r}"
         line = f"{self.severity}: {self.table}{row}{column}{value}: {self.rule}; {self.fix}"
-        printable = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line[: LONGEST_LINE + 1])
+        printable = "".join(
+            sign if sign.isprintable() else repr(sign)[1:-1] for sign in line[: LONGEST_LINE + 1]
+        )
         return printable if len(printable) <= LONGEST_LINE else f"{printable[:LONGEST_LINE]}..."
 
 
@@ -67,7 +71,14 @@ class CatalogError(UserError, ValueError):
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(["the catalog cannot be used (row 1 is the first under the header):", *map(str, problems)]))
+        super().__init__(
+            "\n".join(
+                [
+                    "the catalog cannot be used (row 1 is the first under the header):",
+                    *map(str, problems),
+                ]
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,9 @@ def limited(problems: list[Problem], total: int) -> list[Problem]:
     """The first ``PROBLEM_LINES`` of problems of one rule, then one that counts the rest of ``total``."""
     shown = list(problems[:PROBLEM_LINES])
     if total > len(shown) > 0:
-        shown.append(replace(shown[-1], row=None, value=None, fix=f"... and {total - len(shown)} more"))
+        shown.append(
+            replace(shown[-1], row=None, value=None, fix=f"... and {total - len(shown)} more")
+        )
     return shown
 
 
@@ -123,8 +136,12 @@ def read_raw(root: str, filesystem: tuple[fs.FileSystem, str]) -> RawCatalog:
             continue
         try:
             if len(found) == 2:
-                raise pa.ArrowInvalid(f"{name}.parquet and {name}.csv are both there, and only one can be meant: move one away")
-            tables[name], more = (_read_parquet if found[0].endswith(".parquet") else _read_csv)(store, found[0], name)
+                raise pa.ArrowInvalid(
+                    f"{name}.parquet and {name}.csv are both there, and only one can be meant: move one away"
+                )
+            tables[name], more = (_read_parquet if found[0].endswith(".parquet") else _read_csv)(
+                store, found[0], name
+            )
             problems += more
         except pa.ArrowInvalid as error:
             tables[name] = RawTable(pa.table({}), np.arange(0))
@@ -139,7 +156,9 @@ def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, lis
     problems: list[Problem] = []
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
 
-    def utf8(content: pa.Buffer) -> bytes:  # from the first wrong byte on with U+FFFD for wrong ones: pyarrow.csv could not say their rows
+    def utf8(
+        content: pa.Buffer,
+    ) -> bytes:  # from the first wrong byte on with U+FFFD for wrong ones: pyarrow.csv could not say their rows
         try:
             return decoder.decode(content, len(content) == 0).encode()
         except UnicodeDecodeError:
@@ -150,25 +169,39 @@ def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, lis
         ragged.append(row.number)
         if len(ragged) <= PROBLEM_LINES:
             fix = f"expected {row.expected_columns} cells, found {row.actual_columns}: put a cell with a comma in it between double quotes"
-            problems.append(Problem(name, row.number - 1, None, row.text, "wrong number of cells", fix))
+            problems.append(
+                Problem(name, row.number - 1, None, row.text, "wrong number of cells", fix)
+            )
         return "skip"
 
     # The header is read as a row, so that every column is bytes whatever it is called; with one thread, so that rows have numbers.
-    read = pyarrow.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES, autogenerate_column_names=True)
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip)
+    read = pyarrow.csv.ReadOptions(
+        use_threads=False, block_size=CSV_BLOCK_BYTES, autogenerate_column_names=True
+    )
+    parse = pyarrow.csv.ParseOptions(
+        newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+    )
     kinds = {f"f{index}": pa.binary() for index in range(COLUMNS)}
-    convert = pyarrow.csv.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=True, check_utf8=False)
+    convert = pyarrow.csv.ConvertOptions(
+        column_types=kinds, null_values=[""], strings_can_be_null=True, check_utf8=False
+    )
     with store.open_input_file(path) as stream:
         if first_record_cells(stream.read(CSV_HEADER_BYTES)) > COLUMNS:
             raise pa.ArrowInvalid(WIDE_HEADER)
     with store.open_input_stream(path, compression=None) as stream:
         table = pyarrow.csv.read_csv(pa.TransformInputStream(stream, utf8), read, parse, convert)
     header = [column[0].as_py() or b"" for column in table.columns[:COLUMNS]]
-    if table.num_columns > COLUMNS or not any(header) or header[0].startswith(2 * REPLACEMENT.encode()):  # UTF-16 begins so
+    if (
+        table.num_columns > COLUMNS
+        or not any(header)
+        or header[0].startswith(2 * REPLACEMENT.encode())
+    ):  # UTF-16 begins so
         raise pa.ArrowInvalid(WIDE_HEADER)
     names = [cell.decode().strip() for cell in header]
     if len(names) == 1 and set(names[0]) & {";", "\t", "|"}:
-        raise pa.ArrowInvalid(f"its first line is {names[0][:60]!r}: save it with commas between the cells")
+        raise pa.ArrowInvalid(
+            f"its first line is {names[0][:60]!r}: save it with commas between the cells"
+        )
     rows = np.setdiff1d(np.arange(1, table.num_rows + len(ragged) + 1), ragged)[1:] - 1
     raw, more = as_text(table.slice(1), names, rows, name, replaced=decoder.errors == "replace")
     return raw, limited(problems, len(ragged)) + more
@@ -176,7 +209,9 @@ def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, lis
 
 def _read_parquet(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, list[Problem]]:
     with store.open_input_file(path) as file:
-        content = file.read_buffer()  # before it is parsed, so that an OSError below is the file's content and not the storage
+        content = (
+            file.read_buffer()
+        )  # before it is parsed, so that an OSError below is the file's content and not the storage
     try:
         table = read_parquet(content, TABLES[name].names)
         return as_text(table, table.column_names, np.arange(1, table.num_rows + 1), name)
@@ -184,37 +219,60 @@ def _read_parquet(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable,
         raise pa.ArrowInvalid(f"as Parquet: {str(error)[:LONGEST_REASON]}") from error
 
 
-def as_text(table: pa.Table, names: list[str], rows: np.ndarray, name: str, replaced: bool = False) -> tuple[RawTable, list[Problem]]:
+def as_text(
+    table: pa.Table, names: list[str], rows: np.ndarray, name: str, replaced: bool = False
+) -> tuple[RawTable, list[Problem]]:
     """Every column as strings, empty cells as None, rows of empty cells only left out; ``replaced``: U+FFFD stands for a wrong byte."""
     problems: list[Problem] = []
     columns: dict[str, pa.ChunkedArray] = {}
     filled = np.zeros(len(rows), dtype=bool)
     for column, values in zip(names, table.columns, strict=True):
         if column in columns:
-            problems.append(Problem(name, None, column, None, "column named twice", "keep one of the two"))
+            problems.append(
+                Problem(name, None, column, None, "column named twice", "keep one of the two")
+            )
             continue
         texts, broken = _decoded(_as_bytes(values, column))
-        wrong = np.flatnonzero(pc.fill_null(pc.match_substring(texts, REPLACEMENT), False)) if broken or replaced else np.arange(0)
-        shown = [(int(rows[index]), column, texts[int(index)].as_py()) for index in wrong[:PROBLEM_LINES]]
-        problems += limited([Problem(name, *place, "not UTF-8", "save the file as UTF-8") for place in shown], len(wrong))
+        wrong = (
+            np.flatnonzero(pc.fill_null(pc.match_substring(texts, REPLACEMENT), False))
+            if broken or replaced
+            else np.arange(0)
+        )
+        shown = [
+            (int(rows[index]), column, texts[int(index)].as_py()) for index in wrong[:PROBLEM_LINES]
+        ]
+        problems += limited(
+            [Problem(name, *place, "not UTF-8", "save the file as UTF-8") for place in shown],
+            len(wrong),
+        )
         texts = texts if column == "lyrics" else pc.utf8_trim_whitespace(texts)
         columns[column] = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
         filled |= columns[column].is_valid().to_numpy()
     result = pa.table(columns)
-    return RawTable(result if filled.all() else result.filter(pa.array(filled)), rows[filled]), problems
+    return RawTable(
+        result if filled.all() else result.filter(pa.array(filled)), rows[filled]
+    ), problems
 
 
 def _as_bytes(values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
     kind = values.type
     if isinstance(kind, pa.BaseExtensionType) or pa.types.is_struct(kind) or pa.types.is_map(kind):
-        raise pa.ArrowInvalid(f"column '{column}' is {kind}: write it as text, numbers or lists of text")
+        raise pa.ArrowInvalid(
+            f"column '{column}' is {kind}: write it as text, numbers or lists of text"
+        )
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        joined = pc.binary_join(values.cast(pa.list_(pa.string())), LIST_SEPARATOR).cast(pa.binary())
+        joined = pc.binary_join(values.cast(pa.list_(pa.string())), LIST_SEPARATOR).cast(
+            pa.binary()
+        )
         if joined.null_count > values.null_count:
-            raise pa.ArrowInvalid(f"column '{column}' has lists with missing elements: leave those elements out")
+            raise pa.ArrowInvalid(
+                f"column '{column}' has lists with missing elements: leave those elements out"
+            )
         return joined
     if pa.types.is_floating(kind):
-        values = pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values)  # pandas writes an empty cell as NaN
+        values = pc.if_else(
+            pc.is_nan(values), pa.scalar(None, kind), values
+        )  # pandas writes an empty cell as NaN
     return values if pa.types.is_binary(kind) else values.cast(pa.string()).cast(pa.binary())
 
 
@@ -223,21 +281,34 @@ def _decoded(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, bool]:
     try:
         return values.cast(pa.string()), False
     except pa.ArrowInvalid:
-        texts = [None if cell is None else cell.decode("utf-8", "replace") for cell in values.to_pylist()]
+        texts = [
+            None if cell is None else cell.decode("utf-8", "replace") for cell in values.to_pylist()
+        ]
         return pa.chunked_array([pa.array(texts, pa.string())]), True
 
 
 def numbers(texts: pa.ChunkedArray, whole: bool) -> tuple[np.ndarray, np.ndarray]:
     """Texts as float64, NaN where empty or wrong, and the mask of the wrong ones. A whole number may end in ``.0``, as pandas writes it."""
-    pattern = r"^[+-]?\d{1,15}(\.0*)?$" if whole else r"^[+-]?(\d{1,15}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?$"
+    pattern = (
+        r"^[+-]?\d{1,15}(\.0*)?$"
+        if whole
+        else r"^[+-]?(\d{1,15}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?$"
+    )
     good = pc.fill_null(pc.match_substring_regex(texts, pattern), False)
-    values = pc.if_else(good, pc.utf8_ltrim(texts, "+"), pa.scalar(None, pa.string())).cast(pa.float64())
+    values = pc.if_else(good, pc.utf8_ltrim(texts, "+"), pa.scalar(None, pa.string())).cast(
+        pa.float64()
+    )
     return values.to_numpy(), pc.and_(texts.is_valid(), pc.invert(good)).to_numpy()
 
 
 def split_lists(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Lists of strings from texts with ``;`` between the elements; empty elements are left out, and an empty text is an empty list."""
-    tidy = pc.utf8_trim(pc.replace_substring_regex(texts, rf"\s*{LIST_SEPARATOR}[\s{LIST_SEPARATOR}]*", LIST_SEPARATOR), LIST_SEPARATOR)
+    tidy = pc.utf8_trim(
+        pc.replace_substring_regex(
+            texts, rf"\s*{LIST_SEPARATOR}[\s{LIST_SEPARATOR}]*", LIST_SEPARATOR
+        ),
+        LIST_SEPARATOR,
+    )
     filled = pc.if_else(pc.equal(tidy, ""), pa.scalar(None, pa.string()), tidy)
     return pc.fill_null(pc.split_pattern(filled, LIST_SEPARATOR), [])
 
@@ -247,7 +318,11 @@ def typed(raw: RawTable, name: str) -> pa.Table:
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
     for field in TABLES[name]:
         present = field.name in raw.columns.column_names
-        texts = raw.columns[field.name] if present else pa.chunked_array([pa.nulls(len(raw.rows), pa.string())])
+        texts = (
+            raw.columns[field.name]
+            if present
+            else pa.chunked_array([pa.nulls(len(raw.rows), pa.string())])
+        )
         if pa.types.is_list(field.type):
             columns[field.name] = split_lists(texts)
         elif pa.types.is_string(field.type) and present:
@@ -256,17 +331,23 @@ def typed(raw: RawTable, name: str) -> pa.Table:
             values, wrong = numbers(texts, whole=pa.types.is_integer(field.type))
             if wrong.any():
                 index = int(np.argmax(wrong))
-                raise SchemaError(f"{name} row {raw.rows[index]}, {field.name} {texts[index].as_py()!r}: not a number")
+                raise SchemaError(
+                    f"{name} row {raw.rows[index]}, {field.name} {texts[index].as_py()!r}: not a number"
+                )
             columns[field.name] = pa.array(values, pa.float64(), from_pandas=True).cast(field.type)
     return conform(pa.table(columns), TABLES[name], name)
 
 
 def with_all_artists(artists: pa.Table, tracks: pa.Table) -> pa.Table:
     """``artists`` and, by id, a row for each artist who has tracks only: the name is that of one of the tracks."""
-    others = tracks.filter(pc.invert(pc.is_in(tracks["artist_id"], artists["artist_id"].combine_chunks())))
+    others = tracks.filter(
+        pc.invert(pc.is_in(tracks["artist_id"], artists["artist_id"].combine_chunks()))
+    )
     names = others.group_by("artist_id").aggregate([("artist", "min")]).sort_by("artist_id")
     genres = pa.array([[]] * names.num_rows, pa.list_(pa.string()))
-    added = pa.table({"artist_id": names["artist_id"], "name": names["artist_min"], "genres": genres})
+    added = pa.table(
+        {"artist_id": names["artist_id"], "name": names["artist_min"], "genres": genres}
+    )
     return pa.concat_tables([artists, conform(added, ARTISTS, "artists")])
 
 
@@ -280,11 +361,18 @@ def read_catalog(root: str, filesystem: tuple[fs.FileSystem, str]) -> Catalog:
     """
     raw = read_raw(root, filesystem)
     missing = {"tracks", "related"} - raw.tables.keys()
-    problems = [Problem(name, None, None, None, "missing table", MISSING_FIX.format(name=name)) for name in sorted(missing)]
+    problems = [
+        Problem(name, None, None, None, "missing table", MISSING_FIX.format(name=name))
+        for name in sorted(missing)
+    ]
     if problems or raw.problems:
         raise CatalogError([*problems, *raw.problems])
     tracks, related = typed(raw.tables["tracks"], "tracks"), typed(raw.tables["related"], "related")
-    artists = typed(raw.tables["artists"], "artists") if "artists" in raw.tables else ARTISTS.empty_table()
+    artists = (
+        typed(raw.tables["artists"], "artists")
+        if "artists" in raw.tables
+        else ARTISTS.empty_table()
+    )
     return Catalog(root, tracks, with_all_artists(artists, tracks), related)
 
 
@@ -292,7 +380,12 @@ def write_catalog(catalog: Catalog, filesystem: fs.FileSystem, base: str) -> Non
     """Write the three tables as Parquet into the folder ``base``, ``audio`` values as they are, relative ones too."""
     filesystem.create_dir(base, recursive=True)
     for name in TABLES:
-        pq.write_table(getattr(catalog, name), f"{base.rstrip('/')}/{name}.parquet", filesystem=filesystem, compression="zstd")
+        pq.write_table(
+            getattr(catalog, name),
+            f"{base.rstrip('/')}/{name}.parquet",
+            filesystem=filesystem,
+            compression="zstd",
+        )
 
 
 def fingerprint(catalog: Catalog) -> str:
@@ -300,15 +393,29 @@ def fingerprint(catalog: Catalog) -> str:
     digest = hashlib.sha256()
     for name, schema in TABLES.items():
         table = getattr(catalog, name)
-        keys = [column for column in ("track_id", "artist_id", "related_artist_id", "rank") if column in schema.names]
+        keys = [
+            column
+            for column in ("track_id", "artist_id", "related_artist_id", "rank")
+            if column in schema.names
+        ]
         order = pc.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
         for start in range(0, len(order), FINGERPRINT_ROWS):
             part = table.take(order.slice(start, FINGERPRINT_ROWS))
             for column in part.columns:
-                texts = pc.binary_join(column, LIST_SEPARATOR) if pa.types.is_list(column.type) else column.cast(pa.string())
+                texts = (
+                    pc.binary_join(column, LIST_SEPARATOR)
+                    if pa.types.is_list(column.type)
+                    else column.cast(pa.string())
+                )
                 filled = pc.fill_null(texts, "").combine_chunks()
-                joined = pc.binary_join(pa.ListArray.from_arrays([0, len(filled)], filled), "")[0].as_py()
-                for facts in (texts.is_valid().to_numpy(), pc.binary_length(filled).to_numpy().astype("<i4"), joined.encode()):
+                joined = pc.binary_join(pa.ListArray.from_arrays([0, len(filled)], filled), "")[
+                    0
+                ].as_py()
+                for facts in (
+                    texts.is_valid().to_numpy(),
+                    pc.binary_length(filled).to_numpy().astype("<i4"),
+                    joined.encode(),
+                ):
                     digest.update(facts)
         digest.update(f"{name}:{table.num_rows}".encode())
     return digest.hexdigest()

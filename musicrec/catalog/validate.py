@@ -53,10 +53,18 @@ def validate(
     problems = list(raw.problems)
     for name in TABLES:
         if name not in raw.tables and name in optional:
-            problems.append(Problem(name, None, None, None, "missing table", OPTIONAL[name], "warning"))
+            problems.append(
+                Problem(name, None, None, None, "missing table", OPTIONAL[name], "warning")
+            )
         elif name not in raw.tables:
-            problems.append(Problem(name, None, None, None, "missing table", MISSING_FIX.format(name=name)))
-    tables = {name: rules.Inspected(name, table) for name, table in raw.tables.items() if table.columns.num_columns}
+            problems.append(
+                Problem(name, None, None, None, "missing table", MISSING_FIX.format(name=name))
+            )
+    tables = {
+        name: rules.Inspected(name, table)
+        for name, table in raw.tables.items()
+        if table.columns.num_columns
+    }
     for table in tables.values():
         rules.check_columns(table, years, optional)
     if tracks := tables.get("tracks"):
@@ -118,9 +126,16 @@ def load_validated(
         kept = texts.drop_columns(["split"]) if "split" in texts.column_names else texts
         texts = kept.append_column("split", pa.array([SPLITS[0]] * texts.num_rows))
     tracks = typed(RawTable(texts, raw.tables["tracks"].rows), "tracks")
-    artists, related = (typed(raw.tables[name], name) if name in raw.tables else TABLES[name].empty_table() for name in list(TABLES)[1:])
+    artists, related = (
+        typed(raw.tables[name], name) if name in raw.tables else TABLES[name].empty_table()
+        for name in list(TABLES)[1:]
+    )
     artists = with_all_artists(artists, tracks)
     if made:
         index = tracks.schema.get_field_index("split")
-        tracks = tracks.set_column(index, tracks.schema.field(index), artist_split(tracks, artists, seed=seed, kept=kept_splits))
+        tracks = tracks.set_column(
+            index,
+            tracks.schema.field(index),
+            artist_split(tracks, artists, seed=seed, kept=kept_splits),
+        )
     return Catalog(root, tracks, artists, related), problems

@@ -24,7 +24,11 @@ def check(config: Config) -> None:
 
 
 def _locations(config: Config) -> None:
-    places = {"store": (config.store,), "catalog": (config.catalog,), "catalog_rules.allowed_roots": config.catalog_rules.allowed_roots}
+    places = {
+        "store": (config.store,),
+        "catalog": (config.catalog,),
+        "catalog_rules.allowed_roots": config.catalog_rules.allowed_roots,
+    }
     for key, uris in places.items():
         for uri in filter(holds_password, uris):
             raise ConfigError(f"{key} = {redacted(uri)}: {NO_PASSWORDS}")
@@ -32,7 +36,10 @@ def _locations(config: Config) -> None:
 
 def _stages_of_learning(config: Config) -> None:
     sections = {f"models.{name}": model for name, model in config.models.items()}
-    sections |= {f"stacks.{name}": stack for name, stack in config.stacks.items()} | {"ensemble": config.ensemble, "embed": config.embed}
+    sections |= {f"stacks.{name}": stack for name, stack in config.stacks.items()} | {
+        "ensemble": config.ensemble,
+        "embed": config.embed,
+    }
     for key, section in sections.items():
         if len(section.learning_rates) != len(section.patience):
             raise ConfigError(
@@ -40,13 +47,17 @@ def _stages_of_learning(config: Config) -> None:
                 "give one patience a stage"
             )
     if len(config.embed.artists_per_step) != len(config.embed.patience):
-        raise ConfigError("embed.artists_per_step and embed.patience must have one value a stage each")
+        raise ConfigError(
+            "embed.artists_per_step and embed.patience must have one value a stage each"
+        )
 
 
 def _embeddings(config: Config) -> None:
     embed, default = config.embed, EmbedSettings()
     if embed.regions and embed.metric == "euclidean":
-        raise ConfigError(f"embed.regions is {embed.regions}, and embed.metric is euclidean: regions are of directions; set it to cosine")
+        raise ConfigError(
+            f"embed.regions is {embed.regions}, and embed.metric is euclidean: regions are of directions; set it to cosine"
+        )
     if embed.objective == "contrastive":
         return
     for key in ("temperature", "uniform_negatives", "rank_exponent", "metric", "initial", "steps"):
@@ -66,9 +77,13 @@ def _inputs_of_models(config: Config) -> None:
                 f"models.{name}.feature is {model.feature}, and architecture '{model.architecture}' reads another input: {wanted}"
             )
         if model.architecture == "lyrics" and model.mixup:
-            raise ConfigError(f"models.{name}.mixup is {model.mixup:g}, and the numbers of words cannot be mixed: set it to 0")
+            raise ConfigError(
+                f"models.{name}.mixup is {model.mixup:g}, and the numbers of words cannot be mixed: set it to 0"
+            )
         if model.feature is not None and model.feature not in config.extract.features:
-            raise ConfigError(f"models.{name}.feature is '{model.feature}', which extract.features does not list: add it there")
+            raise ConfigError(
+                f"models.{name}.feature is '{model.feature}', which extract.features does not list: add it there"
+            )
 
 
 def _features_of_the_catalog(config: Config) -> None:
@@ -76,7 +91,9 @@ def _features_of_the_catalog(config: Config) -> None:
     for feature in config.extract.features:
         if (feature == "cifar") != pictures:
             wanted = "[cifar]" if pictures else "features of audio"
-            raise ConfigError(f"extract.features has '{feature}', and catalog_rules.form is {config.catalog_rules.form}: give {wanted}")
+            raise ConfigError(
+                f"extract.features has '{feature}', and catalog_rules.form is {config.catalog_rules.form}: give {wanted}"
+            )
 
 
 def _submodels_of_stacks(config: Config) -> None:
@@ -84,7 +101,9 @@ def _submodels_of_stacks(config: Config) -> None:
         missing = [submodel for submodel in stack.submodels if submodel not in config.models]
         if missing:
             close = suggestion(missing[0], config.models)
-            raise ConfigError(f"stacks.{name}.submodels has '{missing[0]}', and models has none of this name{close}")
+            raise ConfigError(
+                f"stacks.{name}.submodels has '{missing[0]}', and models has none of this name{close}"
+            )
         if name in config.models:
             raise ConfigError(f"stacks.{name}: a model has this name too; give the stack another")
 
@@ -92,21 +111,35 @@ def _submodels_of_stacks(config: Config) -> None:
 def _training(config: Config) -> None:
     train = config.train
     if train.minimum_workers is not None and train.minimum_workers > train.workers:
-        raise ConfigError(f"train.minimum_workers is {train.minimum_workers} and train.workers {train.workers}: give no more than these")
+        raise ConfigError(
+            f"train.minimum_workers is {train.minimum_workers} and train.workers {train.workers}: give no more than these"
+        )
     if train.launch == "task" and (train.workers != 1 or train.minimum_workers is not None):
-        raise ConfigError(f"train.launch is task and train.workers {train.workers}: a task is one worker; give one, or launch group")
+        raise ConfigError(
+            f"train.launch is task and train.workers {train.workers}: a task is one worker; give one, or launch group"
+        )
     if train.precision != "float32" and not train.gpu:
-        raise ConfigError(f"train.precision is {train.precision}, which pays on GPUs alone: set train.gpu, or float32")
-    selecting = {f"models.{name}": model for name, model in config.models.items()} | {"ensemble": config.ensemble}
+        raise ConfigError(
+            f"train.precision is {train.precision}, which pays on GPUs alone: set train.gpu, or float32"
+        )
+    selecting = {f"models.{name}": model for name, model in config.models.items()} | {
+        "ensemble": config.ensemble
+    }
     for key, section in selecting.items():
         if section.select_by == "neighbours" and config.task != "embedding":
-            raise ConfigError(f"{key}.select_by is neighbours, and the task {config.task} has none: give metric")
+            raise ConfigError(
+                f"{key}.select_by is neighbours, and the task {config.task} has none: give metric"
+            )
     if train.folds == 1:
-        raise ConfigError("train.folds is 1: out-of-fold predictions need at least 2 folds; 0 switches them off")
+        raise ConfigError(
+            "train.folds is 1: out-of-fold predictions need at least 2 folds; 0 switches them off"
+        )
 
 
 def _branches(config: Config) -> None:
     for branch in config.ensemble.branches if config.task == "embedding" else ():
         missing = [name for name in BRANCH_SUBMODELS[branch] if name not in config.models]
         if missing:
-            raise ConfigError(f"ensemble.branches has '{branch}', which needs models.{missing[0]}: add that model or leave the branch out")
+            raise ConfigError(
+                f"ensemble.branches has '{branch}', which needs models.{missing[0]}: add that model or leave the branch out"
+            )

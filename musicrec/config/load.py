@@ -37,7 +37,11 @@ T = TypeVar("T")
 def presets() -> list[str]:
     """The names that ``--preset`` takes."""
     folder = importlib.resources.files("musicrec.config") / "presets"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
 
 
 def preset(name: str) -> Config:
@@ -51,7 +55,9 @@ def preset(name: str) -> Config:
     if name.endswith(".yaml"):
         return _from_file("--preset", name)
     if name not in presets():
-        raise ConfigError(f"--preset {name}: there is none of this name{suggestion(name, presets())}; presets are {', '.join(presets())}")
+        raise ConfigError(
+            f"--preset {name}: there is none of this name{suggestion(name, presets())}; presets are {', '.join(presets())}"
+        )
     text = (importlib.resources.files("musicrec.config") / "presets" / f"{name}.yaml").read_text()
     return from_yaml(text, f"preset {name}")
 
@@ -66,7 +72,9 @@ def from_yaml(text: str | bytes, source: str) -> Config:
     """
     mapping = read_yaml(text, source) or {}
     if not isinstance(mapping, dict):
-        raise ConfigError(f"{source}: expected keys and values at the top, found {type(mapping).__name__}")
+        raise ConfigError(
+            f"{source}: expected keys and values at the top, found {type(mapping).__name__}"
+        )
     return from_mapping(mapping, source)
 
 
@@ -75,7 +83,9 @@ def from_mapping(mapping: dict[str, Any], source: str) -> Config:
     return _validated(Config, mapping, source)
 
 
-def parse(arguments: list[str], description: str, kind: type[T] = Config, default: T | None = None) -> T:
+def parse(
+    arguments: list[str], description: str, kind: type[T] = Config, default: T | None = None
+) -> T:
     """The configuration of a job from its command line; prints the mistake and exits with code 2 if there is one."""
     # tyro joins lines that no empty one parts.
     usage = description.strip().replace("\n\n", "\n").replace("\n", "\n\n")
@@ -86,7 +96,13 @@ def parse(arguments: list[str], description: str, kind: type[T] = Config, defaul
             source.add_argument("--preset")
             source.add_argument("--config")
             chosen, arguments = chooser.parse_known_args(arguments)
-            default = kind(**vars(_from_file("--config", chosen.config) if chosen.config else preset(chosen.preset or "demo")))
+            default = kind(
+                **vars(
+                    _from_file("--config", chosen.config)
+                    if chosen.config
+                    else preset(chosen.preset or "demo")
+                )
+            )
             usage += f"\n\n--preset NAME ({', '.join(presets())}; or a search's FILE.yaml) or --config FILE.yaml first, then overrides:"
         config = tyro.cli(kind, default=default, args=arguments, description=usage)
         return _validated(kind, dataclasses.asdict(config), "the command line")
@@ -95,7 +111,9 @@ def parse(arguments: list[str], description: str, kind: type[T] = Config, defaul
         raise SystemExit(EXIT_CONFIG) from error
 
 
-def with_preset_of(option: str, presets_by_value: dict[str, str], arguments: list[str]) -> list[str]:
+def with_preset_of(
+    option: str, presets_by_value: dict[str, str], arguments: list[str]
+) -> list[str]:
     """A command line with the preset that an option's value stands for, unless it names a preset or a file itself."""
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in (option, "--preset", "--config"):
@@ -133,7 +151,9 @@ def read_text(option: str, path: str, instead: str = "") -> bytes:
 
 def _from_file(option: str, path: str) -> Config:
     """The configuration in a YAML file, a search's preset for instance."""
-    return from_yaml(read_text(option, path, f", or --preset with one of {', '.join(presets())}"), path)
+    return from_yaml(
+        read_text(option, path, f", or --preset with one of {', '.join(presets())}"), path
+    )
 
 
 def _known_keys(location: tuple[Any, ...]) -> list[str]:
@@ -145,8 +165,12 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
         elif isinstance(section, dict):
             section = section["of"]
         else:
-            section = {f.name: f.default_factory for f in dataclasses.fields(section)}.get(str(part), Config)
-    return [f.name for f in dataclasses.fields(section)] if dataclasses.is_dataclass(section) else []
+            section = {f.name: f.default_factory for f in dataclasses.fields(section)}.get(
+                str(part), Config
+            )
+    return (
+        [f.name for f in dataclasses.fields(section)] if dataclasses.is_dataclass(section) else []
+    )
 
 
 def _validated(kind: type[T], mapping: dict[str, Any], source: str) -> T:
@@ -157,10 +181,14 @@ def _validated(kind: type[T], mapping: dict[str, Any], source: str) -> T:
         for mistake in error.errors()[:MISTAKES]:
             key = ".".join(str(part)[:LONGEST_VALUE] for part in mistake["loc"])
             if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-                lines.append(f"{key}: unknown key{suggestion(str(mistake['loc'][-1]), _known_keys(mistake['loc']))}")
+                lines.append(
+                    f"{key}: unknown key{suggestion(str(mistake['loc'][-1]), _known_keys(mistake['loc']))}"
+                )
             else:
                 lines.append(f"{key} = {_shown(mistake['input'])}: {mistake['msg']}")
-        more = f"; and {error.error_count() - MISTAKES} more" if error.error_count() > MISTAKES else ""
+        more = (
+            f"; and {error.error_count() - MISTAKES} more" if error.error_count() > MISTAKES else ""
+        )
         raise ConfigError(f"{source}: " + "; ".join(lines) + more) from error
     if isinstance(config, Config):
         check(config)

@@ -30,11 +30,15 @@ class _Loader(yaml.SafeLoader):
         before = self._values
         node = super().compose_node(parent, index)
         if is_alias and id(node) not in self._values_of:
-            raise yaml.composer.ComposerError(None, None, "an alias within what it stands for", start)
+            raise yaml.composer.ComposerError(
+                None, None, "an alias within what it stands for", start
+            )
         self._values += self._values_of[id(node)] if is_alias else 1
         self._values_of.setdefault(id(node), self._values - before)
         if self._values > MAXIMUM_VALUES:
-            raise yaml.composer.ComposerError(None, None, f"more than {MAXIMUM_VALUES} values, aliases written out", start)
+            raise yaml.composer.ComposerError(
+                None, None, f"more than {MAXIMUM_VALUES} values, aliases written out", start
+            )
         return node
 
 
@@ -47,7 +51,9 @@ def read_yaml(content: bytes | str, source: str) -> Any:
         Naming the source: it is too large, no YAML, or asks for more than plain values.
     """
     if len(content) > MAXIMUM_BYTES:
-        raise ConfigError(f"{source}: {len(content):,} bytes, and a configuration has at most {MAXIMUM_BYTES:,}")
+        raise ConfigError(
+            f"{source}: {len(content):,} bytes, and a configuration has at most {MAXIMUM_BYTES:,}"
+        )
     try:
         return yaml.load(content, _Loader)
     except yaml.YAMLError as error:

@@ -16,7 +16,10 @@ FRACTIONS = ("batch_norm_momentum", "dropout", "l2", "width_multiplier")
 
 def _fractions_as_floats(sizes: dict[str, Any]) -> dict[str, Any]:
     """Sizes with 0 as 0.0 where they are fractions: what is one value is one in a key, and takes a fraction on the command line."""
-    return {name: float(size) if name in FRACTIONS and type(size) is int else size for name, size in sizes.items()}
+    return {
+        name: float(size) if name in FRACTIONS and type(size) is int else size
+        for name, size in sizes.items()
+    }
 
 
 Feature = Literal["stft", "stft_halved", "mel", "cqt", "chroma", "mfcc", "cifar"]
@@ -185,16 +188,21 @@ class TrainSettings:
     """Stacks learn from out-of-fold predictions of so many folds by artist; 0: from predictions of the very tracks that their submodels
     were trained on, as the thesis."""
 
-    def deciding(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """What of the way of training decides a training's result, beside the model's own settings: a part of its key."""
         defaults = TrainSettings()
-        return {name: value for name in ("batch_factor", "precision") if (value := getattr(self, name)) != getattr(defaults, name)}
+        return {
+            name: value
+            for name in ("batch_factor", "precision")
+            if (value := getattr(self, name)) != getattr(defaults, name)
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleSettings:
     branches: Annotated[
-        tuple[Literal["chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year"], ...], Field(min_length=1)
+        tuple[Literal["chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year"], ...],
+        Field(min_length=1),
     ] = BRANCHES
     sizes: Sizes = field(default_factory=dict)
     modality_dropout: Share = 0.0

@@ -15,7 +15,9 @@ from musicrec.extraction.isolation import Reader, read_bounded
 from musicrec.extraction.manifest import part_bytes
 from musicrec.storage.store import resolve
 
-if TYPE_CHECKING:  # torch takes seconds to load, and the workers that read inputs have no use for it
+if (
+    TYPE_CHECKING
+):  # torch takes seconds to load, and the workers that read inputs have no use for it
     from musicrec.training.loop import Schedule
 
 MISSING = "not_found"
@@ -24,7 +26,7 @@ Z95 = 1.96
 
 
 @dataclass(frozen=True)
-class Reading:
+class TimedSample:
     """Some inputs as a worker read them, one after the other.
 
     Attributes
@@ -48,17 +50,22 @@ class Reading:
     block_bytes: int = 0
 
 
-def read_timed(rows: pa.Table, reader: Reader, seconds_per_file: float) -> Reading:
+def read_timed(rows: pa.Table, reader: Reader, seconds_per_file: float) -> TimedSample:
     """Read planned rows as extraction does, and commit nothing; this process ends if one takes more than ``seconds_per_file``."""
     _warm_up(rows.slice(0, 1), reader, seconds_per_file)
-    sizes = [filesystem.get_file_info(path).size for filesystem, path in map(resolve, rows.column("uri").to_pylist())]
+    sizes = [
+        filesystem.get_file_info(path).size
+        for filesystem, path in map(resolve, rows.column("uri").to_pylist())
+    ]
     wall, cpu = time.perf_counter(), time.process_time()
     outcome = read_bounded(rows, reader, seconds_per_file)
     written = len(part_bytes(outcome))
     spent = time.process_time() - cpu, time.perf_counter() - wall
     around = len(part_bytes(outcome.slice(0, 0)))
     reasons = tuple(outcome.column("reason").drop_null().to_pylist())
-    return Reading(rows.num_rows, reasons, *spent, sum(size or 0 for size in sizes), written - around, around)
+    return TimedSample(
+        rows.num_rows, reasons, *spent, sum(size or 0 for size in sizes), written - around, around
+    )
 
 
 _warm: set[type] = set()
@@ -104,7 +111,9 @@ class Extraction:
         return self.failed.get(MISSING, 0)
 
 
-def estimate(kind: str, rows: int, left: int, rows_per_block: int, readings: Sequence[Reading]) -> Extraction:
+def estimate(
+    kind: str, rows: int, left: int, rows_per_block: int, readings: Sequence[TimedSample]
+) -> Extraction:
     """What reading the ``left`` rows of ``rows`` is expected to take, from the readings of a sample of them."""
     failed = Counter(reason for reading in readings for reason in reading.reasons)
     sampled = sum(reading.rows for reading in readings)
@@ -120,7 +129,8 @@ def estimate(kind: str, rows: int, left: int, rows_per_block: int, readings: Seq
         slot_hours=scale * sum(reading.wall_seconds for reading in readings) / 3600,
         bytes_read=scale * sum(reading.bytes_read for reading in readings),
         bytes_written=scale * sum(reading.bytes_written for reading in readings)
-        + math.ceil(left / rows_per_block) * max((reading.block_bytes for reading in readings), default=0),
+        + math.ceil(left / rows_per_block)
+        * max((reading.block_bytes for reading in readings), default=0),
     )
 
 
@@ -131,7 +141,9 @@ def wilson_interval(events: int, trials: int) -> tuple[float, float]:
     share, z2 = events / trials, Z95**2
     centre = share + z2 / (2 * trials)
     spread = Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return max(0.0, (centre - spread) / (1 + z2 / trials)), min(1.0, (centre + spread) / (1 + z2 / trials))
+    return max(0.0, (centre - spread) / (1 + z2 / trials)), min(
+        1.0, (centre + spread) / (1 + z2 / trials)
+    )
 
 
 @dataclass(frozen=True)
@@ -150,7 +162,13 @@ class Training:
 
 
 def estimate_training(
-    model: str, step: float, forward: float, schedule: Schedule, examples: int, validation: int, trainings: int
+    model: str,
+    step: float,
+    forward: float,
+    schedule: Schedule,
+    examples: int,
+    validation: int,
+    trainings: int,
 ) -> Training:
     """Hours from the seconds of a step and of a forward pass alone.
 
@@ -159,7 +177,10 @@ def estimate_training(
     trainings
         How many times the model is trained, each on all examples: once, and for each fold without its share.
     """
-    seconds = math.ceil(examples / schedule.batch_size) * step + math.ceil(validation / schedule.batch_size) * forward
+    seconds = (
+        math.ceil(examples / schedule.batch_size) * step
+        + math.ceil(validation / schedule.batch_size) * forward
+    )
     fewest = sum(min(1 + patience, schedule.maximum_epochs) for patience in schedule.patience)
     most = len(schedule.learning_rates) * schedule.maximum_epochs
     hours = trainings * seconds / 3600

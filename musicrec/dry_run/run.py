@@ -16,7 +16,14 @@ from rich.table import Table
 
 from musicrec.config.jobs import PlanConfig
 from musicrec.config.load import ConfigError
-from musicrec.dry_run.estimate import Extraction, Reading, Training, estimate, estimate_training, read_timed
+from musicrec.dry_run.estimate import (
+    Extraction,
+    TimedSample,
+    Training,
+    estimate,
+    estimate_training,
+    read_timed,
+)
 from musicrec.dry_run.step_timing import TimedModel, time_steps
 from musicrec.extraction.isolation import Reader, read_isolated
 from musicrec.extraction.manifest import Blocks
@@ -24,7 +31,13 @@ from musicrec.features.artwork import ArtworkReader
 from musicrec.features.columns import AudioReader, compile_kernels, stored_columns
 from musicrec.features.lyrics import build_vocabulary, pad
 from musicrec.pipeline.base import Run
-from musicrec.pipeline.extract import ARTWORK, artwork_blocks, artwork_items, audio_blocks, audio_items
+from musicrec.pipeline.extract import (
+    ARTWORK,
+    artwork_blocks,
+    artwork_items,
+    audio_blocks,
+    audio_items,
+)
 from musicrec.pipeline.run_trainings import schedule
 from musicrec.runtime.cluster import connect, cpus, map_unordered, on_each_node
 from musicrec.specs.submodel import SubmodelSpec
@@ -73,7 +86,9 @@ def plan(run: Run, config: PlanConfig) -> Plan:
         The catalog's form has no audio.
     """
     if config.catalog_rules.form == "cifar100":
-        raise ConfigError("catalog_rules.form is 'cifar100': its pictures are stored in a minute, there is nothing to plan")
+        raise ConfigError(
+            "catalog_rules.form is 'cifar100': its pictures are stored in a minute, there is nothing to plan"
+        )
     connect(config.ray)
     columns = stored_columns(config.extract.features)
     extraction = [
@@ -82,11 +97,23 @@ def plan(run: Run, config: PlanConfig) -> Plan:
     ]
     device, training, missing = _trainings(run, config)
     hours = sum(part.slot_hours for part in extraction)
-    return Plan(extraction, training, device, hours / cpus(), _costs(config, extraction, training, device), [*missing, NEVER_ESTIMATED])
+    return Plan(
+        extraction,
+        training,
+        device,
+        hours / cpus(),
+        _costs(config, extraction, training, device),
+        [*missing, NEVER_ESTIMATED],
+    )
 
 
 def _sampled(
-    config: PlanConfig, kind: str, items: pa.Table, columns: tuple[str, ...], blocks: Blocks, reader: AudioReader | ArtworkReader
+    config: PlanConfig,
+    kind: str,
+    items: pa.Table,
+    columns: tuple[str, ...],
+    blocks: Blocks,
+    reader: AudioReader | ArtworkReader,
 ) -> Extraction:
     left = blocks.missing(items, columns)
     rng = np.random.default_rng([config.seed, items.num_rows])
@@ -108,12 +135,16 @@ def _sampled(
     return estimate(kind, items.num_rows, left.num_rows, config.extract.rows_per_block, readings)
 
 
-def _after_a_loss(lost: list[pa.Table], reader: Reader, stage: str, seconds_per_file: float) -> Iterator[Reading]:
+def _after_a_loss(
+    lost: list[pa.Table], reader: Reader, stage: str, seconds_per_file: float
+) -> Iterator[TimedSample]:
     """Of rows that could not be read together: those that fail with their reasons, and the others timed."""
     sound = []
-    for rows, outcome in zip(lost, read_isolated(lost, reader, stage, seconds_per_file), strict=True):
+    for rows, outcome in zip(
+        lost, read_isolated(lost, reader, stage, seconds_per_file), strict=True
+    ):
         reasons = outcome.column("reason")
-        yield Reading(len(reasons) - reasons.null_count, tuple(reasons.drop_null().to_pylist()))
+        yield TimedSample(len(reasons) - reasons.null_count, tuple(reasons.drop_null().to_pylist()))
         sound.append(rows.filter(pc.is_null(reasons)))
     yield from map_unordered(read_timed, filter(len, sound), reader, seconds_per_file)
 
@@ -126,7 +157,13 @@ def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[
     if not config.trainings:
         return device, [], ["training is not estimated (--no-trainings)"]
     if config.train.gpu and not torch.cuda.is_available():
-        return device, [], ["GPU hours are not estimated: train.gpu is set, and the machine of this driver has no GPU; run the plan on one"]
+        return (
+            device,
+            [],
+            [
+                "GPU hours are not estimated: train.gpu is set, and the machine of this driver has no GPU; run the plan on one"
+            ],
+        )
     models, counts = [], {}
     for name, (timed, examples, validation) in _models(run, config):
         models.append(timed)
@@ -136,7 +173,9 @@ def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[
     timings = (
         (time_steps(model, device, threads) for model in models)
         if device == "cuda"
-        else map_unordered(time_steps, models, device, threads, in_flight=config.train.parallel_runs)
+        else map_unordered(
+            time_steps, models, device, threads, in_flight=config.train.parallel_runs
+        )
     )
     found = {}
     with Meter("plan training", len(models), "submodels") as meter:
@@ -145,7 +184,14 @@ def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[
             meter.advance()
     # Each of n folds trains on the other n - 1: together n - 1 trainings on all examples, beside the one without folds.
     times = max(1, config.train.folds)
-    return device, [estimate_training(m.name, *found[m.name], m.schedule, *counts[m.name], times) for m in models], []
+    return (
+        device,
+        [
+            estimate_training(m.name, *found[m.name], m.schedule, *counts[m.name], times)
+            for m in models
+        ],
+        [],
+    )
 
 
 def _models(run: Run, config: PlanConfig) -> Iterator[tuple[str, tuple[TimedModel, int, int]]]:
@@ -153,25 +199,47 @@ def _models(run: Run, config: PlanConfig) -> Iterator[tuple[str, tuple[TimedMode
     tracks = run.catalog.tracks.select(["split", "lyrics", "artwork"])
     rng = np.random.default_rng([config.seed, tracks.num_rows])
     for name, settings in run.config.models.items():
-        lyrics, albums = (settings.architecture == architecture for architecture in ("lyrics", "albums"))
+        lyrics, albums = (
+            settings.architecture == architecture for architecture in ("lyrics", "albums")
+        )
         usable = tracks
         if lyrics or albums:
             column = tracks.column("lyrics" if lyrics else "artwork")
-            usable = tracks.filter(pc.fill_null(pc.match_substring_regex(column, A_LETTER), False) if lyrics else pc.is_valid(column))
+            usable = tracks.filter(
+                pc.fill_null(pc.match_substring_regex(column, A_LETTER), False)
+                if lyrics
+                else pc.is_valid(column)
+            )
         train = usable.filter(pc.equal(usable.column("split"), "train"))
         validation = pc.sum(pc.equal(usable.column("split"), "validation"), min_count=0).as_py()
         if train.num_rows == 0:
             continue  # the training itself says what it lacks
-        vocabulary = build_vocabulary(_texts(train), settings.maximum_vocabulary) if lyrics else None
-        spec = SubmodelSpec.from_settings(name, settings, _outputs(config, run), config.extract.artwork_pixels, vocabulary)
+        vocabulary = (
+            build_vocabulary(_texts(train), settings.maximum_vocabulary) if lyrics else None
+        )
+        spec = SubmodelSpec.from_settings(
+            name, settings, _outputs(config, run), config.extract.artwork_pixels, vocabulary
+        )
         timing = schedule(settings, config.train)
         if lyrics:
             chosen = rng.integers(train.num_rows, size=timing.batch_size)
-            inputs = pad([vocabulary.encode(text) for text in train.column("lyrics").take(pa.array(chosen)).to_pylist()])
+            inputs = pad(
+                [
+                    vocabulary.encode(text)
+                    for text in train.column("lyrics").take(pa.array(chosen)).to_pylist()
+                ]
+            )
         else:
             shape = (3, spec.pixels, spec.pixels) if albums else (1, *spec.input_shape())
             inputs = rng.standard_normal((timing.batch_size, *shape), dtype=np.float32)
-        yield name, (TimedModel(name, spec, inputs, config.task, timing, config.seed), train.num_rows, validation)
+        yield (
+            name,
+            (
+                TimedModel(name, spec, inputs, config.task, timing, config.seed),
+                train.num_rows,
+                validation,
+            ),
+        )
 
 
 def _texts(tracks: pa.Table) -> Iterator[str]:
@@ -185,7 +253,11 @@ def _outputs(config: PlanConfig, run: Run) -> int:
     if config.task == "embedding":
         return config.embed.dimensions
     tracks = run.catalog.tracks
-    genres = tracks.column("genre_top") if config.task == "single_genre" else pc.list_flatten(tracks.column("genres"))
+    genres = (
+        tracks.column("genre_top")
+        if config.task == "single_genre"
+        else pc.list_flatten(tracks.column("genres"))
+    )
     return pc.count_distinct(genres).as_py()
 
 
@@ -198,9 +270,14 @@ def _costs(
     price = config.price_gpu_hour if device == "cuda" else config.price_cpu_hour
     if price is not None and training:
         price *= 1 if device == "cuda" else config.train.cpus_per_worker
-        costs["training"] = (price * sum(each.fewest_hours for each in training), price * sum(each.most_hours for each in training))
+        costs["training"] = (
+            price * sum(each.fewest_hours for each in training),
+            price * sum(each.most_hours for each in training),
+        )
     if config.price_gb_month is not None:
-        costs["storage a month"] = config.price_gb_month * sum(part.bytes_written for part in extraction) / 1e9
+        costs["storage a month"] = (
+            config.price_gb_month * sum(part.bytes_written for part in extraction) / 1e9
+        )
     return costs
 
 
@@ -209,11 +286,27 @@ def show_plan(planned: Plan) -> None:
     if not console.is_terminal:
         print(json.dumps(dataclasses.asdict(planned)), flush=True)
         return
-    table = _table("Extraction", "input", "rows", "done", "missing", "broken", "failing, %", "CPU time", "read", "written")
+    table = _table(
+        "Extraction",
+        "input",
+        "rows",
+        "done",
+        "missing",
+        "broken",
+        "failing, %",
+        "CPU time",
+        "read",
+        "written",
+    )
     for part in planned.extraction:
         low, high = part.failed_share
         unreadable = sum(part.failed.values()) - part.missing
-        counts = (part.rows, part.done, f"{part.missing}/{part.sampled}", f"{unreadable}/{part.sampled}")
+        counts = (
+            part.rows,
+            part.done,
+            f"{part.missing}/{part.sampled}",
+            f"{unreadable}/{part.sampled}",
+        )
         sizes = (_duration(part.cpu_hours), _size(part.bytes_read), _size(part.bytes_written))
         table.add_row(part.kind, *map(str, counts), f"{100 * low:.2g} .. {100 * high:.2g}", *sizes)
     console.print(table, f"Extraction on this cluster: {_duration(planned.cluster_hours)}")
@@ -222,10 +315,17 @@ def show_plan(planned: Plan) -> None:
         table = _table(title, "submodel", "examples", "a step", "an epoch", "at least", "at most")
         for each in planned.training:
             hours = (each.epoch_hours, each.fewest_hours, each.most_hours)
-            table.add_row(each.model, str(each.examples), f"{1000 * each.step_seconds:.3g} ms", *map(_duration, hours))
+            table.add_row(
+                each.model,
+                str(each.examples),
+                f"{1000 * each.step_seconds:.3g} ms",
+                *map(_duration, hours),
+            )
         console.print(table)
     for name, cost in planned.cost.items():
-        console.print(f"Cost of {name}: {f'{cost:.4g}' if isinstance(cost, float) else f'{cost[0]:.4g} .. {cost[1]:.4g}'}")
+        console.print(
+            f"Cost of {name}: {f'{cost:.4g}' if isinstance(cost, float) else f'{cost[0]:.4g} .. {cost[1]:.4g}'}"
+        )
     for remark in planned.not_estimated:
         console.print(remark)
 
@@ -234,16 +334,31 @@ def _duration(hours: float) -> str:
     """In the unit that suits, to three digits where it is less than a hundred hours."""
     if hours >= 100:
         return f"{hours:,.0f} h"
-    return f"{hours:.3g} h" if hours >= 1 else f"{60 * hours:.3g} min" if 60 * hours >= 1 else f"{3600 * hours:.3g} s"
+    return (
+        f"{hours:.3g} h"
+        if hours >= 1
+        else f"{60 * hours:.3g} min"
+        if 60 * hours >= 1
+        else f"{3600 * hours:.3g} s"
+    )
 
 
 def _size(count: float) -> str:
-    unit, name = next(((unit, name) for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")) if count >= unit), (1e3, "kB"))
+    unit, name = next(
+        ((unit, name) for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")) if count >= unit),
+        (1e3, "kB"),
+    )
     return f"{count / unit:{'.0f' if count >= 100 * unit else '.3g'}} {name}"
 
 
 def _table(title: str, *columns: Any) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     return table

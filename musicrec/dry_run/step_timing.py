@@ -40,7 +40,9 @@ def time_steps(model: TimedModel, device: str, threads: int) -> tuple[str, float
     inputs = torch.from_numpy(model.inputs).to(device)
     target = _target(model.task, len(inputs), model.spec.outputs).to(device)
     objective, schedule = OBJECTIVES[model.task], model.schedule
-    optimizer = make_optimizer(schedule.optimizer, network.parameters(), schedule.learning_rates[0], schedule.weight_decay)
+    optimizer = make_optimizer(
+        schedule.optimizer, network.parameters(), schedule.learning_rates[0], schedule.weight_decay
+    )
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -57,7 +59,9 @@ def time_steps(model: TimedModel, device: str, threads: int) -> tuple[str, float
 def _target(task: str, batch: int, outputs: int) -> torch.Tensor:
     if task == "single_genre":
         return torch.randint(outputs, (batch,))
-    return torch.randint(2, (batch, outputs)) if task == "many_genres" else torch.randn(batch, outputs)
+    return (
+        torch.randint(2, (batch, outputs)) if task == "many_genres" else torch.randn(batch, outputs)
+    )
 
 
 def _median_seconds(work: Callable[[], None], device: str) -> float:

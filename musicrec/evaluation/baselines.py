@@ -42,7 +42,9 @@ def clip_statistics(feature: np.ndarray) -> np.ndarray:
     """
     feature = np.asarray(feature, dtype=np.float64)
     if feature.ndim != 2 or not feature.size or not np.isfinite(feature).all():
-        raise ValueError(f"clip statistics need a finite (frequency, time) feature with at least one frame, got shape {feature.shape}")
+        raise ValueError(
+            f"clip statistics need a finite (frequency, time) feature with at least one frame, got shape {feature.shape}"
+        )
     mean = feature.mean(axis=1)
     centred = feature - mean[:, None]
     variance = np.mean(centred**2, axis=1)
@@ -51,7 +53,15 @@ def clip_statistics(feature: np.ndarray) -> np.ndarray:
     scale = np.where(varies, variance, 1.0)
     skewness = np.where(varies, np.mean(centred**3, axis=1) / scale**1.5, 0.0)
     kurtosis = np.where(varies, np.mean(centred**4, axis=1) / scale**2 - 3, 0.0)
-    rows = (mean, np.sqrt(variance), skewness, kurtosis, np.median(feature, axis=1), feature.min(axis=1), feature.max(axis=1))
+    rows = (
+        mean,
+        np.sqrt(variance),
+        skewness,
+        kurtosis,
+        np.median(feature, axis=1),
+        feature.min(axis=1),
+        feature.max(axis=1),
+    )
     return np.concatenate(rows).astype(np.float32)
 
 
@@ -74,7 +84,9 @@ def mean_embedding(train_targets: np.ndarray, queries: int) -> np.ndarray:
 
 def random_unit_vectors(queries: int, dimensions: int, seed: int) -> np.ndarray:
     """(queries, dimensions) float32, uniform on the unit sphere."""
-    return unit_rows(np.random.default_rng(seed).normal(size=(queries, dimensions))).astype(np.float32)
+    return unit_rows(np.random.default_rng(seed).normal(size=(queries, dimensions))).astype(
+        np.float32
+    )
 
 
 def ridge_embedding(
@@ -112,12 +124,24 @@ def ridge_embedding(
     targets = unit_rows(train_targets)
     artists = len(np.unique(train_artists))
     if artists < 2:
-        raise ValueError(f"ridge regression needs at least 2 training artists to choose its penalty, got {artists}")
+        raise ValueError(
+            f"ridge regression needs at least 2 training artists to choose its penalty, got {artists}"
+        )
     splits = list(GroupKFold(min(folds, artists)).split(train_statistics, groups=train_artists))
 
     def validation_cosine(penalty: float) -> float:
-        fitted = [(_ridge(penalty).fit(train_statistics[train], targets[train]), held_out) for train, held_out in splits]
-        return float(np.mean([mean_cosine(targets[held_out], model.predict(train_statistics[held_out])) for model, held_out in fitted]))
+        fitted = [
+            (_ridge(penalty).fit(train_statistics[train], targets[train]), held_out)
+            for train, held_out in splits
+        ]
+        return float(
+            np.mean(
+                [
+                    mean_cosine(targets[held_out], model.predict(train_statistics[held_out]))
+                    for model, held_out in fitted
+                ]
+            )
+        )
 
     best = max(penalties, key=validation_cosine)
     return _ridge(best).fit(train_statistics, targets).predict(statistics).astype(np.float32)
@@ -145,7 +169,12 @@ def class_shares(train_labels: np.ndarray, classes: int, queries: int) -> np.nda
 
 
 def logistic_scores(
-    train_statistics: np.ndarray, train_labels: np.ndarray, statistics: np.ndarray, classes: int, *, inverse_penalty: float = 1.0
+    train_statistics: np.ndarray,
+    train_labels: np.ndarray,
+    statistics: np.ndarray,
+    classes: int,
+    *,
+    inverse_penalty: float = 1.0,
 ) -> np.ndarray:
     """(Q, classes) log-probabilities by multinomial logistic regression on clip statistics; a larger ``inverse_penalty`` regularises less.
 
@@ -160,7 +189,12 @@ def logistic_scores(
 
 
 def svm_scores(
-    train_statistics: np.ndarray, train_labels: np.ndarray, statistics: np.ndarray, classes: int, *, inverse_penalty: float = 1.0
+    train_statistics: np.ndarray,
+    train_labels: np.ndarray,
+    statistics: np.ndarray,
+    classes: int,
+    *,
+    inverse_penalty: float = 1.0,
 ) -> np.ndarray:
     """(Q, classes) decision values of `rbf_svm`, no probabilities: votes over pairs of classes, equal ones parted by their margins.
 
@@ -183,7 +217,11 @@ def label_shares(train_truth: np.ndarray, queries: int) -> np.ndarray:
 
 
 def logistic_regression_labels(
-    train_statistics: np.ndarray, train_truth: np.ndarray, statistics: np.ndarray, *, inverse_penalty: float = 1.0
+    train_statistics: np.ndarray,
+    train_truth: np.ndarray,
+    statistics: np.ndarray,
+    *,
+    inverse_penalty: float = 1.0,
 ) -> np.ndarray:
     """Many labels by one logistic regression each on clip statistics.
 
@@ -206,7 +244,9 @@ def logistic_regression_labels(
     scaler = StandardScaler().fit(train_statistics)
     train_scaled, scaled = scaler.transform(train_statistics), scaler.transform(statistics)
     for label in np.flatnonzero((shares > 0) & (shares < 1)):
-        model = LogisticRegression(C=inverse_penalty, solver="newton-cholesky", tol=1e-6).fit(train_scaled, train_truth[:, label])
+        model = LogisticRegression(C=inverse_penalty, solver="newton-cholesky", tol=1e-6).fit(
+            train_scaled, train_truth[:, label]
+        )
         probabilities[:, label] = model.predict_proba(scaled)[:, 1]
     return probabilities
 
@@ -223,13 +263,23 @@ def majority_class(train_labels: np.ndarray, queries: int) -> np.ndarray:
 
 
 def logistic_regression(
-    train_statistics: np.ndarray, train_labels: np.ndarray, statistics: np.ndarray, *, inverse_penalty: float = 1.0
+    train_statistics: np.ndarray,
+    train_labels: np.ndarray,
+    statistics: np.ndarray,
+    *,
+    inverse_penalty: float = 1.0,
 ) -> np.ndarray:
     """(Q,) labels by multinomial logistic regression on clip statistics; a larger ``inverse_penalty`` regularises less."""
     return _logistic(inverse_penalty).fit(train_statistics, train_labels).predict(statistics)
 
 
-def rbf_svm(train_statistics: np.ndarray, train_labels: np.ndarray, statistics: np.ndarray, *, inverse_penalty: float = 1.0) -> np.ndarray:
+def rbf_svm(
+    train_statistics: np.ndarray,
+    train_labels: np.ndarray,
+    statistics: np.ndarray,
+    *,
+    inverse_penalty: float = 1.0,
+) -> np.ndarray:
     """(Q,) labels by a support vector machine with a Gaussian kernel on clip statistics.
 
     The kernel's width is 1 / (number of statistics * their variance), scikit-learn's ``scale``. On FMA medium such a machine is published
@@ -244,4 +294,6 @@ def _logistic(inverse_penalty: float) -> Pipeline:
 
 def _svm(inverse_penalty: float) -> Pipeline:
     # A gigabyte for rows of the kernel: 16 classes of 20,000 tracks fit in 30 s instead of the 38 s of the default 200 MB.
-    return make_pipeline(StandardScaler(), SVC(C=inverse_penalty, gamma="scale", break_ties=True, cache_size=1000))
+    return make_pipeline(
+        StandardScaler(), SVC(C=inverse_penalty, gamma="scale", break_ties=True, cache_size=1000)
+    )

@@ -50,7 +50,11 @@ class Calibration:
         """(F,) bounds of the 95 % interval of each share (Wilson 1927)."""
         counts, shares, z = self.counts[self.filled], self.shares(), NORMAL_QUANTILE
         middle = (shares + z**2 / (2 * counts)) / (1 + z**2 / counts)
-        half = z / (1 + z**2 / counts) * np.sqrt(shares * (1 - shares) / counts + z**2 / (4 * counts**2))
+        half = (
+            z
+            / (1 + z**2 / counts)
+            * np.sqrt(shares * (1 - shares) / counts + z**2 / (4 * counts**2))
+        )
         return np.minimum(middle - half, shares), np.maximum(middle + half, shares)
 
     def error(self) -> float:
@@ -59,13 +63,21 @@ class Calibration:
         return float(np.abs(self.positives - self.sums).sum() / total) if total else math.nan
 
 
-def probability_calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 10) -> Calibration:
+def probability_calibration(
+    probabilities: np.ndarray, truth: np.ndarray, bins: int = 10
+) -> Calibration:
     """Of probabilities (N,) and whether each came true (N,)."""
-    return _binned(np.linspace(0, 1, bins + 1), np.asarray(probabilities, np.float64), np.asarray(truth, bool))
+    return _binned(
+        np.linspace(0, 1, bins + 1), np.asarray(probabilities, np.float64), np.asarray(truth, bool)
+    )
 
 
 def similarity_calibration(
-    queries: np.ndarray, table: np.ndarray, own: np.ndarray, related: Sequence[np.ndarray], bins: int = 20
+    queries: np.ndarray,
+    table: np.ndarray,
+    own: np.ndarray,
+    related: Sequence[np.ndarray],
+    bins: int = 20,
 ) -> Calibration:
     """Of cosine similarities to the artists of a table, and whether they are related.
 
@@ -90,12 +102,20 @@ def similarity_calibration(
             truth[row, related[start + row]] = True
             counted[row, own[start + row]] = own[start + row] < 0
         parts.append(_binned(edges, similarity[counted], truth[counted]))
-    counts, positives, sums = (np.sum([getattr(part, name) for part in parts], axis=0) for name in ("counts", "positives", "sums"))
+    counts, positives, sums = (
+        np.sum([getattr(part, name) for part in parts], axis=0)
+        for name in ("counts", "positives", "sums")
+    )
     return Calibration(edges, counts, positives, sums)
 
 
 def _binned(edges: np.ndarray, values: np.ndarray, truth: np.ndarray) -> Calibration:
     bins = len(edges) - 1
-    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1)  # the last bin has its upper edge
-    counts, positives = np.bincount(place, minlength=bins), np.bincount(place, weights=truth, minlength=bins)
+    place = np.clip(
+        np.searchsorted(edges, values, side="right") - 1, 0, bins - 1
+    )  # the last bin has its upper edge
+    counts, positives = (
+        np.bincount(place, minlength=bins),
+        np.bincount(place, weights=truth, minlength=bins),
+    )
     return Calibration(edges, counts, positives, np.bincount(place, weights=values, minlength=bins))

@@ -10,7 +10,12 @@ import numpy as np
 from musicrec.evaluation.metrics import bootstrap_interval
 from musicrec.evaluation.popularity import popularity_order, short_head
 from musicrec.evaluation.ranking_scores import RetrievalScores
-from musicrec.evaluation.retrieval import Retrieval, evaluate_rankings, evaluate_retrieval, fixed_rankings
+from musicrec.evaluation.retrieval import (
+    Retrieval,
+    evaluate_rankings,
+    evaluate_retrieval,
+    fixed_rankings,
+)
 
 PARTS = ("head", "tail")
 
@@ -31,11 +36,17 @@ class Candidates:
         self.parts = dict(zip(PARTS, (head, ~head), strict=True))
 
     def retrieve(
-        self, vectors: np.ndarray | None, artist_ids: Sequence[str], related: Mapping[str, Collection[str]], ks: Sequence[int]
+        self,
+        vectors: np.ndarray | None,
+        artist_ids: Sequence[str],
+        related: Mapping[str, Collection[str]],
+        ks: Sequence[int],
     ) -> Retrieval:
         """What the vectors (Q, D) of ``artist_ids`` (Q,) find; without vectors, what the most popular artists are worth to everyone."""
         if vectors is not None:
-            return evaluate_retrieval(vectors, artist_ids, self.table, self.ids, related, ks=ks, parts=self.parts)
+            return evaluate_retrieval(
+                vectors, artist_ids, self.table, self.ids, related, ks=ks, parts=self.parts
+            )
         order = popularity_order(self.named)
 
         def rank(queries: slice, query_rows: np.ndarray, length: int) -> np.ndarray:
@@ -44,7 +55,9 @@ class Candidates:
         return evaluate_rankings(rank, artist_ids, self.ids, related, ks=ks, parts=self.parts)
 
 
-def figures(found: Retrieval, groups: np.ndarray, seed: int, values: np.ndarray | None = None) -> dict[str, Any]:
+def figures(
+    found: Retrieval, groups: np.ndarray, seed: int, values: np.ndarray | None = None
+) -> dict[str, Any]:
     """All figures of a retrieval as a table has them: means, ``intervals`` and ``chance`` of each; what is not defined is left out.
 
     Parameters
@@ -56,7 +69,11 @@ def figures(found: Retrieval, groups: np.ndarray, seed: int, values: np.ndarray 
     """
     cosine = {} if values is None else {"cosine": values}
     return {
-        **_defined({name: float(column.mean()) for name, column in cosine.items()} | found.scores.means() | found.spread),
+        **_defined(
+            {name: float(column.mean()) for name, column in cosine.items()}
+            | found.scores.means()
+            | found.spread
+        ),
         "intervals": _intervals(cosine | found.scores.columns(), groups, seed),
         "chance": _defined(found.chance.means() | found.chance_spread),
     }
@@ -77,8 +94,14 @@ def _askers(scores: RetrievalScores) -> int:
     return int(np.count_nonzero(scores.relevant))
 
 
-def _intervals(columns: Mapping[str, np.ndarray], groups: np.ndarray, seed: int) -> dict[str, list[float]]:
-    return {name: list(bootstrap_interval(values, seed, groups=groups)) for name, values in columns.items() if not np.isnan(values).all()}
+def _intervals(
+    columns: Mapping[str, np.ndarray], groups: np.ndarray, seed: int
+) -> dict[str, list[float]]:
+    return {
+        name: list(bootstrap_interval(values, seed, groups=groups))
+        for name, values in columns.items()
+        if not np.isnan(values).all()
+    }
 
 
 def _defined(values: Mapping[str, float]) -> dict[str, float]:

@@ -15,7 +15,13 @@ LABEL_RESAMPLES = 200  # a ranking of 10,000 clips by 161 labels takes 0.2 s
 
 
 def single_label_scores(
-    truth: np.ndarray, logits: np.ndarray, classes: Sequence[str], groups: np.ndarray, seed: int, *, probabilistic: bool = True
+    truth: np.ndarray,
+    logits: np.ndarray,
+    classes: Sequence[str],
+    groups: np.ndarray,
+    seed: int,
+    *,
+    probabilistic: bool = True,
 ) -> dict[str, Any]:
     """Scores of one genre a track (thesis section 7, Table 3).
 
@@ -47,29 +53,41 @@ def single_label_scores(
     """
     truth, logits = np.asarray(truth), np.asarray(logits)
     if logits.shape != (len(truth), len(classes)):
-        raise ValueError(f"logits {logits.shape} where {len(truth)} tracks and {len(classes)} classes are expected")
+        raise ValueError(
+            f"logits {logits.shape} where {len(truth)} tracks and {len(classes)} classes are expected"
+        )
     if np.isnan(logits).any():
-        raise ValueError(f"the logits of {int(np.isnan(logits).any(axis=1).sum())} of {len(truth)} tracks are NaN")
+        raise ValueError(
+            f"the logits of {int(np.isnan(logits).any(axis=1).sum())} of {len(truth)} tracks are NaN"
+        )
     predicted = logits.argmax(axis=1)
     confusion = metrics.confusion_matrix(truth, predicted, np.arange(len(classes)))
     of_class = metrics.scores_of_confusion(confusion)
     return {
         "tracks": len(truth),
         "f1_micro": metrics.f1_micro(truth, predicted),
-        "f1_micro_interval": list(metrics.bootstrap_interval(truth == predicted, seed, groups=groups)),
+        "f1_micro_interval": list(
+            metrics.bootstrap_interval(truth == predicted, seed, groups=groups)
+        ),
         "f1_macro": metrics.f1_macro(truth, predicted),
         "f1_macro_interval": list(
-            metrics.bootstrap_metric(metrics.f1_macro, truth, predicted, seed, groups=groups, resamples=MACRO_RESAMPLES)
+            metrics.bootstrap_metric(
+                metrics.f1_macro, truth, predicted, seed, groups=groups, resamples=MACRO_RESAMPLES
+            )
         ),
         "f1_weighted": metrics.f1_weighted(truth, predicted),
         "log_loss": metrics.log_loss(truth, logits) if probabilistic else None,
-        "absent_classes": [name for name, tracks in zip(classes, of_class.support, strict=True) if not tracks],
+        "absent_classes": [
+            name for name, tracks in zip(classes, of_class.support, strict=True) if not tracks
+        ],
         "per_class": _by_name(classes, of_class),
         "confusion": confusion.tolist(),
     }
 
 
-def multi_label_scores(truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, seed: int) -> dict[str, Any]:
+def multi_label_scores(
+    truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, seed: int
+) -> dict[str, Any]:
     """Scores of many genres a track (thesis section 7, Table 5).
 
     Beside the thesis' Hamming loss, which on 161 sparse labels lies near that of predicting none, stand figures that need no threshold.
@@ -104,7 +122,9 @@ def multi_label_scores(truth: np.ndarray, probabilities: np.ndarray, groups: np.
         "roc_auc_micro": metrics.mean_roc_auc(truth, probabilities, "micro"),
     }
     ranked = {"map_macro": metrics.mean_average_precision, "roc_auc_macro": metrics.mean_roc_auc}
-    macro = {name: (metric, probabilities) for name, metric in ranked.items()} | {"f1_macro": (metrics.f1_macro, predicted)}
+    macro = {name: (metric, probabilities) for name, metric in ranked.items()} | {
+        "f1_macro": (metrics.f1_macro, predicted)
+    }
     wrong = np.mean(truth != predicted, axis=1)
     squared = np.mean((truth.astype(np.float64) - probabilities) ** 2, axis=1)
     return {
@@ -114,7 +134,11 @@ def multi_label_scores(truth: np.ndarray, probabilities: np.ndarray, groups: np.
         "hamming_interval": list(metrics.bootstrap_interval(wrong, seed, groups=groups)),
         "mse_interval": list(metrics.bootstrap_interval(squared, seed, groups=groups)),
         **{
-            f"{name}_interval": list(metrics.bootstrap_metric(metric, truth, values, seed, groups=groups, resamples=LABEL_RESAMPLES))
+            f"{name}_interval": list(
+                metrics.bootstrap_metric(
+                    metric, truth, values, seed, groups=groups, resamples=LABEL_RESAMPLES
+                )
+            )
             for name, (metric, values) in macro.items()
             if not math.isnan(scores[name])
         },
@@ -123,10 +147,17 @@ def multi_label_scores(truth: np.ndarray, probabilities: np.ndarray, groups: np.
     }
 
 
-def _by_name(classes: Sequence[str], scores: metrics.ClassScores) -> dict[str, dict[str, float | int | None]]:
+def _by_name(
+    classes: Sequence[str], scores: metrics.ClassScores
+) -> dict[str, dict[str, float | int | None]]:
     columns = zip(classes, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
     return {
-        name: {"precision": _defined(precision), "recall": _defined(recall), "f1": _defined(f1), "support": int(support)}
+        name: {
+            "precision": _defined(precision),
+            "recall": _defined(recall),
+            "f1": _defined(f1),
+            "support": int(support),
+        }
         for name, precision, recall, f1, support in columns
     }
 

@@ -19,7 +19,9 @@ INCHES_OF_CLASS = 0.32
 
 
 @literal_text()
-def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Figure:
+def plot_confusion(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str
+) -> Figure:
     """Draw the share of each true class' tracks that is taken for each class.
 
     Parameters
@@ -45,5 +47,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], t
     if len(classes) <= NUMBERED_CLASSES:
         for row, column in np.argwhere(counts > 0):
             shade = "black" if shares[row, column] > 0.5 else "white"
-            axes.text(column, row, counts[row, column], ha="center", va="center", color=shade, fontsize=7)
+            axes.text(
+                column, row, counts[row, column], ha="center", va="center", color=shade, fontsize=7
+            )
     return figure

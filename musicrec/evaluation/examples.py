@@ -36,7 +36,10 @@ class Recommendation:
 
 def spread(scores: Mapping[str, float], count: int) -> list[str]:
     """So many of the scored names (all, if there are fewer), from the best to the worst, in steps of equal rank."""
-    order = sorted((name for name, score in scores.items() if math.isfinite(score)), key=lambda name: -scores[name])
+    order = sorted(
+        (name for name, score in scores.items() if math.isfinite(score)),
+        key=lambda name: -scores[name],
+    )
     count = min(count, len(order))
     return [order[round(step * (len(order) - 1) / max(1, count - 1))] for step in range(count)]
 
@@ -61,11 +64,20 @@ def recommendations(
     table, table_ids
         (A, D) embeddings of the candidates and their ids; an artist that is among them is not recommended to itself.
     """
-    places, own_rows = {artist: row for row, artist in enumerate(artists)}, {artist: row for row, artist in enumerate(table_ids)}
+    places, own_rows = (
+        {artist: row for row, artist in enumerate(artists)},
+        {artist: row for row, artist in enumerate(table_ids)},
+    )
     made = []
     for artist in spread({name: scores[name] for name in artists if name in scores}, count):
         own = np.array([own_rows.get(artist, -1)])
         query = unit_rows(vectors[places[artist]][None])
-        rows, similarities = nearest_neighbours(query, table, min(neighbours, len(table_ids) - 1), exclude=own)
-        made.append(Recommendation(artist, scores[artist], [table_ids[row] for row in rows[0]], similarities[0]))
+        rows, similarities = nearest_neighbours(
+            query, table, min(neighbours, len(table_ids) - 1), exclude=own
+        )
+        made.append(
+            Recommendation(
+                artist, scores[artist], [table_ids[row] for row in rows[0]], similarities[0]
+            )
+        )
     return made

@@ -29,7 +29,9 @@ def plot_learning(history: Sequence[dict[str, float]], metric: str, title: str) 
     curves = figure.subplots(2, sharex=True)
     epochs = [record["epoch"] + 1 for record in history]
     stages = [record["stage"] for record in history]
-    for axes, name, label in zip(curves, ("loss", "validation"), ("training loss", f"validation {metric}"), strict=True):
+    for axes, name, label in zip(
+        curves, ("loss", "validation"), ("training loss", f"validation {metric}"), strict=True
+    ):
         axes.plot(epochs, [record[name] for record in history], marker=".", color="black")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)

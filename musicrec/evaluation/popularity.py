@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-HEAD_SHARE = 1 / 3  # Cremonesi et al. 2010: the short head is the most popular items that take a third of all interactions
+HEAD_SHARE = (
+    1 / 3
+)  # Cremonesi et al. 2010: the short head is the most popular items that take a third of all interactions
 
 
 def popularity_order(named: np.ndarray) -> np.ndarray:

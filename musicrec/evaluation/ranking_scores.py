@@ -38,20 +38,31 @@ class RetrievalScores:
     def columns(self) -> dict[str, np.ndarray]:
         """The scores by name: ``ndcg@10``, ``recall@10``, ``precision@10``, ..., ``mrr``, each (Q,)."""
         named = {"ndcg": self.ndcg, "recall": self.recall, "precision": self.precision}
-        return {f"{name}@{k}": values for name, at in named.items() for k, values in at.items()} | {"mrr": self.reciprocal_rank}
+        return {f"{name}@{k}": values for name, at in named.items() for k, values in at.items()} | {
+            "mrr": self.reciprocal_rank
+        }
 
     def means(self) -> dict[str, float]:
         """Mean of each column over the queries that have a relevant candidate; NaN if there is none."""
         counted = self.relevant > 0
-        return {name: float(values[counted].mean()) if counted.any() else float("nan") for name, values in self.columns().items()}
+        return {
+            name: float(values[counted].mean()) if counted.any() else float("nan")
+            for name, values in self.columns().items()
+        }
 
 
-def score_rankings(rankings: np.ndarray, relevant: Sequence[np.ndarray], ks: Sequence[int]) -> RetrievalScores:
+def score_rankings(
+    rankings: np.ndarray, relevant: Sequence[np.ndarray], ks: Sequence[int]
+) -> RetrievalScores:
     """Scores of rankings (Q, length) against the relevant rows of each query; the means of ``musicrec.evaluation.metrics``, all at once.
 
     A cut-off beyond ``length`` takes the whole ranking; the precision's denominator stays k.
     """
-    return score_hits(find_hits(rankings, relevant), np.array([len(rows) for rows in relevant], dtype=np.int64), ks)
+    return score_hits(
+        find_hits(rankings, relevant),
+        np.array([len(rows) for rows in relevant], dtype=np.int64),
+        ks,
+    )
 
 
 def find_hits(rankings: np.ndarray, relevant: Sequence[np.ndarray]) -> np.ndarray:
@@ -77,11 +88,17 @@ def score_hits(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> Ret
         (Q,) how many relevant candidates each query has, found or not.
     """
     gains = discounts(max(ks))
-    best = np.concatenate(([0.0], np.cumsum(gains)))  # best[n]: the gain of n relevant ones at the top
+    best = np.concatenate(
+        ([0.0], np.cumsum(gains))
+    )  # best[n]: the gain of n relevant ones at the top
     found = {k: np.where(relevant > 0, hits[:, :k].sum(axis=1), np.nan) for k in ks}
     first = np.where(hits.any(axis=1), 1 / (1 + hits.argmax(axis=1)), 0.0)
     return RetrievalScores(
-        ndcg={k: np.where(relevant > 0, hits[:, :k] @ gains[: hits[:, :k].shape[1]], np.nan) / best[relevant.clip(1, k)] for k in ks},
+        ndcg={
+            k: np.where(relevant > 0, hits[:, :k] @ gains[: hits[:, :k].shape[1]], np.nan)
+            / best[relevant.clip(1, k)]
+            for k in ks
+        },
         recall={k: found[k] / relevant.clip(1) for k in ks},
         precision={k: found[k] / k for k in ks},
         reciprocal_rank=np.where(relevant > 0, first, np.nan),
@@ -89,7 +106,9 @@ def score_hits(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> Ret
     )
 
 
-def chance_scores(candidates: np.ndarray, relevant: np.ndarray, ks: Sequence[int], depth: int = DEPTH) -> RetrievalScores:
+def chance_scores(
+    candidates: np.ndarray, relevant: np.ndarray, ks: Sequence[int], depth: int = DEPTH
+) -> RetrievalScores:
     """Exact expected scores of a uniformly random ranking, cut at ``depth``.
 
     With R relevant among N candidates every place holds a relevant one with probability R / N, so that recall@k is k / N, precision@k is
@@ -106,7 +125,9 @@ def chance_scores(candidates: np.ndarray, relevant: np.ndarray, ks: Sequence[int
     pairs = list(zip(candidates.tolist(), relevant.tolist(), strict=True))
     first = {pair: _expected_reciprocal_rank(*pair, depth) for pair in set(pairs)}
     reached = {k: np.minimum(min(k, depth), candidates) for k in ks}
-    gain = np.concatenate(([0.0], np.cumsum(discounts(max(ks)))))  # gain[n]: the sum of the first n discounts
+    gain = np.concatenate(
+        ([0.0], np.cumsum(discounts(max(ks))))
+    )  # gain[n]: the sum of the first n discounts
     return RetrievalScores(
         ndcg={k: share * gain[reached[k]] / gain[np.clip(relevant, 1, k)] for k in ks},
         recall={k: np.where(relevant > 0, reached[k] / candidates, np.nan) for k in ks},
@@ -139,7 +160,9 @@ def chance_spread(query_rows: np.ndarray, candidates: int, k: int) -> dict[str, 
     """
     own = query_rows >= 0
     missed = 1 - np.minimum(1, k / (candidates - own))
-    times = np.bincount(query_rows[own], minlength=candidates)  # how often each row is a query, and no candidate
+    times = np.bincount(
+        query_rows[own], minlength=candidates
+    )  # how often each row is a query, and no candidate
     # A row misses every query but its own. Of those with a row, all have the same number of candidates.
     with_row, without_row = missed[own], missed[~own]
     inside = np.power(with_row[0], own.sum() - times) if len(with_row) else np.ones(candidates)

@@ -13,7 +13,14 @@ import numpy as np
 
 from musicrec.artists.neighbours import nearest_neighbours
 from musicrec.evaluation.metrics import coverage, hubness
-from musicrec.evaluation.ranking_scores import DEPTH, RetrievalScores, chance_scores, chance_spread, find_hits, score_hits
+from musicrec.evaluation.ranking_scores import (
+    DEPTH,
+    RetrievalScores,
+    chance_scores,
+    chance_spread,
+    find_hits,
+    score_hits,
+)
 
 QUERIES = 1024  # ranked at once: 8 MB of rankings 1000 deep
 
@@ -103,7 +110,9 @@ def evaluate_rankings(
     """
     query_rows, relevant, unreachable = relevant_rows(artist_ids, table_ids, related)
     length = _length(len(table_ids), query_rows, max(depth, *ks))
-    wanted = {"all": relevant} | {name: [rows[part[rows]] for rows in relevant] for name, part in (parts or {}).items()}
+    wanted = {"all": relevant} | {
+        name: [rows[part[rows]] for rows in relevant] for name, part in (parts or {}).items()
+    }
     hits = {name: np.empty((len(query_rows), length), dtype=bool) for name in wanted}
     nearest = np.empty((len(query_rows), min(length, max(ks))), dtype=np.int32)
     for start in range(0, len(query_rows), QUERIES):
@@ -117,11 +126,16 @@ def evaluate_rankings(
     scored = {}
     for name, rows in wanted.items():
         counts = np.array([len(one) for one in rows], dtype=np.int64)
-        scored[name] = (score_hits(hits[name], counts, ks), chance_scores(candidates, counts, ks, length))
+        scored[name] = (
+            score_hits(hits[name], counts, ks),
+            chance_scores(candidates, counts, ks, length),
+        )
     spread, expected = {}, {}
     for k in ks:
         spread[f"coverage@{k}"] = coverage(nearest[:, :k], len(table_ids))
-        spread[f"hubness@{k}"] = hubness(nearest[:, :k], len(table_ids)) if k < candidates.min() else float("nan")
+        spread[f"hubness@{k}"] = (
+            hubness(nearest[:, :k], len(table_ids)) if k < candidates.min() else float("nan")
+        )
         expected |= chance_spread(query_rows, len(table_ids), k)
     return Retrieval(list(artist_ids), *scored.pop("all"), unreachable, scored, spread, expected)
 
@@ -151,19 +165,27 @@ def relevant_rows(
     return query_rows, relevant, unreachable
 
 
-def rank_candidates(predicted: np.ndarray, table: np.ndarray, query_rows: np.ndarray, depth: int = DEPTH) -> np.ndarray:
+def rank_candidates(
+    predicted: np.ndarray, table: np.ndarray, query_rows: np.ndarray, depth: int = DEPTH
+) -> np.ndarray:
     """(Q, length) rows of the table by falling cosine to each query, without the query's own row (-1: it has none).
 
     All rankings have one length: ``depth``, or the fewest candidates that a query has.
     """
-    return nearest_neighbours(predicted, table, _length(len(table), query_rows, depth), exclude=query_rows)[0]
+    return nearest_neighbours(
+        predicted, table, _length(len(table), query_rows, depth), exclude=query_rows
+    )[0]
 
 
-def random_rankings(candidates: int, query_rows: np.ndarray, seed: int, depth: int = DEPTH) -> np.ndarray:
+def random_rankings(
+    candidates: int, query_rows: np.ndarray, seed: int, depth: int = DEPTH
+) -> np.ndarray:
     """(Q, length) uniformly random rankings of ``candidates`` rows without each query's own: what ``chance_scores`` expects."""
     generator = np.random.default_rng(seed)
     length = _length(candidates, query_rows, depth)
-    return np.array([_without(generator.permutation(candidates), row)[:length] for row in query_rows])
+    return np.array(
+        [_without(generator.permutation(candidates), row)[:length] for row in query_rows]
+    )
 
 
 def fixed_rankings(order: np.ndarray, query_rows: np.ndarray, depth: int = DEPTH) -> np.ndarray:

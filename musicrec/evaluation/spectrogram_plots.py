@@ -57,17 +57,29 @@ def plot_feature(feature: np.ndarray, name: str, clip: str = "") -> Figure:
 @literal_text()
 def plot_edges(feature: np.ndarray, name: str, clip: str = "") -> Figure:
     """A spectrogram (frequency, time) and the three `EDGE_KERNELS` over it, each through ReLU."""
-    figure = Figure(figsize=(2 * _SIZE[0], 2 * _SIZE[1]), dpi=_PIXELS_PER_INCH, layout="constrained")
+    figure = Figure(
+        figsize=(2 * _SIZE[0], 2 * _SIZE[1]), dpi=_PIXELS_PER_INCH, layout="constrained"
+    )
     panels = figure.subplots(2, 2).flat
     _draw(panels[0], feature, name, TITLES[name] if not clip else f"{TITLES[name]}: {clip}", "dB")
     for axes, (shape, response) in zip(list(panels)[1:], edges(feature).items(), strict=True):
-        _draw(axes, response, name, f"{shape} edge kernel (frequency x time), ReLU", "dB", top=float(np.quantile(response, 0.995)))
+        _draw(
+            axes,
+            response,
+            name,
+            f"{shape} edge kernel (frequency x time), ReLU",
+            "dB",
+            top=float(np.quantile(response, 0.995)),
+        )
     return figure
 
 
 def edges(feature: np.ndarray) -> dict[str, np.ndarray]:
     """The response of each edge kernel, negative values cut to 0; the margin is mirrored. Same shape as the feature."""
-    return {shape: np.maximum(convolve(feature, kernel, mode="reflect"), 0.0) for shape, kernel in EDGE_KERNELS.items()}
+    return {
+        shape: np.maximum(convolve(feature, kernel, mode="reflect"), 0.0)
+        for shape, kernel in EDGE_KERNELS.items()
+    }
 
 
 def save_pictures(features: dict[str, np.ndarray], folder: str, clip: str) -> list[str]:
@@ -84,7 +96,9 @@ def save_pictures(features: dict[str, np.ndarray], folder: str, clip: str) -> li
     return written
 
 
-def _draw(axes: Axes, feature: np.ndarray, name: str, title: str, unit: str, top: float | None = None) -> None:
+def _draw(
+    axes: Axes, feature: np.ndarray, name: str, title: str, unit: str, top: float | None = None
+) -> None:
     seconds = feature.shape[1] * HOP / SAMPLE_RATE
     image = axes.imshow(
         feature,
@@ -105,7 +119,11 @@ def frequency_axis(name: str) -> tuple[list[float], list[str], str]:
     """Rows to mark, their labels, and what the axis shows."""
     if name in ("stft", "stft_halved"):
         hertz = range(0, 11_001, 1000) if name == "stft" else range(0, 5501, 500)
-        return [value * FFT_SIZE / SAMPLE_RATE for value in hertz], [f"{value:,}" for value in hertz], "frequency (Hz)"
+        return (
+            [value * FFT_SIZE / SAMPLE_RATE for value in hertz],
+            [f"{value:,}" for value in hertz],
+            "frequency (Hz)",
+        )
     if name == "mel":
         hertz = [100, 250, 500, 1000, 2000, 4000, 8000]
         return (
@@ -116,7 +134,9 @@ def frequency_axis(name: str) -> tuple[list[float], list[str], str]:
     if name == "cqt":
         half_octave = BINS_PER_OCTAVE // 2
         rows = range(0, len(cqt_frequencies()), half_octave)
-        notes = [f"{('C', 'F♯')[row // half_octave % 2]}{1 + row // BINS_PER_OCTAVE}" for row in rows]
+        notes = [
+            f"{('C', 'F♯')[row // half_octave % 2]}{1 + row // BINS_PER_OCTAVE}" for row in rows
+        ]
         return list(rows), notes, "pitch"
     if name == "chroma":
         return list(range(CHROMA_CLASSES)), list(_NOTES), "pitch class"

@@ -69,7 +69,9 @@ class Table:
         for row in self.rows:
             if row.model == model:
                 return row
-        raise KeyError(f"table {self.number} has no row {model!r}: use one of {', '.join(row.model for row in self.rows)}")
+        raise KeyError(
+            f"table {self.number} has no row {model!r}: use one of {', '.join(row.model for row in self.rows)}"
+        )
 
 
 F1_MICRO = Metric("f1_micro", "micro-F1", higher_is_better=True)

@@ -10,13 +10,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.extraction.manifest import Blocks, as_planned, failures, has_column, last_rows, row_keys
+from musicrec.extraction.manifest import (
+    Blocks,
+    as_planned,
+    failures,
+    has_column,
+    last_rows,
+    row_keys,
+)
 
 # Which modality of a track lies in which part, at which row.
-INDEX = pa.schema([("track_id", pa.string()), ("modality", pa.string()), ("part", pa.string()), ("row", pa.int32())])
+INDEX = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("modality", pa.string()),
+        ("part", pa.string()),
+        ("row", pa.int32()),
+    ]
+)
 
 
-def found_and_failed(blocks: Blocks, items: pa.Table, columns: tuple[str, ...], stage: str) -> tuple[pa.Table, pa.Table]:
+def build_index(
+    blocks: Blocks, items: pa.Table, columns: tuple[str, ...], stage: str
+) -> tuple[pa.Table, pa.Table]:
     """Index and errors of items (item, uri, version): the latest good row of each column of their files as they are now, and the items that
     lack a column, with their last error.
 
@@ -35,7 +51,12 @@ def found_and_failed(blocks: Blocks, items: pa.Table, columns: tuple[str, ...], 
         lacking |= latest < 0
         rows = extracted.take(pa.array(latest[latest >= 0]))
         parts = blocks.part_uris(rows.column("block"))
-        values = {"track_id": rows.column("item"), "modality": pa.repeat(column, rows.num_rows), "part": parts, "row": rows.column("row")}
+        values = {
+            "track_id": rows.column("item"),
+            "modality": pa.repeat(column, rows.num_rows),
+            "part": parts,
+            "row": rows.column("row"),
+        }
         index.append(pa.table(values, schema=INDEX))
     latest = last_rows(row_keys(failed), keys)
     rows = failed.take(pa.array(latest[lacking & (latest >= 0)]))
@@ -54,4 +75,6 @@ def of_tracks(table: pa.Table, pictured: pa.Table) -> pa.Table:
     """Rows about pictures as rows about the tracks that show them."""
     found = pc.index_in(pictured.column("uri"), value_set=table.column("track_id").combine_chunks())
     rows = table.take(found.filter(pc.is_valid(found)))
-    return rows.set_column(0, table.schema.field(0), pictured.column("item").filter(pc.is_valid(found)))
+    return rows.set_column(
+        0, table.schema.field(0), pictured.column("item").filter(pc.is_valid(found))
+    )

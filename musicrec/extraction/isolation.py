@@ -36,10 +36,12 @@ def _ends_with_the_process(seconds: float) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def read_bounded(rows: pa.Table, reader: Reader, seconds_per_file: float, together: bool = False) -> pa.Table:
-    """What ``reader`` makes of the rows, one by one or, for one that gains by it, ``together``; this process ends if it is not in time."""
+def read_bounded(
+    rows: pa.Table, reader: Reader, seconds_per_file: float, as_batch: bool = False
+) -> pa.Table:
+    """What ``reader`` makes of the rows, one by one or, for one that gains by it, ``as_batch``; this process ends if it is not in time."""
     outcomes = []
-    at_once = rows.num_rows if together else 1
+    at_once = rows.num_rows if as_batch else 1
     for start in range(0, rows.num_rows, at_once):
         with _ends_with_the_process(at_once * seconds_per_file):
             outcomes.append(reader(rows.slice(start, at_once)))
@@ -66,8 +68,10 @@ def read_alone(row: pa.Table, reader: Reader, seconds: float) -> pa.Table | None
     return outcome[0] if outcome else None
 
 
-def read_isolated(groups: Sequence[pa.Table], reader: Reader, stage: str, seconds_per_file: float) -> Iterator[pa.Table]:
-    """What is made of each group of rows that could not be read together, because one took its worker with it.
+def read_isolated(
+    groups: Sequence[pa.Table], reader: Reader, stage: str, seconds_per_file: float
+) -> Iterator[pa.Table]:
+    """What is made of each group of rows that could not be read as_batch, because one took its worker with it.
 
     Each row is read in a process of its own, so that the one to blame is known and the others are kept.
 
@@ -82,14 +86,24 @@ def read_isolated(groups: Sequence[pa.Table], reader: Reader, stage: str, second
 
     task, shared = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(read_alone), ray.put(reader)
     for rows in groups:
-        event(stage, "rows could not be read together: they are read one by one", rows=rows.num_rows, first=rows.column("uri")[0].as_py())
+        event(
+            stage,
+            "rows could not be read as_batch: they are read one by one",
+            rows=rows.num_rows,
+            first=rows.column("uri")[0].as_py(),
+        )
         each = [rows.slice(index, 1) for index in range(rows.num_rows)]
         begun = [task.remote(row, shared, seconds_per_file) for row in each]
-        outcomes = [_outcome(row, reading, seconds_per_file) for row, reading in zip(each, begun, strict=True)]
+        outcomes = [
+            _outcome(row, reading, seconds_per_file)
+            for row, reading in zip(each, begun, strict=True)
+        ]
         for index, row in enumerate(each):
             if outcomes[index].column("reason")[0].as_py() == KILLED:
                 # Where memory is short Ray ends a process that may not be the one to blame: now nothing is read beside it.
-                outcomes[index] = _outcome(row, task.remote(row, shared, seconds_per_file), seconds_per_file)
+                outcomes[index] = _outcome(
+                    row, task.remote(row, shared, seconds_per_file), seconds_per_file
+                )
         yield pa.concat_tables(outcomes, promote_options="default")
 
 
@@ -100,12 +114,20 @@ def _outcome(row: pa.Table, reading: Any, seconds_per_file: float) -> pa.Table:
     try:
         outcome = ray.get(reading)
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-        return _failed(row, KILLED, f"the process that read it crashed, or hung ({type(error).__name__})")
+        return _failed(
+            row, KILLED, f"the process that read it crashed, or hung ({type(error).__name__})"
+        )
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, OSError):
             raise
         return _failed(row, "reader_failed", f"{type(error.cause).__name__}: {error.cause}")
-    return _failed(row, "timed_out", f"not read within {seconds_per_file:g} s (extract.seconds_per_file)") if outcome is None else outcome
+    return (
+        _failed(
+            row, "timed_out", f"not read within {seconds_per_file:g} s (extract.seconds_per_file)"
+        )
+        if outcome is None
+        else outcome
+    )
 
 
 def _failed(row: pa.Table, reason: str, detail: str) -> pa.Table:

@@ -31,7 +31,13 @@ from musicrec.storage.store import Store, parquet_bytes
 
 # The version of a row's file (musicrec.catalog.versions) is null where none was known when it was planned.
 PLAN = pa.schema(
-    [("block", pa.string()), ("item", pa.string()), ("uri", pa.string()), ("columns", pa.list_(pa.string())), ("version", pa.string())]
+    [
+        ("block", pa.string()),
+        ("item", pa.string()),
+        ("uri", pa.string()),
+        ("columns", pa.list_(pa.string())),
+        ("version", pa.string()),
+    ]
 )
 OUTCOME_FIELDS = (pa.field("reason", pa.string()), pa.field("detail", pa.string()))
 # Where each planned row lies, and what became of it (reason is null for a good row).
@@ -57,7 +63,9 @@ class Blocks:
 
     def plan(self) -> pa.Table:
         """Every row that was ever assigned, oldest first."""
-        return pa.concat_tables([PLAN.empty_table(), *(self._plan(name) for name in self.plan_names())])
+        return pa.concat_tables(
+            [PLAN.empty_table(), *(self._plan(name) for name in self.plan_names())]
+        )
 
     def done(self) -> set[str]:
         """The names of the committed blocks."""
@@ -67,9 +75,13 @@ class Blocks:
         return self.store.uri(f"{self.folder}/parts/{block}.parquet")
 
     def part_uris(self, blocks: pa.ChunkedArray) -> pa.ChunkedArray:
-        return pc.binary_join_element_wise(self.store.uri(f"{self.folder}/parts/"), blocks, ".parquet", "")
+        return pc.binary_join_element_wise(
+            self.store.uri(f"{self.folder}/parts/"), blocks, ".parquet", ""
+        )
 
-    def extend(self, items: pa.Table, columns: Iterable[str], rows_per_block: int, retry: bool = False) -> pa.Table:
+    def extend(
+        self, items: pa.Table, columns: Iterable[str], rows_per_block: int, retry: bool = False
+    ) -> pa.Table:
         """Assign the rows of ``items`` (item, uri, version) that no plan holds yet to new blocks; returns the whole plan.
 
         Parameters
@@ -83,9 +95,21 @@ class Blocks:
             names = self.plan_names()
             plan = pa.concat_tables([PLAN.empty_table(), *(self._plan(name) for name in names)])
             outcomes = self.outcomes() if retry else OUTCOMES.empty_table()
-            unwritten = plan.filter(pc.invert(pc.is_in(plan.column("block"), value_set=pc.unique(outcomes.column("block")))))
+            unwritten = plan.filter(
+                pc.invert(
+                    pc.is_in(plan.column("block"), value_set=pc.unique(outcomes.column("block")))
+                )
+            )
             number = f"{1 + max(map(int, names), default=-1):04d}"
-            new = _unplanned(plan, as_planned(items, plan), list(columns), row_keys(failures(outcomes)), unwritten, number, rows_per_block)
+            new = _unplanned(
+                plan,
+                as_planned(items, plan),
+                list(columns),
+                row_keys(failures(outcomes)),
+                unwritten,
+                number,
+                rows_per_block,
+            )
             if new.num_rows == 0:
                 return plan
             if self.store.create(f"{self.folder}/plans/{number}.parquet", parquet_bytes(new)):
@@ -116,7 +140,12 @@ class Blocks:
                 continue
             plan = self._plan(name)
             blocks = pc.unique(plan.column("block")).to_pylist()
-            committed = plan.filter(pc.is_in(plan.column("block"), value_set=pa.array(sorted(done.intersection(blocks)), pa.string())))
+            committed = plan.filter(
+                pc.is_in(
+                    plan.column("block"),
+                    value_set=pa.array(sorted(done.intersection(blocks)), pa.string()),
+                )
+            )
             outcome = self._read_outcomes(committed)
             if outcome.num_rows == plan.num_rows:
                 self.store.write_table(cached, outcome, OUTCOMES)
@@ -128,7 +157,9 @@ class Blocks:
 
     def _read_outcomes(self, plan: pa.Table) -> pa.Table:
         def read(block: str) -> pa.Table:
-            return self.store.read_table(f"{self.folder}/parts/{block}.parquet", PART_OUTCOMES, columns=PART_OUTCOMES.names)
+            return self.store.read_table(
+                f"{self.folder}/parts/{block}.parquet", PART_OUTCOMES, columns=PART_OUTCOMES.names
+            )
 
         names = pc.unique(plan.column("block")).to_pylist()
         parts, rows = [PART_OUTCOMES.empty_table()], [np.arange(0)]
@@ -142,8 +173,12 @@ class Blocks:
             raise schema.SchemaError(
                 f"{self.store.uri(self.folder)}/parts do not hold the rows of their plan: the folder was changed by hand"
             )
-        columns = {name: plan.column(name) for name in PLAN.names} | {"row": np.concatenate(rows).astype(np.int32)}
-        return pa.table(columns | {name: found.column(name) for name in ("reason", "detail")}, schema=OUTCOMES)
+        columns = {name: plan.column(name) for name in PLAN.names} | {
+            "row": np.concatenate(rows).astype(np.int32)
+        }
+        return pa.table(
+            columns | {name: found.column(name) for name in ("reason", "detail")}, schema=OUTCOMES
+        )
 
 
 def part_bytes(rows: pa.Table) -> bytes:
@@ -151,7 +186,9 @@ def part_bytes(rows: pa.Table) -> bytes:
     return parquet_bytes(rows, row_group_size=ROW_GROUP_ROWS, statistics=["track_id"])
 
 
-def row_keys(table: pa.Table, names: tuple[str, ...] = ("item", "uri", "version")) -> pa.ChunkedArray:
+def row_keys(
+    table: pa.Table, names: tuple[str, ...] = ("item", "uri", "version")
+) -> pa.ChunkedArray:
     """What tells rows apart: their item, URI and version. Large strings, since those of some ten million rows pass 2 GB."""
     parts = (pc.fill_null(table.column(name).cast(pa.large_string()), "") for name in names)
     return pc.binary_join_element_wise(*parts, pa.scalar("\x00", pa.large_string()))
@@ -171,13 +208,19 @@ def as_planned(items: pa.Table, plan: pa.Table) -> pa.Table:
     now = items.column("version")
     unknown = pc.or_(pc.is_null(now), pc.equal(pc.fill_null(now, MISSING), MISSING))
     kept = pc.and_(pa.array(last >= 0), pc.or_(unknown, pc.is_null(before)))
-    return items.set_column(items.column_names.index("version"), "version", pc.if_else(kept, before, now))
+    return items.set_column(
+        items.column_names.index("version"), "version", pc.if_else(kept, before, now)
+    )
 
 
 def last_rows(keys: pa.ChunkedArray, wanted: pa.ChunkedArray) -> np.ndarray:
     """For each wanted key (they differ) the last row (int64) that has it, -1 where there is none."""
-    position = pc.fill_null(pc.index_in(keys, value_set=wanted.combine_chunks()), len(wanted)).to_numpy()
-    last = np.full(len(wanted) + 1, -1, np.int64)  # rows of other keys are counted in one place past the last, and cut off
+    position = pc.fill_null(
+        pc.index_in(keys, value_set=wanted.combine_chunks()), len(wanted)
+    ).to_numpy()
+    last = np.full(
+        len(wanted) + 1, -1, np.int64
+    )  # rows of other keys are counted in one place past the last, and cut off
     np.maximum.at(last, position, np.arange(len(position)))
     return last[:-1]
 
@@ -186,7 +229,9 @@ def has_column(rows: pa.Table, column: str) -> pa.Array:
     """Which rows of a plan or of outcomes are about a column."""
     lists = rows.column("columns").combine_chunks()
     held = np.zeros(rows.num_rows, bool)
-    held[pc.list_parent_indices(lists).filter(pc.equal(pc.list_flatten(lists), column)).to_numpy()] = True
+    held[
+        pc.list_parent_indices(lists).filter(pc.equal(pc.list_flatten(lists), column)).to_numpy()
+    ] = True
     return pa.array(held)
 
 
@@ -194,10 +239,17 @@ def failures(outcomes: pa.Table) -> pa.Table:
     """The outcomes that are errors, unless others of the same item, URI and version are not, and have all of its columns."""
     failed = outcomes.filter(pc.is_valid(outcomes.column("reason")))
     keys = row_keys(failed)
-    good = outcomes.filter(pc.and_(pc.is_null(outcomes.column("reason")), pc.is_in(row_keys(outcomes), keys.combine_chunks())))
+    good = outcomes.filter(
+        pc.and_(
+            pc.is_null(outcomes.column("reason")),
+            pc.is_in(row_keys(outcomes), keys.combine_chunks()),
+        )
+    )
     healed = pa.repeat(True, failed.num_rows)
     for column in pc.unique(pc.list_flatten(failed.column("columns"))).to_pylist():
-        lacking = pc.and_(has_column(failed, column), pc.invert(pc.is_in(keys, _keys_with(good, column))))
+        lacking = pc.and_(
+            has_column(failed, column), pc.invert(pc.is_in(keys, _keys_with(good, column)))
+        )
         healed = pc.and_(healed, pc.invert(lacking))
     return failed.filter(pc.invert(healed))
 
@@ -208,7 +260,13 @@ def _keys_with(rows: pa.Table, column: str) -> pa.Array:
 
 
 def _unplanned(
-    plan: pa.Table, items: pa.Table, columns: list[str], failed: pa.ChunkedArray, unwritten: pa.Table, number: str, rows_per_block: int
+    plan: pa.Table,
+    items: pa.Table,
+    columns: list[str],
+    failed: pa.ChunkedArray,
+    unwritten: pa.Table,
+    number: str,
+    rows_per_block: int,
 ) -> pa.Table:
     """New plan rows for the items that lack a column, or whose key is in ``failed`` and that wait in no unwritten block.
 
@@ -229,7 +287,10 @@ def _unplanned(
         if code == 0:
             continue
         rows = np.flatnonzero(codes == code)
-        chosen, wanted = items.take(pa.array(rows)), [column for bit, column in enumerate(columns) if code >> bit & 1]
+        chosen, wanted = (
+            items.take(pa.array(rows)),
+            [column for bit, column in enumerate(columns) if code >> bit & 1],
+        )
         names = pa.array(blocks + np.arange(len(rows)) // rows_per_block).cast(pa.string())
         blocks += -(-len(rows) // rows_per_block)
         values = [

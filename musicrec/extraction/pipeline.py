@@ -105,12 +105,20 @@ def run_blocks(
     if work.num_rows:
         monitoring.blocks_queued(stage, work.num_rows)
     with Meter(stage, len(pc.list_flatten(work.column("item"))), "rows") as meter:
-        for finished, summary in enumerate(committed(blocks, work, reader, stage, actors, seconds_per_file), start=1):
+        for finished, summary in enumerate(
+            committed(blocks, work, reader, stage, actors, seconds_per_file), start=1
+        ):
             for name in counts:
                 counts[name] += summary[name]
             meter.advance(summary["rows"], errors=counts["errors"])
             monitoring.blocks_queued(stage, work.num_rows - finished)
-            monitoring.block_done(stage, summary["rows"], summary["errors"], summary["audio_seconds"], summary["bytes"])
+            monitoring.block_done(
+                stage,
+                summary["rows"],
+                summary["errors"],
+                summary["audio_seconds"],
+                summary["bytes"],
+            )
             _check_ceiling(failed_before + counts["errors"], total, stage, maximum_failed_share)
     _check_ceiling(failed_before + counts["errors"], total, stage, maximum_failed_share)
     return counts
@@ -131,7 +139,10 @@ def outstanding(blocks: Blocks, plan: pa.Table) -> pa.Table:
     ends = pc.run_end_encode(rest.column("block").combine_chunks()).run_ends.to_numpy()
     offsets = np.append(0, ends).astype(np.int32) if rest.num_rows else np.zeros(1, np.int32)
     first = rest.select(["block", "columns"]).take(pa.array(offsets[:-1]))
-    lists = {name: pa.ListArray.from_arrays(pa.array(offsets), rest.column(name).combine_chunks()) for name in ("item", "uri")}
+    lists = {
+        name: pa.ListArray.from_arrays(pa.array(offsets), rest.column(name).combine_chunks())
+        for name in ("item", "uri")
+    }
     return pa.table({"block": first.column("block"), "columns": first.column("columns"), **lists})
 
 
@@ -153,8 +164,12 @@ def committed(
     context.max_errored_blocks = -1  # a block lost with its worker is taken up below, row by row
     if actors is None:
         context.target_max_block_size = 1  # byte: each row of a group is handed on by itself
-        ahead = max(BLOCKS_AHEAD, BLOCKS_AHEAD_OF_A_CPU * cpus()) * (work.nbytes // work.num_rows + BYTES_OF_A_BLOCK)
-        context.execution_options.resource_limits = ray.data.ExecutionResources(object_store_memory=SHARE_AHEAD * ahead)
+        ahead = max(BLOCKS_AHEAD, BLOCKS_AHEAD_OF_A_CPU * cpus()) * (
+            work.nbytes // work.num_rows + BYTES_OF_A_BLOCK
+        )
+        context.execution_options.resource_limits = ray.data.ExecutionResources(
+            object_store_memory=SHARE_AHEAD * ahead
+        )
     with ray.data.DataContext.current(context), warnings.catch_warnings():
         # The retries of a task have no named argument in this release, and their default is to try for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
@@ -166,16 +181,24 @@ def committed(
                 dataset = _in_tasks(blocks, some, reader, seconds_per_file)
             else:
                 dataset = _in_actors(blocks, some, reader, actors, seconds_per_file)
-            for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for batch in dataset.iter_batches(
+                batch_size=None, batch_format="pyarrow", prefetch_batches=0
+            ):
                 for summary in batch.to_pylist():
                     failed_in_a_row = _check_failure(summary, failed_in_a_row, stage)
                     if summary["failure"] is None:
                         yield summary
             del dataset
             gc.collect()  # an execution and its statistics refer to each other
-    lost = work.filter(pc.invert(pc.is_in(work.column("block"), value_set=pa.array(sorted(blocks.done()), pa.string()))))
+    lost = work.filter(
+        pc.invert(
+            pc.is_in(work.column("block"), value_set=pa.array(sorted(blocks.done()), pa.string()))
+        )
+    )
     groups = [rows_of(lost.slice(row, 1)) for row in range(lost.num_rows)]
-    for rows, outcome in zip(groups, read_isolated(groups, reader, stage, seconds_per_file), strict=True):
+    for rows, outcome in zip(
+        groups, read_isolated(groups, reader, stage, seconds_per_file), strict=True
+    ):
         yield commit(rows, blocks, outcome)
 
 
@@ -198,7 +221,9 @@ def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader, seconds_per_file: 
     # Each block becomes an object of its own on a worker and as it is needed: a hundred thousand of them made here would take minutes.
     # What parts the groups has no CPU of its own, and is one task at a time: of more, Ray Data would keep a part of the CPUs for it.
     # It hands over a group at once: if it waited until blocks are taken (the default, two at a time), it would give 5 a second.
-    groups = [work.slice(start, BLOCKS_IN_A_GROUP) for start in range(0, work.num_rows, BLOCKS_IN_A_GROUP)]
+    groups = [
+        work.slice(start, BLOCKS_IN_A_GROUP) for start in range(0, work.num_rows, BLOCKS_IN_A_GROUP)
+    ]
     return (
         ray.data.from_arrow(groups)
         .map_batches(
@@ -225,17 +250,26 @@ class _Actor:
     def __init__(self, blocks: Blocks, reader: Any, seconds_per_file: float) -> None:
         import ray
 
-        self.blocks, self.reader, self.seconds_per_file = blocks, ray.get(reader[0]), seconds_per_file
+        self.blocks, self.reader, self.seconds_per_file = (
+            blocks,
+            ray.get(reader[0]),
+            seconds_per_file,
+        )
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        return extract_block(block, self.blocks, self.reader, self.seconds_per_file, together=True)
+        return extract_block(block, self.blocks, self.reader, self.seconds_per_file, as_batch=True)
 
 
-def _in_actors(blocks: Blocks, work: pa.Table, reader: Reader, actors: Actors, seconds_per_file: float) -> Any:
+def _in_actors(
+    blocks: Blocks, work: pa.Table, reader: Reader, actors: Actors, seconds_per_file: float
+) -> Any:
     import ray.data
 
     # Not parted by tasks: actors that take every CPU would leave none for them.
-    groups = [work.slice(start, BLOCKS_FOR_AN_ACTOR) for start in range(0, work.num_rows, BLOCKS_FOR_AN_ACTOR)]
+    groups = [
+        work.slice(start, BLOCKS_FOR_AN_ACTOR)
+        for start in range(0, work.num_rows, BLOCKS_FOR_AN_ACTOR)
+    ]
     return ray.data.from_arrow(groups).map_batches(
         _Actor,
         fn_constructor_args=(blocks, [ray.put(reader)], seconds_per_file),

@@ -33,11 +33,16 @@ SUMMARY = pa.schema(
 def rows_of(block: pa.Table) -> pa.Table:
     """The planned rows of a block, from its one row."""
     lists = {name: pc.list_flatten(block.column(name)) for name in ("item", "uri")}
-    same = {name: block.column(name).take(pa.array(np.zeros(len(lists["item"]), np.int8))) for name in ("block", "columns")}
+    same = {
+        name: block.column(name).take(pa.array(np.zeros(len(lists["item"]), np.int8)))
+        for name in ("block", "columns")
+    }
     return pa.table(same | lists)
 
 
-def extract_block(block: pa.Table, blocks: Blocks, reader: Reader, seconds_per_file: float, together: bool = False) -> pa.Table:
+def extract_block(
+    block: pa.Table, blocks: Blocks, reader: Reader, seconds_per_file: float, as_batch: bool = False
+) -> pa.Table:
     """Read and commit a block; its summary, a table of one row (``SUMMARY``).
 
     An error that is not the fault of a file (a store that takes no writes, a reader that raises) is ``failure`` in the summary, and nothing
@@ -45,20 +50,35 @@ def extract_block(block: pa.Table, blocks: Blocks, reader: Reader, seconds_per_f
     """
     started, rows = time.process_time(), rows_of(block)
     try:
-        summary = commit(rows, blocks, read_bounded(rows, reader, seconds_per_file, together))
+        summary = commit(rows, blocks, read_bounded(rows, reader, seconds_per_file, as_batch))
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver is told
-        summary = _summary(rows, failure=redacted(f"{type(error).__name__}: {error}")[:LONGEST_FAILURE])
-    return pa.Table.from_pylist([summary | {"cpu_seconds": time.process_time() - started}], schema=SUMMARY)
+        summary = _summary(
+            rows, failure=redacted(f"{type(error).__name__}: {error}")[:LONGEST_FAILURE]
+        )
+    return pa.Table.from_pylist(
+        [summary | {"cpu_seconds": time.process_time() - started}], schema=SUMMARY
+    )
 
 
 def commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table) -> dict[str, Any]:
     """Write the outcome of a block's rows; its summary."""
     size = blocks.commit(rows.column("block")[0].as_py(), outcome)
-    audio = pc.sum(outcome.column("duration_seconds")).as_py() if "duration_seconds" in outcome.column_names else None
+    audio = (
+        pc.sum(outcome.column("duration_seconds")).as_py()
+        if "duration_seconds" in outcome.column_names
+        else None
+    )
     errors = outcome.num_rows - outcome.column("reason").null_count
     return _summary(rows, rows=rows.num_rows, errors=errors, bytes=size, audio_seconds=audio or 0.0)
 
 
 def _summary(planned: pa.Table, **known: Any) -> dict[str, Any]:
-    counts = {"rows": 0, "errors": 0, "bytes": 0, "audio_seconds": 0.0, "cpu_seconds": 0.0, "failure": None}
+    counts = {
+        "rows": 0,
+        "errors": 0,
+        "bytes": 0,
+        "audio_seconds": 0.0,
+        "cpu_seconds": 0.0,
+        "failure": None,
+    }
     return {"block": planned.column("block")[0].as_py()} | counts | known

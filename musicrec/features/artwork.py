@@ -25,7 +25,16 @@ START_OF_SCAN = b"\xff\xda"
 # anybody feeds with damaged files.
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000")
 # What Pillow's decoders raised on some 40,000 damaged files, and their kin.
-DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, struct.error)
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+)
 
 
 class ArtworkError(ValueError):
@@ -47,7 +56,9 @@ class ArtworkReader:
         return pa.schema([pa.field("track_id", pa.string()), picture, *OUTCOME_FIELDS])
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        return pa.Table.from_pylist([self._read(row["item"], row["uri"]) for row in rows.to_pylist()], schema=self.schema())
+        return pa.Table.from_pylist(
+            [self._read(row["item"], row["uri"]) for row in rows.to_pylist()], schema=self.schema()
+        )
 
     def _read(self, item: str, uri: str) -> dict[str, str | bytes]:
         try:
@@ -78,16 +89,25 @@ def load_artwork(source: str | bytes, pixels: int) -> np.ndarray:
                 "ignore"
             )  # our own ceiling is stricter than Pillow's, and remarks on a file's metadata are nobody's concern
             Image.init()  # loads Pillow's decoders the first time; a format that it was built without is not among them
-            picture = Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN])
+            picture = Image.open(
+                io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN]
+            )
             if picture.width * picture.height > MAXIMUM_PIXELS:
-                raise ArtworkError("too_large", f"{_name(source)}: {picture.width} x {picture.height} pixels, more than {MAXIMUM_PIXELS}")
+                raise ArtworkError(
+                    "too_large",
+                    f"{_name(source)}: {picture.width} x {picture.height} pixels, more than {MAXIMUM_PIXELS}",
+                )
             if picture.format == "JPEG" and (scans := content.count(START_OF_SCAN)) > MAXIMUM_SCANS:
-                raise ArtworkError("too_large", f"{_name(source)}: {scans} scans, more than {MAXIMUM_SCANS}")
+                raise ArtworkError(
+                    "too_large", f"{_name(source)}: {scans} scans, more than {MAXIMUM_SCANS}"
+                )
             return np.asarray(_square(_colours(picture), pixels))
     except Image.DecompressionBombError as error:
         raise ArtworkError("too_large", f"{_name(source)}: {error}") from error
     except UnidentifiedImageError as error:
-        raise ArtworkError("not_image", f"{_name(source)}: none of {', '.join(FORMATS)} ({len(content)} bytes)") from error
+        raise ArtworkError(
+            "not_image", f"{_name(source)}: none of {', '.join(FORMATS)} ({len(content)} bytes)"
+        ) from error
     except DAMAGE as error:
         if isinstance(error, ArtworkError):
             raise
@@ -107,7 +127,9 @@ def _colours(picture: Image.Image) -> Image.Image:
 def _square(picture: Image.Image, pixels: int) -> Image.Image:
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.resize((pixels, pixels), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+    return picture.resize(
+        (pixels, pixels), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)
+    )
 
 
 def _fetch(uri: str) -> bytes:
@@ -115,7 +137,9 @@ def _fetch(uri: str) -> bytes:
     try:
         with filesystem.open_input_file(path) as stream:
             if stream.size() > MAXIMUM_BYTES:
-                raise ArtworkError("too_large", f"{uri}: {stream.size()} bytes, more than {MAXIMUM_BYTES}")
+                raise ArtworkError(
+                    "too_large", f"{uri}: {stream.size()} bytes, more than {MAXIMUM_BYTES}"
+                )
             return stream.read()
     except FileNotFoundError as error:
         raise ArtworkError("not_found", f"{uri}: there is no such file") from error

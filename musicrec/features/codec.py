@@ -26,7 +26,9 @@ def field(name: str, shape: tuple[int, ...], precision: str) -> pa.Field:
     """The Arrow field of a feature column of arrays of ``shape``: (frequency, time), or (channel, height, width) of pictures."""
     if precision not in _TYPES:
         raise ValueError(f"precision '{precision}' is unknown; use one of {', '.join(PRECISIONS)}")
-    description = json.dumps({"shape": list(shape), "dtype": precision, "order": "C", "byteorder": "little"})
+    description = json.dumps(
+        {"shape": list(shape), "dtype": precision, "order": "C", "byteorder": "little"}
+    )
     return pa.field(name, pa.large_binary(), metadata={_METADATA_KEY: description})
 
 
@@ -49,7 +51,9 @@ def encode(array: np.ndarray, precision: str) -> bytes:
     if precision == EXACT_BYTES:
         return np.asarray(array, np.uint8).tobytes()
     if precision == "float16":
-        from musicrec.audio.kernels.half import to_float16  # Numba loads where a feature is written, not where one is read
+        from musicrec.audio.kernels.half import (
+            to_float16,  # Numba loads where a feature is written, not where one is read
+        )
 
         return to_float16(np.asarray(array, np.float32)).tobytes()
     if precision == "float32":
@@ -72,7 +76,9 @@ def decode(cell: bytes | memoryview, shape: tuple[int, ...], precision: str) -> 
     kind = np.dtype(_TYPES[precision])
     expected = kind.itemsize * count + (_HEADER_BYTES if precision == "uint8" else 0)
     if len(cell) != expected:
-        raise ValueError(f"a cell of {len(cell)} bytes cannot be {precision} of shape {shape}, which takes {expected}")
+        raise ValueError(
+            f"a cell of {len(cell)} bytes cannot be {precision} of shape {shape}, which takes {expected}"
+        )
     if precision != "uint8":
         return np.frombuffer(cell, dtype=kind).reshape(shape).astype(np.float32)
     low, scale = np.frombuffer(cell[:_HEADER_BYTES], dtype="<f4")

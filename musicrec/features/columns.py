@@ -39,12 +39,19 @@ def read_columns(feature: str, stored: Iterable[str]) -> list[str]:
     return [feature, *HALVED_STATISTICS] if feature in stored else ["stft"]
 
 
-def decode_feature(table: pa.Table, feature: str) -> list[tuple[np.ndarray, Statistics | None] | None]:
+def decode_feature(
+    table: pa.Table, feature: str
+) -> list[tuple[np.ndarray, Statistics | None] | None]:
     """One feature (F, T) of each row, and for ``stft_halved`` the whole frames' mean and deviation (T,); None where a row failed."""
     if feature != "stft_halved":
-        return [None if array is None else (array, None) for array in codec.decode_column(table, feature)]
+        return [
+            None if array is None else (array, None)
+            for array in codec.decode_column(table, feature)
+        ]
     if feature not in table.column_names:
-        return [None if array is None else halve(array) for array in codec.decode_column(table, "stft")]
+        return [
+            None if array is None else halve(array) for array in codec.decode_column(table, "stft")
+        ]
     statistics = zip(*(table.column(name).to_pylist() for name in HALVED_STATISTICS), strict=True)
     arrays = codec.decode_column(table, feature)
     return [
@@ -53,7 +60,9 @@ def decode_feature(table: pa.Table, feature: str) -> list[tuple[np.ndarray, Stat
     ]
 
 
-def read_stored(places: Sequence[tuple[str, int] | None], feature: str) -> list[tuple[np.ndarray, Statistics | None] | None]:
+def read_stored(
+    places: Sequence[tuple[str, int] | None], feature: str
+) -> list[tuple[np.ndarray, Statistics | None] | None]:
     """One extracted feature of each place (URI of a part, and row in it) as ``decode_feature`` gives it; None where there is no place."""
     found: list[tuple[np.ndarray, Statistics | None] | None] = [None] * len(places)
     wanted: dict[tuple[str, int], list[int]] = {}
@@ -64,7 +73,12 @@ def read_stored(places: Sequence[tuple[str, int] | None], feature: str) -> list[
         filesystem, path = resolve(part)
         with pyarrow.parquet.ParquetFile(path, filesystem=filesystem) as file:
             for group in groups:
-                decoded = decode_feature(file.read_row_group(group[1], columns=read_columns(feature, file.schema_arrow.names)), feature)
+                decoded = decode_feature(
+                    file.read_row_group(
+                        group[1], columns=read_columns(feature, file.schema_arrow.names)
+                    ),
+                    feature,
+                )
                 for index in wanted[group]:
                     found[index] = decoded[places[index][1] % ROW_GROUP_ROWS]
     return found
@@ -92,11 +106,21 @@ class AudioReader:
 
     def parameters(self) -> str:
         """The hash of everything that decides a value of the features."""
-        return fingerprint(feature_parameters(self.chroma), self.precision, column_precision("mfcc", self.precision))
+        return fingerprint(
+            feature_parameters(self.chroma),
+            self.precision,
+            column_precision("mfcc", self.precision),
+        )
 
     def schema(self, columns: list[str]) -> pa.Schema:
-        facts = [field.with_nullable(field.name not in ("track_id", "audio")) for field in schema.FEATURE_FACTS]
-        features = [codec.field(name, FEATURE_SHAPES[name], column_precision(name, self.precision)) for name in columns]
+        facts = [
+            field.with_nullable(field.name not in ("track_id", "audio"))
+            for field in schema.FEATURE_FACTS
+        ]
+        features = [
+            codec.field(name, FEATURE_SHAPES[name], column_precision(name, self.precision))
+            for name in columns
+        ]
         if "stft_halved" in columns:
             features += [pa.field(name, pa.large_binary()) for name in HALVED_STATISTICS]
         return pa.schema([*facts, *features, *OUTCOME_FIELDS])
@@ -104,11 +128,17 @@ class AudioReader:
     def __call__(self, rows: pa.Table) -> pa.Table:
         columns = rows.column("columns")[0].as_py()
         parameters = self.parameters()
-        read = [self._read(row["item"], row["uri"], columns, parameters) for row in rows.select(["item", "uri"]).to_pylist()]
+        read = [
+            self._read(row["item"], row["uri"], columns, parameters)
+            for row in rows.select(["item", "uri"]).to_pylist()
+        ]
         return pa.Table.from_pylist(read, schema=self.schema(columns))
 
     def _read(self, item: str, uri: str, columns: list[str], parameters: str) -> dict[str, Any]:
-        from musicrec.audio import decode, extract_features  # Numba loads where a file is read, not where a job is planned
+        from musicrec.audio import (  # Numba loads where a file is read, not where a job is planned
+            decode,
+            extract_features,
+        )
 
         row: dict[str, Any] = {"track_id": item, "audio": uri, "parameters": parameters}
         try:
@@ -119,7 +149,21 @@ class AudioReader:
         features = extract_features(audio.samples, wanted, chroma=self.chroma)
         if "stft_halved" in columns:
             features["stft_halved"], statistics = halve(features["stft"])
-            row |= {name: value.astype("<f4").tobytes() for name, value in zip(HALVED_STATISTICS, statistics, strict=True)}
-        facts = {"duration_seconds": audio.duration_seconds, "sample_rate": audio.native_sample_rate, "channels": audio.channels}
+            row |= {
+                name: value.astype("<f4").tobytes()
+                for name, value in zip(HALVED_STATISTICS, statistics, strict=True)
+            }
+        facts = {
+            "duration_seconds": audio.duration_seconds,
+            "sample_rate": audio.native_sample_rate,
+            "channels": audio.channels,
+        }
         facts |= {"codec": audio.codec, "silent": audio.silent}
-        return row | facts | {name: codec.encode(features[name], column_precision(name, self.precision)) for name in columns}
+        return (
+            row
+            | facts
+            | {
+                name: codec.encode(features[name], column_precision(name, self.precision))
+                for name in columns
+            }
+        )

@@ -69,7 +69,9 @@ def build_vocabulary(texts: Iterable[str], maximum_words: int | None = None) -> 
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     kept = ordered if maximum_words is None else ordered[:maximum_words]
     total = sum(counts.values())
-    return Vocabulary(tuple(kept), tuple(counts[word] / total for word in kept), cut=len(kept) < len(ordered))
+    return Vocabulary(
+        tuple(kept), tuple(counts[word] / total for word in kept), cut=len(kept) < len(ordered)
+    )
 
 
 def subsample(numbers: np.ndarray, drop: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -9,7 +9,9 @@ import numpy as np
 from musicrec.audio.parameters import STFT_BINS
 
 Standardising = Literal["per_frame", "per_clip", "per_feature_bin", "none"]
-_SMALLEST_DEVIATION = 1e-6  # a constant column (silence) becomes zeros instead of a division by zero
+_SMALLEST_DEVIATION = (
+    1e-6  # a constant column (silence) becomes zeros instead of a division by zero
+)
 
 
 def standardise(
@@ -40,11 +42,16 @@ def standardise(
             mean, deviation = _moments(feature, axis=-2)
         return _scale(feature, np.asarray(mean)[..., None, :], np.asarray(deviation)[..., None, :])
     if how == "per_clip":
-        mean, deviation = (moment(axis=(-2, -1), keepdims=True, dtype=np.float64) for moment in (feature.mean, feature.std))
+        mean, deviation = (
+            moment(axis=(-2, -1), keepdims=True, dtype=np.float64)
+            for moment in (feature.mean, feature.std)
+        )
         return _scale(feature, mean, deviation)
     if how == "per_feature_bin":
         if mean is None:
-            raise ValueError("how='per_feature_bin' needs the training set's mean and deviation, each (frequency,)")
+            raise ValueError(
+                "how='per_feature_bin' needs the training set's mean and deviation, each (frequency,)"
+            )
         return _scale(feature, np.asarray(mean)[:, None], np.asarray(deviation)[:, None])
     raise ValueError(f"how={how!r} is not one of per_frame, per_clip, per_feature_bin, none")
 
@@ -56,7 +63,9 @@ def halved_statistics(stft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     the upper half: ``standardise(stft_halved, "per_frame", mean=mean, deviation=deviation)``.
     """
     if stft.shape[-2] != STFT_BINS:
-        raise ValueError(f"stft has {stft.shape[-2]} frequency bins; the statistics are of all {STFT_BINS}")
+        raise ValueError(
+            f"stft has {stft.shape[-2]} frequency bins; the statistics are of all {STFT_BINS}"
+        )
     return _moments(np.asarray(stft, dtype=np.float32), axis=-2)
 
 
@@ -68,4 +77,6 @@ def _moments(feature: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scale(feature: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    return ((feature - mean) / np.maximum(deviation, _SMALLEST_DEVIATION)).astype(np.float32, copy=False)
+    return ((feature - mean) / np.maximum(deviation, _SMALLEST_DEVIATION)).astype(
+        np.float32, copy=False
+    )

@@ -53,7 +53,9 @@ def failed_rows(store: Store) -> pa.Table:
             told.add(folder.stage.name)
         if DIVERGED_FILE in folder.files:
             reason = store.read(folder.stage.path(DIVERGED_FILE)).decode()
-            found.append({"track_id": "", "stage": folder.stage.name, "reason": "diverged", "detail": reason})
+            found.append(
+                {"track_id": "", "stage": folder.stage.name, "reason": "diverged", "detail": reason}
+            )
         rows += [redacted(row | {"folder": folder.stage.folder}) for row in found]
     return pa.Table.from_pylist(rows, schema=FAILED)
 
@@ -67,7 +69,12 @@ def _of_tracks(folder: StageFolder) -> Iterator[dict[str, Any]]:
         return
     for name, blocks in folder.blocks().items():
         for row in failures(blocks.outcomes()).select(["item", "reason", "detail"]).to_pylist():
-            yield {"track_id": row["item"], "stage": name, "reason": row["reason"], "detail": row["detail"]}
+            yield {
+                "track_id": row["item"],
+                "stage": name,
+                "reason": row["reason"],
+                "detail": row["detail"],
+            }
 
 
 def grouped(rows: pa.Table, examples: int) -> list[Group]:
@@ -75,7 +82,10 @@ def grouped(rows: pa.Table, examples: int) -> list[Group]:
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows.to_pylist():
         groups[row["stage"], row["reason"]].append(row)
-    made = [Group(stage, reason, len(members), members[:examples]) for (stage, reason), members in groups.items()]
+    made = [
+        Group(stage, reason, len(members), members[:examples])
+        for (stage, reason), members in groups.items()
+    ]
     return sorted(made, key=lambda group: (-group.count, group.stage, group.reason))
 
 
@@ -98,8 +108,17 @@ def show_errors(store: Store, examples: int, out: str | None) -> None:
 def errors_table(groups: list[Group]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("stage", "reason", "count", "for example"):
-        table.add_column(column, justify="right" if column == "count" else "left", no_wrap=column != "for example")
+        table.add_column(
+            column,
+            justify="right" if column == "count" else "left",
+            no_wrap=column != "for example",
+        )
     for group in groups:
-        lines = [": ".join(part for part in (row["track_id"], row["detail"]) if part) for row in group.examples]
-        table.add_row(group.stage, group.reason, str(group.count), "\n".join(lines), end_section=True)
+        lines = [
+            ": ".join(part for part in (row["track_id"], row["detail"]) if part)
+            for row in group.examples
+        ]
+        table.add_row(
+            group.stage, group.reason, str(group.count), "\n".join(lines), end_section=True
+        )
     return table

@@ -94,7 +94,11 @@ def stage_folders(store: Store) -> list[StageFolder]:
     """
     names = [(name, key) for name in store.folders("") for key in store.folders(name)]
     with ThreadPoolExecutor(READERS) as pool:
-        found = [folder for folder in pool.map(lambda place: _read(store.stage(*place)), names) if folder is not None]
+        found = [
+            folder
+            for folder in pool.map(lambda place: _read(store.stage(*place)), names)
+            if folder is not None
+        ]
     if not found:
         raise ConfigError(f"--store {store.root}: no stage was ever begun there")
     return sorted(found, key=lambda folder: folder.when, reverse=True)
@@ -113,7 +117,14 @@ def status_of(folder: StageFolder) -> Status:
     stage, state = folder.stage, folder.state
     status = Status(stage.name, stage.key, state, folder.when)
     if state == COMPLETE:
-        names = {field.name for field in dataclasses.fields(Status)} - {"stage", "key", "state", "when", "where", "epoch"}
+        names = {field.name for field in dataclasses.fields(Status)} - {
+            "stage",
+            "key",
+            "state",
+            "when",
+            "where",
+            "epoch",
+        }
         known = {name: folder.record[name] for name in names if name in folder.record}
         known["seconds"] = folder.record.get("training_seconds", folder.record.get("seconds"))
         return dataclasses.replace(status, **known, epoch=folder.record.get("epochs"))
@@ -129,7 +140,10 @@ def status_of(folder: StageFolder) -> Status:
 def rows_done(blocks: Blocks) -> tuple[int, int]:
     """Rows in committed blocks, and rows planned."""
     column = ["block"]
-    plans = [blocks.store.read_table(f"{blocks.folder}/plans/{name}.parquet", PLAN, columns=column) for name in blocks.plan_names()]
+    plans = [
+        blocks.store.read_table(f"{blocks.folder}/plans/{name}.parquet", PLAN, columns=column)
+        for name in blocks.plan_names()
+    ]
     if not plans:
         return 0, 0
     planned = pa.concat_tables(plans).column("block")
@@ -146,7 +160,9 @@ def _trained(folder: StageFolder, status: Status) -> Status:
     except RuntimeError:  # torch's word for an archive that is not whole
         return status
     history = progress["history"]
-    return dataclasses.replace(status, epoch=progress["epoch"], validation=history[-1]["validation"] if history else None)
+    return dataclasses.replace(
+        status, epoch=progress["epoch"], validation=history[-1]["validation"] if history else None
+    )
 
 
 def show_status(store: Store) -> None:
@@ -156,23 +172,51 @@ def show_status(store: Store) -> None:
         console.print(status_table(statuses))
     else:
         for status in statuses:
-            print(json.dumps({name: value for name, value in dataclasses.asdict(status).items() if value is not None}), flush=True)
+            print(
+                json.dumps(
+                    {
+                        name: value
+                        for name, value in dataclasses.asdict(status).items()
+                        if value is not None
+                    }
+                ),
+                flush=True,
+            )
 
 
 def status_table(statuses: list[Status]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in ("stage", "key", "state", "rows in", "out", "errors", "time", "when (UTC)", "epoch", "valid.", "where it is"):
+    for column in (
+        "stage",
+        "key",
+        "state",
+        "rows in",
+        "out",
+        "errors",
+        "time",
+        "when (UTC)",
+        "epoch",
+        "valid.",
+        "where it is",
+    ):
         figures = column in ("rows in", "out", "errors", "time", "epoch", "valid.")
-        table.add_column(column, justify="right" if figures else "left", no_wrap=column != "where it is")
+        table.add_column(
+            column, justify="right" if figures else "left", no_wrap=column != "where it is"
+        )
     colours = {COMPLETE: "green", RUNNING: "bold cyan", INTERRUPTED: "yellow"}
     for status in statuses:
-        table.add_row(*_cells(status), style=None if status.state == COMPLETE else colours[status.state])
+        table.add_row(
+            *_cells(status), style=None if status.state == COMPLETE else colours[status.state]
+        )
     return table
 
 
 def _cells(status: Status) -> Iterator[str]:
     yield from (status.stage, status.key[:8], status.state)
-    yield from ("" if count is None else str(count) for count in (status.rows_in, status.rows_out, status.rows_in_errors))
+    yield from (
+        "" if count is None else str(count)
+        for count in (status.rows_in, status.rows_out, status.rows_in_errors)
+    )
     yield "" if status.seconds is None else f"{status.seconds:.0f} s"
     yield time.strftime("%m-%d %H:%M:%S", time.gmtime(status.when)) if status.when else ""
     yield "" if status.epoch is None else str(status.epoch)

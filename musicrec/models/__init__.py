@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from .build import build_model, build_stack
 from .layers import count_parameters, initialise
-from .recommendation import AUDIO_ONLY, BRANCHES, BY_ALBUMS, BY_LOCATION, BY_LYRICS, BY_YEAR, VARIANTS
+from .recommendation import (
+    AUDIO_ONLY,
+    BRANCHES,
+    BY_ALBUMS,
+    BY_LOCATION,
+    BY_LYRICS,
+    BY_YEAR,
+    VARIANTS,
+)
 from .shapes import INPUT_SHAPES
 
 __all__ = [

@@ -25,12 +25,20 @@ class Albums(nn.Module):
         Share of the new statistic in batch norm's running mean and variance.
     """
 
-    def __init__(self, outputs: int, *, width_multiplier: float = 1.0, batch_norm_momentum: float = BATCH_NORM_MOMENTUM) -> None:
+    def __init__(
+        self,
+        outputs: int,
+        *,
+        width_multiplier: float = 1.0,
+        batch_norm_momentum: float = BATCH_NORM_MOMENTUM,
+    ) -> None:
         super().__init__()
         if width_multiplier <= 0:
             raise ValueError(f"width_multiplier={width_multiplier} must be above 0")
         network = MobileNetV2(
-            num_classes=1, width_mult=width_multiplier, norm_layer=lambda channels: batch_norm(channels, batch_norm_momentum)
+            num_classes=1,
+            width_mult=width_multiplier,
+            norm_layer=lambda channels: batch_norm(channels, batch_norm_momentum),
         )
         self.features = network.features
         _pad_strided_as_keras(self.features)
@@ -40,7 +48,9 @@ class Albums(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, outputs); height and width are free."""
         if images.ndim != 4 or images.shape[1] != COLOURS:
-            raise ValueError(f"input of shape {tuple(images.shape)} where (batch, {COLOURS}, height, width) is expected")
+            raise ValueError(
+                f"input of shape {tuple(images.shape)} where (batch, {COLOURS}, height, width) is expected"
+            )
         return self.head(self.features(images).mean(dim=(2, 3)))
 
 
@@ -49,5 +59,11 @@ def _pad_strided_as_keras(network: nn.Module) -> None:
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.Conv2d) and child.stride != (1, 1):
-                same = Conv2d(child.in_channels, child.out_channels, child.kernel_size, child.stride, groups=child.groups)
+                same = Conv2d(
+                    child.in_channels,
+                    child.out_channels,
+                    child.kernel_size,
+                    child.stride,
+                    groups=child.groups,
+                )
                 setattr(parent, name, same)

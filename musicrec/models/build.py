@@ -17,7 +17,13 @@ from .stacks import GenreEnsemble, TimeFreq, TimeFreqAvg
 from .time import Time
 
 # Architectures that read one of the features in shapes.INPUT_SHAPES.
-SPECTRAL: dict[str, type[nn.Module]] = {"simple": Simple, "time": Time, "freq": Freq, "rnn": RNN, "large_rnn": LargeRNN}
+SPECTRAL: dict[str, type[nn.Module]] = {
+    "simple": Simple,
+    "time": Time,
+    "freq": Freq,
+    "rnn": RNN,
+    "large_rnn": LargeRNN,
+}
 # Architectures with an input of their own.
 OTHER: dict[str, type[nn.Module]] = {"lyrics": Lyrics, "albums": Albums}
 STACKS: dict[str, type[nn.Module]] = {
@@ -59,9 +65,13 @@ def build_model(architecture: str, feature: str | None, outputs: int, **sizes: A
         return _construct(SPECTRAL[architecture], architecture, (feature, outputs), sizes)
     if architecture in OTHER:
         if feature is not None:
-            raise ValueError(f"architecture {architecture!r} reads no spectral feature: feature must be None, not {feature!r}")
+            raise ValueError(
+                f"architecture {architecture!r} reads no spectral feature: feature must be None, not {feature!r}"
+            )
         return _construct(OTHER[architecture], architecture, (outputs,), sizes)
-    raise ValueError(f"unknown architecture {architecture!r}: use one of {', '.join((*SPECTRAL, *OTHER))}")
+    raise ValueError(
+        f"unknown architecture {architecture!r}: use one of {', '.join((*SPECTRAL, *OTHER))}"
+    )
 
 
 def build_stack(name: str, outputs: int, **sizes: Any) -> nn.Module:
@@ -86,16 +96,28 @@ def build_stack(name: str, outputs: int, **sizes: Any) -> nn.Module:
     return _construct(STACKS[name], name, (outputs,), sizes)
 
 
-def _construct(model: type[nn.Module], name: str, arguments: tuple[Any, ...], sizes: dict[str, Any]) -> nn.Module:
+def _construct(
+    model: type[nn.Module], name: str, arguments: tuple[Any, ...], sizes: dict[str, Any]
+) -> nn.Module:
     outputs = arguments[-1]
     if not isinstance(outputs, int) or outputs < 1:
         raise ValueError(f"outputs={outputs!r} must be a whole number of at least 1")
     parameters = inspect.signature(model).parameters.values()
-    allowed = {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    allowed = {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
     unknown = [size for size in sizes if size not in allowed]
     if unknown:
-        raise ValueError(f"{name!r} has no size {', '.join(map(repr, unknown))}: use {', '.join(allowed)}")
-    missing = [size for size, default in allowed.items() if default is inspect.Parameter.empty and size not in sizes]
+        raise ValueError(
+            f"{name!r} has no size {', '.join(map(repr, unknown))}: use {', '.join(allowed)}"
+        )
+    missing = [
+        size
+        for size, default in allowed.items()
+        if default is inspect.Parameter.empty and size not in sizes
+    ]
     if missing:
         raise ValueError(f"{name!r} needs the size {', '.join(map(repr, missing))}")
     return model(*arguments, **sizes)

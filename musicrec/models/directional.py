@@ -14,7 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .kernels.directional import applies_to, directional_features
-from .layers import Conv2d, ConvBlock, Padding, Pair, SameMaxPool2d, SeparableConv2d, batch_norm, check_images, initialise
+from .layers import (
+    Conv2d,
+    ConvBlock,
+    Padding,
+    Pair,
+    SameMaxPool2d,
+    SeparableConv2d,
+    batch_norm,
+    check_images,
+    initialise,
+)
 
 Axis = Literal["time", "frequency"]
 MIN_LAYERS = 2
@@ -40,9 +50,18 @@ class ParallelConvolutions(nn.Module):
         Of batch norm.
     """
 
-    def __init__(self, in_channels: int, filters: int, kernel_sizes: Sequence[Pair], stride: Pair, momentum: float) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        kernel_sizes: Sequence[Pair],
+        stride: Pair,
+        momentum: float,
+    ) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(Conv2d(in_channels, filters, size, stride) for size in kernel_sizes)
+        self.convolutions = nn.ModuleList(
+            Conv2d(in_channels, filters, size, stride) for size in kernel_sizes
+        )
         self.out_channels = filters * len(kernel_sizes)
         self.norm = batch_norm(self.out_channels, momentum)
 
@@ -108,7 +127,9 @@ class DirectionalNetwork(nn.Module):
         super().__init__()
         self.axis: Axis = axis
         if len(channels) < MIN_LAYERS:
-            raise ValueError(f"at least {MIN_LAYERS} separable layers are needed, channels={tuple(channels)} names {len(channels)}")
+            raise ValueError(
+                f"at least {MIN_LAYERS} separable layers are needed, channels={tuple(channels)} names {len(channels)}"
+            )
         self.input_shape = input_shape
         in_channels, frequency, time = input_shape
         size = time if axis == "time" else frequency
@@ -120,13 +141,21 @@ class DirectionalNetwork(nn.Module):
             )
 
         kernels = [oriented(axis, length, 1) for length in lengths]
-        first = ParallelConvolutions(in_channels, branch_filters, kernels, oriented(axis, stride, 1), batch_norm_momentum)
+        first = ParallelConvolutions(
+            in_channels, branch_filters, kernels, oriented(axis, stride, 1), batch_norm_momentum
+        )
         blocks: list[ParallelConvolutions | ConvBlock] = [first]
         pool_size = oriented(pool_axis, 2, 1)
         widths = (first.out_channels, *channels[:-1])
         for index, (before, after) in enumerate(pairwise(widths)):
             pool = SameMaxPool2d(pool_size, pool_size) if index < len(channels) - 2 else None
-            blocks.append(ConvBlock(SeparableConv2d(before, after, oriented(axis, kernel_size, 1), padding), pool, batch_norm_momentum))
+            blocks.append(
+                ConvBlock(
+                    SeparableConv2d(before, after, oriented(axis, kernel_size, 1), padding),
+                    pool,
+                    batch_norm_momentum,
+                )
+            )
 
         left = (frequency, time)
         for block in blocks:

@@ -37,7 +37,9 @@ def output_size(size: int, kernel: int, stride: int, padding: Padding) -> int:
     if padding == "same":
         return -(-size // stride)
     if kernel > size:
-        raise ValueError(f"a valid kernel of {kernel} does not fit an axis of {size}: use a larger input shape or fewer layers")
+        raise ValueError(
+            f"a valid kernel of {kernel} does not fit an axis of {size}: use a larger input shape or fewer layers"
+        )
     return (size - kernel) // stride + 1
 
 
@@ -72,9 +74,13 @@ class Conv2d(nn.Conv2d):
         top, bottom = same_padding(images.shape[-2], self.kernel_size[0], self.stride[0])
         left, right = same_padding(images.shape[-1], self.kernel_size[1], self.stride[1])
         if top == bottom and left == right:
-            return functional.conv2d(images, self.weight, None, self.stride, (top, left), self.dilation, self.groups)
+            return functional.conv2d(
+                images, self.weight, None, self.stride, (top, left), self.dilation, self.groups
+            )
         padded = functional.pad(images, (left, right, top, bottom))
-        return functional.conv2d(padded, self.weight, None, self.stride, 0, self.dilation, self.groups)
+        return functional.conv2d(
+            padded, self.weight, None, self.stride, 0, self.dilation, self.groups
+        )
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, keras_padding={self.keras_padding}"
@@ -83,9 +89,13 @@ class Conv2d(nn.Conv2d):
 class SeparableConv2d(nn.Module):
     """Depthwise convolution (multiplier 1), then a 1x1 convolution across channels; no bias, nothing in between."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Pair, padding: Padding = "same") -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Pair, padding: Padding = "same"
+    ) -> None:
         super().__init__()
-        self.depthwise = Conv2d(in_channels, in_channels, kernel_size, padding=padding, groups=in_channels)
+        self.depthwise = Conv2d(
+            in_channels, in_channels, kernel_size, padding=padding, groups=in_channels
+        )
         self.pointwise = Conv2d(in_channels, out_channels, (1, 1), padding="valid")
         self.out_channels = out_channels
 
@@ -109,7 +119,9 @@ class SameMaxPool2d(nn.Module):
         super().__init__()
         for kernel, step in zip(kernel_size, stride, strict=True):
             if (kernel, step) not in ((1, 1), (2, 2), (3, 2)):
-                raise ValueError(f"a pool of kernel {kernel} and stride {step} is not supported: use 1/1, 2/2 or 3/2 along an axis")
+                raise ValueError(
+                    f"a pool of kernel {kernel} and stride {step} is not supported: use 1/1, 2/2 or 3/2 along an axis"
+                )
         self.kernel_size = kernel_size
         self.stride = stride
 
@@ -121,7 +133,9 @@ class SameMaxPool2d(nn.Module):
         """(B, C, H, W) -> (B, C, ceil(H / stride), ceil(W / stride))."""
         top, _ = same_padding(images.shape[-2], self.kernel_size[0], self.stride[0])
         left, _ = same_padding(images.shape[-1], self.kernel_size[1], self.stride[1])
-        return functional.max_pool2d(images, self.kernel_size, self.stride, (top, left), ceil_mode=True)
+        return functional.max_pool2d(
+            images, self.kernel_size, self.stride, (top, left), ceil_mode=True
+        )
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}"
@@ -131,7 +145,10 @@ class ConvBlock(nn.Module):
     """Convolution, batch norm, max pool where there is one, ReLU (thesis.md section 2, in this order)."""
 
     def __init__(
-        self, convolution: Conv2d | SeparableConv2d, pool: SameMaxPool2d | None = None, momentum: float = BATCH_NORM_MOMENTUM
+        self,
+        convolution: Conv2d | SeparableConv2d,
+        pool: SameMaxPool2d | None = None,
+        momentum: float = BATCH_NORM_MOMENTUM,
     ) -> None:
         super().__init__()
         self.convolution = convolution
@@ -213,5 +230,9 @@ def _initialise_recurrent(module: nn.RNNBase, generator: torch.Generator | None)
 def count_parameters(model: nn.Module) -> int:
     """Number of weights as the thesis counts them: batch norm's running mean and variance included, its batch counter not."""
     weights = sum(parameter.numel() for parameter in model.parameters())
-    running = sum(buffer.numel() for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var")))
+    running = sum(
+        buffer.numel()
+        for name, buffer in model.named_buffers()
+        if name.endswith(("running_mean", "running_var"))
+    )
     return weights + running

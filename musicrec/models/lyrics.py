@@ -45,7 +45,9 @@ class Lyrics(nn.Module):
     ) -> None:
         super().__init__()
         if vocabulary < 1:
-            raise ValueError(f"vocabulary={vocabulary} must be at least 1: the rows of the embedding table, the padding's included")
+            raise ValueError(
+                f"vocabulary={vocabulary} must be at least 1: the rows of the embedding table, the padding's included"
+            )
         self.skip_padding = skip_padding
         self.embedding = nn.Embedding(vocabulary, embedding_size)
         self.recurrent = RecurrentStack(nn.LSTM, embedding_size, hidden)
@@ -55,7 +57,9 @@ class Lyrics(nn.Module):
     def forward(self, words: Tensor) -> Tensor:
         """(B, L) whole numbers, padded with 0 at the front -> (B, outputs)."""
         if words.ndim != 2 or words.shape[1] == 0:
-            raise ValueError(f"input of shape {tuple(words.shape)} where (batch, length) with a length of at least 1 is expected")
+            raise ValueError(
+                f"input of shape {tuple(words.shape)} where (batch, length) with a length of at least 1 is expected"
+            )
         if not self.skip_padding:
             return self.head(self.recurrent(self.embedding(words)))
         # A text without a word keeps one padding, for a packed sequence cannot be empty.
@@ -63,5 +67,7 @@ class Lyrics(nn.Module):
         positions = torch.arange(words.shape[1], device=words.device) + padding[:, None]
         at_front = words.gather(1, positions.clamp(max=words.shape[1] - 1))
         lengths = (words.shape[1] - padding).cpu()
-        packed = pack_padded_sequence(self.embedding(at_front), lengths, batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(
+            self.embedding(at_front), lengths, batch_first=True, enforce_sorted=False
+        )
         return self.head(self.recurrent(packed))

@@ -57,7 +57,14 @@ class Branch(nn.Module):
         Scale each input to unit length first; a zero vector stays zero.
     """
 
-    def __init__(self, names: Sequence[str], inputs: int, hidden: int | None, joint: Sequence[int], unit_length: bool) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        inputs: int,
+        hidden: int | None,
+        joint: Sequence[int],
+        unit_length: bool,
+    ) -> None:
         super().__init__()
         self.names = tuple(names)
         self.inputs = inputs
@@ -71,7 +78,10 @@ class Branch(nn.Module):
         if self.unit_length:
             vectors = [functional.normalize(vector, dim=1) for vector in vectors]
         if self.single is not None:
-            vectors = [functional.relu(layer(vector)) for layer, vector in zip(self.single, vectors, strict=True)]
+            vectors = [
+                functional.relu(layer(vector))
+                for layer, vector in zip(self.single, vectors, strict=True)
+            ]
         return self.joint(torch.cat(vectors, dim=1))
 
 
@@ -119,7 +129,9 @@ class Recommendation(nn.Module):
         super().__init__()
         unknown = [name for name in branches if name not in BRANCHES]
         if unknown or not branches:
-            raise ValueError(f"branches={tuple(branches)} must be one or more of {', '.join(BRANCHES)}")
+            raise ValueError(
+                f"branches={tuple(branches)} must be one or more of {', '.join(BRANCHES)}"
+            )
         inputs = submodel_outputs or outputs
         self.branches = nn.ModuleDict()
         for name in BRANCHES:
@@ -127,7 +139,13 @@ class Recommendation(nn.Module):
                 continue
             if name in SUBMODELS:
                 between = pair_hidden if len(SUBMODELS[name]) > 1 else ()
-                branch = Branch(SUBMODELS[name], inputs, branch_hidden, (*between, branch_outputs), unit_length=True)
+                branch = Branch(
+                    SUBMODELS[name],
+                    inputs,
+                    branch_hidden,
+                    (*between, branch_outputs),
+                    unit_length=True,
+                )
             else:
                 hidden = location_hidden if name == "location" else None
                 branch = Branch(NUMBERS[name], 1, hidden, (branch_outputs,), unit_length=False)
@@ -136,7 +154,9 @@ class Recommendation(nn.Module):
         self.head = nn.Linear(head[-1], outputs)
         initialise(self)
 
-    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(
+        self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """Embedding of each example.
 
         Parameters
@@ -156,8 +176,12 @@ class Recommendation(nn.Module):
         present = present or {}
         unknown = [name for name in present if name not in BRANCHES]
         if unknown:
-            raise ValueError(f"present names no branch by {', '.join(unknown)}: use {', '.join(BRANCHES)}")
-        columns = {name: value[:, None] if value.ndim == 1 else value for name, value in inputs.items()}
+            raise ValueError(
+                f"present names no branch by {', '.join(unknown)}: use {', '.join(BRANCHES)}"
+            )
+        columns = {
+            name: value[:, None] if value.ndim == 1 else value for name, value in inputs.items()
+        }
         vectors = []
         for name, branch in self.branches.items():
             vector = branch(columns)

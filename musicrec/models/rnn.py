@@ -27,12 +27,16 @@ class RecurrentStack(nn.Module):
         Width of each layer.
     """
 
-    def __init__(self, cell: type[nn.GRU] | type[nn.LSTM], inputs: int, hidden: Sequence[int]) -> None:
+    def __init__(
+        self, cell: type[nn.GRU] | type[nn.LSTM], inputs: int, hidden: Sequence[int]
+    ) -> None:
         super().__init__()
         if not hidden:
             raise ValueError("hidden=() names no recurrent layer: give the width of each layer")
         widths = (inputs, *hidden)
-        self.layers = nn.ModuleList(cell(before, after, batch_first=True) for before, after in pairwise(widths))
+        self.layers = nn.ModuleList(
+            cell(before, after, batch_first=True) for before, after in pairwise(widths)
+        )
 
     def forward(self, sequence: Tensor | PackedSequence) -> Tensor:
         """(B, L, inputs), or the same packed -> (B, hidden[-1]), the output at each sequence's last step."""
@@ -47,11 +51,15 @@ class SpectralRNN(nn.Module):
 
     cell: type[nn.GRU] | type[nn.LSTM]
 
-    def __init__(self, feature: str, outputs: int, hidden: Sequence[int], shape: Sequence[int] | None) -> None:
+    def __init__(
+        self, feature: str, outputs: int, hidden: Sequence[int], shape: Sequence[int] | None
+    ) -> None:
         super().__init__()
         channels, self.rows, _ = input_shape(feature, shape)
         if channels != 1:
-            raise ValueError(f"a recurrent architecture reads a spectral feature of one channel, {feature!r} has {channels}")
+            raise ValueError(
+                f"a recurrent architecture reads a spectral feature of one channel, {feature!r} has {channels}"
+            )
         self.recurrent = RecurrentStack(self.cell, self.rows, hidden)
         self.head = nn.Linear(hidden[-1], outputs)
         initialise(self)
@@ -59,7 +67,9 @@ class SpectralRNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 1, F, T) -> (B, outputs), without softmax or sigmoid; T is free."""
         if images.ndim != 4 or images.shape[1:3] != (1, self.rows):
-            raise ValueError(f"input of shape {tuple(images.shape)} where (batch, 1, {self.rows}, time) is expected")
+            raise ValueError(
+                f"input of shape {tuple(images.shape)} where (batch, 1, {self.rows}, time) is expected"
+            )
         frames = images.squeeze(1).transpose(1, 2)  # (B, T, F)
         return self.head(self.recurrent(frames))
 
@@ -81,7 +91,14 @@ class RNN(SpectralRNN):
 
     cell = nn.GRU
 
-    def __init__(self, feature: str, outputs: int, *, hidden: Sequence[int] = (256, 256, 256), shape: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        feature: str,
+        outputs: int,
+        *,
+        hidden: Sequence[int] = (256, 256, 256),
+        shape: Sequence[int] | None = None,
+    ) -> None:
         super().__init__(feature, outputs, hidden, shape)
 
 
@@ -90,5 +107,12 @@ class LargeRNN(SpectralRNN):
 
     cell = nn.LSTM
 
-    def __init__(self, feature: str, outputs: int, *, hidden: Sequence[int] = (256, 512, 1024), shape: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        feature: str,
+        outputs: int,
+        *,
+        hidden: Sequence[int] = (256, 512, 1024),
+        shape: Sequence[int] | None = None,
+    ) -> None:
         super().__init__(feature, outputs, hidden, shape)

@@ -47,5 +47,7 @@ def input_shape(feature: str, shape: Sequence[int] | None = None) -> tuple[int, 
     if shape is None:
         return channels, frequency, time
     if len(shape) != 2 or any(not isinstance(size, int) or size < 1 for size in shape):
-        raise ValueError(f"shape must be (frequency, time), two whole numbers of at least 1, not {shape!r}")
+        raise ValueError(
+            f"shape must be (frequency, time), two whole numbers of at least 1, not {shape!r}"
+        )
     return channels, shape[0], shape[1]

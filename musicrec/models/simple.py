@@ -7,7 +7,15 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from .layers import BATCH_NORM_MOMENTUM, Conv2d, ConvBlock, SameMaxPool2d, SeparableConv2d, check_images, initialise
+from .layers import (
+    BATCH_NORM_MOMENTUM,
+    Conv2d,
+    ConvBlock,
+    SameMaxPool2d,
+    SeparableConv2d,
+    check_images,
+    initialise,
+)
 from .shapes import TWELVE_ROWS, input_shape
 
 MIN_LAYERS = 4
@@ -42,7 +50,9 @@ class Simple(nn.Module):
     ) -> None:
         super().__init__()
         if len(channels) < MIN_LAYERS:
-            raise ValueError(f"simple needs at least {MIN_LAYERS} layers, channels={tuple(channels)} names {len(channels)}")
+            raise ValueError(
+                f"simple needs at least {MIN_LAYERS} layers, channels={tuple(channels)} names {len(channels)}"
+            )
         self.input_shape = input_shape(feature, shape)
         small = feature == "cifar" or feature in TWELVE_ROWS
         separable_padding = "same" if small else "valid"
@@ -52,12 +62,21 @@ class Simple(nn.Module):
             second = Conv2d(channels[0], channels[1], (3, 3), (2, 2))
         else:
             second = Conv2d(channels[0], channels[1], (3, 3), padding="valid")
-        blocks = [ConvBlock(first, momentum=batch_norm_momentum), ConvBlock(second, momentum=batch_norm_momentum)]
+        blocks = [
+            ConvBlock(first, momentum=batch_norm_momentum),
+            ConvBlock(second, momentum=batch_norm_momentum),
+        ]
         last = len(channels) - 3
         for index, (before, after) in enumerate(pairwise(channels[1:])):
             pooled = 0 < index < last and (feature != "cifar" or index % 2 == 0)
             pool = SameMaxPool2d((3, 3), (2, 2)) if pooled else None
-            blocks.append(ConvBlock(SeparableConv2d(before, after, (3, 3), separable_padding), pool, batch_norm_momentum))
+            blocks.append(
+                ConvBlock(
+                    SeparableConv2d(before, after, (3, 3), separable_padding),
+                    pool,
+                    batch_norm_momentum,
+                )
+            )
 
         left = self.input_shape[1:]
         for block in blocks:

@@ -40,10 +40,14 @@ def select_inputs(inputs: Mapping[str, Tensor], names: Sequence[str], width: int
     """
     missing = [name for name in names if name not in inputs]
     if missing:
-        raise ValueError(f"inputs lack {', '.join(missing)}: give one tensor for each of {', '.join(names)}")
+        raise ValueError(
+            f"inputs lack {', '.join(missing)}: give one tensor for each of {', '.join(names)}"
+        )
     for name in names:
         if inputs[name].ndim != 2 or inputs[name].shape[1] != width:
-            raise ValueError(f"input {name!r} has shape {tuple(inputs[name].shape)} where (batch, {width}) is expected")
+            raise ValueError(
+                f"input {name!r} has shape {tuple(inputs[name].shape)} where (batch, {width}) is expected"
+            )
     return [inputs[name] for name in names]
 
 
@@ -95,7 +99,10 @@ class ClassifierStack(nn.Module):
 
     def l2_penalty(self) -> Tensor:
         """What the objective adds to the loss: l2 x the sum of the hidden layers' squared weights (no biases, not the last layer)."""
-        return self.l2 * sum((layer.weight.square().sum() for layer in self.hidden), start=self.head.weight.new_zeros(()))
+        return self.l2 * sum(
+            (layer.weight.square().sum() for layer in self.hidden),
+            start=self.head.weight.new_zeros(()),
+        )
 
 
 class TimeFreq(ClassifierStack):
@@ -111,7 +118,14 @@ class TimeFreq(ClassifierStack):
         l2: float = 0.002,
         submodel_outputs: int | None = None,
     ) -> None:
-        super().__init__(outputs, submodels=submodels, hidden=hidden, dropout=dropout, l2=l2, submodel_outputs=submodel_outputs)
+        super().__init__(
+            outputs,
+            submodels=submodels,
+            hidden=hidden,
+            dropout=dropout,
+            l2=l2,
+            submodel_outputs=submodel_outputs,
+        )
 
 
 class GenreEnsemble(ClassifierStack):
@@ -127,7 +141,14 @@ class GenreEnsemble(ClassifierStack):
         l2: float = 0.002,
         submodel_outputs: int | None = None,
     ) -> None:
-        super().__init__(outputs, submodels=submodels, hidden=hidden, dropout=dropout, l2=l2, submodel_outputs=submodel_outputs)
+        super().__init__(
+            outputs,
+            submodels=submodels,
+            hidden=hidden,
+            dropout=dropout,
+            l2=l2,
+            submodel_outputs=submodel_outputs,
+        )
 
 
 class TimeFreqAvg(nn.Module):
@@ -146,20 +167,32 @@ class TimeFreqAvg(nn.Module):
         What the task applies to the output.
     """
 
-    def __init__(self, outputs: int, *, submodels: Sequence[str] = ("time", "freq"), activation: Activation = "none") -> None:
+    def __init__(
+        self,
+        outputs: int,
+        *,
+        submodels: Sequence[str] = ("time", "freq"),
+        activation: Activation = "none",
+    ) -> None:
         super().__init__()
         if activation not in ("none", "sigmoid", "softmax"):
-            raise ValueError(f"unknown activation {activation!r}: use one of none, sigmoid, softmax")
+            raise ValueError(
+                f"unknown activation {activation!r}: use one of none, sigmoid, softmax"
+            )
         self.outputs = outputs
         self.submodels = tuple(submodels)
         self.activation = activation
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Mapping of (B, outputs) -> (B, outputs)."""
-        stacked = torch.stack(select_inputs(inputs, self.submodels, self.outputs))  # (submodels, B, outputs)
+        stacked = torch.stack(
+            select_inputs(inputs, self.submodels, self.outputs)
+        )  # (submodels, B, outputs)
         if self.activation == "sigmoid":
             # logit(p) = log p - log(1 - p); the number of submodels cancels.
-            return functional.logsigmoid(stacked).logsumexp(0) - functional.logsigmoid(-stacked).logsumexp(0)
+            return functional.logsigmoid(stacked).logsumexp(0) - functional.logsigmoid(
+                -stacked
+            ).logsumexp(0)
         if self.activation == "softmax":
             return functional.log_softmax(stacked, dim=-1).logsumexp(0)
         return stacked.mean(dim=0)

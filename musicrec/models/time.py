@@ -46,7 +46,8 @@ class Time(DirectionalNetwork):
             axis="time",
             input_shape=input_shape(feature, shape),
             outputs=outputs,
-            kernel_divisors=kernel_divisors or (CIFAR_KERNEL_DIVISORS if cifar else KERNEL_DIVISORS),
+            kernel_divisors=kernel_divisors
+            or (CIFAR_KERNEL_DIVISORS if cifar else KERNEL_DIVISORS),
             branch_filters=branch_filters,
             channels=channels,
             kernel_size=kernel_size,

@@ -13,7 +13,7 @@ from typing import Any
 from musicrec.catalog.tables import Catalog
 from musicrec.config.jobs import Config
 from musicrec.config.load import resolved
-from musicrec.storage.lock import hold
+from musicrec.storage.lock import acquire
 from musicrec.storage.store import Stage, Store
 from musicrec.telemetry.progress import event
 
@@ -66,7 +66,7 @@ def run_stage(
     stage: Stage,
     work: Callable[[Stage], dict[str, Any]],
     label: str | None = None,
-    again: Callable[[dict[str, Any]], bool] = lambda record: False,
+    should_rerun: Callable[[dict[str, Any]], bool] = lambda record: False,
 ) -> Outcome:
     """Do a stage's work unless it is complete; the record holds what ``work`` returned, the configuration, versions and seconds.
 
@@ -74,7 +74,7 @@ def run_stage(
 
     Parameters
     ----------
-    again
+    should_rerun
         Whether the record of a complete stage asks for its work anew.
 
     Raises
@@ -86,18 +86,26 @@ def run_stage(
     """
     label = label or stage.name
     before = stage.success()
-    if before is not None and not again(before):
+    if before is not None and not should_rerun(before):
         return already_complete(stage, label)
-    with hold(run.store, stage.folder, label, wait=run.config.lock.wait) as lock:
+    with acquire(run.store, stage.folder, label, wait=run.config.lock.wait) as lock:
         if (now := stage.success()) is not None and now != before:
             return already_complete(stage, label)  # by the run that was waited for
         started = time.perf_counter()
         run.store.write_json(stage.path("config.json"), resolved(run.config))
         record = work(stage)
-        record |= {"seconds": round(time.perf_counter() - started, 2), "versions": versions(), "finished": time.time()}
+        record |= {
+            "seconds": round(time.perf_counter() - started, 2),
+            "versions": versions(),
+            "finished": time.time(),
+        }
         lock.check()
         stage.finish(record)
-    event(label, "done", **{k: v for k, v in record.items() if isinstance(v, int | float | str) and k != "finished"})
+    event(
+        label,
+        "done",
+        **{k: v for k, v in record.items() if isinstance(v, int | float | str) and k != "finished"},
+    )
     return Outcome(stage, record, worked=True)
 
 

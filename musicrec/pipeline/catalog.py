@@ -64,7 +64,12 @@ def open_run(config: Config) -> Run:
 
 def _check_access(*wanted: tuple[str, bool]) -> None:
     """Before anything is started: is the bucket of each location there, and may this process read, and write where that is marked?"""
-    problems = [line for uri, write in wanted if uri.startswith("s3://") for line in s3.access_problems(uri, write)]
+    problems = [
+        line
+        for uri, write in wanted
+        if uri.startswith("s3://")
+        for line in s3.access_problems(uri, write)
+    ]
     if problems:
         raise ConfigError("the object storage cannot be used:\n" + "\n".join(problems))
 
@@ -89,10 +94,17 @@ def report_catalog(config: Config) -> None:
     for problem in problems:
         event("validate", str(problem))
     event("validate", "splits", **split_report(catalog.tracks, catalog.artists))
-    event("validate", "the catalog can be used", tracks=catalog.tracks.num_rows, warnings=len(problems))
+    event(
+        "validate",
+        "the catalog can be used",
+        tracks=catalog.tracks.num_rows,
+        warnings=len(problems),
+    )
 
 
-def _read(config: Config, store: Store, exists: Callable[[str], bool] | None = None) -> tuple[Catalog, list[Problem]]:
+def _read(
+    config: Config, store: Store, exists: Callable[[str], bool] | None = None
+) -> tuple[Catalog, list[Problem]]:
     """The catalog that a configuration names, and what is said about it; ``exists``: see ``validate``."""
     rules = config.catalog_rules
     if rules.form != "tables" and config.catalog == DEMO:
@@ -122,26 +134,43 @@ def _splits_file(config: Config, root: str) -> str:
 
 def _kept_splits(config: Config, store: Store, root: str) -> dict[str, str]:
     name = _splits_file(config, root)
-    return dict(zip(*store.read_table(name, ARTIST_SPLITS).to_pydict().values(), strict=True)) if store.exists(name) else {}
+    return (
+        dict(zip(*store.read_table(name, ARTIST_SPLITS).to_pydict().values(), strict=True))
+        if store.exists(name)
+        else {}
+    )
 
 
 def _keep_splits(config: Config, store: Store, catalog: Catalog) -> None:
     """Remember the artists' splits: a catalog that has grown keeps them, and a test artist is never trained on."""
     if config.catalog_rules.form != "tables":
         return  # the published splits are the data set's own
-    now = dict(zip(*catalog.tracks.select(["artist_id", "split"]).to_pydict().values(), strict=True))
+    now = dict(
+        zip(*catalog.tracks.select(["artist_id", "split"]).to_pydict().values(), strict=True)
+    )
     before = _kept_splits(config, store, catalog.root)
     if now.items() <= before.items():
         return
-    if moved := sorted(artist for artist in now.keys() & before.keys() if now[artist] != before[artist]):
-        event("catalog", "artists that are in another split than in an earlier run", artists=len(moved), first=moved[:3])
+    if moved := sorted(
+        artist for artist in now.keys() & before.keys() if now[artist] != before[artist]
+    ):
+        event(
+            "catalog",
+            "artists that are in another split than in an earlier run",
+            artists=len(moved),
+            first=moved[:3],
+        )
     table = pa.table(list(zip(*sorted((before | now).items()), strict=True)), schema=ARTIST_SPLITS)
     store.write_table(_splits_file(config, catalog.root), table, ARTIST_SPLITS)
 
 
 def demo_catalog(config: Config, store: Store) -> str:
     """The URI of the demo catalog of this run's seed, rendered through Ray where it is not complete."""
-    clips, seconds, seed = config.catalog_rules.demo_clips, config.catalog_rules.demo_seconds, config.seed
+    clips, seconds, seed = (
+        config.catalog_rules.demo_clips,
+        config.catalog_rules.demo_seconds,
+        config.seed,
+    )
     longer = f"-{seconds:g}s" if seconds != demo.CLIP_SECONDS else ""
     folder = f"catalogs/demo-seed{seed}-{clips}clips{longer}"
     root = store.uri(folder)
@@ -171,7 +200,10 @@ def _render(work: demo.Work, root: str, seconds: float) -> dict:
     """Render one work into the catalog, unless an earlier build did."""
     filesystem, base = resolve(root)
     done = f"{base}/rows/{work.track_id}.json"
-    if not isinstance(filesystem, pyarrow.fs.LocalFileSystem) and filesystem.get_file_info(done).type == pyarrow.fs.FileType.File:
+    if (
+        not isinstance(filesystem, pyarrow.fs.LocalFileSystem)
+        and filesystem.get_file_info(done).type == pyarrow.fs.FileType.File
+    ):
         with filesystem.open_input_file(done) as stream:
             return json.loads(stream.read())["row"]
     return _in_folder(root, lambda local: demo.render_work(work, local, seconds))

@@ -15,12 +15,19 @@ from musicrec.pipeline.extract import places
 from musicrec.storage.store import Stage, fingerprint, resolve
 
 TABLE = "statistics.parquet"
-STATISTICS = pa.schema([pa.field("track_id", pa.string(), nullable=False), pa.field("vector", pa.list_(pa.float32()), nullable=False)])
+STATISTICS = pa.schema(
+    [
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("vector", pa.list_(pa.float32()), nullable=False),
+    ]
+)
 
 
 def statistics(run: Run, extracted: Outcome) -> Outcome:
     """Seven moments of each row of the features ``evaluate.statistics``, of every track that has all of them."""
-    features = tuple(name for name in run.config.evaluate.statistics if name in run.config.extract.features)
+    features = tuple(
+        name for name in run.config.evaluate.statistics if name in run.config.extract.features
+    )
     features = features or run.config.extract.features[:1]
     stage = run.store.stage("statistics", fingerprint(REVISION, extracted.stage.key, features))
     return run_stage(run, stage, lambda stage: _work(run, stage, extracted, features))
@@ -41,11 +48,22 @@ def _work(run: Run, stage: Stage, extracted: Outcome, features: tuple[str, ...])
             for row, vector in vectors.items()
             if row in tracks_of_part[part]
         }
-    tracks = [track for track in run.catalog.tracks.column("track_id").to_pylist() if all(track in found[name] for name in features)]
+    tracks = [
+        track
+        for track in run.catalog.tracks.column("track_id").to_pylist()
+        if all(track in found[name] for name in features)
+    ]
     vectors = [np.concatenate([found[name][track] for name in features]) for track in tracks]
-    run.store.write_table(stage.path(TABLE), pa.table({"track_id": tracks, "vector": vectors}, STATISTICS), STATISTICS)
+    run.store.write_table(
+        stage.path(TABLE), pa.table({"track_id": tracks, "vector": vectors}, STATISTICS), STATISTICS
+    )
     missing = run.catalog.tracks.num_rows - len(tracks)
-    return {"rows_in": run.catalog.tracks.num_rows, "rows_out": len(tracks), "rows_incomplete": missing, "features": list(features)}
+    return {
+        "rows_in": run.catalog.tracks.num_rows,
+        "rows_out": len(tracks),
+        "rows_incomplete": missing,
+        "features": list(features),
+    }
 
 
 def part_statistics(part: str, feature: str) -> tuple[str, dict[int, np.ndarray]]:
@@ -56,14 +74,22 @@ def part_statistics(part: str, feature: str) -> tuple[str, dict[int, np.ndarray]
         table = file.read(read_columns(feature, file.schema_arrow.names))
     decoded = decode_feature(table, feature)
     # Pictures (channels, height, width) are summarised by the rows of each channel.
-    return part, {row: clip_statistics(pair[0].reshape(-1, pair[0].shape[-1])) for row, pair in enumerate(decoded) if pair is not None}
+    return part, {
+        row: clip_statistics(pair[0].reshape(-1, pair[0].shape[-1]))
+        for row, pair in enumerate(decoded)
+        if pair is not None
+    }
 
 
 def read_statistics(run: Run, outcome: Outcome, track_ids: list[str]) -> np.ndarray:
     """(N, S) float32 in the order of ``track_ids``; NaN for tracks without."""
     table = run.store.read_table(outcome.stage.path(TABLE), STATISTICS)
     position = {track: row for row, track in enumerate(table.column("track_id").to_pylist())}
-    values = np.stack(table.column("vector").to_numpy()) if table.num_rows else np.zeros((0, 1), np.float32)
+    values = (
+        np.stack(table.column("vector").to_numpy())
+        if table.num_rows
+        else np.zeros((0, 1), np.float32)
+    )
     rows = np.array([position.get(track, -1) for track in track_ids], np.int64)
     result = np.full((len(track_ids), values.shape[1]), np.nan, np.float32)
     result[rows >= 0] = values[rows[rows >= 0]]

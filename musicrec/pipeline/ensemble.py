@@ -18,7 +18,7 @@ from musicrec.pipeline.run_trainings import objective_name, run_trainings, sched
 from musicrec.pipeline.train import Trained
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.storage.store import Stage, fingerprint
-from musicrec.training.training_run import EXAMPLES, Task, read_ensemble_inputs
+from musicrec.training.training_run import EXAMPLES, TrainingRun, read_ensemble_inputs
 
 NAME = "recommendation"
 
@@ -34,8 +34,18 @@ def ensemble(run: Run, embedded: Outcome, trained: Trained) -> Outcome:
 def ensemble_stage(run: Run, embedded: Outcome, trained: Trained) -> Stage:
     """Where the ensemble lies."""
     settings = run.config.ensemble
-    decided = (dataclasses.asdict(settings), run.config.seed, run.config.train.deciding(), run.left_out)
-    return run.store.stage("ensembles", fingerprint(REVISION, embedded.stage.key, trained.keys(needed_submodels(run.config)), *decided))
+    decided = (
+        dataclasses.asdict(settings),
+        run.config.seed,
+        run.config.train.key_fields(),
+        run.left_out,
+    )
+    return run.store.stage(
+        "ensembles",
+        fingerprint(
+            REVISION, embedded.stage.key, trained.keys(needed_submodels(run.config)), *decided
+        ),
+    )
 
 
 def needed_submodels(config: Config) -> list[str]:
@@ -43,12 +53,22 @@ def needed_submodels(config: Config) -> list[str]:
     return [name for branch in config.ensemble.branches for name in BRANCH_SUBMODELS[branch]]
 
 
-def ensemble_task(run: Run, stage: Stage, embedded: Outcome, trained: Trained) -> Task:
+def ensemble_task(run: Run, stage: Stage, embedded: Outcome, trained: Trained) -> TrainingRun:
     """Write what the ensemble's training reads into its folder."""
     settings, predictions = run.config.ensemble, trained.predictions(needed_submodels(run.config))
     rows = track_rows(run)
-    ranges = {name: _range([row[name] for row in rows]) for branch in settings.branches for name in NUMBERS.get(branch, ())}
-    spec = EnsembleSpec(embedded.record["dimensions"], settings.branches, settings.sizes, ranges, needs_all=settings.modality_dropout == 0)
+    ranges = {
+        name: _range([row[name] for row in rows])
+        for branch in settings.branches
+        for name in NUMBERS.get(branch, ())
+    }
+    spec = EnsembleSpec(
+        embedded.record["dimensions"],
+        settings.branches,
+        settings.sizes,
+        ranges,
+        needs_all=settings.modality_dropout == 0,
+    )
     examples = pa.Table.from_pylist(rows, schema=EXAMPLES)
     usable = read_ensemble_inputs(run.store, spec, examples, predictions).usable(spec.needs_all)
     splits = np.array([row["split"] for row in rows])
@@ -60,7 +80,7 @@ def ensemble_task(run: Run, stage: Stage, embedded: Outcome, trained: Trained) -
             )
     run.store.write_json(stage.path("spec.json"), spec.as_json())
     run.store.write_table(stage.path("examples.parquet"), examples, EXAMPLES)
-    return Task(
+    return TrainingRun(
         store=run.store.root,
         name=NAME,
         folder=stage.folder,

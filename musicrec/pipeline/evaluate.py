@@ -26,7 +26,9 @@ FIGURES = 1  # a part of the key: raised when results.json comes to hold more
 BASELINES = ("random", "popularity", "mean embedding", "ridge")
 
 
-def evaluate(run: Run, embedded: Outcome, summarised: Outcome, models: dict[str, Outcome]) -> Outcome:
+def evaluate(
+    run: Run, embedded: Outcome, summarised: Outcome, models: dict[str, Outcome]
+) -> Outcome:
     """Score every model and the baselines on the test split; the stage's folder holds ``results.json``.
 
     Parameters
@@ -39,7 +41,9 @@ def evaluate(run: Run, embedded: Outcome, summarised: Outcome, models: dict[str,
     keys = {name: outcome.stage.key for name, outcome in models.items()}
     parts = (REVISION, FIGURES, keys, summarised.stage.key, vars(run.config.evaluate))
     if run.config.embed.hold_out_test_relations:
-        parts += (run.catalog_key,)  # the relations of the test artists are no part of the models' keys, and are what is asked for
+        parts += (
+            run.catalog_key,
+        )  # the relations of the test artists are no part of the models' keys, and are what is asked for
     stage = run.store.stage("evaluation", fingerprint(*parts))
     return run_stage(run, stage, lambda stage: _work(run, stage, embedded, summarised, models))
 
@@ -55,7 +59,10 @@ class TestSplit:
 
     def __init__(self, run: Run, embeddings: pa.Table) -> None:
         tracks = run.catalog.tracks
-        ids, table = embeddings.column("artist_id").to_pylist(), np.stack(embeddings.column("vector").to_numpy())
+        ids, table = (
+            embeddings.column("artist_id").to_pylist(),
+            np.stack(embeddings.column("vector").to_numpy()),
+        )
         place = {artist: row for row, artist in enumerate(ids)}
         rows = tracks.select(["track_id", "artist_id", "album_id", "split"]).to_pylist()
         tests = [row for row in rows if row["split"] == "test"]
@@ -88,14 +95,21 @@ class TestSplit:
         if not len(known):
             return {"tracks": 0, "artists": 0}
         retrievals, levels = {}, {}
-        for level, names in {"track": self.tracks, "album": self.album_of, "artist": self.artist_of}.items():
+        for level, names in {
+            "track": self.tracks,
+            "album": self.album_of,
+            "artist": self.artist_of,
+        }.items():
             first, vectors = self.means(predicted, known, names)
             if not len(first):
                 continue  # no album is named
             artists = [self.artist_of[row] for row in first]
             retrievals[level] = self.candidates.retrieve(vectors, artists, self.related, ks)
             values = None if self.held_out else cosines(self.targets[first], vectors)
-            levels[level] = {"queries": len(first), **figures(retrievals[level], np.array(artists), seed, values)}
+            levels[level] = {
+                "queries": len(first),
+                **figures(retrievals[level], np.array(artists), seed, values),
+            }
         artists, vectors = self.by_artist(predicted, known)
         result = self._summary(levels, retrievals["artist"], known, ks, seed)
         return result | {"without_test_artists": self._unseen(vectors, artists, ks, seed)}
@@ -109,9 +123,21 @@ class TestSplit:
         result = self._summary(levels, found, everyone, ks, seed)
         return result | {"without_test_artists": self._unseen(None, artists, ks, seed)}
 
-    def _summary(self, levels: dict[str, Any], found: Retrieval, known: np.ndarray, ks: Sequence[int], seed: int) -> dict[str, Any]:
+    def _summary(
+        self,
+        levels: dict[str, Any],
+        found: Retrieval,
+        known: np.ndarray,
+        ks: Sequence[int],
+        seed: int,
+    ) -> dict[str, Any]:
         artists, groups = found.artist_ids, np.array(found.artist_ids)
-        result = {"tracks": len(known), "artists": len(artists), **levels["artist"], "levels": levels}
+        result = {
+            "tracks": len(known),
+            "artists": len(artists),
+            **levels["artist"],
+            "levels": levels,
+        }
         del result["queries"]
         if "cosine" in levels.get("track", {}):
             result["cosine"] = levels["track"]["cosine"]
@@ -122,20 +148,28 @@ class TestSplit:
             result[part] = part_figures(found, part, groups, seed)
         return result
 
-    def _unseen(self, vectors: np.ndarray | None, artists: list[str], ks: Sequence[int], seed: int) -> dict[str, Any]:
+    def _unseen(
+        self, vectors: np.ndarray | None, artists: list[str], ks: Sequence[int], seed: int
+    ) -> dict[str, Any]:
         """Retrieval among the artists that relations without a test artist name: the same task with their relations held out or not."""
         if not self.without_tests.ids:
             return {"candidates": 0}
         found = self.without_tests.retrieve(vectors, artists, self.related, ks)
         by_artist = dict(zip(artists, found.scores.ndcg[ks[0]].tolist(), strict=True))
-        return {"candidates": len(self.without_tests.ids), **figures(found, np.array(artists), seed), "by_artist": by_artist}
+        return {
+            "candidates": len(self.without_tests.ids),
+            **figures(found, np.array(artists), seed),
+            "by_artist": by_artist,
+        }
 
     def by_artist(self, predicted: np.ndarray, known: np.ndarray) -> tuple[list[str], np.ndarray]:
         """One vector an artist: the mean of the predictions of its tracks, each of unit length (thesis section 5)."""
         first, vectors = self.means(predicted, known, self.artist_of)
         return [self.artist_of[row] for row in first], vectors
 
-    def means(self, predicted: np.ndarray, known: np.ndarray, names: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
+    def means(
+        self, predicted: np.ndarray, known: np.ndarray, names: Sequence[str | None]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Means of the predictions that have one artist and one name, each of unit length.
 
         Parameters
@@ -174,21 +208,29 @@ def ridge(run: Run, split: TestSplit, summarised: Outcome) -> np.ndarray:
     known, asked = ~np.isnan(train).any(axis=1), ~np.isnan(test).any(axis=1)
     predicted = np.zeros((len(split.tracks), split.table.shape[1]), np.float32)
     if asked.any() and len(set(split.train_artists[known])) > 1:
-        predicted[asked] = ridge_embedding(train[known], split.train_targets[known], split.train_artists[known], test[asked])
+        predicted[asked] = ridge_embedding(
+            train[known], split.train_targets[known], split.train_artists[known], test[asked]
+        )
     return predicted
 
 
-def _work(run: Run, stage: Stage, embedded: Outcome, summarised: Outcome, models: dict[str, Outcome]) -> dict[str, Any]:
+def _work(
+    run: Run, stage: Stage, embedded: Outcome, summarised: Outcome, models: dict[str, Outcome]
+) -> dict[str, Any]:
     split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
     ks, seed, dimensions = run.config.evaluate.neighbours, run.config.seed, split.table.shape[1]
     results = {
         "random": split.score(random_unit_vectors(len(split.tracks), dimensions, seed), ks, seed),
-        "mean embedding": split.score(mean_embedding(split.train_targets, len(split.tracks)), ks, seed),
+        "mean embedding": split.score(
+            mean_embedding(split.train_targets, len(split.tracks)), ks, seed
+        ),
         "ridge": split.score(ridge(run, split, summarised), ks, seed),
         "popularity": split.popularity(ks, seed),
     }
     for name, outcome in models.items():
-        predicted = read_predictions(run.store, outcome.record["predictions"], split.tracks, dimensions)
+        predicted = read_predictions(
+            run.store, outcome.record["predictions"], split.tracks, dimensions
+        )
         results[name] = split.score(predicted, ks, seed)
     run.store.write_json(stage.path(RESULTS), results)
     best = results[ENSEMBLE]

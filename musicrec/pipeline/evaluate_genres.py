@@ -27,22 +27,37 @@ FIGURES = 1  # a part of the key: raised when results.json comes to hold more
 SVM_EXAMPLES = 30_000
 
 
-def evaluate_genres(run: Run, labelled: Outcome, summarised: Outcome, models: dict[str, Outcome]) -> Outcome:
+def evaluate_genres(
+    run: Run, labelled: Outcome, summarised: Outcome, models: dict[str, Outcome]
+) -> Outcome:
     """Score every model and the baselines on the test tracks; the stage's folder holds ``results.json``."""
     keys = {name: outcome.stage.key for name, outcome in models.items()}
-    stage = run.store.stage("evaluation", fingerprint(REVISION, FIGURES, keys, labelled.stage.key, summarised.stage.key, run.config.seed))
+    stage = run.store.stage(
+        "evaluation",
+        fingerprint(
+            REVISION, FIGURES, keys, labelled.stage.key, summarised.stage.key, run.config.seed
+        ),
+    )
     return run_stage(run, stage, lambda stage: _work(run, stage, labelled, summarised, models))
 
 
-def _log(run: Run, models: dict[str, Outcome], results: dict[str, dict[str, Any]], classes: list[str]) -> None:
+def _log(
+    run: Run, models: dict[str, Outcome], results: dict[str, dict[str, Any]], classes: list[str]
+) -> None:
     """Test scores and confusion matrices in MLflow, each with the run of its training."""
     facts = {f"version.{name}": version for name, version in versions().items()}
     with training_log(run.config, run.store, run.catalog_key, run.catalog.root, facts) as log:
         for name, outcome in models.items():
-            scores = {score: value for score, value in results[name].items() if isinstance(value, int | float)}
+            scores = {
+                score: value
+                for score, value in results[name].items()
+                if isinstance(value, int | float)
+            }
             figures = {}
             if "confusion" in results[name]:
-                figures["confusion_matrix.png"] = plot_confusion(results[name]["confusion"], classes, f"{name}, test tracks")
+                figures["confusion_matrix.png"] = plot_confusion(
+                    results[name]["confusion"], classes, f"{name}, test tracks"
+                )
             log.begin(name, outcome.stage.key, {})
             log.scores(name, scores, figures)
 
@@ -51,21 +66,36 @@ class GenreSplit:
     """The labelled tracks of one split: ids, artists, and targets (N,) or (N, C)."""
 
     def __init__(self, run: Run, labelled: Outcome, split: str) -> None:
-        labels = run.store.read_table(target_table(run, labelled), OBJECTIVES[run.config.task].target_schema)
+        labels = run.store.read_table(
+            target_table(run, labelled), OBJECTIVES[run.config.task].target_schema
+        )
         known = set(labels.column("track_id").to_pylist())
-        rows = [row for row in run.catalog.tracks.select(["track_id", "artist_id", "split"]).to_pylist() if row["split"] == split]
+        rows = [
+            row
+            for row in run.catalog.tracks.select(["track_id", "artist_id", "split"]).to_pylist()
+            if row["split"] == split
+        ]
         self.rows = [row for row in rows if row["track_id"] in known]
         self.tracks = [row["track_id"] for row in self.rows]
         self.artists = np.array([row["artist_id"] for row in self.rows])
         examples = pa.Table.from_pylist(self.rows, schema=EXAMPLES)
-        targets = Targets.read(run.store, target_table(run, labelled), OBJECTIVES[run.config.task], examples, labelled.record["dimensions"])
+        targets = Targets.read(
+            run.store,
+            target_table(run, labelled),
+            OBJECTIVES[run.config.task],
+            examples,
+            labelled.record["dimensions"],
+        )
         self.truth = targets.of(np.arange(len(self.rows))).numpy()
 
 
-def _work(run: Run, stage: Stage, labelled: Outcome, summarised: Outcome, models: dict[str, Outcome]) -> dict[str, Any]:
+def _work(
+    run: Run, stage: Stage, labelled: Outcome, summarised: Outcome, models: dict[str, Outcome]
+) -> dict[str, Any]:
     split, classes = GenreSplit(run, labelled, "test"), labelled.record["classes"]
     outputs = {
-        name: read_predictions(run.store, outcome.record["predictions"], split.tracks, len(classes)) for name, outcome in models.items()
+        name: read_predictions(run.store, outcome.record["predictions"], split.tracks, len(classes))
+        for name, outcome in models.items()
     }
     results = {name: _score(run, split, classes, values) for name, values in outputs.items()}
     results = {**_baselines(run, split, labelled, summarised), **results}
@@ -89,19 +119,35 @@ def _score(run: Run, split: GenreSplit, classes: list[str], outputs: np.ndarray)
     truth, groups, seed = split.truth[known], split.artists[known], run.config.seed
     if run.config.task == "single_genre":
         return single_label_scores(truth, outputs[known], classes, groups, seed)
-    return multi_label_scores(truth, torch.from_numpy(outputs[known]).sigmoid().numpy(), groups, seed)
+    return multi_label_scores(
+        truth, torch.from_numpy(outputs[known]).sigmoid().numpy(), groups, seed
+    )
 
 
-def _baselines(run: Run, split: GenreSplit, labelled: Outcome, summarised: Outcome) -> dict[str, dict[str, Any]]:
+def _baselines(
+    run: Run, split: GenreSplit, labelled: Outcome, summarised: Outcome
+) -> dict[str, dict[str, Any]]:
     """Results of what needs no network, by name; those on clip statistics where tracks of both splits have them."""
-    train, classes, seed = GenreSplit(run, labelled, "train"), labelled.record["classes"], run.config.seed
-    inputs, asked_inputs = (read_statistics(run, summarised, part.tracks) for part in (train, split))
-    fitted, asked = (np.flatnonzero(~np.isnan(values).any(axis=1)) for values in (inputs, asked_inputs))
+    train, classes, seed = (
+        GenreSplit(run, labelled, "train"),
+        labelled.record["classes"],
+        run.config.seed,
+    )
+    inputs, asked_inputs = (
+        read_statistics(run, summarised, part.tracks) for part in (train, split)
+    )
+    fitted, asked = (
+        np.flatnonzero(~np.isnan(values).any(axis=1)) for values in (inputs, asked_inputs)
+    )
     statistics, labels, queries = inputs[fitted], train.truth[fitted], asked_inputs[asked]
     truth, groups = split.truth[asked], split.artists[asked]
     everyone, number = len(split.tracks), len(classes)
     if run.config.task == "many_genres":
-        results = {"label shares": multi_label_scores(split.truth, baselines.label_shares(train.truth, everyone), split.artists, seed)}
+        results = {
+            "label shares": multi_label_scores(
+                split.truth, baselines.label_shares(train.truth, everyone), split.artists, seed
+            )
+        }
         if len(fitted) and len(asked):
             predicted = baselines.logistic_regression_labels(statistics, labels, queries)
             results["logistic regression"] = multi_label_scores(truth, predicted, groups, seed)
@@ -110,8 +156,12 @@ def _baselines(run: Run, split: GenreSplit, labelled: Outcome, summarised: Outco
     results = {"majority": single_label_scores(split.truth, shares, classes, split.artists, seed)}
     if len(fitted) and len(asked):
         predicted = baselines.logistic_scores(statistics, labels, queries, number)
-        results["logistic regression"] = single_label_scores(truth, predicted, classes, groups, seed)
+        results["logistic regression"] = single_label_scores(
+            truth, predicted, classes, groups, seed
+        )
         few = np.random.default_rng(seed).permutation(len(fitted))[:SVM_EXAMPLES]
         votes = baselines.svm_scores(statistics[few], labels[few], queries, number)
-        results["RBF-SVM"] = single_label_scores(truth, votes, classes, groups, seed, probabilistic=False)
+        results["RBF-SVM"] = single_label_scores(
+            truth, votes, classes, groups, seed, probabilistic=False
+        )
     return results

@@ -13,7 +13,7 @@ from musicrec import schema
 from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import FINGERPRINT_ROWS
 from musicrec.catalog.versions import file_versions
-from musicrec.extraction.index import INDEX, complete_tracks, found_and_failed, of_tracks
+from musicrec.extraction.index import INDEX, build_index, complete_tracks, of_tracks
 from musicrec.extraction.isolation import Reader
 from musicrec.extraction.manifest import Blocks, as_planned, row_keys
 from musicrec.extraction.pipeline import run_blocks
@@ -37,16 +37,27 @@ def extract(run: Run) -> Outcome:
 
         return extract_pictures(run)
     settings = run.config.extract
-    decides = (settings.features, settings.precision, settings.chroma, settings.minimum_seconds, settings.artwork_pixels)
+    decides = (
+        settings.features,
+        settings.precision,
+        settings.chroma,
+        settings.minimum_seconds,
+        settings.artwork_pixels,
+    )
     # A file that is gone since it was extracted is no reason to train anew.
     audio = as_planned(audio_items(run), audio_blocks(run)[0].plan())
     artwork = as_planned(artwork_items(run), artwork_blocks(run)[0].plan())
-    stage = run.store.stage("extract", fingerprint(REVISION, run.catalog_key, run.catalog.root, decides, *_identity(audio, artwork)))
+    stage = run.store.stage(
+        "extract",
+        fingerprint(
+            REVISION, run.catalog_key, run.catalog.root, decides, *_identity(audio, artwork)
+        ),
+    )
     return run_stage(
         run,
         stage,
         lambda stage: _work(run, stage, audio, artwork),
-        again=lambda record: settings.retry_errors and record["rows_in_errors"] > 0,
+        should_rerun=lambda record: settings.retry_errors and record["rows_in_errors"] > 0,
     )
 
 
@@ -60,7 +71,9 @@ def _identity(*items: pa.Table) -> list[str]:
         keys = row_keys(table.sort_by("item"))
         for start in range(0, len(keys), FINGERPRINT_ROWS):
             some = keys.slice(start, FINGERPRINT_ROWS).combine_chunks().cast(pa.string())
-            digest.update(pc.binary_join(pa.ListArray.from_arrays([0, len(some)], some), "\n")[0].as_buffer())
+            digest.update(
+                pc.binary_join(pa.ListArray.from_arrays([0, len(some)], some), "\n")[0].as_buffer()
+            )
         digest.update(f"{table.num_rows}".encode())
     return [digest.hexdigest()[:16]]
 
@@ -76,7 +89,9 @@ def audio_blocks(run: Run) -> tuple[Blocks, AudioReader]:
 def artwork_blocks(run: Run) -> tuple[Blocks, ArtworkReader]:
     """The blocks of the catalog's pictures in the run's size, and what reads them."""
     pixels = run.config.extract.artwork_pixels
-    return Blocks(run.store, f"artwork/{fingerprint(REVISION, run.catalog.root, pixels)}"), ArtworkReader(pixels)
+    return Blocks(
+        run.store, f"artwork/{fingerprint(REVISION, run.catalog.root, pixels)}"
+    ), ArtworkReader(pixels)
 
 
 def audio_items(run: Run) -> pa.Table:
@@ -93,14 +108,25 @@ def artwork_items(run: Run) -> pa.Table:
 def _versioned(run: Run, files: pa.Table) -> pa.Table:
     """With the version of each file; null where nobody asks."""
     asks = run.config.extract.notice_changes
-    versions = file_versions(files.column("uri"), run.catalog.root) if asks else pa.nulls(files.num_rows, pa.string())
+    versions = (
+        file_versions(files.column("uri"), run.catalog.root)
+        if asks
+        else pa.nulls(files.num_rows, pa.string())
+    )
     return files.append_column("version", versions)
 
 
 def _files(run: Run, column: str) -> pa.Table:
     """The tracks that have a file of this kind (item), and where it lies (uri)."""
-    tracks = run.catalog.tracks.select(["track_id", column]).filter(pc.is_valid(run.catalog.tracks.column(column)))
-    return pa.table({"item": tracks.column("track_id"), "uri": audio_uris(run.catalog.root, tracks.column(column))})
+    tracks = run.catalog.tracks.select(["track_id", column]).filter(
+        pc.is_valid(run.catalog.tracks.column(column))
+    )
+    return pa.table(
+        {
+            "item": tracks.column("track_id"),
+            "uri": audio_uris(run.catalog.root, tracks.column(column)),
+        }
+    )
 
 
 def _work(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[str, Any]:
@@ -113,15 +139,21 @@ def _work(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[st
     run.store.write_json(stage.path(BLOCKS), {"extract": blocks.folder, ARTWORK: pictures.folder})
     columns = stored_columns(run.config.extract.features)
     counts = _run(run, blocks, audio, columns, reader, "extract", compile_kernels)
-    index, errors = found_and_failed(blocks, audio, columns, "extract")
+    index, errors = build_index(blocks, audio, columns, "extract")
     art_counts = _run(run, pictures, artwork, (ARTWORK,), picture_reader, ARTWORK)
     pictured = _files(run, ARTWORK)
-    art_index, art_errors = (of_tracks(table, pictured) for table in found_and_failed(pictures, artwork, (ARTWORK,), ARTWORK))
+    art_index, art_errors = (
+        of_tracks(table, pictured) for table in build_index(pictures, artwork, (ARTWORK,), ARTWORK)
+    )
 
     complete = complete_tracks(index, columns)
-    check_counts("extract", tracks.num_rows, complete, pc.count_distinct(errors.column("track_id")).as_py())
+    check_counts(
+        "extract", tracks.num_rows, complete, pc.count_distinct(errors.column("track_id")).as_py()
+    )
     run.store.write_table(stage.path("index.parquet"), pa.concat_tables([index, art_index]), INDEX)
-    run.store.write_table(stage.path("errors.parquet"), pa.concat_tables([errors, art_errors]), schema.ERRORS)
+    run.store.write_table(
+        stage.path("errors.parquet"), pa.concat_tables([errors, art_errors]), schema.ERRORS
+    )
     run.store.write_table(stage.path(FILES), audio, ITEMS)
     lineage = fingerprint(blocks.folder, columns)
     return {
@@ -143,7 +175,11 @@ def _work(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[st
 
 def _changes(run: Run, stage: Stage, audio: pa.Table, lineage: str) -> dict[str, int]:
     """How many tracks are new, changed and removed since the last extraction of the same catalog with the same settings."""
-    earlier = (found for found, record in complete_stages(run.store, "extract") if record.get("lineage") == lineage and found != stage)
+    earlier = (
+        found
+        for found, record in complete_stages(run.store, "extract")
+        if record.get("lineage") == lineage and found != stage
+    )
     last = next(earlier, None)
     before = ITEMS.empty_table() if last is None else run.store.read_table(last.path(FILES), ITEMS)
     known = pc.is_in(audio.column("item"), value_set=before.column("item").combine_chunks())
@@ -167,7 +203,15 @@ def _run(
 ) -> dict[str, float]:
     settings = run.config.extract
     plan = blocks.extend(items, columns, settings.rows_per_block, retry=settings.retry_errors)
-    return run_blocks(blocks, plan, reader, stage, settings.maximum_failed_share, prepare, seconds_per_file=settings.seconds_per_file)
+    return run_blocks(
+        blocks,
+        plan,
+        reader,
+        stage,
+        settings.maximum_failed_share,
+        prepare,
+        seconds_per_file=settings.seconds_per_file,
+    )
 
 
 def places(run: Run, extracted: Outcome, modality: str) -> dict[str, tuple[str, int]]:

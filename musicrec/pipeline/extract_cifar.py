@@ -27,7 +27,12 @@ SHAPE = INPUT_SHAPES[FEATURE]
 PICTURE_BYTES = SHAPE[0] * SHAPE[1] * SHAPE[2]
 PART_ROWS = 4096
 PART = pa.schema(
-    [pa.field("track_id", pa.string()), pa.field("audio", pa.string()), codec.field(FEATURE, SHAPE, codec.EXACT_BYTES), *OUTCOME_FIELDS]
+    [
+        pa.field("track_id", pa.string()),
+        pa.field("audio", pa.string()),
+        codec.field(FEATURE, SHAPE, codec.EXACT_BYTES),
+        *OUTCOME_FIELDS,
+    ]
 )
 
 
@@ -39,9 +44,16 @@ def extract_pictures(run: Run) -> Outcome:
     TooManyErrors
         More pictures are broken than ``extract.maximum_failed_share`` allows.
     """
-    stage = run.store.stage("extract", fingerprint(REVISION, run.catalog_key, run.catalog.root, FEATURE))
+    stage = run.store.stage(
+        "extract", fingerprint(REVISION, run.catalog_key, run.catalog.root, FEATURE)
+    )
     retry = run.config.extract.retry_errors
-    return run_stage(run, stage, lambda stage: _work(run, stage), again=lambda record: retry and record["rows_in_errors"] > 0)
+    return run_stage(
+        run,
+        stage,
+        lambda stage: _work(run, stage),
+        should_rerun=lambda record: retry and record["rows_in_errors"] > 0,
+    )
 
 
 def _work(run: Run, stage: Stage) -> dict[str, Any]:
@@ -62,7 +74,9 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
                 "row": pa.array(range(part.num_rows), pa.int32()),
             }
             index.append(pa.table(places, schema=INDEX).filter(good))
-            failed = part.filter(pc.invert(good)).append_column("stage", pa.array(["extract"] * (part.num_rows - pc.sum(good).as_py())))
+            failed = part.filter(pc.invert(good)).append_column(
+                "stage", pa.array(["extract"] * (part.num_rows - pc.sum(good).as_py()))
+            )
             errors.append(schema.conform(failed, schema.ERRORS, "errors"))
             meter.advance(part.num_rows, errors=failed.num_rows)
     all_places, all_errors = pa.concat_tables(index), pa.concat_tables(errors)
@@ -102,12 +116,21 @@ def _row(pictures: PictureFile, row: int, track: dict[str, Any]) -> dict[str, An
     content = pictures.picture(row)
     stored = {"track_id": track["track_id"], "audio": track["audio"]}
     if content is None:
-        return stored | {"reason": "not_found", "detail": f"{track['audio']}: there are {len(pictures.pictures)} pictures"}
+        return stored | {
+            "reason": "not_found",
+            "detail": f"{track['audio']}: there are {len(pictures.pictures)} pictures",
+        }
     if len(content) != PICTURE_BYTES:
-        return stored | {"reason": "not_image", "detail": f"{track['audio']}: {len(content)} bytes, and a picture has {PICTURE_BYTES}"}
+        return stored | {
+            "reason": "not_image",
+            "detail": f"{track['audio']}: {len(content)} bytes, and a picture has {PICTURE_BYTES}",
+        }
     if track["genre_top"] is None:
         label = pictures.labels[row] if row < len(pictures.labels) else None
-        return stored | {"reason": "unlabelled", "detail": f"{track['audio']}: its label is {label}"}
+        return stored | {
+            "reason": "unlabelled",
+            "detail": f"{track['audio']}: its label is {label}",
+        }
     return stored | {FEATURE: content}
 
 

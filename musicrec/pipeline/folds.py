@@ -38,10 +38,14 @@ def fold_of_artists(tracks: dict[str, int], folds: int, seed: int) -> dict[str, 
     return chosen
 
 
-def without_fold(rows: list[dict[str, Any]], folds: dict[str, int], fold: int) -> list[dict[str, Any]]:
+def without_fold(
+    rows: list[dict[str, Any]], folds: dict[str, int], fold: int
+) -> list[dict[str, Any]]:
     """The rows of a training without one fold: its tracks are held out, and the test tracks, which nobody asks it for, are left away."""
     return [
-        row | {"split": HELD_OUT} if row["split"] == "train" and folds[row["artist_id"]] == fold else row
+        row | {"split": HELD_OUT}
+        if row["split"] == "train" and folds[row["artist_id"]] == fold
+        else row
         for row in rows
         if row["split"] != "test"
     ]

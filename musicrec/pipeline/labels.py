@@ -27,14 +27,19 @@ def label(run: Run) -> Outcome:
         The catalog names fewer than two genres.
     """
     genres = genres_of(run)
-    stage = run.store.stage("labels", fingerprint(REVISION, run.config.task, sorted(genres.items())))
+    stage = run.store.stage(
+        "labels", fingerprint(REVISION, run.config.task, sorted(genres.items()))
+    )
     return run_stage(run, stage, lambda stage: _work(run, stage, genres))
 
 
 def genres_of(run: Run) -> dict[str, list[str]]:
     """The genres of each track that the task is about."""
     if run.config.task == "single_genre":
-        column = [[] if genre is None else [genre] for genre in run.catalog.tracks.column("genre_top").to_pylist()]
+        column = [
+            [] if genre is None else [genre]
+            for genre in run.catalog.tracks.column("genre_top").to_pylist()
+        ]
     else:
         column = run.catalog.tracks.column("genres").to_pylist()
     return dict(zip(run.catalog.tracks.column("track_id").to_pylist(), column, strict=True))
@@ -44,13 +49,24 @@ def _work(run: Run, stage: Stage, genres: dict[str, list[str]]) -> dict[str, Any
     classes = sorted({genre for own in genres.values() for genre in own})
     if len(classes) < 2:
         column = "genre_top" if run.config.task == "single_genre" else "genres"
-        raise ConfigError(f"task {run.config.task}: the catalog's column '{column}' names {len(classes)} genres, and two are needed")
+        raise ConfigError(
+            f"task {run.config.task}: the catalog's column '{column}' names {len(classes)} genres, and two are needed"
+        )
     number = {genre: index for index, genre in enumerate(classes)}
-    rows = [{"track_id": track, "classes": sorted({number[genre] for genre in own})} for track, own in genres.items() if own]
-    run.store.write_table(stage.path(TABLE), pa.Table.from_pylist(rows, schema=schema.LABELS), schema.LABELS)
+    rows = [
+        {"track_id": track, "classes": sorted({number[genre] for genre in own})}
+        for track, own in genres.items()
+        if own
+    ]
+    run.store.write_table(
+        stage.path(TABLE), pa.Table.from_pylist(rows, schema=schema.LABELS), schema.LABELS
+    )
     unlabelled = len(genres) - len(rows)
     if unlabelled:
-        event("labels", f"{unlabelled} tracks have no genre and are left out of the task '{run.config.task}'")
+        event(
+            "labels",
+            f"{unlabelled} tracks have no genre and are left out of the task '{run.config.task}'",
+        )
     return {
         "rows_in": len(genres),
         "rows_out": len(rows),

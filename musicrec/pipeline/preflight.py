@@ -25,7 +25,9 @@ def check_names(config: Config, names: Iterable[str]) -> None:
         if name not in config.models:
             known = list(config.models)
             close = suggestion(name, known)
-            raise ConfigError(f"--submodels {name}: the configuration has no such model{close}; it has {', '.join(known)}")
+            raise ConfigError(
+                f"--submodels {name}: the configuration has no such model{close}; it has {', '.join(known)}"
+            )
 
 
 def check_sizes(config: Config, only: str | None = None) -> None:
@@ -45,15 +47,23 @@ def check_sizes(config: Config, only: str | None = None) -> None:
 
     one_word = Vocabulary(("word",), (1.0,), cut=False)
     specs = {
-        f"models.{name}": SubmodelSpec.from_settings(name, settings, config.embed.dimensions, config.extract.artwork_pixels, one_word)
+        f"models.{name}": SubmodelSpec.from_settings(
+            name, settings, config.embed.dimensions, config.extract.artwork_pixels, one_word
+        )
         for name, settings in config.models.items()
     }
     specs |= {
-        f"stacks.{name}": StackSpec(name, stack.architecture, config.embed.dimensions, stack.submodels, sizes=stack.sizes)
+        f"stacks.{name}": StackSpec(
+            name, stack.architecture, config.embed.dimensions, stack.submodels, sizes=stack.sizes
+        )
         for name, stack in config.stacks.items()
     }
     if config.task == "embedding":
-        specs |= {"ensemble": EnsembleSpec(config.embed.dimensions, config.ensemble.branches, config.ensemble.sizes)}
+        specs |= {
+            "ensemble": EnsembleSpec(
+                config.embed.dimensions, config.ensemble.branches, config.ensemble.sizes
+            )
+        }
     for section, spec in specs.items():
         if only not in (None, section):
             continue
@@ -79,22 +89,35 @@ def fit_to_catalog(run: Run) -> Run:
         return all(any(row[column] is not None for row in rows[split]) for split in rows)
 
     inputs = {"lyrics": "lyrics", "albums": "artwork"}
-    models = {name: model for name, model in config.models.items() if has(inputs.get(model.architecture, "audio"))}
+    models = {
+        name: model
+        for name, model in config.models.items()
+        if has(inputs.get(model.architecture, "audio"))
+    }
     branches = tuple(
         branch
         for branch in config.ensemble.branches
-        if all(name in models for name in BRANCH_SUBMODELS[branch]) and all(has(column) for column in BRANCH_COLUMNS.get(branch, ()))
+        if all(name in models for name in BRANCH_SUBMODELS[branch])
+        and all(has(column) for column in BRANCH_COLUMNS.get(branch, ()))
     )
-    stacks = {name: stack for name, stack in config.stacks.items() if all(submodel in models for submodel in stack.submodels)}
+    stacks = {
+        name: stack
+        for name, stack in config.stacks.items()
+        if all(submodel in models for submodel in stack.submodels)
+    }
     left_out = [
         *(name for name in config.models if name not in models),
         *(name for name in config.stacks if name not in stacks),
         *(name for name in config.ensemble.branches if name not in branches),
     ]
     for name in dict.fromkeys(left_out):
-        event("catalog", f"'{name}' is left out: no training or no validation track has what it reads")
+        event(
+            "catalog", f"'{name}' is left out: no training or no validation track has what it reads"
+        )
     ensemble = dataclasses.replace(config.ensemble, branches=branches)
-    return dataclasses.replace(run, config=dataclasses.replace(config, models=models, stacks=stacks, ensemble=ensemble))
+    return dataclasses.replace(
+        run, config=dataclasses.replace(config, models=models, stacks=stacks, ensemble=ensemble)
+    )
 
 
 def _rows(run: Run, split: str) -> list[dict[str, Any]]:

@@ -16,9 +16,16 @@ from musicrec.config.load import ConfigError
 from musicrec.features.artwork import ArtworkError
 from musicrec.registry.loading import load_recommender, pinned
 from musicrec.serving.batch import run_queries, with_stored_features
-from musicrec.serving.query_table import ANSWERS, AUDIO_SUFFIXES, AnswerBlocks, Answerer, of_catalog, of_folder
+from musicrec.serving.query_table import (
+    ANSWERS,
+    AUDIO_SUFFIXES,
+    AnswerBlocks,
+    Answerer,
+    of_catalog,
+    of_folder,
+)
 from musicrec.serving.recommender import MissingInput, Query
-from musicrec.storage.lock import hold
+from musicrec.storage.lock import acquire
 from musicrec.storage.store import SUCCESS, Store, absolute, resolve
 from musicrec.storage.store import fingerprint as key_of
 from musicrec.telemetry.progress import event
@@ -41,7 +48,9 @@ def recommend_one(config: RecommendConfig) -> None:
     recommender = load_recommender(config.model, config.registry, Store(config.store))
     fields = ("audio", "lyrics", "artwork", "year", "latitude", "longitude")
     try:
-        found = recommender.recommend(Query(**{name: getattr(config, name) for name in fields}), config.neighbours)
+        found = recommender.recommend(
+            Query(**{name: getattr(config, name) for name in fields}), config.neighbours
+        )
     except (AudioError, ArtworkError, MissingInput) as error:
         raise ConfigError(str(error)) from error
     console.print(recommendation_table(f"Artists near {config.audio}", recommender.describe(found)))
@@ -61,14 +70,33 @@ def recommend_many(config: RecommendConfig) -> None:
     out = Store(config.out)
     queries, key = _queries(config)
     model = pinned(config.model, config.registry, Store(config.store))
-    request = {"model": model, "neighbours": config.neighbours, "queries": queries.num_rows, "key": key}
-    if not out.create(REQUEST, json.dumps(request, indent=1).encode()) and (held := out.read_json(REQUEST)) != request:
-        different = ", ".join(f"{name} {held[name]} (now {request[name]})" for name in request if held[name] != request[name])
-        raise ConfigError(f"--out {config.out} is for other recommendations: {different}. Give another --out, or remove this one")
+    request = {
+        "model": model,
+        "neighbours": config.neighbours,
+        "queries": queries.num_rows,
+        "key": key,
+    }
+    if (
+        not out.create(REQUEST, json.dumps(request, indent=1).encode())
+        and (held := out.read_json(REQUEST)) != request
+    ):
+        different = ", ".join(
+            f"{name} {held[name]} (now {request[name]})"
+            for name in request
+            if held[name] != request[name]
+        )
+        raise ConfigError(
+            f"--out {config.out} is for other recommendations: {different}. Give another --out, or remove this one"
+        )
     if out.exists(SUCCESS):
-        event("recommend", "already complete, nothing to do", **_told(out.read_json(SUCCESS)), out=out.uri(ANSWERS))
+        event(
+            "recommend",
+            "already complete, nothing to do",
+            **_told(out.read_json(SUCCESS)),
+            out=out.uri(ANSWERS),
+        )
         return
-    with hold(out, "blocks", "recommend"):
+    with acquire(out, "blocks", "recommend"):
         record = _answer(config, out, queries, model)
         out.write_json(SUCCESS, request | record)
     event("recommend", "written", **_told(record), out=out.uri(ANSWERS))
@@ -82,12 +110,22 @@ def _answer(config: RecommendConfig, out: Store, queries: pa.Table, model: str) 
     def found(queries: pa.Table) -> pa.Table:
         if config.catalog is None or not config.stored_features:
             return queries
-        return with_stored_features(Store(config.store), absolute(config.catalog), queries, recommender)
+        return with_stored_features(
+            Store(config.store), absolute(config.catalog), queries, recommender
+        )
 
     def reader(threads: int) -> Answerer:
         return Answerer(recommender, out, threads, neighbours=config.neighbours)
 
-    counts = run_queries(AnswerBlocks(out, "blocks"), queries, found, reader, "recommend", config.rows_per_block, config.ray)
+    counts = run_queries(
+        AnswerBlocks(out, "blocks"),
+        queries,
+        found,
+        reader,
+        "recommend",
+        config.rows_per_block,
+        config.ray,
+    )
     return counts | {"seconds": round(time.perf_counter() - started, 2)}
 
 
@@ -102,8 +140,12 @@ def _queries(config: RecommendConfig) -> tuple[pa.Table, str]:
         catalog, _ = load_validated(root, resolve(root), seed=0)
         return of_catalog(catalog), key_of(root, catalog_fingerprint(catalog))
     if config.folder is None:
-        raise ConfigError("nothing to recommend for: give --audio FILE, --folder FOLDER or --catalog FOLDER")
+        raise ConfigError(
+            "nothing to recommend for: give --audio FILE, --folder FOLDER or --catalog FOLDER"
+        )
     queries = of_folder(absolute(config.folder))
     if queries.num_rows == 0:
-        raise ConfigError(f"no audio file in {config.folder}: give a folder with {', '.join(AUDIO_SUFFIXES)}")
+        raise ConfigError(
+            f"no audio file in {config.folder}: give a folder with {', '.join(AUDIO_SUFFIXES)}"
+        )
     return queries, key_of(queries.column("uri").to_pylist())

@@ -35,14 +35,23 @@ if TYPE_CHECKING:
 
 PAGE = "report.html"
 FOLDER = "report"  # of MLflow's artifacts
-LOSSES = {"embedding": "negative cosine", "single_genre": "cross entropy", "many_genres": "binary cross entropy"}
+LOSSES = {
+    "embedding": "negative cosine",
+    "single_genre": "cross entropy",
+    "many_genres": "binary cross entropy",
+}
 
 
 def report(done: Evaluated) -> Outcome:
     """Make the report; the stage's folder holds ``report.html`` and ``pictures/``, and so does the run in MLflow."""
     run = done.run
     # Files that were repaired and read again change the errors, and nothing that the evaluation depends on.
-    decides = (run.catalog_key, done.evaluated.stage.key, done.extracted.stage.key, done.extracted.record["rows_in_errors"])
+    decides = (
+        run.catalog_key,
+        done.evaluated.stage.key,
+        done.extracted.stage.key,
+        done.extracted.record["rows_in_errors"],
+    )
     stage = run.store.stage("report", fingerprint(REVISION, *decides, vars(run.config.report)))
     return run_stage(run, stage, lambda stage: _work(run, stage, done))
 
@@ -54,8 +63,12 @@ def _work(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
     splits = run.catalog.tracks.column("split").to_pylist()
     tested = f"{done.evaluated.record['test_artists']} artists, {scored.scores.get('tracks', 0):,} of {splits.count('test'):,} test tracks"
     sentence, cards = headline(scored, tested)
-    page = render(Head(_title(run), _facts(run), sentence, cards), sections, stills, _details(run, done))
-    files = {PAGE: page.encode()} | {f"pictures/{name}": content for name, content in stills.items()}
+    page = render(
+        Head(_title(run), _facts(run), sentence, cards), sections, stills, _details(run, done)
+    )
+    files = {PAGE: page.encode()} | {
+        f"pictures/{name}": content for name, content in stills.items()
+    }
     for name, content in files.items():
         run.store.write(stage.path(name), content)
     _log(run, files)
@@ -75,11 +88,15 @@ def _scored(run: Run, done: Evaluated) -> Scored:
     task, records = run.config.task, {name: outcome.record for name, outcome in done.models.items()}
     leading = ENSEMBLE
     if task != "embedding":  # chosen by validation: the test split takes no part in it
-        leading = max(records, key=lambda name: OBJECTIVES[task].better * records[name]["validation"])
+        leading = max(
+            records, key=lambda name: OBJECTIVES[task].better * records[name]["validation"]
+        )
     published = {"embedding": TABLE_6, "single_genre": TABLE_3, "many_genres": TABLE_5}[task]
     return Scored(
         results=run.store.read_json(done.evaluated.stage.path(RESULTS)),
-        trained={name: (record["validation"], record.get("epochs")) for name, record in records.items()},
+        trained={
+            name: (record["validation"], record.get("epochs")) for name, record in records.items()
+        },
         leading=leading,
         metrics=metrics_of(task, run.config.evaluate.neighbours[0]),
         published=TABLE_4 if run.config.catalog_rules.form == "cifar100" else published,
@@ -93,7 +110,11 @@ def _sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
     recommends = task == "embedding"
     of_task = (embedding_sections if recommends else genre_sections)(run, scored, done)
     jaccard = done.targeted.record.get("jaccard")
-    facts = "" if jaccard is None else f"Mean Jaccard index of the artist embeddings: {jaccard:.3f} (thesis: 0.549, on its own data)."
+    facts = (
+        ""
+        if jaccard is None
+        else f"Mean Jaccard index of the artist embeddings: {jaccard:.3f} (thesis: 0.549, on its own data)."
+    )
     errors = run.store.read_table(done.extracted.stage.path("errors.parquet"), schema.ERRORS)
     sections = [
         results_section(scored, facts),
@@ -106,15 +127,26 @@ def _sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
         ),
         tail_section(tracks, artists),
         splits_section(tracks, artists),
-        failures_section([redacted(vars(group)) for group in grouped(errors, examples=2)], redacted(done.extracted.record["errors"])),
+        failures_section(
+            [redacted(vars(group)) for group in grouped(errors, examples=2)],
+            redacted(done.extracted.record["errors"]),
+        ),
         clip_pictures(run, done.extracted),
     ]
     return [*sections, counterparts_section(sections)]
 
 
 def _title(run: Run) -> str:
-    catalog = "the demo catalog" if run.config.catalog == "demo" else redacted(run.config.catalog).rstrip("/").rpartition("/")[2]
-    what = {"embedding": "Artists recommended from music", "single_genre": "The genre of music", "many_genres": "The genres of music"}
+    catalog = (
+        "the demo catalog"
+        if run.config.catalog == "demo"
+        else redacted(run.config.catalog).rstrip("/").rpartition("/")[2]
+    )
+    what = {
+        "embedding": "Artists recommended from music",
+        "single_genre": "The genre of music",
+        "many_genres": "The genres of music",
+    }
     return f"{what[run.config.task]}: {catalog}"
 
 
@@ -126,20 +158,34 @@ def _facts(run: Run) -> str:
 
 def _details(run: Run, done: Evaluated) -> list[tuple[str, str]]:
     """What made the run, as text: how long each stage worked, versions, the configuration."""
-    outcomes = {"extract": done.extracted, done.targeted.stage.name: done.targeted, **done.models, "evaluate": done.evaluated}
-    seconds = {name: outcome.record.get("training_seconds", outcome.record["seconds"]) for name, outcome in outcomes.items()}
+    outcomes = {
+        "extract": done.extracted,
+        done.targeted.stage.name: done.targeted,
+        **done.models,
+        "evaluate": done.evaluated,
+    }
+    seconds = {
+        name: outcome.record.get("training_seconds", outcome.record["seconds"])
+        for name, outcome in outcomes.items()
+    }
     times = "\n".join(f"{name:<24}{value:>10.1f} s" for name, value in seconds.items())
     return [
         ("Seconds of each stage", times),
         ("Versions", "\n".join(f"{name:<12}{version}" for name, version in versions().items())),
-        ("Configuration", yaml.safe_dump(redacted(resolved(run.config)), sort_keys=False, allow_unicode=True)),
+        (
+            "Configuration",
+            yaml.safe_dump(redacted(resolved(run.config)), sort_keys=False, allow_unicode=True),
+        ),
     ]
 
 
 def _log(run: Run, files: dict[str, bytes]) -> None:
     """The page and its pictures as artifacts of the run in MLflow, whose page shows the HTML."""
     facts = {f"version.{name}": version for name, version in versions().items()}
-    with training_log(run.config, run.store, run.catalog_key, run.catalog.root, facts) as log, tempfile.TemporaryDirectory() as folder:
+    with (
+        training_log(run.config, run.store, run.catalog_key, run.catalog.root, facts) as log,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         for name, content in files.items():
             path = Path(folder) / name
             path.parent.mkdir(exist_ok=True)

@@ -43,26 +43,44 @@ def embedding_sections(run: Run, scored: Scored, done: Evaluated) -> list[Sectio
     from musicrec.registry.package import artist_facts
 
     split = TestSplit(run, run.store.read_table(done.targeted.stage.path(TABLE), schema.EMBEDDINGS))
-    predicted = read_predictions(run.store, done.models[scored.leading].record["predictions"], split.tracks, split.table.shape[1])
+    predicted = read_predictions(
+        run.store,
+        done.models[scored.leading].record["predictions"],
+        split.tracks,
+        split.table.shape[1],
+    )
     known = np.flatnonzero(np.any(predicted != 0, axis=1))
     if not len(known):
         missing = f"no test track has a prediction by {scored.leading}"
-        return [Section(name, title, missing=missing) for name, title in (("examples", "Recommendations"), ("calibration", "Calibration"))]
+        return [
+            Section(name, title, missing=missing)
+            for name, title in (("examples", "Recommendations"), ("calibration", "Calibration"))
+        ]
     artists, vectors = split.by_artist(predicted, known)
     facts = {artist["artist_id"]: artist for artist in artist_facts(run, [*{*split.ids, *artists}])}
     made = recommendations(
-        artists, vectors, scored.scores.get("by_artist", {}), split.table, split.ids, run.config.report.examples, RECOMMENDED
+        artists,
+        vectors,
+        scored.scores.get("by_artist", {}),
+        split.table,
+        split.ids,
+        run.config.report.examples,
+        RECOMMENDED,
     )
     clips = _clips(run, done.extracted, [one.artist_id for one in made])
     own, related, _ = relevant_rows(artists, split.ids, split.related)
     return [
         examples_section(made, facts, split.related, clips, scored.metrics[0].title),
-        similarity_section(similarity_calibration(vectors, split.table, own, related), scored.leading),
+        similarity_section(
+            similarity_calibration(vectors, split.table, own, related), scored.leading
+        ),
         _maps(run, split, facts, [one.artist_id for one in (*made[:1], *made[-1:])]),
     ]
 
 
-def _maps(run: Run, split: TestSplit, facts: dict[str, dict[str, Any]], around: list[str]) -> Section:
+def _maps(
+    run: Run, split: TestSplit, facts: dict[str, dict[str, Any]], around: list[str]
+) -> Section:
     """The maps of all artists, or of a sample that has those of ``around`` and the two levels that are related to them."""
     row_of = {artist: row for row, artist in enumerate(split.ids)}
     levels = [around]
@@ -71,24 +89,39 @@ def _maps(run: Run, split: TestSplit, facts: dict[str, dict[str, Any]], around: 
     always = [row_of[artist] for level in levels for artist in level if artist in row_of]
     rows = drawn_artists(len(split.ids), run.config.report.artists, always, run.config.seed)
     artists = [facts[split.ids[row]] for row in rows]
-    drawn = artist_map(split.table[rows], artists, run.config.report.perplexity, len(split.ids), run.config.seed)
+    drawn = artist_map(
+        split.table[rows], artists, run.config.report.perplexity, len(split.ids), run.config.seed
+    )
     if drawn is None:
-        return Section("maps", "Maps of the artist embeddings", missing=f"{len(rows)} artists are too few for a map")
+        return Section(
+            "maps",
+            "Maps of the artist embeddings",
+            missing=f"{len(rows)} artists are too few for a map",
+        )
     return maps_section(drawn, split.related, around)
 
 
 def genre_sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
     """Confusion and calibration of a genre task."""
     split, classes = GenreSplit(run, done.targeted, "test"), done.targeted.record["classes"]
-    outputs = read_predictions(run.store, done.models[scored.leading].record["predictions"], split.tracks, len(classes))
+    outputs = read_predictions(
+        run.store, done.models[scored.leading].record["predictions"], split.tracks, len(classes)
+    )
     known = np.flatnonzero(np.any(outputs != 0, axis=1))
     truth, logits = split.truth[known], torch.from_numpy(outputs[known])
     if run.config.task == "single_genre":
         probabilities = logits.softmax(dim=1).numpy()
         chosen = probabilities.argmax(axis=1)
         calibration = probability_calibration(probabilities.max(axis=1), chosen == truth)
-        confusion = [confusion_section(scored.scores["confusion"], classes, scored.leading)] if len(known) else []
-        sections = [*confusion, probability_section(calibration, scored.leading, "the predicted genre")]
+        confusion = (
+            [confusion_section(scored.scores["confusion"], classes, scored.leading)]
+            if len(known)
+            else []
+        )
+        sections = [
+            *confusion,
+            probability_section(calibration, scored.leading, "the predicted genre"),
+        ]
     else:
         calibration = probability_calibration(logits.sigmoid().numpy().ravel(), truth.ravel() > 0)
         sections = [probability_section(calibration, scored.leading, "every genre of every track")]
@@ -99,30 +132,46 @@ def clip_pictures(run: Run, extracted: Outcome) -> Section:
     """Figures 1 to 6 and 8, of the catalog's first clip that has every stored feature."""
     where = {feature: places(run, extracted, feature) for feature in run.config.extract.features}
     tracks = run.catalog.tracks.column("track_id").to_pylist()
-    track = next((track for track in tracks if all(track in found for found in where.values())), None)
+    track = next(
+        (track for track in tracks if all(track in found for found in where.values())), None
+    )
     if track is None:
         return Section("clip", "A clip as the models see it", missing="no clip has every feature")
-    return clip_section({feature: _read(feature, *found[track]) for feature, found in where.items()}, _titles(run, [track])[track])
+    return clip_section(
+        {feature: _read(feature, *found[track]) for feature, found in where.items()},
+        _titles(run, [track])[track],
+    )
 
 
 def _clips(run: Run, extracted: Outcome, artists: list[str]) -> dict[str, tuple[str, bytes]]:
     """Title and mel picture of a track of each artist that has one."""
     where = places(run, extracted, SHOWN_FEATURE)
-    tracks = run.catalog.tracks.filter(pc.is_in(run.catalog.tracks.column("artist_id"), value_set=pa.array(artists, pa.string())))
+    tracks = run.catalog.tracks.filter(
+        pc.is_in(run.catalog.tracks.column("artist_id"), value_set=pa.array(artists, pa.string()))
+    )
     chosen: dict[str, str] = {}
     for row in tracks.select(["track_id", "artist_id"]).to_pylist():
         if row["track_id"] in where:
             chosen.setdefault(row["artist_id"], row["track_id"])
     titles = _titles(run, list(chosen.values()))
     frames = round(SECONDS_SHOWN * SAMPLE_RATE / HOP)
-    return {artist: (titles[track], mel_picture(_read(SHOWN_FEATURE, *where[track]), frames)) for artist, track in chosen.items()}
+    return {
+        artist: (titles[track], mel_picture(_read(SHOWN_FEATURE, *where[track]), frames))
+        for artist, track in chosen.items()
+    }
 
 
 def _titles(run: Run, tracks: list[str]) -> dict[str, str]:
     """What each track is called: its title and artist where they are known."""
-    chosen = run.catalog.tracks.filter(pc.is_in(run.catalog.tracks.column("track_id"), value_set=pa.array(tracks, pa.string())))
+    chosen = run.catalog.tracks.filter(
+        pc.is_in(run.catalog.tracks.column("track_id"), value_set=pa.array(tracks, pa.string()))
+    )
     rows = chosen.select(["track_id", "title", "artist"]).to_pylist()
-    return {row["track_id"]: f"{row['title'] or row['track_id']}" + (f", {row['artist']}" if row["artist"] else "") for row in rows}
+    return {
+        row["track_id"]: f"{row['title'] or row['track_id']}"
+        + (f", {row['artist']}" if row["artist"] else "")
+        for row in rows
+    }
 
 
 def _read(feature: str, part: str, row: int) -> np.ndarray:

@@ -66,8 +66,16 @@ class Evaluated:
     @property
     def worked(self) -> bool:
         """Whether any stage had something to do."""
-        stages = (self.extracted, self.targeted, *self.models.values(), self.evaluated, self.reported)
-        return self.stacked.submodels.trained.worked or any(outcome is not None and outcome.worked for outcome in stages)
+        stages = (
+            self.extracted,
+            self.targeted,
+            *self.models.values(),
+            self.evaluated,
+            self.reported,
+        )
+        return self.stacked.submodels.trained.worked or any(
+            outcome is not None and outcome.worked for outcome in stages
+        )
 
 
 def train_submodels(config: Config, names: list[str] | None = None) -> Submodels:
@@ -115,7 +123,9 @@ def stack_submodels(done: Submodels) -> Stacked:
     recommends = done.run.config.task == "embedding"
     with done.run.timed("stacks"):
         stacks = stack(done.run, done.targeted, done.trained)
-        return Stacked(done, stacks, ensemble(done.run, done.targeted, done.trained) if recommends else None)
+        return Stacked(
+            done, stacks, ensemble(done.run, done.targeted, done.trained) if recommends else None
+        )
 
 
 def evaluate_run(config: Config) -> Evaluated:

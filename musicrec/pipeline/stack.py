@@ -19,10 +19,12 @@ from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.predictions import NO_FOLD, Predictions, prediction_files
 from musicrec.training.targets import Targets
-from musicrec.training.training_run import EXAMPLES, Task, read_stack_outputs
+from musicrec.training.training_run import EXAMPLES, TrainingRun, read_stack_outputs
 
 
-def stack(run: Run, targeted: Outcome, trained: Trained, names: list[str] | None = None) -> dict[str, Outcome]:
+def stack(
+    run: Run, targeted: Outcome, trained: Trained, names: list[str] | None = None
+) -> dict[str, Outcome]:
     """Train the named stacks (all of the configuration if not given), or average, where there is nothing to train; outcomes by name."""
     names = list(run.config.stacks) if names is None else names
     stages = {name: stack_stage(run, name, targeted, trained) for name in names}
@@ -35,7 +37,9 @@ def stack(run: Run, targeted: Outcome, trained: Trained, names: list[str] | None
         elif spec.learns:
             tasks.append(stack_task(run, name, stages[name], targeted, trained))
         else:
-            outcomes[name] = _average(run, spec, stages[name], targeted, trained.predictions(list(spec.submodels)))
+            outcomes[name] = _average(
+                run, spec, stages[name], targeted, trained.predictions(list(spec.submodels))
+            )
     finished = run_trainings(run, tasks)
     return {name: outcomes.get(name) or finished[stages[name].folder] for name in names}
 
@@ -43,23 +47,42 @@ def stack(run: Run, targeted: Outcome, trained: Trained, names: list[str] | None
 def stack_stage(run: Run, name: str, targeted: Outcome, trained: Trained) -> Stage:
     """Where a stack lies."""
     settings = run.config.stacks[name]
-    decided = (dataclasses.asdict(settings), run.config.seed, run.config.train.deciding(), run.left_out)
-    return run.store.stage("stacks", fingerprint(REVISION, name, targeted.stage.key, trained.keys(list(settings.submodels)), *decided))
+    decided = (
+        dataclasses.asdict(settings),
+        run.config.seed,
+        run.config.train.key_fields(),
+        run.left_out,
+    )
+    return run.store.stage(
+        "stacks",
+        fingerprint(
+            REVISION, name, targeted.stage.key, trained.keys(list(settings.submodels)), *decided
+        ),
+    )
 
 
 def _spec(run: Run, name: str, targeted: Outcome) -> StackSpec:
     settings = run.config.stacks[name]
     activation = OBJECTIVES[run.config.task].activation
-    return StackSpec(name, settings.architecture, targeted.record["dimensions"], settings.submodels, activation, settings.sizes)
+    return StackSpec(
+        name,
+        settings.architecture,
+        targeted.record["dimensions"],
+        settings.submodels,
+        activation,
+        settings.sizes,
+    )
 
 
-def stack_task(run: Run, name: str, stage: Stage, targeted: Outcome, trained: Trained) -> Task:
+def stack_task(
+    run: Run, name: str, stage: Stage, targeted: Outcome, trained: Trained
+) -> TrainingRun:
     """Write what a stack's training reads into its folder."""
     spec = _spec(run, name, targeted)
     predictions = trained.predictions(list(spec.submodels))
     run.store.write_json(stage.path("spec.json"), spec.as_json())
     run.store.write_table(stage.path("examples.parquet"), _examples(run, predictions), EXAMPLES)
-    return Task(
+    return TrainingRun(
         store=run.store.root,
         name=spec.name,
         folder=stage.folder,
@@ -75,12 +98,20 @@ def stack_task(run: Run, name: str, stage: Stage, targeted: Outcome, trained: Tr
 def _examples(run: Run, predictions: dict[str, Predictions]) -> pa.Table:
     """The tracks that a submodel has predicted, which are those that have a target."""
     files = next(iter(predictions.values())).whole
-    known = {track for file in files for track in run.store.read_table(file, schema.PREDICTIONS, ["track_id"]).column(0).to_pylist()}
+    known = {
+        track
+        for file in files
+        for track in run.store.read_table(file, schema.PREDICTIONS, ["track_id"])
+        .column(0)
+        .to_pylist()
+    }
     rows = run.catalog.tracks.select(["track_id", "artist_id", "split"]).to_pylist()
     return pa.Table.from_pylist([row for row in rows if row["track_id"] in known], schema=EXAMPLES)
 
 
-def _average(run: Run, spec: StackSpec, stage: Stage, targeted: Outcome, predictions: dict[str, Predictions]) -> Outcome:
+def _average(
+    run: Run, spec: StackSpec, stage: Stage, targeted: Outcome, predictions: dict[str, Predictions]
+) -> Outcome:
     """The mean of outputs: nothing to train, so that its predictions are all there is to it."""
 
     def work(stage: Stage) -> dict[str, Any]:
@@ -88,7 +119,9 @@ def _average(run: Run, spec: StackSpec, stage: Stage, targeted: Outcome, predict
         vectors = read_stack_outputs(run.store, spec.submodels, spec.outputs, examples, predictions)
         rows = np.flatnonzero(spec.usable(vectors))
         with torch.no_grad():
-            outputs = spec.build()({name: torch.from_numpy(values[rows]) for name, values in vectors.items()})
+            outputs = spec.build()(
+                {name: torch.from_numpy(values[rows]) for name, values in vectors.items()}
+            )
         table = pa.table(
             {
                 "track_id": examples.column("track_id").take(rows),
@@ -101,7 +134,9 @@ def _average(run: Run, spec: StackSpec, stage: Stage, targeted: Outcome, predict
         run.store.write_json(stage.path("spec.json"), spec.as_json())
         run.store.write_table(files[0], table, schema.PREDICTIONS)
         objective = OBJECTIVES[run.config.task]
-        targets = Targets.read(run.store, target_table(run, targeted), objective, examples, spec.outputs)
+        targets = Targets.read(
+            run.store, target_table(run, targeted), objective, examples, spec.outputs
+        )
         validation = np.array(examples.column("split").to_pylist())[rows] == "validation"
         metric = objective.metric(outputs[validation], targets.of(rows[validation])).mean()
         return {

@@ -25,7 +25,9 @@ EXAMPLE_ARTISTS = 5
 def print_summary(done: Evaluated, registered: Outcome) -> None:
     """Print the results, and where everything is."""
     if not (done.worked or registered.worked):
-        console.print("\nEverything was already complete: nothing was done. The results of that run:")
+        console.print(
+            "\nEverything was already complete: nothing was done. The results of that run:"
+        )
     print_results(done)
     for line in changes(done):
         _say(line)
@@ -44,11 +46,15 @@ def print_results(done: Evaluated) -> None:
     for table in example_tables(done) if recommends else ():
         console.print(table)
     extracted, targeted = done.extracted.record, done.targeted.record
-    _say(f"Tracks: {extracted['rows_in']} in, {extracted['rows_out']} extracted, {extracted['rows_in_errors']} in errors")
+    _say(
+        f"Tracks: {extracted['rows_in']} in, {extracted['rows_out']} extracted, {extracted['rows_in_errors']} in errors"
+    )
     if extracted["rows_in_errors"] or extracted["artwork_errors"]:
         _say(f"Errors: {extracted['errors']}")
     if recommends:
-        _say(f"Artist embeddings: Jaccard {targeted['jaccard']:.3f} (chance {targeted['jaccard_chance']:.3f})")
+        _say(
+            f"Artist embeddings: Jaccard {targeted['jaccard']:.3f} (chance {targeted['jaccard_chance']:.3f})"
+        )
     elif targeted["rows_incomplete"]:
         _say(f"Without a genre, and so left out: {targeted['rows_incomplete']} tracks")
     if done.reported is not None:
@@ -61,13 +67,18 @@ def changes(done: Evaluated) -> list[str]:
         return []
     extracted, embedded, lines = done.extracted.record, done.targeted.record, []
     if "tracks_new" in extracted:
-        counts = ", ".join(f"{extracted[f'tracks_{what}']} {what}" for what in ("new", "changed", "removed"))
+        counts = ", ".join(
+            f"{extracted[f'tracks_{what}']} {what}" for what in ("new", "changed", "removed")
+        )
         lines.append(f"Changes: tracks {counts}; {extracted['rows_extracted_now']} extracted now")
     if embedded.get("mean_cosine_to_before") is not None:
         mean, least = (embedded[f"{which}_cosine_to_before"] for which in ("mean", "least"))
         drift = f"cosine to their vectors before: mean {mean:.4f}, least {least:.4f}"
         lines.append(f"Artists: {embedded['artists_new']} new; the others' {drift}")
-    return [*lines, "Seconds: " + ", ".join(f"{step} {value:.0f}" for step, value in done.run.seconds.items())]
+    return [
+        *lines,
+        "Seconds: " + ", ".join(f"{step} {value:.0f}" for step, value in done.run.seconds.items()),
+    ]
 
 
 def _say(line: str) -> None:
@@ -90,7 +101,16 @@ def results_table(done: Evaluated) -> Table:
     for column in ("model", "ep.", "valid.", "test", "95 %", f"NDCG@{k}", f"recall@{k}", "tracks"):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     chance = results[ENSEMBLE].get("chance", {})
-    table.add_row("chance (exact)", "", "", "", "", _figure(chance.get(f"ndcg@{k}")), _figure(chance.get(f"recall@{k}")), "")
+    table.add_row(
+        "chance (exact)",
+        "",
+        "",
+        "",
+        "",
+        _figure(chance.get(f"ndcg@{k}")),
+        _figure(chance.get(f"recall@{k}")),
+        "",
+    )
     models = done.models
     for name in (*BASELINES, *models):
         scores = results[name]
@@ -115,7 +135,11 @@ def genre_table(done: Evaluated) -> Table:
     """Test scores of every model and baseline of a genre task."""
     results = done.run.store.read_json(done.evaluated.stage.path(RESULTS))
     single = done.run.config.task == "single_genre"
-    metrics = {"f1_micro": "micro-F1", "f1_macro": "macro-F1"} if single else {"hamming": "Hamming", "mse": "MSE", "map_macro": "mAP"}
+    metrics = (
+        {"f1_micro": "micro-F1", "f1_macro": "macro-F1"}
+        if single
+        else {"hamming": "Hamming", "mse": "MSE", "map_macro": "mAP"}
+    )
     classes, artists = done.evaluated.record["classes"], done.evaluated.record["test_artists"]
     table = Table(
         title=f"{classes} genres, test tracks of {artists} artists that no model was trained on",
@@ -152,30 +176,65 @@ def example_tables(done: Evaluated) -> list[Table]:
 
     run = done.run
     split = TestSplit(run, run.store.read_table(done.targeted.stage.path(TABLE), schema.EMBEDDINGS))
-    predicted = read_predictions(run.store, done.models[ENSEMBLE].record["predictions"], split.tracks, split.table.shape[1])
+    predicted = read_predictions(
+        run.store, done.models[ENSEMBLE].record["predictions"], split.tracks, split.table.shape[1]
+    )
     artists, vectors = split.by_artist(predicted, np.flatnonzero(np.any(predicted != 0, axis=1)))
     scores = run.store.read_json(done.evaluated.stage.path(RESULTS))[ENSEMBLE]["by_artist"]
     facts = {artist["artist_id"]: artist for artist in artist_facts(run, [*{*split.ids, *artists}])}
     tables = []
-    for one in recommendations(artists, vectors, scores, split.table, split.ids, run.config.evaluate.examples, EXAMPLE_ARTISTS):
+    for one in recommendations(
+        artists,
+        vectors,
+        scores,
+        split.table,
+        split.ids,
+        run.config.evaluate.examples,
+        EXAMPLE_ARTISTS,
+    ):
         name = facts[one.artist_id]["name"] or one.artist_id
         title = f"From the music of {name} (a test artist, NDCG {one.score:.2f}; * related)"
-        answer = [facts[artist] | {"similarity": float(value)} for artist, value in zip(one.answers, one.similarities, strict=True)]
-        tables.append(recommendation_table(title, answer, set(split.related.get(one.artist_id, []))))
+        answer = [
+            facts[artist] | {"similarity": float(value)}
+            for artist, value in zip(one.answers, one.similarities, strict=True)
+        ]
+        tables.append(
+            recommendation_table(title, answer, set(split.related.get(one.artist_id, [])))
+        )
     return tables
 
 
-def recommendation_table(title: str, artists: list[dict[str, Any]], related: set[str] = frozenset()) -> Table:
+def recommendation_table(
+    title: str, artists: list[dict[str, Any]], related: set[str] = frozenset()
+) -> Table:
     """Recommended artists with name, similarity, genres, origin and years (thesis Table 7)."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for column in ("artist", "similarity", "genres", "origin", "years"):
-        least = len("similarity") if column in ("similarity", "years") else None  # figures are never cut, text may be
+        least = (
+            len("similarity") if column in ("similarity", "years") else None
+        )  # figures are never cut, text may be
         justify = "right" if column == "similarity" else "left"
-        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=least)
+        table.add_column(
+            column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=least
+        )
     for artist in artists:
-        years = sorted({year for year in (artist["first_year"], artist["last_year"]) if year is not None})
+        years = sorted(
+            {year for year in (artist["first_year"], artist["last_year"]) if year is not None}
+        )
         origin = ", ".join(part for part in (artist["origin"], artist["country"]) if part)
         mark = "* " if artist["artist_id"] in related else ""
         name = artist["name"] or artist["artist_id"]
-        table.add_row(mark + name, f"{artist['similarity']:.3f}", ", ".join(artist["genres"] or []), origin, "-".join(map(str, years)))
+        table.add_row(
+            mark + name,
+            f"{artist['similarity']:.3f}",
+            ", ".join(artist["genres"] or []),
+            origin,
+            "-".join(map(str, years)),
+        )
     return table

@@ -22,7 +22,7 @@ from musicrec.pipeline.targets import target_table
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.predictions import NO_FOLD, Predictions
-from musicrec.training.training_run import EXAMPLES, Task
+from musicrec.training.training_run import EXAMPLES, TrainingRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +44,25 @@ class Trained:
 
     def keys(self, names: list[str]) -> dict[str, list[str]]:
         """What decides the named submodels' predictions: the keys of their stages."""
-        return {name: [outcome.stage.key for outcome in (self.whole[name], *self.folds.get(name, []))] for name in names}
+        return {
+            name: [outcome.stage.key for outcome in (self.whole[name], *self.folds.get(name, []))]
+            for name in names
+        }
 
     @property
     def worked(self) -> bool:
-        return any(outcome.worked for outcome in (*self.whole.values(), *(fold for folds in self.folds.values() for fold in folds)))
+        return any(
+            outcome.worked
+            for outcome in (
+                *self.whole.values(),
+                *(fold for folds in self.folds.values() for fold in folds),
+            )
+        )
 
 
-def train(run: Run, extracted: Outcome, targeted: Outcome, names: list[str] | None = None) -> Trained:
+def train(
+    run: Run, extracted: Outcome, targeted: Outcome, names: list[str] | None = None
+) -> Trained:
     """Train the named submodels (all of the configuration if not given), and with ``train.folds`` once more without each fold's artists.
 
     Raises
@@ -66,13 +77,23 @@ def train(run: Run, extracted: Outcome, targeted: Outcome, names: list[str] | No
     wanted = [(name, fold) for fold in (NO_FOLD, *range(run.config.train.folds)) for name in names]
     stages = {each: submodel_stage(run, *each, extracted, targeted) for each in wanted}
     finished = run_trainings(
-        run, [submodel_task(run, *each, stages[each], extracted, targeted) for each in wanted if stages[each].success() is None]
+        run,
+        [
+            submodel_task(run, *each, stages[each], extracted, targeted)
+            for each in wanted
+            if stages[each].success() is None
+        ],
     )
     outcomes = {
-        each: finished.get(stages[each].folder) or already_complete(stages[each], f"train {training_name(*each)}") for each in wanted
+        each: finished.get(stages[each].folder)
+        or already_complete(stages[each], f"train {training_name(*each)}")
+        for each in wanted
     }
     whole = {name: outcomes[name, NO_FOLD] for name in names}
-    return Trained(whole, {name: [outcomes[name, fold] for fold in range(run.config.train.folds)] for name in names})
+    return Trained(
+        whole,
+        {name: [outcomes[name, fold] for fold in range(run.config.train.folds)] for name in names},
+    )
 
 
 def training_name(name: str, fold: int) -> str:
@@ -83,36 +104,59 @@ def training_name(name: str, fold: int) -> str:
 def submodel_stage(run: Run, name: str, fold: int, extracted: Outcome, targeted: Outcome) -> Stage:
     """Where a submodel lies: its key is made of its inputs, its settings, the seed, and what it leaves out."""
     settings = dataclasses.asdict(run.config.models[name])
-    left_out = [*run.left_out] if fold == NO_FOLD else [*run.left_out, (run.config.train.folds, fold)]
+    left_out = (
+        [*run.left_out] if fold == NO_FOLD else [*run.left_out, (run.config.train.folds, fold)]
+    )
     key = fingerprint(
-        REVISION, name, extracted.stage.key, targeted.stage.key, settings, run.config.seed, left_out, run.config.train.deciding()
+        REVISION,
+        name,
+        extracted.stage.key,
+        targeted.stage.key,
+        settings,
+        run.config.seed,
+        left_out,
+        run.config.train.key_fields(),
     )
     return run.store.stage("submodels", key)
 
 
-def submodel_task(run: Run, name: str, fold: int, stage: Stage, extracted: Outcome, targeted: Outcome) -> Task:
+def submodel_task(
+    run: Run, name: str, fold: int, stage: Stage, extracted: Outcome, targeted: Outcome
+) -> TrainingRun:
     """Write what the training reads into its folder."""
     settings = run.config.models[name]
     lyrics = settings.architecture == "lyrics"
-    rows = _labelled(run, targeted, _lyric_rows(run) if lyrics else _stored_rows(run, settings, extracted))
+    rows = _labelled(
+        run, targeted, _lyric_rows(run) if lyrics else _stored_rows(run, settings, extracted)
+    )
     if fold != NO_FOLD:
         rows = without_fold(rows, artist_folds(run), fold)
     vocabulary = None
     if lyrics:
-        vocabulary = build_vocabulary((row["text"] for row in rows if row["split"] == "train"), settings.maximum_vocabulary)
-        rows = [row for row in rows if len(vocabulary.encode(row["text"]))]  # a text without one known word says nothing: missing lyrics
+        vocabulary = build_vocabulary(
+            (row["text"] for row in rows if row["split"] == "train"), settings.maximum_vocabulary
+        )
+        rows = [
+            row for row in rows if len(vocabulary.encode(row["text"]))
+        ]  # a text without one known word says nothing: missing lyrics
     label = f"models.{training_name(name, fold)}"
     for split in ("train", "validation"):
         if not any(row["split"] == split for row in rows):
-            what = settings.feature or {"lyrics": "lyrics", "albums": "artwork"}[settings.architecture]
+            what = (
+                settings.feature or {"lyrics": "lyrics", "albums": "artwork"}[settings.architecture]
+            )
             raise ConfigError(
                 f"{label}: no track of the split '{split}' has {what}; take this model and its branch out, or add such tracks"
             )
     outputs, pixels = targeted.record["dimensions"], run.config.extract.artwork_pixels
-    spec = SubmodelSpec.from_settings(name, settings, outputs, pixels, vocabulary, _bins(run, settings, extracted, rows))
+    spec = SubmodelSpec.from_settings(
+        name, settings, outputs, pixels, vocabulary, _bins(run, settings, extracted, rows)
+    )
     run.store.write_json(stage.path("spec.json"), spec.as_json())
-    run.store.write_table(stage.path("examples.parquet"), pa.Table.from_pylist(rows, schema=EXAMPLES), EXAMPLES)
-    return Task(
+    run.store.write_table(
+        stage.path("examples.parquet"), pa.Table.from_pylist(rows, schema=EXAMPLES), EXAMPLES
+    )
+    return TrainingRun(
         store=run.store.root,
         name=training_name(name, fold),
         folder=stage.folder,
@@ -128,9 +172,14 @@ def submodel_task(run: Run, name: str, fold: int, stage: Stage, extracted: Outco
     )
 
 
-def _bins(run: Run, settings: SubmodelSettings, extracted: Outcome, rows: list[dict[str, Any]]) -> Statistics | None:
+def _bins(
+    run: Run, settings: SubmodelSettings, extracted: Outcome, rows: list[dict[str, Any]]
+) -> Statistics | None:
     """What a submodel standardises each frequency bin by, if it does: statistics of its own training rows, without a fold's."""
-    by_bins = settings.standardise == "per_feature_bin" and settings.feature not in (None, "cifar")  # pictures are not standardised
+    by_bins = settings.standardise == "per_feature_bin" and settings.feature not in (
+        None,
+        "cifar",
+    )  # pictures are not standardised
     return bin_statistics(run, extracted, settings.feature, rows) if by_bins else None
 
 
@@ -138,7 +187,11 @@ def _labelled(run: Run, targeted: Outcome, rows: list[dict[str, Any]]) -> list[d
     """The rows that have a target; every artist has an embedding, but not every track a genre."""
     if run.config.task == "embedding":
         return rows
-    labels = run.store.read_table(targeted.stage.path(LABELS_TABLE), pa.schema([EXAMPLES.field("track_id")]), columns=["track_id"])
+    labels = run.store.read_table(
+        targeted.stage.path(LABELS_TABLE),
+        pa.schema([EXAMPLES.field("track_id")]),
+        columns=["track_id"],
+    )
     known = set(labels.column("track_id").to_pylist())
     return [row for row in rows if row["track_id"] in known]
 
@@ -146,7 +199,13 @@ def _labelled(run: Run, targeted: Outcome, rows: list[dict[str, Any]]) -> list[d
 def _stored_rows(run: Run, settings: SubmodelSettings, extracted: Outcome) -> list[dict[str, Any]]:
     where = places(run, extracted, settings.feature or "artwork")
     return [
-        {"track_id": track, "artist_id": artist, "split": split, "part": where[track][0], "row": where[track][1]}
+        {
+            "track_id": track,
+            "artist_id": artist,
+            "split": split,
+            "part": where[track][0],
+            "row": where[track][1],
+        }
         for track, artist, split in _tracks(run)
         if track in where
     ]
@@ -162,4 +221,12 @@ def _lyric_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def _tracks(run: Run) -> list[tuple[str, str, str]]:
-    return list(zip(*(run.catalog.tracks.column(name).to_pylist() for name in ("track_id", "artist_id", "split")), strict=True))
+    return list(
+        zip(
+            *(
+                run.catalog.tracks.column(name).to_pylist()
+                for name in ("track_id", "artist_id", "split")
+            ),
+            strict=True,
+        )
+    )

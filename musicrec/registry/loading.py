@@ -53,4 +53,6 @@ def _not_there(model: str, error: Exception) -> ConfigError:
     import mlflow
 
     where = mlflow.get_tracking_uri()
-    return ConfigError(f"{model} is not in the registry at {where}: {error}. Run jobs/retrain.py with this store first")
+    return ConfigError(
+        f"{model} is not in the registry at {where}: {error}. Run jobs/retrain.py with this store first"
+    )

@@ -32,7 +32,9 @@ class MusicRecommender(PythonModel):
     def load_context(self, context: Any) -> None:
         self.recommender = Recommender.load(context.artifacts[ARTIFACT])
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         k = int((params or {}).get("k", DEFAULT_NEIGHBOURS))
         return pd.DataFrame([self._answer(row, k) for row in model_input.to_dict(orient="records")])
 
@@ -40,7 +42,13 @@ class MusicRecommender(PythonModel):
         try:
             found = self.recommender.recommend(query(row), k)
         except (AudioError, ArtworkError, MissingInput) as error:
-            return {"embedding": [], "artist_id": [], "artist": [], "similarity": [], "error": redacted(str(error))}
+            return {
+                "embedding": [],
+                "artist_id": [],
+                "artist": [],
+                "similarity": [],
+                "error": redacted(str(error)),
+            }
         artists = self.recommender.describe(found)
         return {
             "embedding": found.embedding.astype(float).tolist(),
@@ -57,9 +65,18 @@ def query(row: dict[str, Any]) -> Query:
     return Query(
         audio=values.get("audio", values.get("audio_uri")),
         artwork=values.get("artwork", values.get("artwork_uri")),
-        **{name: values[name] for name in ("lyrics", "year", "latitude", "longitude") if name in values},
+        **{
+            name: values[name]
+            for name in ("lyrics", "year", "latitude", "longitude")
+            if name in values
+        },
     )
 
 
 def _missing(value: Any) -> bool:
-    return value is None or value is pd.NA or value in (b"", "") or (isinstance(value, float) and math.isnan(value))
+    return (
+        value is None
+        or value is pd.NA
+        or value in (b"", "")
+        or (isinstance(value, float) and math.isnan(value))
+    )

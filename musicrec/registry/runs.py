@@ -37,17 +37,25 @@ def connect(settings: RegistrySettings, store: Store) -> str:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # lines of prose between the lines of JSON
+    os.environ.setdefault(
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
+    )  # lines of prose between the lines of JSON
     logging.getLogger("alembic").setLevel(logging.WARNING)
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     uri = tracking_uri(settings, store)
     _set_tracking_uri(uri)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a server that is gone for long must not hold up a training
+    os.environ.setdefault(
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"
+    )  # a server that is gone for long must not hold up a training
     if mlflow.get_experiment_by_name(settings.experiment) is None:
-        location = None if uri.startswith(("http://", "https://")) else store.uri("mlflow-artifacts")
-        mlflow.create_experiment(settings.experiment, artifact_location=location, tags=EXPERIMENT_TAGS)
+        location = (
+            None if uri.startswith(("http://", "https://")) else store.uri("mlflow-artifacts")
+        )
+        mlflow.create_experiment(
+            settings.experiment, artifact_location=location, tags=EXPERIMENT_TAGS
+        )
     return mlflow.set_experiment(settings.experiment).experiment_id
 
 
@@ -79,18 +87,24 @@ def is_configured(settings: RegistrySettings, store: Store) -> bool:
 
 
 @contextlib.contextmanager
-def tracked(experiment: str, name: str, key: str, parent: str | None = None, system_metrics: bool = False) -> Iterator[Any]:
+def tracked(
+    experiment: str, name: str, key: str, parent: str | None = None, system_metrics: bool = False
+) -> Iterator[Any]:
     """The run of this key in an experiment (its id), continued if it exists and started if not; marked failed where the block raises."""
     import mlflow
 
     run_id = find_or_create(mlflow.MlflowClient(), experiment, name, key, parent)
-    with mlflow.start_run(run_id=run_id, nested=parent is not None, log_system_metrics=system_metrics) as run:
+    with mlflow.start_run(
+        run_id=run_id, nested=parent is not None, log_system_metrics=system_metrics
+    ) as run:
         yield run
 
 
 def find_or_create(client: Any, experiment: str, name: str, key: str, parent: str | None) -> str:
     """The id of the run of this key, continued if it exists and started if not."""
-    found = client.search_runs([experiment], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    found = client.search_runs(
+        [experiment], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1
+    )
     if found:
         return found[0].info.run_id
     tags = {KEY_TAG: key} | ({"mlflow.parentRunId": parent} if parent else {})
@@ -105,7 +119,9 @@ def dataset(root: str, key: str) -> Any:
 
     with warnings.catch_warnings():
         # MLflow finds its one source of local files registered under two schemes, and says so of every path.
-        warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
+        warnings.filterwarnings(
+            "ignore", message="The specified dataset source can be interpreted in multiple ways"
+        )
         source = resolve_dataset_source(root)
     identity = MetaDataset(source, name=root.rstrip("/").rpartition("/")[2], digest=key)
     return DatasetInput(identity._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
@@ -118,7 +134,11 @@ def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict) and value:
             flat |= flattened(value, f"{prefix}{name}.")
         else:
-            flat[f"{prefix}{name}"] = value[:LONGEST_PARAMETER] if isinstance(value, str) else json.dumps(value)[:LONGEST_PARAMETER]
+            flat[f"{prefix}{name}"] = (
+                value[:LONGEST_PARAMETER]
+                if isinstance(value, str)
+                else json.dumps(value)[:LONGEST_PARAMETER]
+            )
     return flat
 
 
@@ -150,7 +170,16 @@ def log_epochs(client: Any, run_id: str, epochs: list[dict[str, float]], metric:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    names = {"loss": "loss", "learning_rate": "learning_rate", "validation": f"validation_{metric}", "seconds": "epoch_seconds"}
-    values = [Metric(shown, epoch[name], now, int(epoch["epoch"])) for epoch in epochs for name, shown in names.items()]
+    names = {
+        "loss": "loss",
+        "learning_rate": "learning_rate",
+        "validation": f"validation_{metric}",
+        "seconds": "epoch_seconds",
+    }
+    values = [
+        Metric(shown, epoch[name], now, int(epoch["epoch"]))
+        for epoch in epochs
+        for name, shown in names.items()
+    ]
     for start in range(0, len(values), METRICS_AT_ONCE):
         client.log_batch(run_id, metrics=values[start : start + METRICS_AT_ONCE])

@@ -25,13 +25,27 @@ from musicrec.telemetry.redact import redacted
 # Of a run whose training failed: why, on one line.
 REASON_TAG = "musicrec.reason"
 # Sections that say where and how a run works and is shown, not what comes out of it.
-ELSEWHERE = ("store", "ray", "registry", "lock", "report", "table", "seeds", "rows", "counts", "submodels", "study")
+ELSEWHERE = (
+    "store",
+    "ray",
+    "registry",
+    "lock",
+    "report",
+    "table",
+    "seeds",
+    "rows",
+    "counts",
+    "submodels",
+    "study",
+)
 
 
 def run_key(config: Config, catalog_key: str) -> str:
     """What decides the MLflow run of a configuration on a catalog: every job of it continues the same one."""
     values = {name: value for name, value in resolved(config).items() if name not in ELSEWHERE}
-    values["train"] = config.train.deciding() | {"folds": config.train.folds}  # more workers, or other ones, go on with the same run
+    values["train"] = config.train.key_fields() | {
+        "folds": config.train.folds
+    }  # more workers, or other ones, go on with the same run
     return fingerprint("run", catalog_key, values)
 
 
@@ -45,12 +59,20 @@ class TrainingLog:
     """
 
     def __init__(self, client: Any, experiment: str, parent: str, key: str, dataset: Any) -> None:
-        self.client, self.experiment, self.parent, self.key, self.dataset = client, experiment, parent, key, dataset
+        self.client, self.experiment, self.parent, self.key, self.dataset = (
+            client,
+            experiment,
+            parent,
+            key,
+            dataset,
+        )
         self.runs: dict[str, str] = {}
 
     def begin(self, name: str, training_key: str, parameters: dict[str, Any]) -> None:
         """Find or start the run of a training."""
-        run_id = tracking.find_or_create(self.client, self.experiment, name, f"{self.key}-{training_key}", self.parent)
+        run_id = tracking.find_or_create(
+            self.client, self.experiment, name, f"{self.key}-{training_key}", self.parent
+        )
         self.runs[name] = run_id
         tracking.log_parameters_of(self.client, run_id, parameters)
         self.client.log_inputs(run_id, datasets=[self.dataset])
@@ -78,7 +100,10 @@ class TrainingLog:
         from mlflow.entities import Metric
 
         run_id, now = self.runs[name], int(time.time() * 1000)
-        self.client.log_batch(run_id, metrics=[Metric(f"test_{score}", value, now, 0) for score, value in values.items()])
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(f"test_{score}", value, now, 0) for score, value in values.items()],
+        )
         for file, figure in figures.items():
             self.client.log_figure(run_id, figure, file)
         self.client.set_terminated(run_id)
@@ -96,7 +121,7 @@ class TrainingLog:
         self.client.log_artifacts(self.parent, path, name)
 
 
-class Silent(TrainingLog):
+class NullTrainingLog(TrainingLog):
     """No MLflow."""
 
     def __init__(self) -> None:
@@ -149,8 +174,11 @@ def training_log(
         Of the parent run; the key is that of the configuration and catalog if not given.
     """
     if not tracking.is_configured(config.registry, store):
-        event("mlflow", "not used: set registry.tracking_uri or MLFLOW_TRACKING_URI to a server to follow the trainings there")
-        yield Silent()
+        event(
+            "mlflow",
+            "not used: set registry.tracking_uri or MLFLOW_TRACKING_URI to a server to follow the trainings there",
+        )
+        yield NullTrainingLog()
         return
     experiment = tracking.connect(config.registry, store)
     import mlflow
@@ -171,5 +199,7 @@ def git_commit() -> str | None:
     folder = Path(musicrec.__file__).parents[1]
     if not (folder / ".git").exists():
         return None
-    found = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
     return found.stdout.strip() or None

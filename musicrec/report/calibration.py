@@ -15,11 +15,24 @@ def similarity_section(calibration: Calibration, model: str) -> Section:
     pairs, related = int(calibration.counts.sum()), int(calibration.positives.sum())
     base = related / pairs if pairs else 0.0
     curve = _curve(
-        calibration, model, "share of related artists (0 to 1)", "similarity", calibration.edges[:-1] + np.diff(calibration.edges) / 2
+        calibration,
+        model,
+        "share of related artists (0 to 1)",
+        "similarity",
+        calibration.edges[:-1] + np.diff(calibration.edges) / 2,
     )
-    reference = Series("share among all candidates", np.array([-1.0, 1.0]), np.array([base, base]), OTHER, size=0, line="dash")
+    reference = Series(
+        "share among all candidates",
+        np.array([-1.0, 1.0]),
+        np.array([base, base]),
+        OTHER,
+        size=0,
+        line="dash",
+    )
     chart = Chart(
-        (curve, reference), Axis("predicted cosine similarity (no unit)", limits=(-1, 1)), Axis("share of related artists (0 to 1)")
+        (curve, reference),
+        Axis("predicted cosine similarity (no unit)", limits=(-1, 1)),
+        Axis("share of related artists (0 to 1)"),
     )
     pictures = (
         Picture(
@@ -43,10 +56,21 @@ def probability_section(calibration: Calibration, model: str, what: str) -> Sect
     what
         Whose probabilities they are ("the predicted genre").
     """
-    curve = _curve(calibration, model, "share that is true (0 to 1)", "probability", calibration.means())
-    diagonal = Series("perfectly calibrated", np.array([0.0, 1.0]), np.array([0.0, 1.0]), OTHER, size=0, line="dash")
+    curve = _curve(
+        calibration, model, "share that is true (0 to 1)", "probability", calibration.means()
+    )
+    diagonal = Series(
+        "perfectly calibrated",
+        np.array([0.0, 1.0]),
+        np.array([0.0, 1.0]),
+        OTHER,
+        size=0,
+        line="dash",
+    )
     chart = Chart(
-        (curve, diagonal), Axis("predicted probability (0 to 1)", limits=(0, 1)), Axis("share that is true (0 to 1)", limits=(-0.02, 1.02))
+        (curve, diagonal),
+        Axis("predicted probability (0 to 1)", limits=(0, 1)),
+        Axis("share that is true (0 to 1)", limits=(-0.02, 1.02)),
     )
     pictures = (
         Picture(
@@ -59,10 +83,17 @@ def probability_section(calibration: Calibration, model: str, what: str) -> Sect
         _counts(calibration, "predicted probability (0 to 1)", "predictions"),
     )
     lead = f"{model}: probabilities of {what}, {int(calibration.counts.sum()):,} in all. "
-    return Section("calibration", "Calibration", lead + f"Expected calibration error: {calibration.error():.3f}.", pictures)
+    return Section(
+        "calibration",
+        "Calibration",
+        lead + f"Expected calibration error: {calibration.error():.3f}.",
+        pictures,
+    )
 
 
-def _curve(calibration: Calibration, model: str, share: str, quantity: str, x: np.ndarray) -> Series:
+def _curve(
+    calibration: Calibration, model: str, share: str, quantity: str, x: np.ndarray
+) -> Series:
     filled, shares = calibration.filled, calibration.shares()
     low, high = calibration.intervals()
     places = x if len(x) == len(filled) else x[filled]
@@ -71,13 +102,18 @@ def _curve(calibration: Calibration, model: str, share: str, quantity: str, x: n
         f"95 %: {lowest:.3f} … {highest:.3f}\n{int(calibration.counts[b]):,} predictions"
         for b, value, lowest, highest in zip(filled, shares, low, high, strict=True)
     ]
-    return Series(model, places, shares, VERMILLION, hover, size=8, line="solid", low=low, high=high)
+    return Series(
+        model, places, shares, VERMILLION, hover, size=8, line="solid", low=low, high=high
+    )
 
 
 def _counts(calibration: Calibration, quantity: str, unit: str) -> Picture:
     filled = calibration.filled
     middle = (calibration.edges[:-1] + np.diff(calibration.edges) / 2)[filled]
-    hover = [f"{calibration.edges[b]:.2f} … {calibration.edges[b + 1]:.2f}\n{int(calibration.counts[b]):,} {unit}" for b in filled]
+    hover = [
+        f"{calibration.edges[b]:.2f} … {calibration.edges[b + 1]:.2f}\n{int(calibration.counts[b]):,} {unit}"
+        for b in filled
+    ]
     bars = Series(unit, middle, calibration.counts[filled].astype(float), BLUE, hover, kind="bars")
     limits = (float(calibration.edges[0]), float(calibration.edges[-1]))
     return Picture(

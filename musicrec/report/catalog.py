@@ -19,7 +19,9 @@ MOST_BARS = 30
 MOST_LABELS = 15
 YEAR_STEPS = (1, 2, 5, 10, 25, 50)
 MOST_YEAR_BARS = 60
-_LOOKS = dict(zip(SPLITS, ((BLUE, "circle"), (GREEN, "square"), (VERMILLION, "diamond")), strict=True))
+_LOOKS = dict(
+    zip(SPLITS, ((BLUE, "circle"), (GREEN, "square"), (VERMILLION, "diamond")), strict=True)
+)
 
 
 def tail_section(tracks: pa.Table, artists: pa.Table) -> Section:
@@ -27,14 +29,21 @@ def tail_section(tracks: pa.Table, artists: pa.Table) -> Section:
     labels = track_labels(tracks, artists)
     pictures = []
     for kind, what in (("country", "location"), ("genre", "genre")):
-        counts = {entry["values"]: entry["counts"] for entry in labels[kind].drop_null().value_counts().to_pylist()}
+        counts = {
+            entry["values"]: entry["counts"]
+            for entry in labels[kind].drop_null().value_counts().to_pylist()
+        }
         if counts:
             pictures.append(_tail(counts, kind, what, tracks.num_rows))
     years = tracks["year"].drop_null().to_numpy()
     if len(years):
         pictures.append(_years(years, tracks.num_rows))
     if not pictures:
-        return Section("tail", "Long tail of the catalog", missing="the catalog's tracks have no country, genre or year")
+        return Section(
+            "tail",
+            "Long tail of the catalog",
+            missing="the catalog's tracks have no country, genre or year",
+        )
     lead = f"{tracks.num_rows:,} tracks by {len(pc.unique(tracks['artist_id'])):,} artists."
     return Section("tail", "Long tail of the catalog", lead, tuple(pictures))
 
@@ -46,12 +55,16 @@ def _tail(counts: Mapping[str, int], kind: str, what: str, tracks: int) -> Pictu
     plural = {"country": "countries", "genre": "genres"}[kind]
     facts = [f"Half of the tracks are of {half} of {len(ranked)} {plural}"]
     if rest := ranked[MOST_BARS:]:
-        facts.append(f"the {len(rest)} that are not shown have {sum(count for _, count in rest):,} tracks")
+        facts.append(
+            f"the {len(rest)} that are not shown have {sum(count for _, count in rest):,} tracks"
+        )
     if total < tracks:
         facts.append(f"of {tracks - total:,} tracks it is not known")
     values = np.array([count for _, count in shown], float)
     hover = [f"{label}\n{count:,} tracks ({count / total:.1%})" for label, count in shown]
-    bars = Series("tracks", values, np.arange(len(shown), dtype=float), BLUE, hover, kind="horizontal bars")
+    bars = Series(
+        "tracks", values, np.arange(len(shown), dtype=float), BLUE, hover, kind="horizontal bars"
+    )
     names = names_axis([label for label, _ in shown], reverse=True)
     return Picture(
         f"figure-07-{what}",
@@ -64,7 +77,9 @@ def _tail(counts: Mapping[str, int], kind: str, what: str, tracks: int) -> Pictu
 
 def _years(years: np.ndarray, tracks: int) -> Picture:
     first, last = int(years.min()), int(years.max())
-    step = next((step for step in YEAR_STEPS if (last - first) // step < MOST_YEAR_BARS), YEAR_STEPS[-1])
+    step = next(
+        (step for step in YEAR_STEPS if (last - first) // step < MOST_YEAR_BARS), YEAR_STEPS[-1]
+    )
     starts, counts = np.unique(years // step * step, return_counts=True)
     hover = [
         f"{start}" + (f" … {start + step - 1}" if step > 1 else "") + f"\n{count:,} tracks"
@@ -84,17 +99,31 @@ def splits_section(tracks: pa.Table, artists: pa.Table) -> Section:
     report = split_report(tracks, artists)
     total = sum(report["tracks"].values())
     rows = [
-        [split, f"{report['tracks'][split]:,}", f"{report['tracks'][split] / max(1, total):.1%}", f"{report['artists'][split]:,}"]
+        [
+            split,
+            f"{report['tracks'][split]:,}",
+            f"{report['tracks'][split] / max(1, total):.1%}",
+            f"{report['artists'][split]:,}",
+        ]
         for split in SPLITS
     ]
     table = Table(
-        "splits", "Tracks and artists of each split", "No artist is in two splits.", ["split", "tracks", "share", "artists"], rows
+        "splits",
+        "Tracks and artists of each split",
+        "No artist is in two splits.",
+        ["split", "tracks", "share", "artists"],
+        rows,
     )
     charts = [_ratios(kind, ratios) for kind, ratios in report["ratios"].items() if ratios]
     widest = [
-        f"{kind}: {found['label']}, by {100 * found['difference']:.1f} points" for kind, found in report["largest_difference"].items()
+        f"{kind}: {found['label']}, by {100 * found['difference']:.1f} points"
+        for kind, found in report["largest_difference"].items()
     ]
-    lead = f"Labels whose shares lie furthest apart between two splits: {'; '.join(widest)}." if widest else ""
+    lead = (
+        f"Labels whose shares lie furthest apart between two splits: {'; '.join(widest)}."
+        if widest
+        else ""
+    )
     return Section("splits", "Training, validation and test", lead, (table, *charts))
 
 
@@ -104,7 +133,9 @@ def _ratios(kind: str, ratios: Mapping[str, Mapping[str, float]]) -> Picture:
         labels = sorted(labels, key=lambda label: int(label.rstrip("s")))
     series = [_shares(split, labels, ratios) for split in SPLITS]
     most = 100 * max(max(ratios[label].values()) for label in labels)
-    more = "" if len(labels) == len(ratios) else f" The {len(labels)} most frequent of {len(ratios)}."
+    more = (
+        "" if len(labels) == len(ratios) else f" The {len(labels)} most frequent of {len(ratios)}."
+    )
     return Picture(
         f"splits-{kind}",
         f"Share of each {kind} in each split",
@@ -120,9 +151,13 @@ def _ratios(kind: str, ratios: Mapping[str, Mapping[str, float]]) -> Picture:
 
 def _shares(split: str, labels: list[str], ratios: Mapping[str, Mapping[str, float]]) -> Series:
     values = np.array([100 * ratios[label][split] for label in labels])
-    hover = [f"{label}\n{value:.1f} % of {split}" for label, value in zip(labels, values, strict=True)]
+    hover = [
+        f"{label}\n{value:.1f} % of {split}" for label, value in zip(labels, values, strict=True)
+    ]
     colour, symbol = _LOOKS[split]
-    return Series(split, values, np.arange(len(labels), dtype=float), colour, hover, symbol=symbol, size=9)
+    return Series(
+        split, values, np.arange(len(labels), dtype=float), colour, hover, symbol=symbol, size=9
+    )
 
 
 def failures_section(groups: Sequence[Mapping[str, Any]], errors: str) -> Section:
@@ -136,17 +171,29 @@ def failures_section(groups: Sequence[Mapping[str, Any]], errors: str) -> Sectio
         Where the table lies.
     """
     if not groups:
-        return Section("failures", "What could not be read", missing="no file of this catalog failed")
+        return Section(
+            "failures", "What could not be read", missing="no file of this catalog failed"
+        )
     rows = [
         [
             group["stage"],
             group["reason"],
             f"{group['count']:,}",
-            "; ".join(": ".join(filter(None, (row["track_id"], row["detail"]))) for row in group["examples"]),
+            "; ".join(
+                ": ".join(filter(None, (row["track_id"], row["detail"])))
+                for row in group["examples"]
+            ),
         ]
         for group in groups
     ]
     total = sum(group["count"] for group in groups)
     reading = f"{total:,} rows in all, each with its reason, in {errors}."
-    table = Table("errors", "Errors by reason", reading, ["stage", "reason", "rows", "for example"], rows)
-    return Section("failures", "What could not be read", "Input that failed is left out of training and evaluation, and listed.", (table,))
+    table = Table(
+        "errors", "Errors by reason", reading, ["stage", "reason", "rows", "for example"], rows
+    )
+    return Section(
+        "failures",
+        "What could not be read",
+        "Input that failed is left out of training and evaluation, and listed.",
+        (table,),
+    )

@@ -26,13 +26,25 @@ def clip_section(features: Mapping[str, np.ndarray], clip: str) -> Section:
     """Pictures of the features (frequency, time) that are stored of one clip; ``clip`` is its title."""
     shown = {name: feature for name, feature in features.items() if name in _FIGURES}
     if not shown:
-        return Section("clip", "A clip as the models see it", missing="no audio feature is stored for this catalog")
+        return Section(
+            "clip",
+            "A clip as the models see it",
+            missing="no audio feature is stored for this catalog",
+        )
     pictures = []
     for name, number in _FIGURES.items():
         if name in shown:
             drawn = plot_feature(shown[name], name)
             drawn.set_size_inches(*_INCHES)
-            pictures.append(Picture(f"figure-{number:02d}-{name}", TITLES[name], _READINGS[name], drawn, thesis=f"Figure {number}"))
+            pictures.append(
+                Picture(
+                    f"figure-{number:02d}-{name}",
+                    TITLES[name],
+                    _READINGS[name],
+                    drawn,
+                    thesis=f"Figure {number}",
+                )
+            )
     if "mel" in shown:
         reading = (
             "The mel spectrogram, and convolutions of it with an edge kernel and ReLU: 3 x 3 sees every edge; 9 x 1 stands across bands "
@@ -40,5 +52,13 @@ def clip_section(features: Mapping[str, np.ndarray], clip: str) -> Section:
         )
         drawn = plot_edges(shown["mel"], "mel")
         drawn.set_size_inches(1.6 * _INCHES[0], 1.6 * _INCHES[1])
-        pictures.append(Picture("figure-08-edge-kernels", "Edge kernels over the mel spectrogram", reading, drawn, thesis="Figure 8"))
+        pictures.append(
+            Picture(
+                "figure-08-edge-kernels",
+                "Edge kernels over the mel spectrogram",
+                reading,
+                drawn,
+                thesis="Figure 8",
+            )
+        )
     return Section("clip", "A clip as the models see it", f"The clip: {clip}.", tuple(pictures))

@@ -16,7 +16,9 @@ _FIGURES = {
     "Figure 21": "artist embeddings by era",
     "Figure 22": "artist embeddings around an artist",
 }
-_TABLES = {f"Table {number}": table.title for number, table in TABLES.items()} | {"Table 7": "recommendation examples"}
+_TABLES = {f"Table {number}": table.title for number, table in TABLES.items()} | {
+    "Table 7": "recommendation examples"
+}
 
 
 def counterparts_section(sections: Sequence[Section]) -> Section:
@@ -27,9 +29,18 @@ def counterparts_section(sections: Sequence[Section]) -> Section:
             shown = item.answer if isinstance(item, Example) else item
             if isinstance(shown, Picture | Table) and shown.thesis:
                 found.setdefault(shown.thesis, []).append(f"{section.title}: {shown.title}")
-    rows = [[name, what, _where(found.get(name, []), name)] for name, what in (_FIGURES | _TABLES).items()]
+    rows = [
+        [name, what, _where(found.get(name, []), name)]
+        for name, what in (_FIGURES | _TABLES).items()
+    ]
     reading = "Figures 9 to 18 of the thesis are drawings of its architectures, which musicrec.models builds."
-    table = Table("counterparts", "The thesis' figures and tables", reading, ["thesis", "what it shows", "here"], rows)
+    table = Table(
+        "counterparts",
+        "The thesis' figures and tables",
+        reading,
+        ["thesis", "what it shows", "here"],
+        rows,
+    )
     lead = "R. Whitell, Content-Based Music Recommendation using Deep Learning (2019)."
     return Section("counterparts", "Beside the thesis", lead, (table,))
 
@@ -37,5 +48,9 @@ def counterparts_section(sections: Sequence[Section]) -> Section:
 def _where(found: Sequence[str], name: str) -> str:
     if not found:
         kind, number = name.split()
-        return "not of this run" + (f": jobs/reproduce.py --table {number}" if kind == "Table" and int(number) in TABLES else "")
+        return "not of this run" + (
+            f": jobs/reproduce.py --table {number}"
+            if kind == "Table" and int(number) in TABLES
+            else ""
+        )
     return found[0] + (f", and {len(found) - 1} more" if len(found) > 1 else "")

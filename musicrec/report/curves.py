@@ -13,7 +13,9 @@ from musicrec.report.sections import Picture, Section
 History = Sequence[Mapping[str, float]]
 
 
-def curves_section(histories: Mapping[str, History], metric: str, loss: str, leading: str) -> Section:
+def curves_section(
+    histories: Mapping[str, History], metric: str, loss: str, leading: str
+) -> Section:
     """Two pictures of all trainings.
 
     Parameters
@@ -25,7 +27,9 @@ def curves_section(histories: Mapping[str, History], metric: str, loss: str, lea
     """
     trained = {name: history for name, history in histories.items() if history}
     if not trained:
-        return Section("curves", "Learning curves", missing="no model of this run was trained epoch by epoch")
+        return Section(
+            "curves", "Learning curves", missing="no model of this run was trained epoch by epoch"
+        )
     pictures = (
         Picture(
             "learning-curves-validation",
@@ -41,7 +45,9 @@ def curves_section(histories: Mapping[str, History], metric: str, loss: str, lea
             _lines(trained, "loss", f"{loss} (no unit)", leading),
         ),
     )
-    return Section("curves", "Learning curves", f"{len(trained)} trainings, epoch by epoch.", pictures)
+    return Section(
+        "curves", "Learning curves", f"{len(trained)} trainings, epoch by epoch.", pictures
+    )
 
 
 def _lines(histories: Mapping[str, History], figure: str, title: str, leading: str) -> Chart:
@@ -50,9 +56,18 @@ def _lines(histories: Mapping[str, History], figure: str, title: str, leading: s
     for number, (name, history) in enumerate(histories.items()):
         epochs = np.array([epoch["epoch"] + 1 for epoch in history])
         values = np.array([epoch[figure] for epoch in history])
-        hover = [f"{name}\nepoch {epoch}: {value:.4g}" for epoch, value in zip(epochs, values, strict=True)]
+        hover = [
+            f"{name}\nepoch {epoch}: {value:.4g}"
+            for epoch, value in zip(epochs, values, strict=True)
+        ]
         main = name == leading
         colour, dash = colours[number % len(colours)], DASHES[number // len(colours) % len(DASHES)]
-        look = {"colour": BLACK, "line": "solid", "width": 3.0} if main else {"colour": colour, "line": dash}
+        look = (
+            {"colour": BLACK, "line": "solid", "width": 3.0}
+            if main
+            else {"colour": colour, "line": dash}
+        )
         series.append(Series(name, epochs, values, hover=hover, size=4, **look))
-    return Chart(tuple(series), Axis("epoch (passes over the training tracks)"), Axis(title), height=420)
+    return Chart(
+        tuple(series), Axis("epoch (passes over the training tracks)"), Axis(title), height=420
+    )

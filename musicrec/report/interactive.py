@@ -12,8 +12,19 @@ import plotly.graph_objects as go
 from musicrec.report.charts import Axis, Chart, Matrix, Series, short
 from musicrec.report.palette import GRID, SEQUENTIAL
 
-FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": "#222222"}
-LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
+FONT = {
+    "family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
+    "size": 13,
+    "color": "#222222",
+}
+LEGEND = {
+    "orientation": "h",
+    "x": 0,
+    "xanchor": "left",
+    "y": 1.02,
+    "yanchor": "bottom",
+    "font": {"size": 12},
+}
 # A row of a matrix or a name needs so many pixels; below it names are left out by plotly.
 PIXELS_OF_CELL = 22
 
@@ -26,7 +37,13 @@ def to_plotly(chart: Chart | Matrix) -> dict[str, Any]:
         font=FONT,
         paper_bgcolor="white",
         plot_bgcolor="white",
-        hoverlabel={"bgcolor": "white", "bordercolor": "#222222", "font": FONT, "align": "left", "namelength": 0},
+        hoverlabel={
+            "bgcolor": "white",
+            "bordercolor": "#222222",
+            "font": FONT,
+            "align": "left",
+            "namelength": 0,
+        },
         hovermode="closest",
     )
     return made.to_plotly_json()
@@ -59,19 +76,42 @@ def _trace(series: Series) -> go.Bar | go.Scatter:
         "legendrank": 2000 if series.aside else 1000,
     }
     if series.hover:
-        common |= {"hovertext": [escaped(text).replace("\n", "<br>") for text in series.hover], "hoverinfo": "text"}
+        common |= {
+            "hovertext": [escaped(text).replace("\n", "<br>") for text in series.hover],
+            "hoverinfo": "text",
+        }
     if series.kind != "points":
         orientation = "h" if series.kind == "horizontal bars" else "v"
         return go.Bar(**common, orientation=orientation, marker={"color": series.colour})
-    mode = "+".join(part for part, there in (("lines", series.line), ("markers", series.size)) if there)
-    marker = {"color": series.colour, "symbol": series.symbol, "size": series.size or 1, "line": {"width": 0.5, "color": "white"}}
+    mode = "+".join(
+        part for part, there in (("lines", series.line), ("markers", series.size)) if there
+    )
+    marker = {
+        "color": series.colour,
+        "symbol": series.symbol,
+        "size": series.size or 1,
+        "line": {"width": 0.5, "color": "white"},
+    }
     bounds = {}
     if series.low is not None:
         middle = series.x if series.along == "x" else series.y
-        bars = {"type": "data", "symmetric": False, "array": _numbers(series.high - middle), "arrayminus": _numbers(middle - series.low)}
-        bounds[f"error_{series.along}"] = bars | {"thickness": 1.6, "width": 0, "color": series.colour}
+        bars = {
+            "type": "data",
+            "symmetric": False,
+            "array": _numbers(series.high - middle),
+            "arrayminus": _numbers(middle - series.low),
+        }
+        bounds[f"error_{series.along}"] = bars | {
+            "thickness": 1.6,
+            "width": 0,
+            "color": series.colour,
+        }
     return go.Scatter(
-        **common, mode=mode, marker=marker, line={"color": series.colour, "dash": series.line, "width": series.width}, **bounds
+        **common,
+        mode=mode,
+        marker=marker,
+        line={"color": series.colour, "dash": series.line, "width": series.width},
+        **bounds,
     )
 
 
@@ -88,12 +128,18 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
     if axis.ticks:
         positions, labels = zip(*axis.ticks, strict=True)
-        values |= {"tickvals": list(positions), "ticktext": [escaped(short(label)) for label in labels], "showgrid": False}
+        values |= {
+            "tickvals": list(positions),
+            "ticktext": [escaped(short(label)) for label in labels],
+            "showgrid": False,
+        }
     if axis.log:
         values |= {"type": "log", "dtick": 1}
     if axis.limits is not None:
         low, high = np.log10(axis.limits) if axis.log else axis.limits
-        values |= {"range": [float(high), float(low)] if axis.reverse else [float(low), float(high)]}
+        values |= {
+            "range": [float(high), float(low)] if axis.reverse else [float(low), float(high)]
+        }
     elif axis.reverse:
         values |= {"autorange": "reversed"}
     if not axis.numbers:
@@ -113,7 +159,12 @@ def _matrix(matrix: Matrix) -> go.Figure:
             zmax=1,
             xgap=1,
             ygap=1,
-            colorbar={"title": {"text": escaped(matrix.quantity), "side": "top"}, "orientation": "h", "thickness": 12, "y": 1.02},
+            colorbar={
+                "title": {"text": escaped(matrix.quantity), "side": "top"},
+                "orientation": "h",
+                "thickness": 12,
+                "y": 1.02,
+            },
         )
     )
     figure.update_layout(
@@ -126,9 +177,14 @@ def _matrix(matrix: Matrix) -> go.Figure:
 
 
 def _names(title: str, names: Sequence[str], reverse: bool = False) -> Axis:
-    return Axis(title, ticks=tuple(enumerate(names)), limits=(-0.5, len(names) - 0.5), reverse=reverse)
+    return Axis(
+        title, ticks=tuple(enumerate(names)), limits=(-0.5, len(names) - 0.5), reverse=reverse
+    )
 
 
 def _numbers(values: Any) -> list[float | None]:
     """Plain floats of six digits, which is more than a screen shows; None where not finite."""
-    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
+    return [
+        float(f"{value:.6g}") if np.isfinite(value) else None
+        for value in np.asarray(values, np.float64)
+    ]

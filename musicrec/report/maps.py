@@ -21,7 +21,10 @@ FEWEST_ARTISTS = 5
 EXACT_ARTISTS = 300
 LONGEST_HOVER = 120  # characters of one fact, so that the page stays small
 FROM = 1900  # before it an era is a century: earlier music is too thin for decades
-AXES = (Axis("t-SNE, first dimension (no unit)", numbers=False), Axis("t-SNE, second dimension (no unit)", numbers=False))
+AXES = (
+    Axis("t-SNE, first dimension (no unit)", numbers=False),
+    Axis("t-SNE, second dimension (no unit)", numbers=False),
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,13 @@ def drawn_artists(total: int, most: int, always: Sequence[int], seed: int) -> np
     return np.sort(np.concatenate((drawn, np.array(kept, np.int64))))
 
 
-def artist_map(vectors: np.ndarray, artists: Sequence[Mapping[str, Any]], perplexity: float, total: int, seed: int) -> ArtistMap | None:
+def artist_map(
+    vectors: np.ndarray,
+    artists: Sequence[Mapping[str, Any]],
+    perplexity: float,
+    total: int,
+    seed: int,
+) -> ArtistMap | None:
     """Lay artists (N, D) out by t-SNE of cosine distances (thesis: perplexity 50); None where they are too few."""
     from sklearn.manifold import TSNE
 
@@ -69,7 +78,9 @@ def artist_map(vectors: np.ndarray, artists: Sequence[Mapping[str, Any]], perple
     return ArtistMap(artists, layout.fit_transform(np.asarray(vectors, np.float32)), used, total)
 
 
-def maps_section(drawn: ArtistMap, related: Mapping[str, Sequence[str]], around: Sequence[str]) -> Section:
+def maps_section(
+    drawn: ArtistMap, related: Mapping[str, Sequence[str]], around: Sequence[str]
+) -> Section:
     """Figures 19 to 22.
 
     Parameters
@@ -81,14 +92,27 @@ def maps_section(drawn: ArtistMap, related: Mapping[str, Sequence[str]], around:
     """
     kinds = {
         "country": ("Figure 19", [artist["country"] for artist in drawn.artists]),
-        "genre": ("Figure 20", [next(iter(artist["genres"] or ()), None) for artist in drawn.artists]),
+        "genre": (
+            "Figure 20",
+            [next(iter(artist["genres"] or ()), None) for artist in drawn.artists],
+        ),
     }
     pictures = [
-        Picture(f"figure-{number[-2:]}-{kind}", f"Artists by {kind}", _reading(f"the {kind}"), _by_category(drawn, labels), thesis=number)
+        Picture(
+            f"figure-{number[-2:]}-{kind}",
+            f"Artists by {kind}",
+            _reading(f"the {kind}"),
+            _by_category(drawn, labels),
+            thesis=number,
+        )
         for kind, (number, labels) in kinds.items()
     ]
-    reading = _reading("the middle of the years of an artist's tracks, or else of birth, as a century before 1900 and a decade after it")
-    pictures.append(Picture("figure-21-era", "Artists by era", reading, _by_era(drawn), thesis="Figure 21"))
+    reading = _reading(
+        "the middle of the years of an artist's tracks, or else of birth, as a century before 1900 and a decade after it"
+    )
+    pictures.append(
+        Picture("figure-21-era", "Artists by era", reading, _by_era(drawn), thesis="Figure 21")
+    )
     for number, artist in enumerate(dict.fromkeys(around)):
         if (picture := _around(drawn, related, artist, number)) is not None:
             pictures.append(picture)
@@ -107,8 +131,17 @@ def _reading(what: str) -> str:
 
 def hover_of(artist: Mapping[str, Any]) -> str:
     """What is said of an artist: name, country, genres, years."""
-    years = "-".join(str(year) for year in dict.fromkeys((artist["first_year"], artist["last_year"])) if year is not None)
-    facts = [artist["name"] or artist["artist_id"], artist["country"], ", ".join((artist["genres"] or [])[:4]), years]
+    years = "-".join(
+        str(year)
+        for year in dict.fromkeys((artist["first_year"], artist["last_year"]))
+        if year is not None
+    )
+    facts = [
+        artist["name"] or artist["artist_id"],
+        artist["country"],
+        ", ".join((artist["genres"] or [])[:4]),
+        years,
+    ]
     return "\n".join(fact[:LONGEST_HOVER] for fact in facts if fact)
 
 
@@ -117,8 +150,13 @@ def _by_category(drawn: ArtistMap, labels: Sequence[str | None]) -> Chart:
     chosen = [label for label, _ in counts.most_common(len(CATEGORIES))]
     groups = {label: [row for row, own in enumerate(labels) if own == label] for label in chosen}
     rest = [row for row, own in enumerate(labels) if own is not None and own not in groups]
-    series = _grey(drawn, f"{len(counts) - len(chosen)} others", rest, OTHER) + _grey(drawn, "unknown", _unknown(labels), UNKNOWN)
-    series += [_points(drawn, label, rows, *category(number)) for number, (label, rows) in enumerate(groups.items())]
+    series = _grey(drawn, f"{len(counts) - len(chosen)} others", rest, OTHER) + _grey(
+        drawn, "unknown", _unknown(labels), UNKNOWN
+    )
+    series += [
+        _points(drawn, label, rows, *category(number))
+        for number, (label, rows) in enumerate(groups.items())
+    ]
     return Chart(tuple(series), *AXES, height=560)
 
 
@@ -127,7 +165,15 @@ def _by_era(drawn: ArtistMap) -> Chart:
     known = sorted({era for era in eras if era is not None})
     series = _grey(drawn, "unknown", _unknown(eras), UNKNOWN)
     for era, colour in zip(known, ordered(len(known)), strict=True):
-        series.append(_points(drawn, f"{era}s", [row for row, own in enumerate(eras) if own == era], colour, "circle"))
+        series.append(
+            _points(
+                drawn,
+                f"{era}s",
+                [row for row, own in enumerate(eras) if own == era],
+                colour,
+                "circle",
+            )
+        )
     return Chart(tuple(series), *AXES, height=560)
 
 
@@ -142,16 +188,22 @@ def era_of(artist: Mapping[str, Any]) -> int | None:
     return middle // span * span
 
 
-def _around(drawn: ArtistMap, related: Mapping[str, Sequence[str]], artist: str, number: int) -> Picture | None:
+def _around(
+    drawn: ArtistMap, related: Mapping[str, Sequence[str]], artist: str, number: int
+) -> Picture | None:
     """An artist, the related artists, and the related artists of these; None where the artist is not on the map."""
     rows = {facts["artist_id"]: row for row, facts in enumerate(drawn.artists)}
     if artist not in rows:
         return None
     first = set(related.get(artist, ())) - {artist}
     second = {other for one in first for other in related.get(one, ())} - first - {artist}
-    near, far = ([rows[other] for other in sorted(level) if other in rows] for level in (first, second))
+    near, far = (
+        [rows[other] for other in sorted(level) if other in rows] for level in (first, second)
+    )
     named = {rows[artist], *near, *far}
-    series = _grey(drawn, "all others", [row for row in range(len(drawn.artists)) if row not in named], UNKNOWN)
+    series = _grey(
+        drawn, "all others", [row for row in range(len(drawn.artists)) if row not in named], UNKNOWN
+    )
     for level, members, colour, symbol, size in (
         ("related to a related artist", far, BLUE, "circle", 6),
         ("related", near, VERMILLION, "square", 8),
@@ -175,10 +227,24 @@ def _unknown(labels: Sequence[object]) -> list[int]:
 
 
 def _grey(drawn: ArtistMap, name: str, rows: Sequence[int], colour: str) -> list[Series]:
-    return [dataclasses.replace(_points(drawn, name, rows, colour, "circle", 5), aside=True)] if rows else []
+    return (
+        [dataclasses.replace(_points(drawn, name, rows, colour, "circle", 5), aside=True)]
+        if rows
+        else []
+    )
 
 
-def _points(drawn: ArtistMap, name: str, rows: Sequence[int], colour: str, symbol: str, size: float = 8) -> Series:
+def _points(
+    drawn: ArtistMap, name: str, rows: Sequence[int], colour: str, symbol: str, size: float = 8
+) -> Series:
     places = drawn.places[rows]
     hover = [hover_of(drawn.artists[row]) for row in rows]
-    return Series(f"{name} ({len(rows)})" if len(rows) > 1 else name, places[:, 0], places[:, 1], colour, hover, symbol=symbol, size=size)
+    return Series(
+        f"{name} ({len(rows)})" if len(rows) > 1 else name,
+        places[:, 0],
+        places[:, 1],
+        colour,
+        hover,
+        symbol=symbol,
+        size=size,
+    )

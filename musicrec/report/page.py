@@ -43,19 +43,29 @@ class Head:
     cards: Sequence[Card]
 
 
-def pictures(sections: Sequence[Section], kinds: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
+def pictures(
+    sections: Sequence[Section], kinds: Sequence[str] = ("png", "svg")
+) -> dict[str, bytes]:
     """Every picture of the page by file name, in these kinds; those of examples as PNG."""
     made: dict[str, bytes] = {}
     for item in _items(sections):
         if isinstance(item, Picture):
             title = f"{item.thesis}: {item.title}" if item.thesis else item.title
-            made |= {f"{item.name}.{kind}": content for kind, content in files(item.still or item.content, title, kinds).items()}
+            made |= {
+                f"{item.name}.{kind}": content
+                for kind, content in files(item.still or item.content, title, kinds).items()
+            }
         elif isinstance(item, Example) and item.picture is not None and "png" in kinds:
             made[f"{item.name}.png"] = item.picture
     return made
 
 
-def render(head: Head, sections: Sequence[Section], stills: Mapping[str, bytes], details: Sequence[tuple[str, str]]) -> str:
+def render(
+    head: Head,
+    sections: Sequence[Section],
+    stills: Mapping[str, bytes],
+    details: Sequence[tuple[str, str]],
+) -> str:
     """The whole page.
 
     Parameters
@@ -67,19 +77,31 @@ def render(head: Head, sections: Sequence[Section], stills: Mapping[str, bytes],
     """
     script, plotly = (TEMPLATES / "page.js").read_text(encoding="utf-8"), get_plotlyjs()
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.tests |= {
         "picture": lambda item: isinstance(item, Picture),
         "table": lambda item: isinstance(item, Table),
         "chart": lambda content: isinstance(content, Chart | Matrix),
     }
-    environment.filters |= {"in_script": in_script, "png": lambda content: _data_uri(content, "png")}
-    return environment.get_template("page.html.j2").render(
+    environment.filters |= {
+        "in_script": in_script,
+        "png": lambda content: _data_uri(content, "png"),
+    }
+    return environment.get_template(
+        "page.html.j2"
+    ).render(
         head=head,
         sections=sections,
         details=details,
-        shown={name: to_plotly(content) for name, content in _contents(sections, Chart | Matrix).items()},
+        shown={
+            name: to_plotly(content)
+            for name, content in _contents(sections, Chart | Matrix).items()
+        },
         webp={
             name: _webp(stills.get(f"{name}.png") or files(content, "", ["png"])["png"])
             for name, content in _contents(sections, Figure).items()
@@ -102,7 +124,11 @@ def render(head: Head, sections: Sequence[Section], stills: Mapping[str, bytes],
 
 def in_script(value: object) -> Markup:
     """A value as JSON that may stand inside a script element."""
-    return Markup(json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).translate(_IN_SCRIPT))
+    return Markup(
+        json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).translate(
+            _IN_SCRIPT
+        )
+    )
 
 
 def _items(sections: Sequence[Section]) -> Iterator[Picture | Table | Example]:
@@ -111,7 +137,11 @@ def _items(sections: Sequence[Section]) -> Iterator[Picture | Table | Example]:
 
 def _contents(sections: Sequence[Section], kind: type) -> dict[str, Any]:
     """The contents of one kind of all pictures, by name."""
-    return {item.name: item.content for item in _items(sections) if isinstance(item, Picture) and isinstance(item.content, kind)}
+    return {
+        item.name: item.content
+        for item in _items(sections)
+        if isinstance(item, Picture) and isinstance(item.content, kind)
+    }
 
 
 def _hash(script: str) -> str:

@@ -36,16 +36,26 @@ def results_section(scored: Scored, facts: str) -> Section:
     """
     content = [_table(scored), *(_dots(scored, metric) for metric in scored.metrics[:2])]
     content += [table for table in (_others(scored), _groups(scored)) if table.rows]
-    lead = "Every model, beside baselines that need none or little, on artists whose music no model was trained on. " + facts
+    lead = (
+        "Every model, beside baselines that need none or little, on artists whose music no model was trained on. "
+        + facts
+    )
     return Section("results", "Results", lead, tuple(content))
 
 
 def _table(scored: Scored) -> Table:
-    titles = [f"{metric.title}{'' if metric.higher_is_better else ' (lower is better)'}" for metric in scored.metrics]
+    titles = [
+        f"{metric.title}{'' if metric.higher_is_better else ' (lower is better)'}"
+        for metric in scored.metrics
+    ]
     columns = ["model"]
     for title, metric in zip(titles, scored.metrics, strict=True):
         columns += [title] + (["95 %"] if metric in _with_interval(scored) else [])
-    columns += [f"thesis: {metric.title}" for metric in scored.published.metrics] + ["tracks", "validation", "epochs"]
+    columns += [f"thesis: {metric.title}" for metric in scored.published.metrics] + [
+        "tracks",
+        "validation",
+        "epochs",
+    ]
     chance = scored.scores.get("chance", {})
     names = [*scored.baselines, *scored.trained]
     rows = [_row(scored, name, scored.results[name]) for name in names if name in scored.results]
@@ -69,7 +79,9 @@ def _table(scored: Scored) -> Table:
 
 def _with_interval(scored: Scored) -> list[Metric]:
     """The first metrics of which there is an interval."""
-    return [metric for metric in scored.metrics[:METRICS_WITH_INTERVAL] if _has_interval(scored, metric)]
+    return [
+        metric for metric in scored.metrics[:METRICS_WITH_INTERVAL] if _has_interval(scored, metric)
+    ]
 
 
 def _has_interval(scored: Scored, metric: Metric) -> bool:
@@ -86,21 +98,41 @@ def _row(scored: Scored, name: str, scores: Mapping[str, Any]) -> list[str]:
             cells.append(interval(bounds_of(scores, metric.name), 2 if digits == 3 else digits))
     known = {row.model: row.figures for row in scored.published.rows}
     figures = known.get(name, (None,) * len(scored.published.metrics))
-    cells += [figure(value, digits_of(metric)) for metric, value in zip(scored.published.metrics, figures, strict=True)]
-    return [*cells, str(scores.get("tracks", "")), figure(validation), "" if epochs is None else str(epochs)]
+    cells += [
+        figure(value, digits_of(metric))
+        for metric, value in zip(scored.published.metrics, figures, strict=True)
+    ]
+    return [
+        *cells,
+        str(scores.get("tracks", "")),
+        figure(validation),
+        "" if epochs is None else str(epochs),
+    ]
 
 
 def _dots(scored: Scored, metric: Metric) -> Picture:
     """The figure of every model and baseline as a point with its interval."""
-    chosen = [name for name in (*scored.baselines, *scored.trained) if number(scored.results.get(name, {}), metric.name) is not None]
-    kinds = {"baseline": (OTHER, "square"), "model": (BLUE, "circle"), scored.leading: (VERMILLION, "diamond")}
+    chosen = [
+        name
+        for name in (*scored.baselines, *scored.trained)
+        if number(scored.results.get(name, {}), metric.name) is not None
+    ]
+    kinds = {
+        "baseline": (OTHER, "square"),
+        "model": (BLUE, "circle"),
+        scored.leading: (VERMILLION, "diamond"),
+    }
     series = []
     for kind, (colour, symbol) in kinds.items():
         rows = [row for row, name in enumerate(chosen) if _kind(scored, name) == kind]
         if rows:
-            series.append(_points(scored, metric, kind, [chosen[row] for row in rows], rows, colour, symbol))
+            series.append(
+                _points(scored, metric, kind, [chosen[row] for row in rows], rows, colour, symbol)
+            )
     bounded = _has_interval(scored, metric)
-    reading = "One point a model" + (", with its 95 % interval over test artists. " if bounded else ". ")
+    reading = "One point a model" + (
+        ", with its 95 % interval over test artists. " if bounded else ". "
+    )
     reading += "Further right is better." if metric.higher_is_better else "Further left is better."
     chart = Chart(
         tuple(series),
@@ -117,20 +149,40 @@ def _dots(scored: Scored, metric: Metric) -> Picture:
 
 
 def _kind(scored: Scored, name: str) -> str:
-    return scored.leading if name == scored.leading else "model" if name in scored.trained else "baseline"
+    return (
+        scored.leading
+        if name == scored.leading
+        else "model"
+        if name in scored.trained
+        else "baseline"
+    )
 
 
-def _points(scored: Scored, metric: Metric, kind: str, names: Sequence[str], rows: Collection[int], colour: str, symbol: str) -> Series:
+def _points(
+    scored: Scored,
+    metric: Metric,
+    kind: str,
+    names: Sequence[str],
+    rows: Collection[int],
+    colour: str,
+    symbol: str,
+) -> Series:
     values = np.array([number(scored.results[name], metric.name) for name in names])
     found = [bounds_of(scored.results[name], metric.name) for name in names]
-    low, high = (np.array([value if b is None else b[end] for value, b in zip(values, found, strict=True)]) for end in (0, 1))
+    low, high = (
+        np.array([value if b is None else b[end] for value, b in zip(values, found, strict=True)])
+        for end in (0, 1)
+    )
     digits = digits_of(metric)
     hover = [
-        f"{name}\n{metric.title} {figure(value, digits)}" + ("" if b is None else f"\n95 %: {interval(b, digits)}")
+        f"{name}\n{metric.title} {figure(value, digits)}"
+        + ("" if b is None else f"\n95 %: {interval(b, digits)}")
         for name, value, b in zip(names, values, found, strict=True)
     ]
     bounds = {"low": low, "high": high, "along": "x"} if any(b is not None for b in found) else {}
-    return Series(kind, values, np.array(list(rows), float), colour, hover, symbol=symbol, size=9, **bounds)
+    return Series(
+        kind, values, np.array(list(rows), float), colour, hover, symbol=symbol, size=9, **bounds
+    )
 
 
 def _others(scored: Scored) -> Table:
@@ -146,7 +198,11 @@ def _others(scored: Scored) -> Table:
     }
     chance = scored.scores.get("chance", {})
     others = list(reversed(scored.baselines))
-    names = [name for name in scored.scores if name not in hidden and number(scored.scores, name) is not None]
+    names = [
+        name
+        for name in scored.scores
+        if name not in hidden and number(scored.scores, name) is not None
+    ]
     bounded = any(bounds_of(scored.scores, name) for name in names)
     rows = [
         [
@@ -158,8 +214,16 @@ def _others(scored: Scored) -> Table:
         ]
         for name in names
     ]
-    columns = ["figure", scored.leading, *(["95 %"] if bounded else []), *others, *(["chance"] if chance else [])]
-    reading = "The same test split. " + " ".join(text for start, text in _MEANINGS.items() if any(name.startswith(start) for name in names))
+    columns = [
+        "figure",
+        scored.leading,
+        *(["95 %"] if bounded else []),
+        *others,
+        *(["chance"] if chance else []),
+    ]
+    reading = "The same test split. " + " ".join(
+        text for start, text in _MEANINGS.items() if any(name.startswith(start) for name in names)
+    )
     return Table("more-scores", "More figures", reading.strip(), columns, rows)
 
 
@@ -171,9 +235,19 @@ def _groups(scored: Scored) -> Table:
         for name, title in _PARTS.items()
         if number(scored.scores.get(name, {}), scored.metrics[0].name) is not None
     }
-    names = [metric for metric in scored.metrics if any(number(part, metric.name) is not None for part in parts.values())]
+    names = [
+        metric
+        for metric in scored.metrics
+        if any(number(part, metric.name) is not None for part in parts.values())
+    ]
     first = scored.metrics[0]
-    columns = ["part", "queries", *(metric.title for metric in names), f"95 % of {first.title}", f"chance: {first.title}"]
+    columns = [
+        "part",
+        "queries",
+        *(metric.title for metric in names),
+        f"95 % of {first.title}",
+        f"chance: {first.title}",
+    ]
     rows = []
     for title, part in parts.items():
         queries = part.get("queries", part.get("artists", scored.scores.get("artists", "")))

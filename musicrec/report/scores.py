@@ -46,8 +46,14 @@ class Scored:
         """From the worst to the best by the deciding metric."""
         metric = self.metrics[0]
         sign = 1 if metric.higher_is_better else -1
-        figures = {name: number(scores, metric.name) for name, scores in self.results.items() if name not in self.trained}
-        return sorted(figures, key=lambda name: -math.inf if figures[name] is None else sign * figures[name])
+        figures = {
+            name: number(scores, metric.name)
+            for name, scores in self.results.items()
+            if name not in self.trained
+        }
+        return sorted(
+            figures, key=lambda name: -math.inf if figures[name] is None else sign * figures[name]
+        )
 
     @property
     def scores(self) -> Mapping[str, Any]:
@@ -57,7 +63,11 @@ class Scored:
     def best_baseline(self) -> str | None:
         """The baseline with the best figure of the deciding metric; None where there is none."""
         best = self.baselines[-1:]
-        return best[0] if best and number(self.results[best[0]], self.metrics[0].name) is not None else None
+        return (
+            best[0]
+            if best and number(self.results[best[0]], self.metrics[0].name) is not None
+            else None
+        )
 
 
 def metrics_of(task: str, k: int) -> tuple[Metric, ...]:
@@ -66,7 +76,12 @@ def metrics_of(task: str, k: int) -> tuple[Metric, ...]:
         return thesis.F1_MICRO, Metric("f1_macro", "macro-F1", True)
     if task == "many_genres":
         return thesis.MEAN_SQUARED_ERROR, thesis.HAMMING, Metric("map_macro", "mAP", True)
-    return Metric(f"ndcg@{k}", f"NDCG@{k}", True), thesis.COSINE, Metric(f"recall@{k}", f"recall@{k}", True), Metric("mrr", "MRR", True)
+    return (
+        Metric(f"ndcg@{k}", f"NDCG@{k}", True),
+        thesis.COSINE,
+        Metric(f"recall@{k}", f"recall@{k}", True),
+        Metric("mrr", "MRR", True),
+    )
 
 
 def number(scores: Mapping[str, Any], name: str) -> float | None:
@@ -86,10 +101,18 @@ def digits_of(metric: Metric) -> int:
     return 6 if metric.decimals > 4 else 3
 
 
-def paired_difference(scored: Scored, baseline: str) -> tuple[np.ndarray, tuple[float, float]] | None:
+def paired_difference(
+    scored: Scored, baseline: str
+) -> tuple[np.ndarray, tuple[float, float]] | None:
     """The leading model's score of each artist less the baseline's, and the 95 % interval of the mean; None where either has none."""
-    ours, theirs = (scored.results[name].get("by_artist", {}) for name in (scored.leading, baseline))
-    artists = [artist for artist in ours if artist in theirs and math.isfinite(ours[artist]) and math.isfinite(theirs[artist])]
+    ours, theirs = (
+        scored.results[name].get("by_artist", {}) for name in (scored.leading, baseline)
+    )
+    artists = [
+        artist
+        for artist in ours
+        if artist in theirs and math.isfinite(ours[artist]) and math.isfinite(theirs[artist])
+    ]
     if not artists:
         return None
     differences = np.array([ours[artist] - theirs[artist] for artist in artists])

@@ -68,8 +68,14 @@ class Table:
     @property
     def figures(self) -> frozenset[int]:
         """Numbers of the columns that hold nothing but figures, which are set to the right."""
-        columns = [[row[number] for row in self.rows if row[number]] for number in range(len(self.columns))]
-        return frozenset(number for number, cells in enumerate(columns) if cells and all(map(_FIGURE.match, cells)))
+        columns = [
+            [row[number] for row in self.rows if row[number]] for number in range(len(self.columns))
+        ]
+        return frozenset(
+            number
+            for number, cells in enumerate(columns)
+            if cells and all(map(_FIGURE.match, cells))
+        )
 
 
 @dataclass(frozen=True)

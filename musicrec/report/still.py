@@ -22,14 +22,28 @@ INCHES_WIDE = 7.5
 PIXELS_OF_INCH = 110  # of the page's chart, so that a still has about its form
 TITLE_LETTERS = 70  # of a line of a title
 PIXELS_PER_INCH = 130  # of a PNG
-_SYMBOLS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cross": "P", "triangle-down": "v", "x": "X"}
+_SYMBOLS = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "cross": "P",
+    "triangle-down": "v",
+    "x": "X",
+}
 _LINES = {"solid": "-", "dash": "--", "dot": ":"}
 
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """How all stills are drawn: texts as they are (a name may hold a dollar sign), and as text in an SVG, which then shows any script."""
-    settings = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "musicrec", "font.size": 10, "axes.axisbelow": True}
+    settings = {
+        "text.parse_math": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "musicrec",
+        "font.size": 10,
+        "axes.axisbelow": True,
+    }
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         # A PNG has a box where matplotlib's font lacks a character; the SVG and the page have it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -49,7 +63,9 @@ def files(content: Chart | Figure, title: str, kinds: Sequence[str]) -> dict[str
 
 def _saved(drawn: Figure, kind: str) -> bytes:
     stream = io.BytesIO()
-    drawn.savefig(stream, format=kind, dpi=PIXELS_PER_INCH, metadata={"Date": None} if kind == "svg" else None)
+    drawn.savefig(
+        stream, format=kind, dpi=PIXELS_PER_INCH, metadata={"Date": None} if kind == "svg" else None
+    )
     return stream.getvalue()
 
 
@@ -65,8 +81,18 @@ def draw(chart: Chart, title: str) -> Figure:
     if chart.legend:
         order = sorted(range(len(handles)), key=lambda number: chart.series[number].aside)
         # A legend leaves out names that begin with an underscore.
-        names = [" " * chart.series[number].name.startswith("_") + short(chart.series[number].name) for number in order]
-        drawn.legend([handles[number] for number in order], names, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        names = [
+            " " * chart.series[number].name.startswith("_") + short(chart.series[number].name)
+            for number in order
+        ]
+        drawn.legend(
+            [handles[number] for number in order],
+            names,
+            loc="outside lower center",
+            ncols=3,
+            frameon=False,
+            fontsize=8,
+        )
     axes.set_title(textwrap.fill(title, TITLE_LETTERS), loc="left", fontsize=11)
     return drawn
 
@@ -98,7 +124,9 @@ def _draw_series(axes: Axes, series: Series) -> Container:
 
 
 def _apply(axes: Axes, name: str, axis: Axis) -> None:
-    set_scale, set_limits, set_ticks = (getattr(axes, f"set_{name}{what}") for what in ("scale", "lim", "ticks"))
+    set_scale, set_limits, set_ticks = (
+        getattr(axes, f"set_{name}{what}") for what in ("scale", "lim", "ticks")
+    )
     if axis.log:
         set_scale("log")
     if axis.limits is not None:
@@ -113,7 +141,9 @@ def _apply(axes: Axes, name: str, axis: Axis) -> None:
     else:
         own = getattr(axes, f"{name}axis")
         if axis.log:
-            own.set_major_formatter(StrMethodFormatter("{x:,g}"))  # matplotlib writes powers of ten as formulas
+            own.set_major_formatter(
+                StrMethodFormatter("{x:,g}")
+            )  # matplotlib writes powers of ten as formulas
         else:
             own.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
         axes.grid(axis=name, color=GRID, linewidth=0.8)

@@ -10,7 +10,7 @@ M_ARENA_MAX = -8
 ARROW_POOL = "ARROW_DEFAULT_MEMORY_POOL"
 
 
-def use_one_heap() -> None:
+def use_one_arena() -> None:
     """Let all threads of this process take their memory from one place, and Arrow's C++ with them. Called before pyarrow is imported.
 
     glibc gives each thread an arena of its own, and Arrow's mimalloc a heap, whose free pieces no other thread uses. Ray Data's threads

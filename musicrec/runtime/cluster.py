@@ -18,7 +18,9 @@ LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 30_000)
 WORKER_ENVIRONMENT = {
     # One thread a task: a task takes one CPU, and BLAS, Numba or OpenMP threads beside it would only take those of its neighbours.
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
+    **dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+    ),
     # glibc gives large arrays back to the system and asks for them again at every step: the page faults take a third of a training step of
     # the Time model at the thesis' size (236 ms a clip with them, 145 without).
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
@@ -35,11 +37,15 @@ def connect(settings: RaySettings) -> None:
     address = settings.address or os.environ.get("RAY_ADDRESS")
     # Ray reads its environment as it is imported. A user's own setting stands.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # reports are taken at this rate; Ray's 2 s would slow short epochs
+    os.environ.setdefault(
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5"
+    )  # reports are taken at this rate; Ray's 2 s would slow short epochs
     # An elastic training whose node died asks for its old size first, from a view that still has the node, and waits this long for it.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
     if address is None:
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one more process a training; nobody takes this machine away
+        os.environ.setdefault(
+            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0"
+        )  # one more process a training; nobody takes this machine away
     import ray
     import ray.data
 
@@ -66,7 +72,9 @@ def connect(settings: RaySettings) -> None:
         )
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.enable_fallback_to_arrow_object_ext_type = False  # a column that Arrow cannot hold is an error here, never a pickle
+    context.enable_fallback_to_arrow_object_ext_type = (
+        False  # a column that Arrow cannot hold is an error here, never a pickle
+    )
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     logging.getLogger("ray.train").setLevel(logging.WARNING)
 
@@ -91,13 +99,21 @@ def gpus() -> tuple[int, int]:
     """GPUs of the joined cluster, and CPUs that each can have: those of the node with the fewest for a GPU (1 at least)."""
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+    nodes = [
+        node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")
+    ]
     count = int(sum(resources["GPU"] for resources in nodes))
-    return count, max(1, min((int(resources.get("CPU", 0) // resources["GPU"]) for resources in nodes), default=1))
+    return count, max(
+        1, min((int(resources.get("CPU", 0) // resources["GPU"]) for resources in nodes), default=1)
+    )
 
 
 def map_unordered(
-    function: Callable[..., Any], items: Iterable[Any], *arguments: Any, in_flight: int | None = None, lost: list[Any] | None = None
+    function: Callable[..., Any],
+    items: Iterable[Any],
+    *arguments: Any,
+    in_flight: int | None = None,
+    lost: list[Any] | None = None,
 ) -> Iterator[Any]:
     """Results of ``function(item, *arguments)`` for each item as they come, each in a task of one CPU.
 
@@ -138,6 +154,15 @@ def on_each_node(function: Callable[[], Any]) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    nodes = [
+        node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")
+    ]
     task = ray.remote(num_cpus=1)(function)
-    ray.get([task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote() for node in nodes])
+    ray.get(
+        [
+            task.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)
+            ).remote()
+            for node in nodes
+        ]
+    )

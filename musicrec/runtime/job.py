@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from musicrec.config.errors import UserError
 from musicrec.config.jobs import Config
 from musicrec.config.load import EXIT_CONFIG, parse
-from musicrec.runtime.allocator import use_one_heap
+from musicrec.runtime.allocator import use_one_arena
 from musicrec.telemetry.redact import redacted
 
 
@@ -23,7 +23,11 @@ def _stop(number: int, frame: object) -> NoReturn:
 
 
 def run_job(
-    document: str, work: Callable[[Any], None], arguments: list[str] | None = None, kind: type = Config, default: Any = None
+    document: str,
+    work: Callable[[Any], None],
+    arguments: list[str] | None = None,
+    kind: type = Config,
+    default: Any = None,
 ) -> None:
     """Parse the command line, call ``work`` with the configuration, and exit: 0 done, 2 wrong configuration or catalog, 1 anything else.
 
@@ -36,7 +40,7 @@ def run_job(
     config = parse(sys.argv[1:] if arguments is None else arguments, document, kind, default)
     sys.excepthook = _print_redacted
     started = time.perf_counter()
-    use_one_heap()
+    use_one_arena()
     try:
         work(config)
     except UserError as error:
@@ -47,6 +51,10 @@ def run_job(
     event("job", "done", minutes=round((time.perf_counter() - started) / 60, 2))
 
 
-def _print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _print_redacted(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
     """An error that nobody expected, without the credentials that a library may have put into its text."""
-    print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+    print(
+        redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr
+    )

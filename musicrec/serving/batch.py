@@ -13,7 +13,13 @@ from musicrec.config.sections import RaySettings
 from musicrec.extraction.index import INDEX
 from musicrec.extraction.pipeline import Actors, run_blocks
 from musicrec.features.columns import compile_kernels
-from musicrec.serving.query_table import AnswerBlocks, Listener, VectorBlocks, with_places, write_queries
+from musicrec.serving.query_table import (
+    AnswerBlocks,
+    QueryEmbedder,
+    VectorBlocks,
+    with_places,
+    write_queries,
+)
 from musicrec.serving.recommender import Recommender
 from musicrec.storage.store import Stage, Store, check_counts, complete_stages
 
@@ -24,7 +30,7 @@ def run_queries(
     blocks: AnswerBlocks | VectorBlocks,
     queries: pa.Table,
     found: Callable[[pa.Table], pa.Table],
-    reader: Callable[[int], Listener],
+    reader: Callable[[int], QueryEmbedder],
     stage: str,
     rows_per_block: int,
     ray: RaySettings,
@@ -51,18 +57,32 @@ def run_queries(
     plan = blocks.extend(queries.select(["item", "uri"]), [blocks.content], rows_per_block)
     connect(ray)
     actors = Actors.of_cluster()
-    now = run_blocks(blocks, plan, reader(actors.cpus), stage, maximum_failed_share=1.0, prepare=compile_kernels, actors=actors)
+    now = run_blocks(
+        blocks,
+        plan,
+        reader(actors.cpus),
+        stage,
+        maximum_failed_share=1.0,
+        prepare=compile_kernels,
+        actors=actors,
+    )
     outcomes = blocks.outcomes()
     failed = outcomes.filter(pc.is_valid(outcomes.column("reason")))
     check_counts(stage, queries.num_rows, outcomes.num_rows - failed.num_rows, failed.num_rows)
     errors = {"track_id": failed.column("item"), "stage": pa.repeat(stage, failed.num_rows)}
     errors |= {name: failed.column(name) for name in ("reason", "detail")}
     store.write_table(ERRORS, pa.table(errors), schema.ERRORS)
-    counts = {"rows_in": queries.num_rows, "rows_out": outcomes.num_rows - failed.num_rows, "rows_in_errors": failed.num_rows}
+    counts = {
+        "rows_in": queries.num_rows,
+        "rows_out": outcomes.num_rows - failed.num_rows,
+        "rows_in_errors": failed.num_rows,
+    }
     return counts | {"rows_now": int(now["rows"])}
 
 
-def with_stored_features(store: Store, catalog: str, queries: pa.Table, recommender: Recommender) -> pa.Table:
+def with_stored_features(
+    store: Store, catalog: str, queries: pa.Table, recommender: Recommender
+) -> pa.Table:
     """The queries with the places of their features in the last extraction of the catalog (its root), where there is one for this model."""
     for stage, record in complete_stages(store, "extract"):
         if record.get("catalog") == catalog and record.get("chroma") == recommender.chroma:
@@ -70,11 +90,15 @@ def with_stored_features(store: Store, catalog: str, queries: pa.Table, recommen
     return queries
 
 
-def with_features_of(stage: Stage, record: dict[str, Any], queries: pa.Table, recommender: Recommender) -> pa.Table:
+def with_features_of(
+    stage: Stage, record: dict[str, Any], queries: pa.Table, recommender: Recommender
+) -> pa.Table:
     """The queries with the places of their features in an extraction, where it is one for this model.
 
     A model that hears more than the thesis' 30 s of a recording needs the recording.
     """
     if recommender.segments > 1 or record.get("chroma") != recommender.chroma:
         return queries
-    return with_places(queries, stage.store.read_table(stage.path("index.parquet"), INDEX), recommender.features)
+    return with_places(
+        queries, stage.store.read_table(stage.path("index.parquet"), INDEX), recommender.features
+    )

@@ -40,7 +40,12 @@ TABLE, ANSWERS, VECTOR = "queries.parquet", "recommendations", "vector"
 VECTORS = pa.schema([("track_id", pa.string()), (VECTOR, pa.list_(pa.float32())), *OUTCOME_FIELDS])
 # What became of one that was answered, before its answers are written row by row.
 ANSWER = pa.schema(
-    [("track_id", pa.string()), ("artist_id", pa.list_(pa.string())), ("similarity", pa.list_(pa.float32())), *OUTCOME_FIELDS]
+    [
+        ("track_id", pa.string()),
+        ("artist_id", pa.list_(pa.string())),
+        ("similarity", pa.list_(pa.float32())),
+        *OUTCOME_FIELDS,
+    ]
 )
 
 
@@ -48,7 +53,11 @@ def of_folder(root: str) -> pa.Table:
     """A query for every audio file under a folder, by its URI."""
     filesystem, base = resolve(root)
     files = filesystem.get_file_info(pyarrow.fs.FileSelector(base, recursive=True))
-    paths = [file.path for file in files if file.type == pyarrow.fs.FileType.File and file.path.lower().endswith(AUDIO_SUFFIXES)]
+    paths = [
+        file.path
+        for file in files
+        if file.type == pyarrow.fs.FileType.File and file.path.lower().endswith(AUDIO_SUFFIXES)
+    ]
     uris = pa.array([root + path.removeprefix(base) for path in sorted(paths)], pa.string())
     return schema.conform(pa.table({"item": uris, "uri": uris}), QUERIES, "queries")
 
@@ -56,9 +65,18 @@ def of_folder(root: str) -> pa.Table:
 def of_catalog(catalog: Catalog) -> pa.Table:
     """A query for every track, with all that the catalog knows of it."""
     tracks, artists = catalog.tracks, catalog.artists
-    owner = pc.index_in(tracks.column("artist_id"), value_set=artists.column("artist_id").combine_chunks())
-    columns = {"item": tracks.column("track_id"), "lyrics": tracks.column("lyrics"), "year": tracks.column("year")}
-    columns |= {name: audio_uris(catalog.root, tracks.column(column)) for name, column in (("uri", "audio"), ("artwork", "artwork"))}
+    owner = pc.index_in(
+        tracks.column("artist_id"), value_set=artists.column("artist_id").combine_chunks()
+    )
+    columns = {
+        "item": tracks.column("track_id"),
+        "lyrics": tracks.column("lyrics"),
+        "year": tracks.column("year"),
+    }
+    columns |= {
+        name: audio_uris(catalog.root, tracks.column(column))
+        for name, column in (("uri", "audio"), ("artwork", "artwork"))
+    }
     columns |= {name: artists.column(name).take(owner) for name in ("latitude", "longitude")}
     return schema.conform(pa.table(columns), QUERIES, "queries")
 
@@ -69,9 +87,13 @@ def with_places(queries: pa.Table, index: pa.Table, features: list[str]) -> pa.T
     for feature in features:
         modality = "stft" if feature == "stft_halved" and feature not in stored else feature
         found = index.filter(pc.equal(index.column("modality"), modality))
-        rows = pc.index_in(queries.column("item"), value_set=found.column("track_id").combine_chunks()).combine_chunks()
+        rows = pc.index_in(
+            queries.column("item"), value_set=found.column("track_id").combine_chunks()
+        ).combine_chunks()
         parts = [found.column(name).combine_chunks().take(rows) for name in PLACES.names]
-        queries = queries.append_column(feature, pa.StructArray.from_arrays(parts, fields=list(PLACES), mask=rows.is_null()))
+        queries = queries.append_column(
+            feature, pa.StructArray.from_arrays(parts, fields=list(PLACES), mask=rows.is_null())
+        )
     return queries
 
 
@@ -92,7 +114,9 @@ class VectorBlocks(Blocks):
     def read(self) -> pa.Table:
         """What became of every query (``VECTORS``), in the order of the plan."""
         parts = [f"{self.folder}/parts/{block}.parquet" for block in sorted(self.done())]
-        return pa.concat_tables([VECTORS.empty_table(), *(self.store.read_table(part, VECTORS) for part in parts)])
+        return pa.concat_tables(
+            [VECTORS.empty_table(), *(self.store.read_table(part, VECTORS) for part in parts)]
+        )
 
 
 @dataclass(frozen=True)
@@ -107,8 +131,12 @@ class AnswerBlocks(Blocks):
         good = rows.filter(pc.is_null(rows.column("reason")))
         counts = pc.list_value_length(good.column("artist_id")).to_numpy()
         answers = {
-            "query": good.column("track_id").take(pa.array(np.repeat(np.arange(good.num_rows), counts))),
-            "rank": np.concatenate([np.arange(0), *(np.arange(1, count + 1) for count in counts)]).astype(np.int32),
+            "query": good.column("track_id").take(
+                pa.array(np.repeat(np.arange(good.num_rows), counts))
+            ),
+            "rank": np.concatenate(
+                [np.arange(0), *(np.arange(1, count + 1) for count in counts)]
+            ).astype(np.int32),
             "artist_id": pc.list_flatten(good.column("artist_id")),
             "similarity": pc.list_flatten(good.column("similarity")),
         }
@@ -123,7 +151,7 @@ def _whole(rows: pa.Table, fields: pa.Schema) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class Listener:
+class QueryEmbedder:
     """Embeds the queries of a block together: a reader of blocks (``musicrec.extraction.isolation.Reader``).
 
     Attributes
@@ -140,13 +168,22 @@ class Listener:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         queries, vectors, failures = self.embed(rows)
-        return pa.table([queries.column("item"), _lists(pa.array(vectors.ravel()), failures), *_reasons(failures)], schema=VECTORS)
+        return pa.table(
+            [
+                queries.column("item"),
+                _lists(pa.array(vectors.ravel()), failures),
+                *_reasons(failures),
+            ],
+            schema=VECTORS,
+        )
 
     def embed(self, rows: pa.Table) -> tuple[pa.Table, np.ndarray, list[Failure | None]]:
         """The queries of a block's rows, their embeddings (N, D), zeros for those that have none, and of each why it has none."""
         recommender = self.recommender.to("cuda" if torch.cuda.is_available() else "cpu")
         queries = self._queries(rows)
-        features = _features(queries, [name for name in queries.column_names if name not in QUERIES.names])
+        features = _features(
+            queries, [name for name in queries.column_names if name not in QUERIES.names]
+        )
         given = [as_query(row) for row in queries.select(QUERIES.names).to_pylist()]
         return queries, *recommender.embed_many(given, features, self.threads)
 
@@ -156,11 +193,13 @@ class Listener:
         number = int(rows.column("block")[0].as_py().rpartition("-")[2])
         with pyarrow.parquet.ParquetFile(path, filesystem=filesystem) as file:
             queries = file.read_row_group(number)
-        return queries.take(pc.index_in(rows.column("item"), value_set=queries.column("item").combine_chunks()))
+        return queries.take(
+            pc.index_in(rows.column("item"), value_set=queries.column("item").combine_chunks())
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answerer(Listener):
+class Answerer(QueryEmbedder):
     """Answers the queries of a block together: a reader of blocks."""
 
     neighbours: int
@@ -169,23 +208,36 @@ class Answerer(Listener):
         queries, vectors, failures = self.embed(rows)
         artists, similarity = self.recommender.nearest_many(vectors, self.neighbours)
         ids = self.recommender.artists.column("artist_id").combine_chunks()
-        lists = [_lists(values, failures) for values in (ids.take(pa.array(artists.ravel())), pa.array(similarity.ravel()))]
+        lists = [
+            _lists(values, failures)
+            for values in (ids.take(pa.array(artists.ravel())), pa.array(similarity.ravel()))
+        ]
         return pa.table([queries.column("item"), *lists, *_reasons(failures)], schema=ANSWER)
 
 
 def _lists(values: pa.Array, failures: list[Failure | None]) -> pa.ListArray:
     """As many of the values for each query as for the others; null for one that failed."""
     offsets = np.arange(len(failures) + 1) * (len(values) // len(failures))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=pa.array([failure is not None for failure in failures]))
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()),
+        values,
+        mask=pa.array([failure is not None for failure in failures]),
+    )
 
 
 def _reasons(failures: list[Failure | None]) -> list[pa.Array]:
-    return [pa.array([failure and getattr(failure, name) for failure in failures], pa.string()) for name in ("reason", "detail")]
+    return [
+        pa.array([failure and getattr(failure, name) for failure in failures], pa.string())
+        for name in ("reason", "detail")
+    ]
 
 
 def as_query(row: dict[str, Any]) -> Query:
     """A row of ``QUERIES`` as the recommender takes it."""
-    return Query(audio=row["uri"], **{name: row[name] for name in ("artwork", "lyrics", "year", "latitude", "longitude")})
+    return Query(
+        audio=row["uri"],
+        **{name: row[name] for name in ("artwork", "lyrics", "year", "latitude", "longitude")},
+    )
 
 
 def _features(queries: pa.Table, names: list[str]) -> list[Features | None] | None:
@@ -195,7 +247,9 @@ def _features(queries: pa.Table, names: list[str]) -> list[Features | None] | No
     found: list[Features | None] = [{} for _ in range(queries.num_rows)]
     for name in names:
         places = queries.column(name).to_pylist()
-        for row, feature in enumerate(read_stored([place and (place["part"], place["row"]) for place in places], name)):
+        for row, feature in enumerate(
+            read_stored([place and (place["part"], place["row"]) for place in places], name)
+        ):
             if feature is None:
                 found[row] = None
             elif found[row] is not None:

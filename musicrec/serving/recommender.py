@@ -102,13 +102,20 @@ class Recommender:
         chroma: str,
         segments: int = 1,
     ) -> None:
-        self.ensemble, self.submodels, self.chroma, self.segments = ensemble, submodels, chroma, segments
+        self.ensemble, self.submodels, self.chroma, self.segments = (
+            ensemble,
+            submodels,
+            chroma,
+            segments,
+        )
         self.models = {name: model.eval() for name, model in models.items()}
         # The vectors are kept once: of 100,000 artists they take 320 MB, which every worker of a batch recommendation is sent.
         self.artists = artists.drop_columns(["vector"])
         self._candidates = torch.from_numpy(np.stack(artists.column("vector").to_numpy()))
         self.device = self._candidates.device
-        self.features = sorted({spec.feature for spec in submodels.values() if spec.feature is not None})
+        self.features = sorted(
+            {spec.feature for spec in submodels.values() if spec.feature is not None}
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> Recommender:
@@ -116,13 +123,25 @@ class Recommender:
         folder = Path(folder)
         description = json.loads((folder / "recommender.json").read_text(encoding="utf-8"))
         ensemble = EnsembleSpec.from_json(description["ensemble"])
-        submodels = {name: SubmodelSpec.from_json(values) for name, values in description["submodels"].items()}
+        submodels = {
+            name: SubmodelSpec.from_json(values)
+            for name, values in description["submodels"].items()
+        }
         models: dict[str, nn.Module] = {}
         for name, spec in {**submodels, ENSEMBLE: ensemble}.items():
             models[name] = spec.build()
-            models[name].load_state_dict(safetensors.torch.load_file(folder / "weights" / f"{name}.safetensors"))
+            models[name].load_state_dict(
+                safetensors.torch.load_file(folder / "weights" / f"{name}.safetensors")
+            )
         artists = pyarrow.parquet.read_table(folder / "artists.parquet", schema=ARTISTS)
-        return cls(ensemble, submodels, models, artists, description["chroma"], description.get("segments", 1))
+        return cls(
+            ensemble,
+            submodels,
+            models,
+            artists,
+            description["chroma"],
+            description.get("segments", 1),
+        )
 
     @property
     def table(self) -> np.ndarray:
@@ -167,7 +186,10 @@ class Recommender:
 
     @torch.no_grad()
     def embed_many(
-        self, queries: Sequence[Query], features: Sequence[Features | None] | None = None, threads: int = 1
+        self,
+        queries: Sequence[Query],
+        features: Sequence[Features | None] | None = None,
+        threads: int = 1,
     ) -> tuple[np.ndarray, list[Failure | None]]:
         """The embeddings (N, D) of tracks, zeros for those that have none, and of each why it has none.
 
@@ -182,32 +204,57 @@ class Recommender:
         """
         with ThreadPoolExecutor(threads) as pool:
             prepared = list(pool.map(self._prepared, queries, features or [None] * len(queries)))
-        failures: list[Failure | None] = [inputs if isinstance(inputs, FAILURES) else None for inputs in prepared]
-        vectors = {name: np.zeros((len(queries), self.ensemble.outputs), np.float32) for name in self.submodels}
+        failures: list[Failure | None] = [
+            inputs if isinstance(inputs, FAILURES) else None for inputs in prepared
+        ]
+        vectors = {
+            name: np.zeros((len(queries), self.ensemble.outputs), np.float32)
+            for name in self.submodels
+        }
         for name in self.submodels:
-            found = [(row, inputs[name]) for row, inputs in enumerate(prepared) if failures[row] is None and name in inputs]
-            for rows, batch in _batches([(row, window) for row, windows in found for window in windows.split(1)]):
-                np.add.at(vectors[name], rows, self.models[name](batch.to(self.device)).cpu().numpy())
+            found = [
+                (row, inputs[name])
+                for row, inputs in enumerate(prepared)
+                if failures[row] is None and name in inputs
+            ]
+            for rows, batch in _batches(
+                [(row, window) for row, windows in found for window in windows.split(1)]
+            ):
+                np.add.at(
+                    vectors[name], rows, self.models[name](batch.to(self.device)).cpu().numpy()
+                )
             for row, windows in found:
                 vectors[name][row] /= len(windows)
-        numbers = {name: np.array([_number(getattr(query, name)) for query in queries]) for name in ("year", "latitude", "longitude")}
+        numbers = {
+            name: np.array([_number(getattr(query, name)) for query in queries])
+            for name in ("year", "latitude", "longitude")
+        }
         inputs = StackInputs.gather(self.ensemble, vectors, numbers)
         usable = inputs.usable(self.ensemble.needs_all)
         embeddings = np.zeros((len(queries), self.ensemble.outputs), np.float32)
         for row in range(len(queries)):
             if failures[row] is None and not usable[row]:
-                failures[row] = self._missing([branch for branch, present in inputs.present.items() if not present[row]])
+                failures[row] = self._missing(
+                    [branch for branch, present in inputs.present.items() if not present[row]]
+                )
         rows = np.array([row for row, failure in enumerate(failures) if failure is None], np.int64)
         if len(rows):
-            arguments = ({name: value.to(self.device) for name, value in part.items()} for part in inputs.tensors(rows))
+            arguments = (
+                {name: value.to(self.device) for name, value in part.items()}
+                for part in inputs.tensors(rows)
+            )
             embeddings[rows] = self.models[ENSEMBLE](*arguments).cpu().numpy()
         return embeddings, failures
 
     def _missing(self, branches: list[str]) -> MissingInput:
         rule = "needs all of its inputs" if self.ensemble.needs_all else "needs at least one input"
-        return MissingInput(f"this model {rule}, and the query lacks {', '.join(branches)} (of {', '.join(BRANCHES)})")
+        return MissingInput(
+            f"this model {rule}, and the query lacks {', '.join(branches)} (of {', '.join(BRANCHES)})"
+        )
 
-    def _prepared(self, query: Query, features: Features | None) -> dict[str, torch.Tensor] | Failure:
+    def _prepared(
+        self, query: Query, features: Features | None
+    ) -> dict[str, torch.Tensor] | Failure:
         try:
             return self._inputs(query, features)
         except FAILURES as error:
@@ -221,7 +268,9 @@ class Recommender:
         inputs: dict[str, torch.Tensor] = {}
         for name, spec in self.submodels.items():
             if spec.feature is not None and windows:
-                inputs[name] = torch.from_numpy(np.stack([spec.prepare(*window[spec.feature]) for window in windows]))[:, None]
+                inputs[name] = torch.from_numpy(
+                    np.stack([spec.prepare(*window[spec.feature]) for window in windows])
+                )[:, None]
             elif spec.modality == "artwork" and query.artwork is not None:
                 inputs[name] = pictures(load_artwork(query.artwork, spec.pixels)[None])
             elif spec.modality == "lyrics" and query.lyrics:
@@ -232,14 +281,28 @@ class Recommender:
 
     def _features(self, audio: str | bytes) -> list[Features]:
         samples = decode(audio, minimum_seconds=MINIMUM_SECONDS, locate=resolve).samples
-        wanted = tuple(dict.fromkeys("stft" if name == "stft_halved" else name for name in self.features))
-        windows = [extract_features(window.samples, wanted, chroma=self.chroma) for window in spread_segments(samples, self.segments)]
-        return [{name: halve(each["stft"]) if name == "stft_halved" else (each[name], None) for name in self.features} for each in windows]
+        wanted = tuple(
+            dict.fromkeys("stft" if name == "stft_halved" else name for name in self.features)
+        )
+        windows = [
+            extract_features(window.samples, wanted, chroma=self.chroma)
+            for window in spread_segments(samples, self.segments)
+        ]
+        return [
+            {
+                name: halve(each["stft"]) if name == "stft_halved" else (each[name], None)
+                for name in self.features
+            }
+            for each in windows
+        ]
 
     def describe(self, answer: Recommendation) -> list[dict]:
         """The recommended artists with what is known of them (thesis Table 7: name, similarity, genres, origin, years)."""
         rows = self.artists.take(pa.array(answer.artists)).to_pylist()
-        return [row | {"similarity": float(value)} for row, value in zip(rows, answer.similarity, strict=True)]
+        return [
+            row | {"similarity": float(value)}
+            for row, value in zip(rows, answer.similarity, strict=True)
+        ]
 
 
 def save(
@@ -253,12 +316,17 @@ def save(
 ) -> None:
     """Write a recommender's folder; ``weights`` are the safetensors bytes of each submodel and of the ensemble."""
     (folder / "weights").mkdir(parents=True)
-    description = {"ensemble": ensemble.as_json(), "submodels": {spec.name: spec.as_json() for spec in submodels}}
+    description = {
+        "ensemble": ensemble.as_json(),
+        "submodels": {spec.name: spec.as_json() for spec in submodels},
+    }
     description |= {"chroma": chroma, "segments": segments}
     (folder / "recommender.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
     for name, content in weights.items():
         (folder / "weights" / f"{name}.safetensors").write_bytes(content)
-    pyarrow.parquet.write_table(artists.cast(ARTISTS), folder / "artists.parquet", compression="zstd")
+    pyarrow.parquet.write_table(
+        artists.cast(ARTISTS), folder / "artists.parquet", compression="zstd"
+    )
 
 
 def _batches(inputs: list[tuple[int, torch.Tensor]]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:

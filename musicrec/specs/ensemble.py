@@ -82,12 +82,18 @@ class StackInputs:
     present: dict[str, np.ndarray]
 
     @classmethod
-    def gather(cls, spec: EnsembleSpec, vectors: dict[str, np.ndarray], numbers: dict[str, np.ndarray]) -> StackInputs:
+    def gather(
+        cls, spec: EnsembleSpec, vectors: dict[str, np.ndarray], numbers: dict[str, np.ndarray]
+    ) -> StackInputs:
         """Apply the rule of missing inputs: ``vectors`` has zero rows and ``numbers`` (unscaled) NaN where something is not known."""
         scaled = {name: spec.scale(name, numbers[name]) for name in spec.numbers()}
-        known = {name: np.any(vectors[name] != 0, axis=1) for name in spec.submodels()} | {n: ~np.isnan(v) for n, v in scaled.items()}
+        known = {name: np.any(vectors[name] != 0, axis=1) for name in spec.submodels()} | {
+            n: ~np.isnan(v) for n, v in scaled.items()
+        }
         present = {
-            branch: np.logical_and.reduce([known[name] for name in (*BRANCH_SUBMODELS[branch], *NUMBERS.get(branch, ()))])
+            branch: np.logical_and.reduce(
+                [known[name] for name in (*BRANCH_SUBMODELS[branch], *NUMBERS.get(branch, ()))]
+            )
             for branch in spec.branches
         }
         return cls(
@@ -103,13 +109,23 @@ class StackInputs:
 
     def tensors(self, rows: np.ndarray) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The model's two arguments for some rows: inputs and present."""
-        inputs = {name: torch.from_numpy(values[rows]) for name, values in (self.vectors | self.numbers).items()}
-        return inputs, {branch: torch.from_numpy(values[rows]) for branch, values in self.present.items()}
+        inputs = {
+            name: torch.from_numpy(values[rows])
+            for name, values in (self.vectors | self.numbers).items()
+        }
+        return inputs, {
+            branch: torch.from_numpy(values[rows]) for branch, values in self.present.items()
+        }
 
 
-def drop_modalities(present: dict[str, Tensor], probability: float, generator: np.random.Generator) -> dict[str, Tensor]:
+def drop_modalities(
+    present: dict[str, Tensor], probability: float, generator: np.random.Generator
+) -> dict[str, Tensor]:
     """Take each present branch from each example with this probability; an example that would lose all of them keeps them all."""
     stacked = torch.stack(list(present.values()))  # (branches, B)
-    keep = torch.from_numpy((generator.random(stacked.shape) >= probability).astype(np.float32)) * stacked
+    keep = (
+        torch.from_numpy((generator.random(stacked.shape) >= probability).astype(np.float32))
+        * stacked
+    )
     keep = torch.where(keep.any(dim=0, keepdim=True), keep, stacked)
     return dict(zip(present, keep, strict=True))

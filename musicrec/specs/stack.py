@@ -41,11 +41,15 @@ class StackSpec:
     def build(self) -> nn.Module:
         """The model, its weights drawn from torch's global generator."""
         own = {} if self.learns else {"activation": self.activation}
-        return build_stack(self.architecture, self.outputs, submodels=self.submodels, **own, **self.sizes)
+        return build_stack(
+            self.architecture, self.outputs, submodels=self.submodels, **own, **self.sizes
+        )
 
     def usable(self, vectors: dict[str, np.ndarray]) -> np.ndarray:
         """(N,) whether a track has every output that the stack reads; ``vectors`` have rows of zeros where there is none."""
-        return np.logical_and.reduce([np.any(vectors[name] != 0, axis=1) for name in self.submodels])
+        return np.logical_and.reduce(
+            [np.any(vectors[name] != 0, axis=1) for name in self.submodels]
+        )
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

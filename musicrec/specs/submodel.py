@@ -99,17 +99,25 @@ class SubmodelSpec:
     def as_json(self) -> dict[str, Any]:
         values = asdict(self)
         if self.vocabulary is not None:
-            values["vocabulary"] = {"words": self.vocabulary.words, "shares": self.vocabulary.shares, "cut": self.vocabulary.cut}
+            values["vocabulary"] = {
+                "words": self.vocabulary.words,
+                "shares": self.vocabulary.shares,
+                "cut": self.vocabulary.cut,
+            }
         return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SubmodelSpec:
         vocabulary = values["vocabulary"]
         if vocabulary is not None:
-            vocabulary = Vocabulary(tuple(vocabulary["words"]), tuple(vocabulary["shares"]), vocabulary["cut"])
+            vocabulary = Vocabulary(
+                tuple(vocabulary["words"]), tuple(vocabulary["shares"]), vocabulary["cut"]
+            )
         bins = values.get("bins")  # specs of earlier versions have none
         bins = bins and tuple(map(tuple, bins))
-        return cls(**{**values, "pool": tuple(values["pool"]), "bins": bins, "vocabulary": vocabulary})
+        return cls(
+            **{**values, "pool": tuple(values["pool"]), "bins": bins, "vocabulary": vocabulary}
+        )
 
     @classmethod
     def from_settings(

@@ -155,7 +155,9 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back; where the storage fails, the next run waits until it is stale."""
-        with self._failures_said(f"the lock could not be given back, another run can take it after {self.times.stale:g} s"):
+        with self._failures_said(
+            f"the lock could not be given back, another run can take it after {self.times.stale:g} s"
+        ):
             self.write(released=True)
 
     @contextlib.contextmanager
@@ -170,7 +172,9 @@ _held: dict[tuple[str, str, int], Lock] = {}
 
 
 @contextlib.contextmanager
-def hold(store: Store, folder: str, label: str, wait: bool = True, times: Times = TIMES) -> Iterator[Lock]:
+def acquire(
+    store: Store, folder: str, label: str, wait: bool = True, times: Times = TIMES
+) -> Iterator[Lock]:
     """Hold the lock of a folder while a ``with`` block runs; a thread that holds it already goes on with the same lock.
 
     A lock whose owner's process has ended on this machine is taken over at once; one whose object has not changed for ``times.stale``
@@ -206,7 +210,12 @@ def _acquire(store: Store, folder: str, label: str, wait: bool, times: Times) ->
         number, owner = _latest(store, folder)
         if owner != seen:
             seen, changed = owner, time.monotonic()
-        if owner is None or owner.released or owner.is_gone or time.monotonic() - changed > times.stale:
+        if (
+            owner is None
+            or owner.released
+            or owner.is_gone
+            or time.monotonic() - changed > times.stale
+        ):
             mine = _this_process()
             if store.create(_name(folder, number + 1), mine.as_bytes()):
                 if owner is not None and not owner.released:
@@ -214,7 +223,9 @@ def _acquire(store: Store, folder: str, label: str, wait: bool, times: Times) ->
                 return Lock(store, folder, number + 1, mine, times, label)
             continue  # another run was quicker
         if not wait:
-            raise StageLocked(f"{label}: {owner} works on {store.uri(folder)}. Start again when it has ended, or without --lock.no-wait")
+            raise StageLocked(
+                f"{label}: {owner} works on {store.uri(folder)}. Start again when it has ended, or without --lock.no-wait"
+            )
         if said != owner.token:
             said = owner.token
             event(label, f"waits for {owner}", folder=folder)
@@ -228,7 +239,16 @@ def _name(folder: str, number: int) -> str:
 def _this_process() -> Owner:
     now = time.time()
     pid = os.getpid()
-    return Owner(uuid.uuid4().hex, run_name(), socket.gethostname(), _machine(), pid, _process_started(pid) or "", now, now)
+    return Owner(
+        uuid.uuid4().hex,
+        run_name(),
+        socket.gethostname(),
+        _machine(),
+        pid,
+        _process_started(pid) or "",
+        now,
+        now,
+    )
 
 
 @functools.cache

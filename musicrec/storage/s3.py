@@ -34,7 +34,9 @@ class _FileSystem(pa.fs.S3FileSystem):
     def open_input_file(self, path: str) -> pa.PythonFile:
         return pa.PythonFile(_File(super().open_input_file(path)), mode="r")
 
-    def open_input_stream(self, path: str, compression: None = None, buffer_size: None = None) -> pa.PythonFile:
+    def open_input_stream(
+        self, path: str, compression: None = None, buffer_size: None = None
+    ) -> pa.PythonFile:
         return self.open_input_file(path)
 
     def __reduce__(self) -> tuple[Callable[..., pa.fs.S3FileSystem], tuple[str | None, str | None]]:
@@ -115,7 +117,9 @@ def create(path: str, content: bytes) -> bool:
             else:
                 return True
     # After a lost answer the client's own retry is refused, although the first attempt was ours: then the object holds our bytes.
-    with filesystem().open_input_file(path) as stream:  # boto3 does not read a body again that was cut off
+    with filesystem().open_input_file(
+        path
+    ) as stream:  # boto3 does not read a body again that was cut off
         return stream.read() == content
 
 
@@ -172,12 +176,21 @@ def access_problems(uri: str, write: bool) -> list[str]:
             try:
                 act()
             except botocore.exceptions.NoCredentialsError:
-                return [f"{uri}: there are no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give a role"]
+                return [
+                    f"{uri}: there are no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give a role"
+                ]
             except botocore.exceptions.ClientError as error:
-                code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+                code, status = (
+                    error.response["Error"]["Code"],
+                    error.response["ResponseMetadata"]["HTTPStatusCode"],
+                )
                 if code in NO_BUCKET:
-                    return [f"{uri}: there is no bucket '{bucket}'{at}: create it, or correct the name, AWS_ENDPOINT_URL or AWS_REGION"]
+                    return [
+                        f"{uri}: there is no bucket '{bucket}'{at}: create it, or correct the name, AWS_ENDPOINT_URL or AWS_REGION"
+                    ]
                 if status not in (400, 401, 403):
                     raise
-                problems.append(f"{uri}: these S3 credentials may not {what} there ({code}): give their user or role that right")
+                problems.append(
+                    f"{uri}: these S3 credentials may not {what} there ({code}): give their user or role that right"
+                )
     return problems

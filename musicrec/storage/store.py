@@ -111,14 +111,20 @@ class Store:
         filesystem, path = self.locate(folder)
         selector = pa.fs.FileSelector(path, allow_not_found=True)
         return sorted(
-            i.base_name for i in filesystem.get_file_info(selector) if i.type == pa.fs.FileType.File and not i.base_name.startswith(".")
+            i.base_name
+            for i in filesystem.get_file_info(selector)
+            if i.type == pa.fs.FileType.File and not i.base_name.startswith(".")
         )
 
     def folders(self, folder: str) -> list[str]:
         """The names of the folders directly in a folder (``""``: the root), sorted; empty if there is no such folder."""
         filesystem, path = self.locate(folder)
         selector = pa.fs.FileSelector(path.rstrip("/"), allow_not_found=True)
-        return sorted(i.base_name for i in filesystem.get_file_info(selector) if i.type == pa.fs.FileType.Directory)
+        return sorted(
+            i.base_name
+            for i in filesystem.get_file_info(selector)
+            if i.type == pa.fs.FileType.Directory
+        )
 
     def read(self, name: str) -> bytes:
         filesystem, path = self.locate(name)
@@ -143,7 +149,9 @@ class Store:
             return _create_local(Path(path), content)
         if isinstance(filesystem, pa.fs.S3FileSystem):
             return s3.create(path, content)
-        raise StoreError(f"{self.root}: a store needs conditional writes, which musicrec knows for folders and s3://")
+        raise StoreError(
+            f"{self.root}: a store needs conditional writes, which musicrec knows for folders and s3://"
+        )
 
     def read_json(self, name: str) -> dict[str, Any]:
         return json.loads(self.read(name))
@@ -151,7 +159,9 @@ class Store:
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         self.write(name, json.dumps(value, indent=1, sort_keys=True, default=str).encode())
 
-    def read_table(self, name: str, contract: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    def read_table(
+        self, name: str, contract: pa.Schema, columns: list[str] | None = None
+    ) -> pa.Table:
         """Read one Parquet file and check it against its contract."""
         filesystem, path = self.locate(name)
         if columns is not None:
@@ -199,7 +209,11 @@ def complete_stages(store: Store, name: str) -> list[tuple[Stage, dict[str, Any]
     """The complete stages of a name with their records, the latest first."""
     with ThreadPoolExecutor(READERS) as pool:
         stages = [store.stage(name, key) for key in store.folders(name)]
-        found = [(stage, record) for stage, record in zip(stages, pool.map(Stage.success, stages), strict=True) if record is not None]
+        found = [
+            (stage, record)
+            for stage, record in zip(stages, pool.map(Stage.success, stages), strict=True)
+            if record is not None
+        ]
     return sorted(found, key=lambda each: each[1]["finished"], reverse=True)
 
 
@@ -212,10 +226,14 @@ def check_counts(stage: str, rows_in: int, rows_out: int, rows_in_errors: int) -
         Rows were lost or doubled.
     """
     if rows_in != rows_out + rows_in_errors:
-        raise RuntimeError(f"{stage}: {rows_in} rows in, but {rows_out} out and {rows_in_errors} in errors: rows were lost or doubled")
+        raise RuntimeError(
+            f"{stage}: {rows_in} rows in, but {rows_out} out and {rows_in_errors} in errors: rows were lost or doubled"
+        )
 
 
-def parquet_bytes(table: pa.Table, row_group_size: int | None = None, statistics: list[str] | bool = True) -> bytes:
+def parquet_bytes(
+    table: pa.Table, row_group_size: int | None = None, statistics: list[str] | bool = True
+) -> bytes:
     """One Parquet file: zstd level 1 and no dictionaries, which on spectrograms are pure loss (a third of the writing speed)."""
     sink = pa.BufferOutputStream()
     pa.parquet.write_table(
@@ -230,10 +248,14 @@ def parquet_bytes(table: pa.Table, row_group_size: int | None = None, statistics
     return sink.getvalue().to_pybytes()
 
 
-def write_atomically(filesystem: pa.fs.FileSystem, path: str, content: bytes | memoryview | pa.Buffer) -> None:
+def write_atomically(
+    filesystem: pa.fs.FileSystem, path: str, content: bytes | memoryview | pa.Buffer
+) -> None:
     """Write a whole file so that nobody ever sees a part of it."""
     if not isinstance(filesystem, pa.fs.LocalFileSystem):
-        with filesystem.open_output_stream(path) as stream:  # an object appears when its upload is closed, whole
+        with filesystem.open_output_stream(
+            path
+        ) as stream:  # an object appears when its upload is closed, whole
             stream.write(content)
         return
     target = Path(path)
@@ -256,7 +278,9 @@ def _create_local(target: Path, content: bytes) -> bool:
     with _temporary(target) as temporary:
         temporary.write_bytes(content)
         try:
-            os.link(temporary, target)  # fails if the name exists: the content appears whole, or not at all
+            os.link(
+                temporary, target
+            )  # fails if the name exists: the content appears whole, or not at all
         except FileExistsError:
             return False
     return True

@@ -79,13 +79,19 @@ def read_study(text: str | bytes, source: str) -> Study:
     try:
         study = pydantic.TypeAdapter(Study).validate_python(read_yaml(text, source))
     except pydantic.ValidationError as error:
-        lines = [f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors()]
+        lines = [
+            f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors()
+        ]
         raise ConfigError(f"{source}: " + "; ".join(lines)) from error
     for name in study.best:
         if name not in study.rows:
-            raise ConfigError(f"{source}: best names '{name}', which is no row{suggestion(name, study.rows)}")
+            raise ConfigError(
+                f"{source}: best names '{name}', which is no row{suggestion(name, study.rows)}"
+            )
     for name in study.rows.keys() & {BASE, BEST}:
-        raise ConfigError(f"{source}: a row is called '{name}', which has another meaning: give it another name")
+        raise ConfigError(
+            f"{source}: a row is called '{name}', which has another meaning: give it another name"
+        )
     return study
 
 
@@ -102,27 +108,45 @@ def plan(study: Study, config: Config, wanted: tuple[str, ...] = ()) -> list[Pla
     ConfigError
         A key or value is not allowed, or a name is none of a row.
     """
-    base = changed(config, study.base.change, BASE)
+    base = with_overrides(config, study.base.change, BASE)
     rows = [PlannedRow(BASE, study.base.what, None, base)]
-    rows += [PlannedRow(name, row.what, BASE, changed(base, row.change, name)) for name, row in study.rows.items()]
+    rows += [
+        PlannedRow(name, row.what, BASE, with_overrides(base, row.change, name))
+        for name, row in study.rows.items()
+    ]
     if study.best:
-        rows.append(PlannedRow(BEST, " + ".join(study.best), BASE, _together(study, base, study.best)))
+        rows.append(
+            PlannedRow(BEST, " + ".join(study.best), BASE, _together(study, base, study.best))
+        )
         for left_out in study.best if len(study.best) > 1 else ():
             others = tuple(name for name in study.best if name != left_out)
-            rows.append(PlannedRow(f"{BEST} without {left_out}", f"no {left_out}", BEST, _together(study, base, others)))
+            rows.append(
+                PlannedRow(
+                    f"{BEST} without {left_out}",
+                    f"no {left_out}",
+                    BEST,
+                    _together(study, base, others),
+                )
+            )
     known = {row.name: row for row in rows}
     for name in wanted:
         if name not in known:
-            raise ConfigError(f"--rows {name}: the study has no such row{suggestion(name, known)}; it has {', '.join(known)}")
+            raise ConfigError(
+                f"--rows {name}: the study has no such row{suggestion(name, known)}; it has {', '.join(known)}"
+            )
     needed = {*wanted, BASE, *(known[name].beside for name in wanted)}
     return [row for row in rows if not wanted or row.name in needed]
 
 
 def _together(study: Study, base: Config, names: tuple[str, ...]) -> Config:
-    return changed(base, {key: value for name in names for key, value in study.rows[name].change.items()}, " + ".join(names))
+    return with_overrides(
+        base,
+        {key: value for name in names for key, value in study.rows[name].change.items()},
+        " + ".join(names),
+    )
 
 
-def changed(config: Config, changes: dict[str, Any], source: str) -> Config:
+def with_overrides(config: Config, changes: dict[str, Any], source: str) -> Config:
     """A configuration with other values of some keys.
 
     Raises
@@ -130,7 +154,9 @@ def changed(config: Config, changes: dict[str, Any], source: str) -> Config:
     ConfigError
         A key or value is not allowed, or a pattern names no model.
     """
-    mapping = copy.deepcopy({each.name: dataclasses.asdict(config)[each.name] for each in dataclasses.fields(Config)})
+    mapping = copy.deepcopy(
+        {each.name: dataclasses.asdict(config)[each.name] for each in dataclasses.fields(Config)}
+    )
     for key, value in changes.items():
         section, _, rest = key.partition(".")
         if section not in NAMED:
@@ -140,7 +166,9 @@ def changed(config: Config, changes: dict[str, Any], source: str) -> Config:
         path = [SIZES.strip("."), setting] if SIZES in rest else [setting]
         names = fnmatch.filter(mapping[section], pattern)
         if not names:
-            raise ConfigError(f"{source}: {key} names none of the {section}: {', '.join(mapping[section])}")
+            raise ConfigError(
+                f"{source}: {key} names none of the {section}: {', '.join(mapping[section])}"
+            )
         for name in names:
             _set(mapping[section][name], path, value)
     return from_mapping(mapping, source)

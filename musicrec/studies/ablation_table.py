@@ -21,7 +21,12 @@ METRICS = (COSINE, NDCG, RECALL)
 JUDGED = (COSINE, NDCG)
 HELPS, HURTS, NOISE, MIXED, UNKNOWN = "helps", "hurts", "within noise", "mixed", "not run"
 # What the verdict on a row says of the change that it leaves out.
-LEFT_OUT = {HURTS: "needed", NOISE: "the change is worth no more than noise", HELPS: "better without it", MIXED: "mixed"}
+LEFT_OUT = {
+    HURTS: "needed",
+    NOISE: "the change is worth no more than noise",
+    HELPS: "better without it",
+    MIXED: "mixed",
+}
 CSV_COLUMNS = (
     "row",
     "differs",
@@ -63,7 +68,10 @@ class SeedScores:
 
     def result(self) -> SeedResult:
         """The means, of an artist without a relation left out."""
-        return SeedResult({name: float(np.nanmean(list(of.values()))) for name, of in self.values.items()}, seconds=self.seconds)
+        return SeedResult(
+            {name: float(np.nanmean(list(of.values()))) for name, of in self.values.items()},
+            seconds=self.seconds,
+        )
 
 
 @dataclass(frozen=True)
@@ -109,12 +117,18 @@ class AblationRow:
             return NOTHING
         if not self.differences:
             return UNKNOWN
-        judged = [self.differences[metric.name] for metric in JUDGED if metric.name in self.differences]
+        judged = [
+            self.differences[metric.name] for metric in JUDGED if metric.name in self.differences
+        ]
         better, worse = any(each.low > 0 for each in judged), any(each.high < 0 for each in judged)
-        return {(True, False): HELPS, (False, True): HURTS, (True, True): MIXED}.get((better, worse), NOISE)
+        return {(True, False): HELPS, (False, True): HURTS, (True, True): MIXED}.get(
+            (better, worse), NOISE
+        )
 
 
-def difference(ours: Sequence[SeedScores], others: Sequence[SeedScores], metric: str) -> Difference | None:
+def difference(
+    ours: Sequence[SeedScores], others: Sequence[SeedScores], metric: str
+) -> Difference | None:
     """The paired difference over the seeds, tracks and artists that both have; None if there are none, or the targets of cosines differ.
 
     The interval is a bootstrap over artists, each drawn with its values of all seeds.
@@ -140,7 +154,11 @@ def ablation_rows(rows: Sequence[AblationRow]) -> list[AblationRow]:
     """The rows with their differences from those that they stand beside."""
     by_name = {row.name: row for row in rows}
     return [
-        row if row.beside is None else AblationRow(row.name, row.differs, row.beside, row.seeds, _differences(row, by_name[row.beside]))
+        row
+        if row.beside is None
+        else AblationRow(
+            row.name, row.differs, row.beside, row.seeds, _differences(row, by_name[row.beside])
+        )
         for row in rows
     ]
 
@@ -157,7 +175,11 @@ def to_markdown(rows: Sequence[AblationRow], seeds: Sequence[int], remark: str) 
         titles += [metric.title, *(["difference (95 %)"] if metric in JUDGED else [])]
     titles += ["training s", "seeds", "verdict"]
     base = rows[0].name
-    lost = [f"{row.name} ({row.verdict})" for row in rows if row.beside == base and row.verdict in (HURTS, NOISE, MIXED)]
+    lost = [
+        f"{row.name} ({row.verdict})"
+        for row in rows
+        if row.beside == base and row.verdict in (HURTS, NOISE, MIXED)
+    ]
     # A row beside another than the base leaves out one of that one's changes: where it hurts, the change has helped.
     leaving = [row for row in rows if row.beside not in (None, base)]
     lines = [
@@ -185,7 +207,12 @@ def _cells(row: AblationRow) -> list[str]:
         if metric in JUDGED:
             cells.append(str(row.differences.get(metric.name, NOTHING)))
     seconds = row.scores.seconds
-    return [*cells, NOTHING if seconds is None else f"{seconds:.0f}", str(len(row.seeds)), row.verdict]
+    return [
+        *cells,
+        NOTHING if seconds is None else f"{seconds:.0f}",
+        str(len(row.seeds)),
+        row.verdict,
+    ]
 
 
 def to_csv(rows: Sequence[AblationRow]) -> str:
@@ -196,7 +223,15 @@ def to_csv(rows: Sequence[AblationRow]) -> str:
     for row in rows:
         for metric in METRICS:
             change = row.differences.get(metric.name)
-            compared = {} if change is None else {"difference": change.mean, "interval_low": change.low, "interval_high": change.high}
+            compared = (
+                {}
+                if change is None
+                else {
+                    "difference": change.mean,
+                    "interval_low": change.low,
+                    "interval_high": change.high,
+                }
+            )
             writer.writerow(
                 {
                     "row": row.name,

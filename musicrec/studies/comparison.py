@@ -59,7 +59,9 @@ class TestedOn:
 
     def line(self) -> str:
         """One line of Markdown."""
-        splits = f"{self.train:,} training, {self.validation:,} validation and {self.test:,} test tracks"
+        splits = (
+            f"{self.train:,} training, {self.validation:,} validation and {self.test:,} test tracks"
+        )
         line = f"{self.data}: {splits}; {self.errors:,} in errors and left out."
         if not self.absent_classes:
             return line
@@ -123,7 +125,11 @@ class ComparisonRow:
     def interval(self, metric: str) -> tuple[float, float] | None:
         """The seeds' intervals, each bound averaged: how far another draw of test artists would move one run's figure."""
         intervals = [seed.intervals[metric] for seed in self.seeds if metric in seed.intervals]
-        return (fmean(low for low, _ in intervals), fmean(high for _, high in intervals)) if intervals else None
+        return (
+            (fmean(low for low, _ in intervals), fmean(high for _, high in intervals))
+            if intervals
+            else None
+        )
 
     def difference(self, metric: str) -> float | None:
         """Our mean less the thesis' figure."""
@@ -142,13 +148,18 @@ class ComparisonRow:
 
 
 def comparison_rows(
-    table: Table, models: Mapping[str, Sequence[SeedResult]], baselines: Mapping[str, Sequence[SeedResult]]
+    table: Table,
+    models: Mapping[str, Sequence[SeedResult]],
+    baselines: Mapping[str, Sequence[SeedResult]],
 ) -> list[ComparisonRow]:
     """Rows of the thesis in its order, those without a run of ours too; then our models that it does not have; then the baselines."""
     published = [
         ComparisonRow(
             row.model,
-            {metric.name: figure for metric, figure in zip(table.metrics, row.figures, strict=True)},
+            {
+                metric.name: figure
+                for metric, figure in zip(table.metrics, row.figures, strict=True)
+            },
             row.parameters,
             tuple(models.get(row.model, ())),
         )
@@ -156,10 +167,15 @@ def comparison_rows(
     ]
     known = {row.model for row in table.rows}
     others = {name: seeds for name, seeds in models.items() if name not in known}
-    return published + [ComparisonRow(name, seeds=tuple(seeds)) for name, seeds in (*others.items(), *baselines.items())]
+    return published + [
+        ComparisonRow(name, seeds=tuple(seeds))
+        for name, seeds in (*others.items(), *baselines.items())
+    ]
 
 
-def to_markdown(table: Table, rows: Sequence[ComparisonRow], tested_on: TestedOn, extra: Sequence[Metric] = ()) -> str:
+def to_markdown(
+    table: Table, rows: Sequence[ComparisonRow], tested_on: TestedOn, extra: Sequence[Metric] = ()
+) -> str:
     """A heading, what was tested on, and one table.
 
     Parameters
@@ -170,8 +186,18 @@ def to_markdown(table: Table, rows: Sequence[ComparisonRow], tested_on: TestedOn
     titles = ["model"]
     for metric in table.metrics:
         direction = "higher" if metric.higher_is_better else "lower"
-        titles += [f"thesis: {metric.title} ({direction} is better)", "ours", "95 % interval", "difference"]
-    titles += [metric.title for metric in extra] + ["parameters (thesis)", "parameters (ours)", "seeds", "seconds"]
+        titles += [
+            f"thesis: {metric.title} ({direction} is better)",
+            "ours",
+            "95 % interval",
+            "difference",
+        ]
+    titles += [metric.title for metric in extra] + [
+        "parameters (thesis)",
+        "parameters (ours)",
+        "seeds",
+        "seconds",
+    ]
     lines = [
         f"# Table {table.number}: {table.title}",
         "",
@@ -187,7 +213,9 @@ def to_markdown(table: Table, rows: Sequence[ComparisonRow], tested_on: TestedOn
     return "\n".join(lines) + "\n"
 
 
-def to_csv(table: Table, rows: Sequence[ComparisonRow], tested_on: TestedOn, extra: Sequence[Metric] = ()) -> str:
+def to_csv(
+    table: Table, rows: Sequence[ComparisonRow], tested_on: TestedOn, extra: Sequence[Metric] = ()
+) -> str:
     """One line for each model and metric, in full precision; the columns are ``CSV_COLUMNS``. Empty: not there."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
@@ -223,17 +251,28 @@ def _cells(table: Table, row: ComparisonRow, extra: Sequence[Metric]) -> list[st
         cells += [
             figure(row.thesis.get(metric.name), metric),
             spread(row, metric),
-            NOTHING if interval is None else f"{figure(interval[0], metric)} to {figure(interval[1], metric)}",
+            NOTHING
+            if interval is None
+            else f"{figure(interval[0], metric)} to {figure(interval[1], metric)}",
             NOTHING if difference is None else f"{difference:+.{metric.decimals}f}",
         ]
     cells += [spread(row, metric) for metric in extra]
-    counts = [NOTHING if count is None else f"{count:,}" for count in (row.thesis_parameters, row.parameters)]
-    return cells + counts + [str(len(row.seeds)), NOTHING if row.seconds is None else f"{row.seconds:.1f}"]
+    counts = [
+        NOTHING if count is None else f"{count:,}"
+        for count in (row.thesis_parameters, row.parameters)
+    ]
+    return (
+        cells
+        + counts
+        + [str(len(row.seeds)), NOTHING if row.seconds is None else f"{row.seconds:.1f}"]
+    )
 
 
 def spread(row: ComparisonRow, metric: Metric) -> str:
     deviation = row.deviation(metric.name)
-    return figure(row.mean(metric.name), metric) + ("" if deviation is None else f" ± {figure(deviation, metric)}")
+    return figure(row.mean(metric.name), metric) + (
+        "" if deviation is None else f" ± {figure(deviation, metric)}"
+    )
 
 
 def figure(value: float | None, metric: Metric) -> str:

@@ -65,7 +65,9 @@ def model_parameters(name: str, outputs: int) -> int:
     feature, _, architecture = name.rpartition(".")
     with torch.device("meta"):
         if name in RECOMMENDATIONS:
-            return count_parameters(build_stack("recommendation", outputs, branches=VARIANTS[RECOMMENDATIONS[name]]))
+            return count_parameters(
+                build_stack("recommendation", outputs, branches=VARIANTS[RECOMMENDATIONS[name]])
+            )
         if name == "lyrics":
             return count_parameters(build_model(name, None, outputs, vocabulary=LYRICS_VOCABULARY))
         if name == "albums":
@@ -73,7 +75,9 @@ def model_parameters(name: str, outputs: int) -> int:
         if name == "genre_ensemble":
             return _with_submodels(build_stack(name, outputs), GENRE_SUBMODELS, outputs)
         if architecture in PAIRS:
-            return _with_submodels(build_stack(architecture, outputs), (f"{feature}.time", f"{feature}.freq"), outputs)
+            return _with_submodels(
+                build_stack(architecture, outputs), (f"{feature}.time", f"{feature}.freq"), outputs
+            )
         return count_parameters(build_model(architecture, feature or None, outputs))
 
 
@@ -99,12 +103,16 @@ def print_counts(console: Console | None = None) -> bool:
         row = count.published
         verdict = "agrees" if count.agrees else f"differs by {count.ours - row.parameters:+,}"
         outputs = str(TABLES[count.table].outputs)
-        shown.add_row(str(count.table), row.model, outputs, f"{row.parameters:,}", f"{count.ours:,}", verdict)
+        shown.add_row(
+            str(count.table), row.model, outputs, f"{row.parameters:,}", f"{count.ours:,}", verdict
+        )
     console = console or Console()
     console.print(shown)
     for count in counts:
         if count.published.printed_parameters is not None:
-            console.print(f"{count.published.model} of table {count.table} is misprinted as {count.published.printed_parameters:,}.")
+            console.print(
+                f"{count.published.model} of table {count.table} is misprinted as {count.published.printed_parameters:,}."
+            )
     agreeing = sum(count.agrees for count in counts)
     console.print(f"{agreeing} of {len(counts)} parameter counts agree.")
     return all_agree(counts)

@@ -14,7 +14,9 @@ from musicrec.studies.comparison import ComparisonRow, SeedResult, spread, table
 Scores = Mapping[str, Any]
 
 
-def to_markdown(transductive: Mapping[str, Sequence[Scores]], held_out: Mapping[str, Sequence[Scores]], k: int) -> str:
+def to_markdown(
+    transductive: Mapping[str, Sequence[Scores]], held_out: Mapping[str, Sequence[Scores]], k: int
+) -> str:
     """A heading, how to read it, and one table with a row a model.
 
     Parameters
@@ -23,7 +25,10 @@ def to_markdown(transductive: Mapping[str, Sequence[Scores]], held_out: Mapping[
         By model, the scores of each seed among the same candidates: ``ndcg@k``, ``recall@k``, ``mrr``, ``chance`` of the three, and
         ``by_artist``, the NDCG of each test artist. The two have the same seeds in the same order.
     """
-    metrics = [Metric(f"{name}@{k}", f"{title}@{k}", True, decimals=3) for name, title in (("ndcg", "NDCG"), ("recall", "recall"))]
+    metrics = [
+        Metric(f"{name}@{k}", f"{title}@{k}", True, decimals=3)
+        for name, title in (("ndcg", "NDCG"), ("recall", "recall"))
+    ]
     metrics.append(Metric("mrr", "MRR", True, decimals=3))
     titles = ["model"]
     for metric in metrics:
@@ -39,18 +44,32 @@ def to_markdown(transductive: Mapping[str, Sequence[Scores]], held_out: Mapping[
         "",
         table_line(titles),
         table_line(["---"] + ["---:"] * (len(titles) - 1)),
-        _row("chance (exact)", metrics, [scores["chance"] for scores in runs], [scores["chance"] for scores in runs], ""),
+        _row(
+            "chance (exact)",
+            metrics,
+            [scores["chance"] for scores in runs],
+            [scores["chance"] for scores in runs],
+            "",
+        ),
     ]
     for name, known in transductive.items():
         lines.append(_row(name, metrics, known, held_out[name], _difference(known, held_out[name])))
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, metrics: Sequence[Metric], known: Sequence[Scores], held_out: Sequence[Scores], difference: str) -> str:
+def _row(
+    name: str,
+    metrics: Sequence[Metric],
+    known: Sequence[Scores],
+    held_out: Sequence[Scores],
+    difference: str,
+) -> str:
     cells = [name]
     for metric in metrics:
         for runs in (known, held_out):
-            figures = [{metric.name: scores[metric.name]} for scores in runs if metric.name in scores]
+            figures = [
+                {metric.name: scores[metric.name]} for scores in runs if metric.name in scores
+            ]
             cells.append(spread(ComparisonRow(name, seeds=tuple(map(SeedResult, figures))), metric))
     cells.insert(3, difference)
     return table_line(cells)

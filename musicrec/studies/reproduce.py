@@ -16,7 +16,13 @@ from musicrec.pipeline.base import Outcome
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.ensemble import ensemble
 from musicrec.pipeline.evaluate import RESULTS
-from musicrec.pipeline.retrain import Evaluated, Stacked, evaluate_stacked, stack_submodels, train_submodels
+from musicrec.pipeline.retrain import (
+    Evaluated,
+    Stacked,
+    evaluate_stacked,
+    stack_submodels,
+    train_submodels,
+)
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.stack import StackSpec
 from musicrec.specs.submodel import SubmodelSpec
@@ -27,8 +33,15 @@ from musicrec.telemetry.progress import console, event
 
 # Figures that the thesis does not give, beside its own.
 EXTRA = {
-    "single_genre": (Metric("f1_macro", "macro-F1", True), Metric("f1_weighted", "weighted F1", True)),
-    "many_genres": (Metric("map_macro", "mAP", True), Metric("roc_auc_macro", "ROC-AUC", True), Metric("f1_macro", "macro-F1", True)),
+    "single_genre": (
+        Metric("f1_macro", "macro-F1", True),
+        Metric("f1_weighted", "weighted F1", True),
+    ),
+    "many_genres": (
+        Metric("map_macro", "mAP", True),
+        Metric("roc_auc_macro", "ROC-AUC", True),
+        Metric("f1_macro", "macro-F1", True),
+    ),
     "embedding": (Metric("ndcg@10", "NDCG@10", True), Metric("recall@10", "recall@10", True)),
 }
 
@@ -47,7 +60,10 @@ def reproduce(config: ReproduceConfig) -> str:
     table = _table(config)
     runs = [_run_table(table, dataclasses.replace(config, seed=seed)) for seed in config.seeds]
     names = {name: None for run in runs for name in _results(run)}
-    results = {name: [_seed_result(run, table, name) for run in runs if name in _results(run)] for name in names}
+    results = {
+        name: [_seed_result(run, table, name) for run in runs if name in _results(run)]
+        for name in names
+    }
     models = {name: seeds for name, seeds in results.items() if name in runs[0].models}
     others = {name: seeds for name, seeds in results.items() if name not in models}
     rows = comparison_rows(table, models, others)
@@ -58,7 +74,13 @@ def reproduce(config: ReproduceConfig) -> str:
     name = f"tables/table-{table.number}-{key}.md"
     store.write(name, markdown.encode())
     console.print(markdown, highlight=False, markup=False, soft_wrap=True)
-    event("reproduce", "written", table=table.number, markdown=store.uri(name), csv=store.uri(name.removesuffix("md") + "csv"))
+    event(
+        "reproduce",
+        "written",
+        table=table.number,
+        markdown=store.uri(name),
+        csv=store.uri(name.removesuffix("md") + "csv"),
+    )
     return store.uri(name)
 
 
@@ -67,7 +89,9 @@ def _table(config: ReproduceConfig) -> Table:
         raise ConfigError("--table is not given: name one of 3, 4, 5, 6, or --counts")
     table = TABLES[config.table]
     if config.task != table.task:
-        raise ConfigError(f"table {table.number} is of the task {table.task}, and the configuration's task is {config.task}: set task")
+        raise ConfigError(
+            f"table {table.number} is of the task {table.task}, and the configuration's task is {config.task}: set task"
+        )
     return table
 
 
@@ -80,19 +104,31 @@ def table_config(table: Table, config: ReproduceConfig) -> Config:
     if table.number == 6:
         for feature in ("mel", "cqt"):
             if f"{feature}.time" in models and f"{feature}.freq" in models:
-                models[f"{feature}.simple"] = dataclasses.replace(models[f"{feature}.time"], architecture="simple", sizes={})
+                models[f"{feature}.simple"] = dataclasses.replace(
+                    models[f"{feature}.time"], architecture="simple", sizes={}
+                )
                 pair = (f"{feature}.time", f"{feature}.freq")
-                stacks[f"{feature}.time_freq_avg"] = StackSettings(architecture="time_freq_avg", submodels=pair)
+                stacks[f"{feature}.time_freq_avg"] = StackSettings(
+                    architecture="time_freq_avg", submodels=pair
+                )
     wanted = [name for name in config.rows.split(",") if name]
     variants = RECOMMENDATIONS if table.number == 6 else {}
     for name in wanted:
         if name not in (*models, *stacks, *variants):
-            raise ConfigError(f"--rows {name}: the configuration has no such row; it has {', '.join((*models, *stacks, *variants))}")
+            raise ConfigError(
+                f"--rows {name}: the configuration has no such row; it has {', '.join((*models, *stacks, *variants))}"
+            )
     if wanted:
         stacks = {name: stack for name, stack in stacks.items() if name in wanted}
         needed = {*wanted, *(submodel for stack in stacks.values() for submodel in stack.submodels)}
-        if table.task == "embedding":  # the recommender is always among the rows, and stands on its submodels
-            needed |= {submodel for branch in config.ensemble.branches for submodel in BRANCH_SUBMODELS[branch]}
+        if (
+            table.task == "embedding"
+        ):  # the recommender is always among the rows, and stands on its submodels
+            needed |= {
+                submodel
+                for branch in config.ensemble.branches
+                for submodel in BRANCH_SUBMODELS[branch]
+            }
         models = {name: model for name, model in models.items() if name in needed}
     return dataclasses.replace(config, models=models, stacks=stacks)
 
@@ -109,11 +145,23 @@ def _variants(done: Stacked, config: ReproduceConfig) -> dict[str, Outcome]:
     run, wanted = done.submodels.run, [name for name in config.rows.split(",") if name]
     variants: dict[str, Outcome] = {}
     for name, selection in RECOMMENDATIONS.items():
-        branches = tuple(branch for branch in VARIANTS[selection] if branch in run.config.ensemble.branches)
-        if name == ENSEMBLE or (wanted and name not in wanted) or len(branches) < len(VARIANTS[selection]):
+        branches = tuple(
+            branch for branch in VARIANTS[selection] if branch in run.config.ensemble.branches
+        )
+        if (
+            name == ENSEMBLE
+            or (wanted and name not in wanted)
+            or len(branches) < len(VARIANTS[selection])
+        ):
             continue
-        changed = dataclasses.replace(run.config, ensemble=dataclasses.replace(run.config.ensemble, branches=branches))
-        variants[name] = ensemble(dataclasses.replace(run, config=changed), done.submodels.targeted, done.submodels.trained)
+        changed = dataclasses.replace(
+            run.config, ensemble=dataclasses.replace(run.config.ensemble, branches=branches)
+        )
+        variants[name] = ensemble(
+            dataclasses.replace(run, config=changed),
+            done.submodels.targeted,
+            done.submodels.trained,
+        )
     return variants
 
 
@@ -124,7 +172,10 @@ def _results(done: Evaluated) -> dict[str, Any]:
 def _seed_result(done: Evaluated, table: Table, name: str) -> SeedResult:
     scores = _results(done)[name]
     metrics = [metric.name for metric in (*table.metrics, *EXTRA[table.task])]
-    intervals = {metric: scores.get("intervals", {}).get(metric) or scores.get(f"{metric}_interval") for metric in metrics}
+    intervals = {
+        metric: scores.get("intervals", {}).get(metric) or scores.get(f"{metric}_interval")
+        for metric in metrics
+    }
     model = done.models.get(name)
     return SeedResult(
         figures={metric: scores[metric] for metric in metrics if scores.get(metric) is not None},
@@ -154,7 +205,9 @@ def _count(spec: SubmodelSpec | StackSpec | EnsembleSpec) -> int:
 def _tested_on(done: Evaluated) -> TestedOn:
     splits = done.run.catalog.tracks.column("split").to_pylist()
     form = done.run.config.catalog_rules.form
-    data = {"fma": f"FMA {done.run.config.catalog_rules.fma_subset}", "cifar100": "CIFAR-100"}.get(form, done.run.config.catalog)
+    data = {"fma": f"FMA {done.run.config.catalog_rules.fma_subset}", "cifar100": "CIFAR-100"}.get(
+        form, done.run.config.catalog
+    )
     counts = {split: splits.count(split) for split in ("train", "validation", "test")}
     constant = CONSTANTS.get(done.run.config.task)
     absent = None if constant is None else _results(done)[constant]["absent_classes"]

@@ -23,7 +23,7 @@ from musicrec.storage.store import Stage
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.objectives import OBJECTIVES, Objective
 from musicrec.training.predictions import NO_FOLD
-from musicrec.training.training_run import Task
+from musicrec.training.training_run import TrainingRun
 
 # A key of a search beside those of the settings: the first stage's learning rate, which the others follow in proportion.
 LEARNING_RATE = "learning_rate"
@@ -44,7 +44,11 @@ def section_of(config: Config, name: str) -> str:
         return f"stacks.{name}"
     known = [*config.models, *config.stacks, *([ENSEMBLE] if config.task == "embedding" else [])]
     if name not in known:
-        what = f"--submodel {name}: there is none of this name{suggestion(name, known)}" if name else "--submodel is not given"
+        what = (
+            f"--submodel {name}: there is none of this name{suggestion(name, known)}"
+            if name
+            else "--submodel is not given"
+        )
         raise ConfigError(f"{what}; name one of {', '.join(known)}")
     return "ensemble"
 
@@ -70,10 +74,18 @@ def with_values(config: Config, name: str, values: dict[str, Any]) -> Config:
         A value is not allowed.
     """
     own = settings_of(config, name)
-    changed = {key: value for key, value in values.items() if key != LEARNING_RATE and not key.startswith(SIZES)}
+    changed = {
+        key: value
+        for key, value in values.items()
+        if key != LEARNING_RATE and not key.startswith(SIZES)
+    }
     if LEARNING_RATE in values:
-        changed["learning_rates"] = [rate * (values[LEARNING_RATE] / own.learning_rates[0]) for rate in own.learning_rates]
-    sizes = {key.removeprefix(SIZES): value for key, value in values.items() if key.startswith(SIZES)}
+        changed["learning_rates"] = [
+            rate * (values[LEARNING_RATE] / own.learning_rates[0]) for rate in own.learning_rates
+        ]
+    sizes = {
+        key.removeprefix(SIZES): value for key, value in values.items() if key.startswith(SIZES)
+    }
     changed["sizes"] = {**own.sizes, **sizes}
     kind, _, _ = section_of(config, name).partition(".")
     mapping = {field.name: resolved(config)[field.name] for field in dataclasses.fields(Config)}
@@ -86,7 +98,9 @@ def with_values(config: Config, name: str, values: dict[str, Any]) -> Config:
 
 def decoded(drawn: dict[str, Any]) -> dict[str, Any]:
     """A trial's values from what was drawn: choices, which may be lists, are drawn as their JSON text."""
-    return {key: json.loads(value) if isinstance(value, str) else value for key, value in drawn.items()}
+    return {
+        key: json.loads(value) if isinstance(value, str) else value for key, value in drawn.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -124,7 +138,9 @@ class Search:
 
     def trial(self, drawn: dict[str, Any]) -> Trial:
         """The trial that tries what was drawn; without any, the configuration as it is."""
-        run = dataclasses.replace(self.run, config=with_values(self.run.config, self.name, decoded(drawn)))
+        run = dataclasses.replace(
+            self.run, config=with_values(self.run.config, self.name, decoded(drawn))
+        )
         section = section_of(run.config, self.name)
         if section == "ensemble":
             stage = ensemble_stage(run, self.targeted, self.trained)
@@ -170,23 +186,29 @@ class Trial:
             run = dataclasses.replace(self.run, on_epoch=on_epoch)
             run_trainings(run, [self._task(run)])
 
-    def _task(self, run: Run) -> Task:
+    def _task(self, run: Run) -> TrainingRun:
         search, section = self.search, section_of(run.config, self.search.name)
         if section == "ensemble":
             return ensemble_task(run, self.stage, search.targeted, search.trained)
         if section.startswith("stacks."):
             return stack_task(run, search.name, self.stage, search.targeted, search.trained)
-        return submodel_task(run, search.name, NO_FOLD, self.stage, search.extracted, search.targeted)
+        return submodel_task(
+            run, search.name, NO_FOLD, self.stage, search.extracted, search.targeted
+        )
 
 
 def without_test(run: Run) -> Run:
     """The run without its test tracks: what is trained by it reads, validates with and predicts none, and has keys of its own."""
     tracks = run.catalog.tracks
     kept = tracks.filter(pc.not_equal(tracks.column("split"), "test"))
-    return dataclasses.replace(run, catalog=dataclasses.replace(run.catalog, tracks=kept), left_out=("test",))
+    return dataclasses.replace(
+        run, catalog=dataclasses.replace(run.catalog, tracks=kept), left_out=("test",)
+    )
 
 
-def train_trial(proposal: dict[str, Any], search: Search, report: Callable[[dict[str, Any]], None]) -> None:
+def train_trial(
+    proposal: dict[str, Any], search: Search, report: Callable[[dict[str, Any]], None]
+) -> None:
     """Train what is proposed as ``drawn``, and report each epoch: its number from 1, and the best validation metric so far.
 
     The best so far is what the trial would be worth if it ended here, for the best weights are kept; the last epochs of a trial that loses

@@ -28,10 +28,14 @@ class Definition:
 
 METRICS = {
     "musicrec_clips_done": Definition("counter", "stage", "Files read and extracted"),
-    "musicrec_clips_failed": Definition("counter", "stage", "Files that became rows of the errors table"),
+    "musicrec_clips_failed": Definition(
+        "counter", "stage", "Files that became rows of the errors table"
+    ),
     "musicrec_audio_seconds": Definition("counter", "stage", "Seconds of audio decoded"),
     "musicrec_bytes_written": Definition("counter", "stage", "Bytes of committed blocks"),
-    "musicrec_blocks_queued": Definition("gauge", "stage", "Blocks of the plan that are not committed yet"),
+    "musicrec_blocks_queued": Definition(
+        "gauge", "stage", "Blocks of the plan that are not committed yet"
+    ),
     "musicrec_epoch": Definition("gauge", "model", "Epochs that are done"),
     "musicrec_loss": Definition("gauge", "model", "Mean training loss of the last epoch"),
     "musicrec_validation": Definition("gauge", "model", "Validation metric of the last epoch"),
@@ -44,7 +48,9 @@ def blocks_queued(stage: str, blocks: int) -> None:
     _record("musicrec_blocks_queued", stage, blocks)
 
 
-def block_done(stage: str, rows: int, errors: int, audio_seconds: float, bytes_written: int) -> None:
+def block_done(
+    stage: str, rows: int, errors: int, audio_seconds: float, bytes_written: int
+) -> None:
     """A block was committed: ``rows`` files, of which ``errors`` could not be read."""
     _record("musicrec_clips_done", stage, rows - errors)
     _record("musicrec_clips_failed", stage, errors)

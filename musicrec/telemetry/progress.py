@@ -35,11 +35,25 @@ def event(stage: str, message: str, **counts: Any) -> None:
     """Say that something happened, without credentials: a line of prose at a terminal, a JSON line otherwise."""
     message, counts = redacted(message), redacted(counts)
     if console.is_terminal:
-        facts = ", ".join(f"{name.replace('_', ' ')} {_readable(value)}" for name, value in counts.items())
-        console.print(f"[bold cyan]{stage:>14}[/]  {message}" + (f"  [dim]({facts})[/]" if facts else ""), highlight=False)
+        facts = ", ".join(
+            f"{name.replace('_', ' ')} {_readable(value)}" for name, value in counts.items()
+        )
+        console.print(
+            f"[bold cyan]{stage:>14}[/]  {message}" + (f"  [dim]({facts})[/]" if facts else ""),
+            highlight=False,
+        )
     else:
         print(
-            json.dumps({"time": round(time.time(), 3), "run": run_name(), "stage": stage, "event": message, **counts}, default=str),
+            json.dumps(
+                {
+                    "time": round(time.time(), 3),
+                    "run": run_name(),
+                    "stage": stage,
+                    "event": message,
+                    **counts,
+                },
+                default=str,
+            ),
             flush=True,
         )
 
@@ -66,7 +80,10 @@ class Meter:
                 MofNCompleteColumn(),
                 TextColumn(self.unit),
                 TimeElapsedColumn(),
-                TextColumn("[dim]{task.fields[facts]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+                TextColumn(
+                    "[dim]{task.fields[facts]}",
+                    table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+                ),
                 console=console,
                 expand=True,
                 transient=True,
@@ -80,17 +97,32 @@ class Meter:
         self.done += count
         self._counts.update(counts)
         if self._bar is not None:
-            facts = "  ".join(f"{name.replace('_', ' ')} {_readable(value)}" for name, value in self._counts.items())
+            facts = "  ".join(
+                f"{name.replace('_', ' ')} {_readable(value)}"
+                for name, value in self._counts.items()
+            )
             self._bar.update(self._task, completed=self.done, facts=facts)
         elif not console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            event(self.stage, "progress", done=self.done, total=self.total, unit=self.unit, **self._counts)
+            event(
+                self.stage,
+                "progress",
+                done=self.done,
+                total=self.total,
+                unit=self.unit,
+                **self._counts,
+            )
 
     def drop(self, name: str) -> None:
         """No longer show a count."""
         self._counts.pop(name, None)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
             sys.stdout.flush()

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 
-def masked(feature: Tensor, time_share: float, frequency_share: float, generator: torch.Generator) -> Tensor:
+def masked(
+    feature: Tensor, time_share: float, frequency_share: float, generator: torch.Generator
+) -> Tensor:
     """Features (B, 1, F, T) with one block of frames and one of rows set to zero in each example (SpecAugment, Park et al. 2019).
 
     The width of a block is uniform between nothing and the given share of the axis, in whole lines, and so is its place.
@@ -24,7 +26,9 @@ def masked(feature: Tensor, time_share: float, frequency_share: float, generator
     return feature.masked_fill((masks[0] | masks[1]).to(feature.device), 0.0)
 
 
-def mixed(inputs: Tensor, targets: Tensor, alpha: float, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+def mixed(
+    inputs: Tensor, targets: Tensor, alpha: float, generator: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Each example of a batch mixed with another one of it, inputs and targets alike (mixup, Zhang et al. 2018).
 
     Parameters

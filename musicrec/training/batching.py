@@ -42,7 +42,7 @@ def batches(order: np.ndarray, batch_size: int, rank: int, workers: int) -> Iter
             yield batch[rank::workers]
 
 
-def share(rows: np.ndarray, batch_size: int, rank: int, workers: int) -> Iterator[np.ndarray]:
+def shard(rows: np.ndarray, batch_size: int, rank: int, workers: int) -> Iterator[np.ndarray]:
     """The rows of one worker when each row is wanted once, in any order (validation, prediction)."""
     mine = rows[rank::workers]
     for start in range(0, len(mine), batch_size):

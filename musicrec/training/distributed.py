@@ -17,7 +17,7 @@ from musicrec.runtime.cluster import ON_ANY_NODE
 from musicrec.storage.store import Store
 from musicrec.telemetry import metrics as monitoring
 from musicrec.training.divergence import Diverged
-from musicrec.training.training_run import Task
+from musicrec.training.training_run import TrainingRun
 
 # Epochs of all trainings come through one queue; a driver that is busy elsewhere may lag behind by so many.
 QUEUED_EPOCHS = 10_000
@@ -38,18 +38,27 @@ def _worker(config: dict[str, Any]) -> None:
 
     from musicrec.training.loop import World
 
-    task: Task = config["task"]
+    task: TrainingRun = config["task"]
     if Store(task.store).exists(_diverged(task)):
         return  # a group that Ray starts again would diverge again
     context = ray.train.get_context()
     torch.set_num_threads(config["threads"])
     device = ray.train.torch.get_device()
-    world = World(context.get_world_rank(), context.get_world_size(), device, getattr(torch, config["precision"]))
+    world = World(
+        context.get_world_rank(),
+        context.get_world_size(),
+        device,
+        getattr(torch, config["precision"]),
+    )
 
     def wrap(model: torch.nn.Module) -> torch.nn.Module:
         if config["compile"]:
             model.compile()  # in place: the names of the weights stay
-        return ray.train.torch.prepare_model(model, parallel_strategy_kwargs=PARALLEL) if world.size > 1 else model
+        return (
+            ray.train.torch.prepare_model(model, parallel_strategy_kwargs=PARALLEL)
+            if world.size > 1
+            else model
+        )
 
     last_report = time.monotonic()
 
@@ -71,9 +80,11 @@ def _alone(config: dict[str, Any]) -> None:
 
     from musicrec.training.loop import World
 
-    task: Task = config["task"]
+    task: TrainingRun = config["task"]
     torch.set_num_threads(config["threads"])
-    world = World(device=torch.device(config["device"]), precision=getattr(torch, config["precision"]))
+    world = World(
+        device=torch.device(config["device"]), precision=getattr(torch, config["precision"])
+    )
 
     def wrap(model: torch.nn.Module) -> torch.nn.Module:
         if config["compile"]:
@@ -83,7 +94,12 @@ def _alone(config: dict[str, Any]) -> None:
     _run(task, world, wrap, lambda record: config["queue"].put((task.name, record)))
 
 
-def _run(task: Task, world: Any, wrap: Callable[[Any], Any], on_epoch: Callable[[dict[str, float]], None]) -> None:
+def _run(
+    task: TrainingRun,
+    world: Any,
+    wrap: Callable[[Any], Any],
+    on_epoch: Callable[[dict[str, float]], None],
+) -> None:
     from musicrec.training.training_run import run
 
     try:
@@ -93,17 +109,17 @@ def _run(task: Task, world: Any, wrap: Callable[[Any], Any], on_epoch: Callable[
         raise
 
 
-def _diverged(task: Task) -> str:
+def _diverged(task: TrainingRun) -> str:
     """The store's name of what a training says that diverged."""
     return f"{task.folder}/diverged.txt"
 
 
 def train_all(
-    tasks: list[Task],
+    tasks: list[TrainingRun],
     settings: TrainSettings,
     on_epoch: Callable[[str, dict[str, float]], None],
-    on_done: Callable[[Task], None],
-    on_failed: Callable[[Task, str], None],
+    on_done: Callable[[TrainingRun], None],
+    on_failed: Callable[[TrainingRun, str], None],
 ) -> None:
     """Run every training; ``on_done``, or ``on_failed`` with why, is called for each as it ends. A failed one does not stop the others.
 
@@ -144,10 +160,14 @@ def train_all(
         queue.shutdown(force=True)
     if failures:
         lines = "\n".join(f"  {name}: {reason}" for name, reason in sorted(failures.items()))
-        raise TrainingFailed(f"{len(failures)} of {len(tasks)} trainings failed, the others are kept:\n{lines}")
+        raise TrainingFailed(
+            f"{len(failures)} of {len(tasks)} trainings failed, the others are kept:\n{lines}"
+        )
 
 
-def _started(task: Task, settings: TrainSettings, queue: Any, slots: threading.Semaphore) -> Future[None]:
+def _started(
+    task: TrainingRun, settings: TrainSettings, queue: Any, slots: threading.Semaphore
+) -> Future[None]:
     """A training in a thread of its own, which begins when there is a slot; a driver that is told to stop does not wait for it."""
     future: Future[None] = Future()
 
@@ -162,7 +182,7 @@ def _started(task: Task, settings: TrainSettings, queue: Any, slots: threading.S
     return future
 
 
-def _fit(task: Task, settings: TrainSettings, queue: Any) -> None:
+def _fit(task: TrainingRun, settings: TrainSettings, queue: Any) -> None:
     store = Store(task.store)
     store.remove(_diverged(task))
     config = {
@@ -202,7 +222,7 @@ def trainer(config: dict[str, Any], settings: TrainSettings) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    task: Task = config["task"]
+    task: TrainingRun = config["task"]
     resources = {"CPU": settings.cpus_per_worker} | ({"GPU": 1.0} if settings.gpu else {})
     fixed = settings.minimum_workers is None or settings.minimum_workers == settings.workers
     workers = settings.workers if fixed else (settings.minimum_workers, settings.workers)
@@ -210,7 +230,9 @@ def trainer(config: dict[str, Any], settings: TrainSettings) -> Any:
     return TorchTrainer(
         _worker,
         train_loop_config=config,
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=settings.gpu, resources_per_worker=resources),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=settings.gpu, resources_per_worker=resources
+        ),
         run_config=RunConfig(
             name=task.folder.replace("/", "-"),
             storage_path=folder,
@@ -220,7 +242,9 @@ def trainer(config: dict[str, Any], settings: TrainSettings) -> Any:
     )
 
 
-def _drain(queue: Any, on_epoch: Callable[[str, dict[str, float]], None], wait: bool = True) -> None:
+def _drain(
+    queue: Any, on_epoch: Callable[[str, dict[str, float]], None], wait: bool = True
+) -> None:
     """Hand on the epochs that have come; wait up to a second for the first."""
     try:
         name, record = queue.get(block=wait, timeout=1.0 if wait else None)

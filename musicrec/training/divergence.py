@@ -26,7 +26,9 @@ class Losses:
         What the rows of a batch are called where one has to be told of.
     """
 
-    def __init__(self, epoch: int, learning_rate: float, names: Callable[[np.ndarray], list[str]]) -> None:
+    def __init__(
+        self, epoch: int, learning_rate: float, names: Callable[[np.ndarray], list[str]]
+    ) -> None:
         self.epoch, self.learning_rate, self.names = epoch, learning_rate, names
         self.values: list[float] = []
         self.waiting: list[tuple[Tensor, np.ndarray]] = []
@@ -46,7 +48,9 @@ class Losses:
     def all(self) -> list[float]:
         """Every loss so far; raises as ``add``."""
         if self.waiting:
-            for value, (_, rows) in zip(torch.stack([loss for loss, _ in self.waiting]).tolist(), self.waiting, strict=True):
+            for value, (_, rows) in zip(
+                torch.stack([loss for loss, _ in self.waiting]).tolist(), self.waiting, strict=True
+            ):
                 if not math.isfinite(value):
                     raise Diverged(
                         f"the loss is {value} in epoch {self.epoch} at learning rate {self.learning_rate:g}: lower the rate, or look at "

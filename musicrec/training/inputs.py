@@ -49,7 +49,9 @@ class StoredRows(abc.ABC):
         Memory for prepared inputs.
     """
 
-    def __init__(self, parts: Sequence[str], places: np.ndarray, cache_bytes: float, bytes_of_row: int) -> None:
+    def __init__(
+        self, parts: Sequence[str], places: np.ndarray, cache_bytes: float, bytes_of_row: int
+    ) -> None:
         self.parts, self.places = parts, places
         self._capacity = max(2, int(cache_bytes / (bytes_of_row * ROW_GROUP_ROWS)))
         self._cache: OrderedDict[tuple[str, int], list[np.ndarray | None]] = OrderedDict()
@@ -66,7 +68,12 @@ class StoredRows(abc.ABC):
 
     def arrays(self, rows: np.ndarray) -> np.ndarray:
         """The prepared inputs of rows, stacked."""
-        return np.stack([self._load(self._group(row))[self.places[row] % ROW_GROUP_ROWS] for row in rows.tolist()])
+        return np.stack(
+            [
+                self._load(self._group(row))[self.places[row] % ROW_GROUP_ROWS]
+                for row in rows.tolist()
+            ]
+        )
 
     def _group(self, row: int) -> tuple[str, int]:
         return self.parts[row], int(self.places[row]) // ROW_GROUP_ROWS
@@ -102,16 +109,26 @@ class FeatureRows(StoredRows):
     """Spectrograms (B, 1, F, T) of one submodel, or pictures (B, 3, 32, 32)."""
 
     def __init__(
-        self, spec: SubmodelSpec, parts: Sequence[str], places: np.ndarray, cache_bytes: float, masks: tuple[float, float] = (0.0, 0.0)
+        self,
+        spec: SubmodelSpec,
+        parts: Sequence[str],
+        places: np.ndarray,
+        cache_bytes: float,
+        masks: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        super().__init__(parts, places, cache_bytes, bytes_of_row=4 * int(np.prod(spec.input_shape())))
+        super().__init__(
+            parts, places, cache_bytes, bytes_of_row=4 * int(np.prod(spec.input_shape()))
+        )
         self.spec, self.masks = spec, masks
 
     def columns(self, stored: list[str]) -> list[str]:
         return read_columns(self.spec.feature, stored)
 
     def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
-        return [None if decoded is None else self.spec.prepare(*decoded) for decoded in decode_feature(table, self.spec.feature)]
+        return [
+            None if decoded is None else self.spec.prepare(*decoded)
+            for decoded in decode_feature(table, self.spec.feature)
+        ]
 
     def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Tensor]:
         batch = torch.from_numpy(self.arrays(rows))
@@ -126,14 +143,19 @@ class FeatureRows(StoredRows):
 class ArtworkRows(StoredRows):
     """Pictures (B, 3, pixels, pixels) in [0, 1]."""
 
-    def __init__(self, pixels: int, parts: Sequence[str], places: np.ndarray, cache_bytes: float) -> None:
+    def __init__(
+        self, pixels: int, parts: Sequence[str], places: np.ndarray, cache_bytes: float
+    ) -> None:
         super().__init__(parts, places, cache_bytes, bytes_of_row=3 * pixels * pixels)
 
     def columns(self, stored: list[str]) -> list[str]:
         return ["artwork"]
 
     def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
-        return [None if cell is None else decode_png(cell) for cell in table.column("artwork").to_pylist()]
+        return [
+            None if cell is None else decode_png(cell)
+            for cell in table.column("artwork").to_pylist()
+        ]
 
     def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Tensor]:
         return (pictures(self.arrays(rows)),)
@@ -141,7 +163,13 @@ class ArtworkRows(StoredRows):
 
 def pictures(batch: np.ndarray) -> Tensor:
     """uint8 pictures (B, H, W, 3) as the model reads them: float32 (B, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.require(batch, requirements="W")).permute(0, 3, 1, 2).contiguous().float() / 255
+    return (
+        torch.from_numpy(np.require(batch, requirements="W"))
+        .permute(0, 3, 1, 2)
+        .contiguous()
+        .float()
+        / 255
+    )
 
 
 class LyricsRows:

@@ -87,9 +87,13 @@ class World:
 
     def autocast(self) -> torch.autocast:
         """The context of a forward pass."""
-        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+        return torch.autocast(
+            self.device.type, self.precision, enabled=self.precision != torch.float32
+        )
 
-    def batches(self, examples: Examples, rows: Iterable[np.ndarray], generator: np.random.Generator | None) -> Iterator[LoadedBatch]:
+    def batches(
+        self, examples: Examples, rows: Iterable[np.ndarray], generator: np.random.Generator | None
+    ) -> Iterator[LoadedBatch]:
         """The batches of ``rows`` on this worker's device; for a GPU they are made ready while it computes."""
         loaded = ((part, *examples.batch(part, generator)) for part in rows)
         for part, arguments, target in prefetched(loaded) if self.device.type == "cuda" else loaded:
@@ -104,7 +108,9 @@ class World:
 
     def mean(self, values: Sequence[float]) -> float:
         """The mean of all workers' values."""
-        total = torch.tensor([math.fsum(values), len(values)], dtype=torch.float64, device=self.device)
+        total = torch.tensor(
+            [math.fsum(values), len(values)], dtype=torch.float64, device=self.device
+        )
         if self.size > 1:
             torch.distributed.all_reduce(total)
         return float(total[0] / total[1])
@@ -162,12 +168,17 @@ def fit(
     if saved is not None:
         progress = Progress(**saved["progress"])
         plain.load_state_dict(saved["model"])
-        optimizer = _optimizer(model, schedule, min(progress.stage, len(schedule.learning_rates) - 1))
+        optimizer = _optimizer(
+            model, schedule, min(progress.stage, len(schedule.learning_rates) - 1)
+        )
         if progress.stage_epochs:
             optimizer.load_state_dict(saved["optimizer"])
     while progress.stage < len(schedule.learning_rates):
         record = _epoch(model, examples, objective, schedule, optimizer, seed, progress, world)
-        improved = math.isnan(progress.best) or objective.better * (record["validation"] - progress.best) > 0
+        improved = (
+            math.isnan(progress.best)
+            or objective.better * (record["validation"] - progress.best) > 0
+        )
         progress.epoch += 1
         progress.stage_epochs += 1
         progress.waited = 0 if improved else progress.waited + 1
@@ -176,7 +187,10 @@ def fit(
             progress.best, progress.best_epoch = record["validation"], record["epoch"]
             if world.rank == 0:
                 checkpoints.save_best(plain.state_dict())
-        stage_ends = progress.waited >= schedule.patience[progress.stage] or progress.stage_epochs >= schedule.maximum_epochs
+        stage_ends = (
+            progress.waited >= schedule.patience[progress.stage]
+            or progress.stage_epochs >= schedule.maximum_epochs
+        )
         if stage_ends:
             _barrier(world)
             plain.load_state_dict(checkpoints.load_best())
@@ -184,18 +198,33 @@ def fit(
             if progress.stage < len(schedule.learning_rates):
                 optimizer = _optimizer(model, schedule, progress.stage)
         if world.rank == 0:
-            checkpoints.save_last({"progress": asdict(progress), "model": plain.state_dict(), "optimizer": optimizer.state_dict()})
+            checkpoints.save_last(
+                {
+                    "progress": asdict(progress),
+                    "model": plain.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                }
+            )
         if on_epoch is not None:
             on_epoch(record)
     return progress
 
 
-def evaluate(model: nn.Module, examples: Examples, rows: np.ndarray, objective: Objective, batch_size: int, world: World) -> float:
+def evaluate(
+    model: nn.Module,
+    examples: Examples,
+    rows: np.ndarray,
+    objective: Objective,
+    batch_size: int,
+    world: World,
+) -> float:
     """The mean metric over all of ``rows``, split over the workers; nan where an output is not finite."""
     model.eval()
     values: list[float] = []
     with torch.no_grad():
-        for _, arguments, target in world.batches(examples, order.share(rows, batch_size, world.rank, world.size), None):
+        for _, arguments, target in world.batches(
+            examples, order.shard(rows, batch_size, world.rank, world.size), None
+        ):
             with world.autocast():
                 output = model(*arguments)
             # An accuracy is a number whatever the outputs are: one of a broken output counts for nothing.
@@ -219,7 +248,12 @@ def _epoch(
     generator = np.random.default_rng([seed, progress.epoch, world.rank])
     model.train()
     penalty = getattr(model.module if hasattr(model, "module") else model, "l2_penalty", None)
-    rate = rate_of_epoch(schedule.decay, schedule.learning_rates[progress.stage], progress.stage_epochs, schedule.maximum_epochs)
+    rate = rate_of_epoch(
+        schedule.decay,
+        schedule.learning_rates[progress.stage],
+        progress.stage_epochs,
+        schedule.maximum_epochs,
+    )
     for group in optimizer.param_groups:
         group["lr"] = rate
     losses = Losses(progress.epoch, rate, examples.names)
@@ -239,9 +273,13 @@ def _epoch(
         optimizer.step()
     world.share_buffers(model)
     loss, trained = world.mean(losses.all()), time.perf_counter() - started
-    validation = evaluate(model, examples, examples.validation, objective, schedule.batch_size, world)
+    validation = evaluate(
+        model, examples, examples.validation, objective, schedule.batch_size, world
+    )
     if not math.isfinite(validation):
-        raise Diverged(f"outputs for validation rows are not finite after epoch {progress.epoch}, learning rate {rate:g}: lower the rate")
+        raise Diverged(
+            f"outputs for validation rows are not finite after epoch {progress.epoch}, learning rate {rate:g}: lower the rate"
+        )
     return {
         "epoch": progress.epoch,
         "stage": progress.stage,
@@ -256,7 +294,12 @@ def _epoch(
 
 
 def _optimizer(model: nn.Module, schedule: Schedule, stage: int) -> torch.optim.Optimizer:
-    return make_optimizer(schedule.optimizer, model.parameters(), schedule.learning_rates[stage], schedule.weight_decay)
+    return make_optimizer(
+        schedule.optimizer,
+        model.parameters(),
+        schedule.learning_rates[stage],
+        schedule.weight_decay,
+    )
 
 
 def _to_device(arguments: Any, device: torch.device) -> Any:

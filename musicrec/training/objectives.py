@@ -71,7 +71,10 @@ def shared_neighbours(table: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
 
     def metric(output: Tensor, target: Tensor) -> Tensor:
         rows = unit.to(output.device)
-        found, wanted = ((functional.normalize(values.float(), dim=1) @ rows.T).topk(count).indices for values in (output, target))
+        found, wanted = (
+            (functional.normalize(values.float(), dim=1) @ rows.T).topk(count).indices
+            for values in (output, target)
+        )
         return (found[:, :, None] == wanted[:, None, :]).any(dim=2).float().mean(dim=1)
 
     return metric
@@ -83,7 +86,9 @@ def _vectors(table: pa.Table) -> Tensor:
 
 def _first_class(table: pa.Table, outputs: int) -> Tensor:
     """(N,) the one class of each track."""
-    return torch.from_numpy(table.column("classes").combine_chunks().flatten().to_numpy().astype(np.int64))
+    return torch.from_numpy(
+        table.column("classes").combine_chunks().flatten().to_numpy().astype(np.int64)
+    )
 
 
 def _indicators(table: pa.Table, outputs: int) -> Tensor:
@@ -100,13 +105,19 @@ def _correct(output: Tensor, target: Tensor) -> Tensor:
 
 def _cross_entropies(output: Tensor, target: Tensor) -> Tensor:
     """(B,) binary cross entropy of each example, the mean over its labels."""
-    return functional.binary_cross_entropy_with_logits(output.float(), target.float(), reduction="none").mean(dim=1)
+    return functional.binary_cross_entropy_with_logits(
+        output.float(), target.float(), reduction="none"
+    ).mean(dim=1)
 
 
 # Regression of the artist's embedding: negative cosine similarity.
-EMBEDDING = Objective("cosine", loss=lambda output, target: -_cosine(output, target).mean(), metric=_cosine, better=1)
+EMBEDDING = Objective(
+    "cosine", loss=lambda output, target: -_cosine(output, target).mean(), metric=_cosine, better=1
+)
 # The same, and the weights are kept that retrieve best.
-EMBEDDING_BY_NEIGHBOURS = replace(EMBEDDING, metric_name="neighbours", metric_over=shared_neighbours)
+EMBEDDING_BY_NEIGHBOURS = replace(
+    EMBEDDING, metric_name="neighbours", metric_over=shared_neighbours
+)
 # One genre: categorical cross entropy; the weights of the best validation accuracy are kept.
 SINGLE_GENRE = Objective(
     "accuracy",

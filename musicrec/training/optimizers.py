@@ -16,12 +16,18 @@ ADAM_EPSILON = 1e-7
 MOMENTUM = 0.9
 
 
-def make_optimizer(name: OptimizerName, parameters: Iterable[nn.Parameter], rate: float, weight_decay: float) -> torch.optim.Optimizer:
+def make_optimizer(
+    name: OptimizerName, parameters: Iterable[nn.Parameter], rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
     """AdamW, which without weight decay is Adam (0.9, 0.999), or SGD with Nesterov's momentum, whose decay is an L2 penalty."""
     if name == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=MOMENTUM, nesterov=True, weight_decay=weight_decay)
+        return torch.optim.SGD(
+            parameters, lr=rate, momentum=MOMENTUM, nesterov=True, weight_decay=weight_decay
+        )
     # Fused, a step over 30 small tensors takes 0.5 ms on a CPU instead of 1.4, of the 14 that 4 pooled mel clips take.
-    return torch.optim.AdamW(parameters, lr=rate, eps=ADAM_EPSILON, weight_decay=weight_decay, fused=True)
+    return torch.optim.AdamW(
+        parameters, lr=rate, eps=ADAM_EPSILON, weight_decay=weight_decay, fused=True
+    )
 
 
 def rate_of_epoch(decay: Decay, rate: float, epoch: int, maximum_epochs: int) -> float:

@@ -35,19 +35,29 @@ def prediction_files(folder: str, workers: int) -> list[str]:
     return [f"{folder}/predictions-{rank}-of-{workers}.parquet" for rank in range(workers)]
 
 
-def read_predictions(store: Store, files: Sequence[str], track_ids: Sequence[str], outputs: int) -> np.ndarray:
+def read_predictions(
+    store: Store, files: Sequence[str], track_ids: Sequence[str], outputs: int
+) -> np.ndarray:
     """Predictions as (N, outputs) float32 in the order of ``track_ids``; zeros for tracks that have none."""
     vectors = np.zeros((len(track_ids), outputs), np.float32)
     position = {track: index for index, track in enumerate(track_ids)}
     for name in files:
         table = store.read_table(name, schema.PREDICTIONS)
-        rows = np.array([position.get(track, -1) for track in table.column("track_id").to_pylist()], np.int64)
+        rows = np.array(
+            [position.get(track, -1) for track in table.column("track_id").to_pylist()], np.int64
+        )
         values = table.column("vector").combine_chunks().flatten().to_numpy().reshape(-1, outputs)
         vectors[rows[rows >= 0]] = values[rows >= 0]
     return vectors
 
 
-def read_outputs(store: Store, predictions: Predictions, track_ids: Sequence[str], train: np.ndarray, outputs: int) -> np.ndarray:
+def read_outputs(
+    store: Store,
+    predictions: Predictions,
+    track_ids: Sequence[str],
+    train: np.ndarray,
+    outputs: int,
+) -> np.ndarray:
     """What a stack reads of one submodel, (N, outputs): out-of-fold predictions, if there are, of the tracks marked in ``train`` (N,)."""
     vectors = read_predictions(store, predictions.whole, track_ids, outputs)
     if predictions.folds:
@@ -67,7 +77,9 @@ class OutputRows:
     def window(self) -> int:
         return 1
 
-    def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[dict[str, Tensor]]:
+    def read(
+        self, rows: np.ndarray, generator: np.random.Generator | None
+    ) -> tuple[dict[str, Tensor]]:
         return ({name: torch.from_numpy(values[rows]) for name, values in self.vectors.items()},)
 
 
@@ -83,7 +95,9 @@ class EnsembleRows:
     def window(self) -> int:
         return 1
 
-    def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def read(
+        self, rows: np.ndarray, generator: np.random.Generator | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         inputs, present = self.inputs.tensors(rows)
         if generator is not None and self.modality_dropout:
             present = drop_modalities(present, self.modality_dropout, generator)

@@ -36,11 +36,15 @@ class Targets:
     outputs: int
 
     @classmethod
-    def read(cls, store: Store, name: str, objective: Objective, examples: pa.Table, outputs: int) -> Targets:
+    def read(
+        cls, store: Store, name: str, objective: Objective, examples: pa.Table, outputs: int
+    ) -> Targets:
         """The targets of ``examples`` from the table of a task that lies in the store."""
         table = store.read_table(name, objective.target_schema)
         position = {key: index for index, key in enumerate(table.column(0).to_pylist())}
-        place = np.array([position[key] for key in examples.column(objective.target_key).to_pylist()])
+        place = np.array(
+            [position[key] for key in examples.column(objective.target_key).to_pylist()]
+        )
         return cls(objective.tensor(table, outputs), place, outputs)
 
     def of(self, rows: np.ndarray) -> Tensor:

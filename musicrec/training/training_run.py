@@ -25,7 +25,14 @@ from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.inputs import ArtworkRows, FeatureRows, LyricsRows, Rows
 from musicrec.training.loop import Progress, Schedule, World, draw_seed, fit
 from musicrec.training.objectives import OBJECTIVES
-from musicrec.training.predictions import NO_FOLD, EnsembleRows, OutputRows, Predictions, prediction_files, read_outputs
+from musicrec.training.predictions import (
+    NO_FOLD,
+    EnsembleRows,
+    OutputRows,
+    Predictions,
+    prediction_files,
+    read_outputs,
+)
 from musicrec.training.targets import Targets, TrainingData
 
 EXAMPLES = pa.schema(
@@ -48,7 +55,7 @@ HELD_OUT = "held_out"
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingRun:
     """A training as it is sent to its workers.
 
     Attributes
@@ -84,7 +91,10 @@ class Task:
 
 
 def run(
-    task: Task, world: World, wrap: Callable[[nn.Module], nn.Module], on_epoch: Callable[[dict[str, float]], None] | None = None
+    task: TrainingRun,
+    world: World,
+    wrap: Callable[[nn.Module], nn.Module],
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> tuple[Progress, int]:
     """Train and predict; returns the training's progress and the number of rows that this worker predicted."""
     store = Store(task.store)
@@ -96,7 +106,14 @@ def run(
     objective = objective.over(targets.table)
     split = np.array(examples.column("split").to_pylist())
     ids = examples.column("track_id").to_pylist()
-    data = TrainingData(rows, targets, ids, usable[split[usable] == "train"], usable[split[usable] == "validation"], task.mixup)
+    data = TrainingData(
+        rows,
+        targets,
+        ids,
+        usable[split[usable] == "train"],
+        usable[split[usable] == "validation"],
+        task.mixup,
+    )
     for name, part in (("train", data.train), ("validation", data.validation)):
         if not len(part):
             raise ValueError(
@@ -104,36 +121,70 @@ def run(
             )
     model = wrap(spec.build().to(world.device))
     checkpoints = StoreCheckpoints(store, task.folder)
-    progress = fit(model, data, objective, task.schedule, draw_seed(task.seed, task.name), checkpoints, world, on_epoch)
+    progress = fit(
+        model,
+        data,
+        objective,
+        task.schedule,
+        draw_seed(task.seed, task.name),
+        checkpoints,
+        world,
+        on_epoch,
+    )
     wanted = usable if task.fold == NO_FOLD else usable[split[usable] == HELD_OUT]
     predicted = predict(model, rows, wanted, examples, task, world)
-    store.write_table(prediction_files(task.folder, world.size)[world.rank], predicted, schema.PREDICTIONS)
+    store.write_table(
+        prediction_files(task.folder, world.size)[world.rank], predicted, schema.PREDICTIONS
+    )
     if world.rank == 0:
         store.write_json(f"{task.folder}/{WORKERS}", {"workers": world.size})
     return progress, predicted.num_rows
 
 
-def predict(model: nn.Module, inputs: Rows, rows: np.ndarray, examples: pa.Table, task: Task, world: World) -> pa.Table:
+def predict(
+    model: nn.Module,
+    inputs: Rows,
+    rows: np.ndarray,
+    examples: pa.Table,
+    task: TrainingRun,
+    world: World,
+) -> pa.Table:
     """This worker's share of the predictions of ``rows``."""
     model.eval()
     plain = model.module if hasattr(model, "module") else model
     track_ids = examples.column("track_id").to_pylist()
     predicted: list[dict[str, Any]] = []
     with torch.no_grad():
-        for part in order.share(rows, task.schedule.batch_size, world.rank, world.size):
-            vectors = plain(*(_move(argument, world.device) for argument in inputs.read(part, None))).float().cpu().numpy()
+        for part in order.shard(rows, task.schedule.batch_size, world.rank, world.size):
+            vectors = (
+                plain(*(_move(argument, world.device) for argument in inputs.read(part, None)))
+                .float()
+                .cpu()
+                .numpy()
+            )
             predicted += [
-                {"track_id": track_ids[row], "submodel": task.name, "fold": task.fold, "vector": vector}
+                {
+                    "track_id": track_ids[row],
+                    "submodel": task.name,
+                    "fold": task.fold,
+                    "vector": vector,
+                }
                 for row, vector in zip(part.tolist(), vectors, strict=True)
             ]
     return pa.Table.from_pylist(predicted, schema=schema.PREDICTIONS)
 
 
 def _move(argument: Any, device: torch.device) -> Any:
-    return {name: value.to(device) for name, value in argument.items()} if isinstance(argument, dict) else argument.to(device)
+    return (
+        {name: value.to(device) for name, value in argument.items()}
+        if isinstance(argument, dict)
+        else argument.to(device)
+    )
 
 
-def _inputs(task: Task, store: Store, examples: pa.Table) -> tuple[SubmodelSpec | StackSpec | EnsembleSpec, Rows, np.ndarray]:
+def _inputs(
+    task: TrainingRun, store: Store, examples: pa.Table
+) -> tuple[SubmodelSpec | StackSpec | EnsembleSpec, Rows, np.ndarray]:
     """What is built, what it reads, and the examples that have all of it."""
     values = store.read_json(f"{task.folder}/spec.json")
     if task.kind == "submodel":
@@ -141,14 +192,20 @@ def _inputs(task: Task, store: Store, examples: pa.Table) -> tuple[SubmodelSpec 
         return spec, _submodel_rows(spec, examples, task), np.arange(examples.num_rows)
     if task.kind == "stack":
         spec = StackSpec.from_json(values)
-        vectors = read_stack_outputs(store, spec.submodels, spec.outputs, examples, task.predictions)
+        vectors = read_stack_outputs(
+            store, spec.submodels, spec.outputs, examples, task.predictions
+        )
         return spec, OutputRows(vectors), np.flatnonzero(spec.usable(vectors))
     spec = EnsembleSpec.from_json(values)
     inputs = read_ensemble_inputs(store, spec, examples, task.predictions)
-    return spec, EnsembleRows(inputs, task.modality_dropout), np.flatnonzero(inputs.usable(spec.needs_all))
+    return (
+        spec,
+        EnsembleRows(inputs, task.modality_dropout),
+        np.flatnonzero(inputs.usable(spec.needs_all)),
+    )
 
 
-def _submodel_rows(spec: SubmodelSpec, examples: pa.Table, task: Task) -> Rows:
+def _submodel_rows(spec: SubmodelSpec, examples: pa.Table, task: TrainingRun) -> Rows:
     if spec.modality == "lyrics":
         return LyricsRows(spec.vocabulary, examples.column("text").to_pylist())
     parts, places = examples.column("part").to_pylist(), examples.column("row").to_numpy()
@@ -159,16 +216,27 @@ def _submodel_rows(spec: SubmodelSpec, examples: pa.Table, task: Task) -> Rows:
 
 
 def read_stack_outputs(
-    store: Store, submodels: tuple[str, ...] | list[str], outputs: int, examples: pa.Table, predictions: dict[str, Predictions]
+    store: Store,
+    submodels: tuple[str, ...] | list[str],
+    outputs: int,
+    examples: pa.Table,
+    predictions: dict[str, Predictions],
 ) -> dict[str, np.ndarray]:
     """The outputs of each submodel for every example (N, outputs); zeros where there is none."""
     track_ids = examples.column("track_id").to_pylist()
     train = np.array([split == "train" for split in examples.column("split").to_pylist()], bool)
-    return {name: read_outputs(store, predictions[name], track_ids, train, outputs) for name in submodels}
+    return {
+        name: read_outputs(store, predictions[name], track_ids, train, outputs)
+        for name in submodels
+    }
 
 
-def read_ensemble_inputs(store: Store, spec: EnsembleSpec, examples: pa.Table, predictions: dict[str, Predictions]) -> StackInputs:
+def read_ensemble_inputs(
+    store: Store, spec: EnsembleSpec, examples: pa.Table, predictions: dict[str, Predictions]
+) -> StackInputs:
     """The Recommendation ensemble's inputs of every example."""
     vectors = read_stack_outputs(store, spec.submodels(), spec.outputs, examples, predictions)
-    numbers = {name: examples.column(name).to_numpy(zero_copy_only=False) for name in spec.numbers()}
+    numbers = {
+        name: examples.column(name).to_numpy(zero_copy_only=False) for name in spec.numbers()
+    }
     return StackInputs.gather(spec, vectors, numbers)

@@ -17,7 +17,9 @@ def planted() -> PlantedGraph:
 
 @pytest.fixture(scope="session")
 def graph(planted: PlantedGraph) -> ArtistGraph:
-    return build_graph(planted.artist_id, planted.related_artist_id, planted.rank, planted.artist_ids)
+    return build_graph(
+        planted.artist_id, planted.related_artist_id, planted.rank, planted.artist_ids
+    )
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,9 @@ class Interrupted(Exception):
 
 def test_the_defaults_are_the_thesis():
     assert EmbeddingSettings().dimensions == 800
-    assert [(stage.learning_rate, stage.artists_per_step, stage.patience) for stage in THESIS_STAGES] == [
+    assert [
+        (stage.learning_rate, stage.artists_per_step, stage.patience) for stage in THESIS_STAGES
+    ] == [
         (1e-3, 32, 1),
         (5e-4, 16, 1),
         (1e-5, 1, 2),
@@ -55,7 +57,9 @@ def test_full_batch_training_finds_the_planted_relations(graph, planted, by_the_
 
 def test_mini_batches_train_too_and_stages_follow_each_other(graph):
     seen = []
-    result = train_embeddings(graph, MINI_BATCH, on_pass=lambda progress: seen.append((progress.stage, progress.passes)))
+    result = train_embeddings(
+        graph, MINI_BATCH, on_pass=lambda progress: seen.append((progress.stage, progress.passes))
+    )
     assert seen == [(0, 1), (0, 2), (0, 3), (1, 4), (1, 5)]
     assert result.loss[-1] < result.loss[0] - 0.05
     assert related_jaccard(graph, result.vectors) > 5 * chance_jaccard(graph)
@@ -79,7 +83,11 @@ def test_a_continued_run_equals_the_uninterrupted_one_bit_for_bit(graph, stop, l
     np.testing.assert_array_equal(continued.vectors, whole.vectors)
     np.testing.assert_array_equal(continued.loss, whole.loss)
     np.testing.assert_array_equal(continued.jaccard, whole.jaccard)
-    assert (continued.weight, continued.bias, continued.best_pass) == (whole.weight, whole.bias, whole.best_pass)
+    assert (continued.weight, continued.bias, continued.best_pass) == (
+        whole.weight,
+        whole.bias,
+        whole.best_pass,
+    )
     assert continued.state.keys() == whole.state.keys()
     for name, tensor in whole.state.items():
         assert torch.equal(continued.state[name], tensor), name
@@ -90,12 +98,19 @@ def test_a_state_is_a_copy_that_further_training_leaves_alone(graph):
     train_embeddings(graph, MINI_BATCH, on_pass=lambda progress: states.append(progress.state()))
     assert not torch.equal(states[0]["table"], states[1]["table"])
     views = []
-    train_embeddings(graph, MINI_BATCH, on_pass=lambda progress: views.append(progress.state(copy=False)["table"]))
+    train_embeddings(
+        graph,
+        MINI_BATCH,
+        on_pass=lambda progress: views.append(progress.state(copy=False)["table"]),
+    )
     assert views[0].data_ptr() == views[1].data_ptr(), "a state that is no copy takes no memory"
 
 
 def test_the_seed_decides(graph):
-    short = dataclasses.replace(FULL_BATCH, stages=(Stage(learning_rate=1e-2, artists_per_step=1, patience=9, maximum_passes=3),))
+    short = dataclasses.replace(
+        FULL_BATCH,
+        stages=(Stage(learning_rate=1e-2, artists_per_step=1, patience=9, maximum_passes=3),),
+    )
     first, again = train_embeddings(graph, short), train_embeddings(graph, short)
     other = train_embeddings(graph, dataclasses.replace(short, seed=1))
     np.testing.assert_array_equal(first.vectors, again.vectors)
@@ -106,7 +121,9 @@ def test_selection_by_jaccard_keeps_the_peak_and_by_loss_the_lowest_loss(graph):
     # At this rate the Jaccard index peaks early and falls while the loss still improves (the thesis' objective on planted graphs).
     stages = (Stage(learning_rate=3e-3, artists_per_step=1, patience=1000, maximum_passes=120),)
     by_jaccard = train_embeddings(graph, dataclasses.replace(FULL_BATCH, stages=stages))
-    by_loss = train_embeddings(graph, dataclasses.replace(FULL_BATCH, stages=stages, select_by="loss"))
+    by_loss = train_embeddings(
+        graph, dataclasses.replace(FULL_BATCH, stages=stages, select_by="loss")
+    )
     np.testing.assert_array_equal(by_jaccard.loss, by_loss.loss)
     assert by_jaccard.best_pass == np.argmax(by_jaccard.jaccard) < 60
     assert by_loss.best_pass == np.argmin(by_loss.loss) > 60
@@ -115,7 +132,10 @@ def test_selection_by_jaccard_keeps_the_peak_and_by_loss_the_lowest_loss(graph):
 
 def test_a_stage_ends_when_its_patience_is_used_up(graph):
     # A rate this small improves nothing, so that only the noise of the negatives moves the loss.
-    stages = tuple(Stage(learning_rate=1e-12, artists_per_step=32, patience=patience, maximum_passes=200) for patience in (1, 4))
+    stages = tuple(
+        Stage(learning_rate=1e-12, artists_per_step=32, patience=patience, maximum_passes=200)
+        for patience in (1, 4)
+    )
     result = train_embeddings(graph, dataclasses.replace(MINI_BATCH, stages=stages))
     for number, patience in enumerate((1, 4)):
         loss = result.loss[result.stage == number]
@@ -124,10 +144,15 @@ def test_a_stage_ends_when_its_patience_is_used_up(graph):
 
 
 def test_the_next_stage_starts_from_the_best_table(graph):
-    stages = tuple(Stage(learning_rate=rate, artists_per_step=1, patience=9, maximum_passes=100) for rate in (3e-3, 1e-12))
+    stages = tuple(
+        Stage(learning_rate=rate, artists_per_step=1, patience=9, maximum_passes=100)
+        for rate in (3e-3, 1e-12)
+    )
     states = {}
     result = train_embeddings(
-        graph, dataclasses.replace(FULL_BATCH, stages=stages), on_pass=lambda progress: states.update({progress.passes: progress.state()})
+        graph,
+        dataclasses.replace(FULL_BATCH, stages=stages),
+        on_pass=lambda progress: states.update({progress.passes: progress.state()}),
     )
     last = int(np.sum(result.stage == 0))
     peak = int(np.argmax(result.jaccard[:last]))
@@ -152,13 +177,17 @@ def test_jaccard_may_be_measured_seldom_and_on_a_sample(graph):
 def test_related_jaccard_equals_the_plain_metric(graph, planted):
     noise = np.random.default_rng(0).normal(size=planted.latent.shape)
     for vectors in (planted.latent, noise.astype(np.float32)):
-        assert related_jaccard(graph, vectors) == pytest.approx(jaccard_neighbours(vectors, graph.related_sets), abs=1e-12)
+        assert related_jaccard(graph, vectors) == pytest.approx(
+            jaccard_neighbours(vectors, graph.related_sets), abs=1e-12
+        )
 
 
 def test_chance_jaccard_is_what_random_vectors_reach(graph):
     generator = np.random.default_rng(0)
     random = [related_jaccard(graph, generator.normal(size=(len(graph), 24))) for _ in range(20)]
-    assert np.mean(random) == pytest.approx(chance_jaccard(graph), abs=5 * np.std(random) / np.sqrt(20))
+    assert np.mean(random) == pytest.approx(
+        chance_jaccard(graph), abs=5 * np.std(random) / np.sqrt(20)
+    )
 
 
 def test_what_cannot_be_trained_is_named(graph):
@@ -167,7 +196,8 @@ def test_what_cannot_be_trained_is_named(graph):
         train_embeddings(lonely, FULL_BATCH)
     state = train_embeddings(graph, MINI_BATCH).state
     with pytest.raises(
-        ValueError, match=r"at stage 2 and has .* = \(300, 16, 3150, 3, 0\); this training has \(300, 32, 3150, 0, 0\) and 1 stages"
+        ValueError,
+        match=r"at stage 2 and has .* = \(300, 16, 3150, 3, 0\); this training has \(300, 32, 3150, 0, 0\) and 1 stages",
     ):
         train_embeddings(graph, FULL_BATCH, state=state)
     with pytest.raises(ValueError, match="learning_rate=0"):
@@ -177,7 +207,11 @@ def test_what_cannot_be_trained_is_named(graph):
     with pytest.raises(ValueError, match="select_by 'accuracy'"):
         EmbeddingSettings(select_by="accuracy")
     with pytest.raises(FloatingPointError, match="stage 0, pass 0: the loss is nan"):
-        broken = dict(train_embeddings(graph, dataclasses.replace(MINI_BATCH, stages=MINI_BATCH.stages[:1])).state)
+        broken = dict(
+            train_embeddings(
+                graph, dataclasses.replace(MINI_BATCH, stages=MINI_BATCH.stages[:1])
+            ).state
+        )
         broken["table"] = torch.full_like(broken["table"], torch.nan)
         broken["counters"][:5] = 0
         train_embeddings(graph, MINI_BATCH, state=broken)

@@ -8,7 +8,9 @@ from musicrec.benchmarks.planted import planted_graph
 
 
 def test_rows_in_any_order_become_sorted_rows():
-    graph = build_graph(["c", "a", "c", "a"], ["a", "d", "b", "c"], [2, 2, 1, 1], artists_with_tracks=["e", "a"])
+    graph = build_graph(
+        ["c", "a", "c", "a"], ["a", "d", "b", "c"], [2, 2, 1, 1], artists_with_tracks=["e", "a"]
+    )
     assert graph.artist_ids == ["a", "b", "c", "d", "e"]
     assert graph.offsets.tolist() == [0, 2, 2, 4, 4, 4]
     assert graph.heads.tolist() == [0, 0, 2, 2]
@@ -23,7 +25,10 @@ def test_rows_in_any_order_become_sorted_rows():
 
 def test_positions_of_ids_beyond_ascii_and_of_unknown_ones():
     ids = sorted(["Ärzte", "Björk", "ABBA", "中島みゆき"])
-    assert positions(ids, ["中島みゆき", "ABBA"]).tolist() == [ids.index("中島みゆき"), ids.index("ABBA")]
+    assert positions(ids, ["中島みゆき", "ABBA"]).tolist() == [
+        ids.index("中島みゆき"),
+        ids.index("ABBA"),
+    ]
     with pytest.raises(KeyError, match=r"1 of 2 artists.*'zz top'"):
         positions(ids, ["Björk", "zz top"])
 

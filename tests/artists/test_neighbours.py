@@ -8,7 +8,10 @@ from musicrec.artists.neighbours import largest, nearest_neighbours
 
 
 def brute_force(queries, table, k, exclude=None):
-    unit = [rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True) for rows in (queries, table)]
+    unit = [
+        rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+        for rows in (queries, table)
+    ]
     similarity = unit[0] @ unit[1].T
     if exclude is not None:
         for query, rows in enumerate(exclude.reshape(len(queries), -1)):
@@ -22,9 +25,15 @@ def brute_force(queries, table, k, exclude=None):
 def test_equals_brute_force_whatever_the_blocks(block_rows, table_block_rows):
     generator = np.random.default_rng(0)
     table = generator.normal(size=(203, 24)).astype(np.float32)
-    queries = generator.normal(size=(31, 24)).astype(np.float32) * generator.uniform(0.01, 100, size=(31, 1)).astype(np.float32)
-    exclude = np.stack((generator.integers(-1, 203, size=31), generator.integers(-1, 203, size=31)), axis=1)
-    indices, similarities = nearest_neighbours(queries, table, 17, exclude, block_rows=block_rows, table_block_rows=table_block_rows)
+    queries = generator.normal(size=(31, 24)).astype(np.float32) * generator.uniform(
+        0.01, 100, size=(31, 1)
+    ).astype(np.float32)
+    exclude = np.stack(
+        (generator.integers(-1, 203, size=31), generator.integers(-1, 203, size=31)), axis=1
+    )
+    indices, similarities = nearest_neighbours(
+        queries, table, 17, exclude, block_rows=block_rows, table_block_rows=table_block_rows
+    )
     expected, values = brute_force(queries, table, 17, exclude)
     np.testing.assert_array_equal(indices, expected)
     np.testing.assert_allclose(similarities, values, atol=1e-6)
@@ -37,7 +46,9 @@ def test_equal_similarities_come_by_rising_index(table_block_rows):
     # Unit axes, so that similarities are exactly 1, 0 and -1 and nearly all tie.
     table = np.eye(4, dtype=np.float32)[np.random.default_rng(1).integers(4, size=100)]
     queries = np.concatenate((np.eye(4), -np.eye(4), np.zeros((1, 4)))).astype(np.float32)
-    indices, similarities = nearest_neighbours(queries, table, 40, table_block_rows=table_block_rows)
+    indices, similarities = nearest_neighbours(
+        queries, table, 40, table_block_rows=table_block_rows
+    )
     expected = np.argsort(-(queries @ table.T), axis=1, kind="stable")[:, :40]
     np.testing.assert_array_equal(indices, expected)
     np.testing.assert_array_equal(similarities[8], np.zeros(40))
@@ -45,7 +56,9 @@ def test_equal_similarities_come_by_rising_index(table_block_rows):
 
 @pytest.mark.parametrize("levels", [2, 50, 10**6])
 def test_the_largest_of_wide_rows_are_found_among_groups_with_ties_and_all(levels):
-    similarity = np.random.default_rng(4).integers(levels, size=(40, 64 * 30 + 7)).astype(np.float32)
+    similarity = (
+        np.random.default_rng(4).integers(levels, size=(40, 64 * 30 + 7)).astype(np.float32)
+    )
     values, columns = largest(torch.from_numpy(similarity), 7)
     expected = np.sort(np.argsort(-similarity, axis=1, kind="stable")[:, :7], axis=1)
     np.testing.assert_array_equal(columns, expected)
@@ -54,10 +67,14 @@ def test_the_largest_of_wide_rows_are_found_among_groups_with_ties_and_all(level
 
 def test_euclidean_neighbours_equal_brute_force():
     generator = np.random.default_rng(5)
-    table = (generator.normal(size=(203, 24)) * generator.uniform(0.1, 3, size=(203, 1))).astype(np.float32)
+    table = (generator.normal(size=(203, 24)) * generator.uniform(0.1, 3, size=(203, 1))).astype(
+        np.float32
+    )
     distance = np.linalg.norm(table[:31, None].astype(np.float64) - table, axis=2)
     np.fill_diagonal(distance, np.inf)
-    indices, similarities = nearest_neighbours(table[:31], table, 9, np.arange(31), metric="euclidean", table_block_rows=64)
+    indices, similarities = nearest_neighbours(
+        table[:31], table, 9, np.arange(31), metric="euclidean", table_block_rows=64
+    )
     np.testing.assert_array_equal(indices, np.argsort(distance, axis=1)[:, :9])
     np.testing.assert_allclose(similarities, -np.sort(distance, axis=1)[:, :9], atol=1e-4)
 
@@ -66,7 +83,9 @@ def test_every_candidate_can_be_asked_for_and_not_one_more():
     table = np.random.default_rng(2).normal(size=(6, 3)).astype(np.float32)
     own = np.arange(6)
     indices, _ = nearest_neighbours(table, table, 5, own)
-    assert [sorted([*row, query]) for query, row in enumerate(indices.tolist())] == [list(range(6))] * 6
+    assert [sorted([*row, query]) for query, row in enumerate(indices.tolist())] == [
+        list(range(6))
+    ] * 6
     with pytest.raises(ValueError, match="k = 6: a query has 5 candidates"):
         nearest_neighbours(table, table, 6, own)
     with pytest.raises(ValueError, match="k = 0"):
@@ -76,7 +95,9 @@ def test_every_candidate_can_be_asked_for_and_not_one_more():
 
 
 def test_no_queries_give_no_rows():
-    indices, similarities = nearest_neighbours(np.zeros((0, 3), np.float32), np.eye(3, dtype=np.float32), 2, np.zeros(0, np.int64))
+    indices, similarities = nearest_neighbours(
+        np.zeros((0, 3), np.float32), np.eye(3, dtype=np.float32), 2, np.zeros(0, np.int64)
+    )
     assert indices.shape == similarities.shape == (0, 2)
 
 

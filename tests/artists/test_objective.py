@@ -64,10 +64,21 @@ def test_each_relation_is_an_example_and_negatives_are_uniform(graph):
     for _ in range(50):
         examples = draw_examples(graph, artists, generator)
         positive = examples.labels.numpy() == 1
-        pairs = list(zip(examples.artists.numpy()[positive].tolist(), examples.contexts.numpy()[positive].tolist(), strict=True))
-        assert pairs == [(artist, tail) for artist in artists.tolist() for tail in graph.related_sets[artist].tolist()]
+        pairs = list(
+            zip(
+                examples.artists.numpy()[positive].tolist(),
+                examples.contexts.numpy()[positive].tolist(),
+                strict=True,
+            )
+        )
+        assert pairs == [
+            (artist, tail)
+            for artist in artists.tolist()
+            for tail in graph.related_sets[artist].tolist()
+        ]
         np.testing.assert_array_equal(
-            np.bincount(examples.artists.numpy()[~positive], minlength=len(graph))[artists], graph.degrees[artists]
+            np.bincount(examples.artists.numpy()[~positive], minlength=len(graph))[artists],
+            graph.degrees[artists],
         )
         drawn += np.bincount(examples.contexts.numpy()[~positive], minlength=len(graph))
     expected = drawn.sum() / len(graph)
@@ -79,7 +90,10 @@ def test_dense_adam_equals_torch():
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(12, 5, generator=generator)
     ours, theirs = start.clone(), torch.nn.Parameter(start.clone())
-    adam, reference = RowAdam(torch.zeros(12, 5), torch.zeros(12, 5), 0, lazy=False), torch.optim.Adam([theirs], lr=0.01)
+    adam, reference = (
+        RowAdam(torch.zeros(12, 5), torch.zeros(12, 5), 0, lazy=False),
+        torch.optim.Adam([theirs], lr=0.01),
+    )
     for _ in range(30):
         rows = torch.randperm(12, generator=generator)[:4]
         gradient = torch.randn(4, 5, generator=generator)
@@ -93,7 +107,10 @@ def test_lazy_adam_equals_torch_sparse_and_leaves_other_rows_alone():
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(12, 5, generator=generator)
     ours, theirs = start.clone(), torch.nn.Parameter(start.clone())
-    adam, reference = RowAdam(torch.zeros(12, 5), torch.zeros(12, 5), 0, lazy=True), torch.optim.SparseAdam([theirs], lr=0.01)
+    adam, reference = (
+        RowAdam(torch.zeros(12, 5), torch.zeros(12, 5), 0, lazy=True),
+        torch.optim.SparseAdam([theirs], lr=0.01),
+    )
     for _ in range(30):
         rows = torch.randperm(11, generator=generator)[:4]
         gradient = torch.randn(4, 5, generator=generator)

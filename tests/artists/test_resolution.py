@@ -22,7 +22,9 @@ SETTINGS = dataclasses.replace(CONTRASTIVE, dimensions=10, initial="spread", sta
 def crowded() -> ArtistGraph:
     """Too many artists for ten dimensions."""
     planted = planted_graph(1500, 12, dimensions=16, clusters=30, popularity=0.005)
-    return build_graph(planted.artist_id, planted.related_artist_id, planted.rank, planted.artist_ids)
+    return build_graph(
+        planted.artist_id, planted.related_artist_id, planted.rank, planted.artist_ids
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,10 @@ def test_what_the_general_space_is_too_small_for_is_found_in_the_second(crowded,
     found = spaces.nearest(spaces.general, 12, exclude=everyone)
     assert not (found == everyone[:, None]).any()
     assert all(len(set(row)) == 12 for row in found.tolist())
-    assert neighbour_jaccard(crowded, found, everyone) > related_jaccard(crowded, spaces.general) + 0.02
+    assert (
+        neighbour_jaccard(crowded, found, everyone)
+        > related_jaccard(crowded, spaces.general) + 0.02
+    )
 
 
 def test_a_region_knows_every_relation_of_the_artists_at_its_centre(crowded, spaces):
@@ -46,7 +51,9 @@ def test_a_region_knows_every_relation_of_the_artists_at_its_centre(crowded, spa
         np.testing.assert_allclose(np.linalg.norm(region.vectors, axis=1), 1, atol=1e-5)
         mapped = spaces.general[region.artists] @ region.from_general
         cosines = np.sum(mapped * region.vectors, axis=1) / np.linalg.norm(mapped, axis=1)
-        assert cosines.mean() > np.sum(spaces.general[region.artists] * region.vectors, axis=1).mean()
+        assert (
+            cosines.mean() > np.sum(spaces.general[region.artists] * region.vectors, axis=1).mean()
+        )
     assert sum(len(region.artists) for region in spaces.regions) > len(crowded)
 
 

@@ -23,7 +23,9 @@ LIMITS = {
 NOTES = (38, 45, 50, 53, 57, 60, 64, 69, 72, 76, 81)
 
 
-def compose(seconds: float, rate: int = RATE, tuning_cents: float = 0.0, seed: int = 0) -> np.ndarray:
+def compose(
+    seconds: float, rate: int = RATE, tuning_cents: float = 0.0, seed: int = 0
+) -> np.ndarray:
     """Stereo float32 (N, 2): a chord of four decaying notes and a noisy beat every half second, peaks of 0.9."""
     rng = np.random.default_rng(seed)
     since = np.arange(2 * rate) / rate
@@ -31,7 +33,10 @@ def compose(seconds: float, rate: int = RATE, tuning_cents: float = 0.0, seed: i
     for note in NOTES:
         pitch = 440 * 2 ** ((note - 69 + tuning_cents / 100) / 12)
         partials = [k for k in range(1, 9) if k * pitch < rate / 2.2]
-        tones.append(sum(np.sin(2 * np.pi * k * pitch * since) / k**1.5 for k in partials) * np.exp(-3 * since))
+        tones.append(
+            sum(np.sin(2 * np.pi * k * pitch * since) / k**1.5 for k in partials)
+            * np.exp(-3 * since)
+        )
     sound = np.zeros((round(seconds * rate), 2))
     for start in range(0, len(sound), rate // 2):
         part = sound[start : start + 2 * rate]
@@ -51,12 +56,20 @@ def librosa_features(samples: np.ndarray) -> dict[str, np.ndarray]:
         "stft_halved": stft[:1024],
         "mel": librosa.power_to_db(mel[:, :643]),
         "mfcc": librosa.feature.mfcc(y=samples, sr=RATE, n_mfcc=13, n_mels=256, **frame)[1:, :643],
-        "cqt": librosa.amplitude_to_db(np.abs(librosa.cqt(samples, sr=RATE, hop_length=1024, n_bins=168, bins_per_octave=24))[:, :643]),
-        "chroma": librosa.feature.chroma_cqt(y=samples, sr=RATE, hop_length=1024, bins_per_octave=24)[:, :643],
+        "cqt": librosa.amplitude_to_db(
+            np.abs(librosa.cqt(samples, sr=RATE, hop_length=1024, n_bins=168, bins_per_octave=24))[
+                :, :643
+            ]
+        ),
+        "chroma": librosa.feature.chroma_cqt(
+            y=samples, sr=RATE, hop_length=1024, bins_per_octave=24
+        )[:, :643],
     }
 
 
-def assert_parity(features: dict[str, np.ndarray], reference: dict[str, np.ndarray], factor: float = 1.0) -> None:
+def assert_parity(
+    features: dict[str, np.ndarray], reference: dict[str, np.ndarray], factor: float = 1.0
+) -> None:
     """Every feature is within `factor` times its limits of librosa's."""
     for name, feature in features.items():
         difference = np.abs(np.asarray(feature) - reference[name])

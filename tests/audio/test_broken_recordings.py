@@ -16,7 +16,9 @@ from musicrec.audio import AUDIO_ERRORS, AudioError, Limits, decode, load_audio
 from musicrec.audio.container import frame_length, inspect
 
 
-def encode(samples: np.ndarray, rate: int = 22_050, container: str = "WAV", subtype: str | None = None) -> bytes:
+def encode(
+    samples: np.ndarray, rate: int = 22_050, container: str = "WAV", subtype: str | None = None
+) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
     return buffer.getvalue()
@@ -63,7 +65,9 @@ def test_a_part_of_a_cut_file_is_refused_too(suffix):
 
 def without_count(mode: str) -> bytes:
     buffer = io.BytesIO()
-    soundfile.write(buffer, compose(2.0, 44_100), 44_100, format="MP3", bitrate_mode=mode, compression_level=0.5)
+    soundfile.write(
+        buffer, compose(2.0, 44_100), 44_100, format="MP3", bitrate_mode=mode, compression_level=0.5
+    )
     return b"".join(mpeg_frames(buffer.getvalue())[1:])
 
 
@@ -154,7 +158,9 @@ def test_folder(tmp_path):
 def test_numbers_that_are_none(value):
     samples = compose(1.0)
     samples[12_345, 1] = value
-    with pytest.raises(AudioError, match=r"sample 12,345 \(0.560 s\) is -?(nan|inf|1\.5\d*e\+38)") as raised:
+    with pytest.raises(
+        AudioError, match=r"sample 12,345 \(0.560 s\) is -?(nan|inf|1\.5\d*e\+38)"
+    ) as raised:
         load_audio(encode(samples, subtype="FLOAT"))
     assert raised.value.reason == "unreadable"
 
@@ -200,7 +206,11 @@ def test_flac_of_unknown_length():
 
 def test_errors_cross_process_borders():
     error = pickle.loads(pickle.dumps(AudioError("too_long", "an opera")))
-    assert (error.reason, error.detail, str(error)) == ("too_long", "an opera", "too_long: an opera")
+    assert (error.reason, error.detail, str(error)) == (
+        "too_long",
+        "an opera",
+        "too_long: an opera",
+    )
     with pytest.raises(ValueError, match="'boring' is not one of"):
         AudioError("boring", "minimal music")
     assert "silent" not in AUDIO_ERRORS

@@ -21,7 +21,10 @@ FORMATS = ("mp3", "flac", "ogg", "opus", "wav", "aiff")
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize(("offset", "duration", "rate"), [(0.0, None, 22_050), (0.25, 0.3, 22_050), (0.0, None, None), (0.1, None, 16_000)])
+@pytest.mark.parametrize(
+    ("offset", "duration", "rate"),
+    [(0.0, None, 22_050), (0.25, 0.3, 22_050), (0.0, None, None), (0.1, None, 16_000)],
+)
 def test_every_sample_equals_librosa(suffix, offset, duration, rate):
     path = DATA / f"chord.{suffix}"
     expected, _ = librosa.load(path, sr=rate, offset=offset, duration=duration)
@@ -46,9 +49,16 @@ def test_long_mp3_of_many_blocks(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2, 6])
 def test_rates_and_channels(tmp_path, rate, channels):
     path = tmp_path / "recording.wav"
-    soundfile.write(path, np.tile(compose(0.5, rate), 3)[:, :channels] * np.linspace(0.5, 1, channels), rate, subtype="FLOAT")
+    soundfile.write(
+        path,
+        np.tile(compose(0.5, rate), 3)[:, :channels] * np.linspace(0.5, 1, channels),
+        rate,
+        subtype="FLOAT",
+    )
     audio = decode(path)
-    np.testing.assert_allclose(audio.samples, librosa.load(path)[0], rtol=0, atol=1e-7 if channels == 6 else 0)
+    np.testing.assert_allclose(
+        audio.samples, librosa.load(path)[0], rtol=0, atol=1e-7 if channels == 6 else 0
+    )
     assert (audio.native_sample_rate, audio.channels, audio.sample_rate) == (rate, channels, 22_050)
     assert audio.duration_seconds == pytest.approx(0.5, abs=1 / rate)
 
@@ -69,7 +79,9 @@ def test_aac_through_pyav(suffix):
     audio = decode(DATA / f"chord.{suffix}")
     assert (audio.codec, audio.channels, audio.native_sample_rate) == ("aac", 2, 44_100)
     assert audio.duration_seconds == pytest.approx(0.8, abs=0.1)
-    original = librosa.resample(compose(0.8, 44_100, seed=4).mean(axis=1), orig_sr=44_100, target_sr=22_050)
+    original = librosa.resample(
+        compose(0.8, 44_100, seed=4).mean(axis=1), orig_sr=44_100, target_sr=22_050
+    )
     correlation = np.correlate(audio.samples, original[: len(original) - 3000], mode="valid")
     delay = int(correlation.argmax())
     assert delay <= 2048
@@ -88,7 +100,13 @@ def test_path_uri_and_bytes_are_the_same(tmp_path):
     path = tmp_path / "a name with spaces & 100%.mp3"
     shutil.copy(DATA / "chord.mp3", path)
     expected = load_audio(path)
-    for source in (str(path), path.as_uri(), path.read_bytes(), bytearray(path.read_bytes()), memoryview(path.read_bytes())):
+    for source in (
+        str(path),
+        path.as_uri(),
+        path.read_bytes(),
+        bytearray(path.read_bytes()),
+        memoryview(path.read_bytes()),
+    ):
         np.testing.assert_array_equal(load_audio(source), expected)
 
 
@@ -98,7 +116,9 @@ def test_object_storage(s3_server):
     boto3.client("s3", endpoint_url=s3_server.endpoint).put_object(
         Bucket=s3_server.bucket, Key="a/chord.mp3", Body=(DATA / "chord.mp3").read_bytes()
     )
-    np.testing.assert_array_equal(load_audio(f"s3://{s3_server.bucket}/a/chord.mp3"), load_audio(DATA / "chord.mp3"))
+    np.testing.assert_array_equal(
+        load_audio(f"s3://{s3_server.bucket}/a/chord.mp3"), load_audio(DATA / "chord.mp3")
+    )
 
 
 def test_without_memory_files(monkeypatch):
@@ -106,7 +126,9 @@ def test_without_memory_files(monkeypatch):
     monkeypatch.delattr("os.memfd_create")
     data = (DATA / "chord.ogg").read_bytes()
     np.testing.assert_array_equal(load_audio(data), load_audio(DATA / "chord.ogg"))
-    np.testing.assert_array_equal(load_audio((DATA / "chord.m4a").read_bytes()), load_audio(DATA / "chord.m4a"))
+    np.testing.assert_array_equal(
+        load_audio((DATA / "chord.m4a").read_bytes()), load_audio(DATA / "chord.m4a")
+    )
 
 
 def test_the_name_does_not_matter(tmp_path):
@@ -158,6 +180,8 @@ def test_aac_without_pyav():
         f"load_audio({str(DATA / 'chord.mp3')!r})\n"
         f"load_audio({str(DATA / 'chord.m4a')!r})"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 1
     assert "chord.m4a is AAC or M4A: install musicrec[aac]" in result.stderr

@@ -11,18 +11,31 @@ from musicrec.benchmarks import features as benchmark
 
 
 def times(six_loads: float, one_load: float, ours: float, bare: float) -> dict[str, np.ndarray]:
-    values = {"six loads": six_loads, "one load": one_load, "ours": ours, "our load": 0.7 * ours, "bare decode": bare}
+    values = {
+        "six loads": six_loads,
+        "one load": one_load,
+        "ours": ours,
+        "our load": 0.7 * ours,
+        "bare decode": bare,
+    }
     return {name: np.array([0.9, 1.0, 1.3]) * value for name, value in values.items()}
 
 
 @pytest.mark.parametrize(
     ("figures", "met"),
-    [((600, 280, 50, 30), True), ((490, 280, 50, 30), False), ((600, 240, 50, 30), False), ((600, 280, 50, 24), False)],
+    [
+        ((600, 280, 50, 30), True),
+        ((490, 280, 50, 30), False),
+        ((600, 240, 50, 30), False),
+        ((600, 280, 50, 24), False),
+    ],
 )
 def test_targets(figures, met):
     lines, verdict = benchmark.speed_table(times(*figures))
     assert verdict is met
-    assert any(line.startswith("six loads") and f"{figures[0] / figures[2]:.2f}" in line for line in lines)
+    assert any(
+        line.startswith("six loads") and f"{figures[0] / figures[2]:.2f}" in line for line in lines
+    )
 
 
 @pytest.mark.slow

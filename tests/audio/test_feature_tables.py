@@ -15,8 +15,12 @@ from musicrec.audio.parameters import LOWEST_FREQUENCY
 
 
 def test_window_and_mel_filters():
-    np.testing.assert_allclose(tables.hann_window(4096), scipy.signal.get_window("hann", 4096), atol=1e-7)
-    np.testing.assert_array_equal(tables.mel_filters(), librosa.filters.mel(sr=22_050, n_fft=4096, n_mels=256))
+    np.testing.assert_allclose(
+        tables.hann_window(4096), scipy.signal.get_window("hann", 4096), atol=1e-7
+    )
+    np.testing.assert_array_equal(
+        tables.mel_filters(), librosa.filters.mel(sr=22_050, n_fft=4096, n_mels=256)
+    )
 
 
 def test_cosine_transform():
@@ -32,13 +36,21 @@ def test_pitch_classes():
 @pytest.mark.parametrize("tuning", [-0.5, -0.13, 0.0, 0.49])
 @pytest.mark.parametrize("octave", [0, 3, 6])
 def test_one_set_of_wavelets_serves_every_octave(tuning, octave):
-    frequencies = librosa.cqt_frequencies(168, fmin=librosa.note_to_hz("C1"), bins_per_octave=24, tuning=tuning)
+    frequencies = librosa.cqt_frequencies(
+        168, fmin=librosa.note_to_hz("C1"), bins_per_octave=24, tuning=tuning
+    )
     np.testing.assert_allclose(tables.cqt_frequencies(tuning), frequencies, rtol=1e-12)
     rows = slice(168 - 24 * (octave + 1), 168 - 24 * octave)
     bandwidths = librosa.filters._relative_bandwidth(freqs=frequencies)
-    build = next(getattr(constantq, name) for name in dir(constantq) if name.endswith("__vqt_filter_fft"))
-    basis, size, _ = build(22_050 / 2**octave, frequencies[rows], 1, 1, 0.01, alpha=bandwidths[rows])
-    lengths, _ = librosa.filters.wavelet_lengths(freqs=frequencies[-24:], sr=22_050, alpha=bandwidths[-24:])
+    build = next(
+        getattr(constantq, name) for name in dir(constantq) if name.endswith("__vqt_filter_fft")
+    )
+    basis, size, _ = build(
+        22_050 / 2**octave, frequencies[rows], 1, 1, 0.01, alpha=bandwidths[rows]
+    )
+    lengths, _ = librosa.filters.wavelet_lengths(
+        freqs=frequencies[-24:], sr=22_050, alpha=bandwidths[-24:]
+    )
     expected = basis.toarray() / np.sqrt(lengths)[:, None]
     ours = tables.wavelet_spectra(tuning)
     assert size == 512
@@ -57,7 +69,9 @@ def test_half_rate_filter_is_that_of_soxr():
     noise = np.random.default_rng(0).standard_normal(5001)
     taps = tables.half_rate_filter().astype(np.float64)
     ours = np.convolve(np.pad(noise, 200), taps, mode="valid")[::2]
-    np.testing.assert_allclose(ours, np.sqrt(2) * soxr.resample(noise, 2, 1, quality="soxr_hq"), atol=2e-6)
+    np.testing.assert_allclose(
+        ours, np.sqrt(2) * soxr.resample(noise, 2, 1, quality="soxr_hq"), atol=2e-6
+    )
 
 
 def test_lowest_frequency():

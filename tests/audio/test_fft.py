@@ -16,14 +16,19 @@ def _spectrum(matrix, shift, window, roots, real_roots, work, result):
     points = len(window) // 2
     source = transform(matrix, 0, shift, window, roots, points, work)
     for k in range(1, points // 2 + 1):
-        re, im, mirrored_re, mirrored_im = real_bins(work[source], work[source + 1], real_roots, points, k)
+        re, im, mirrored_re, mirrored_im = real_bins(
+            work[source], work[source + 1], real_roots, points, k
+        )
         store(result[0, k], 0, re)
         store(result[1, k], 0, im)
         store(result[0, points - k], 0, mirrored_re)
         store(result[1, points - k], 0, mirrored_im)
 
 
-@pytest.mark.parametrize(("size", "hop", "shift"), [(512, 16, 0), (512, 1024, 0), (2048, 512, 512), (4096, 1024, 0), (4096, 1024, 1536)])
+@pytest.mark.parametrize(
+    ("size", "hop", "shift"),
+    [(512, 16, 0), (512, 1024, 0), (2048, 512, 512), (4096, 1024, 0), (4096, 1024, 1536)],
+)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 5e-7), (np.float64, 1e-14)])
 def test_transform_equals_numpy(size, hop, shift, dtype, tolerance):
     rng = np.random.default_rng([size, hop])
@@ -31,9 +36,18 @@ def test_transform_equals_numpy(size, hop, shift, dtype, tolerance):
     window = rng.uniform(0.5, 1.0, size).astype(dtype)
     work = workspace(size // 2, window)
     result = np.zeros((2, size // 2 + 1, LANES), dtype=dtype)
-    _spectrum(hop_matrix(samples, hop, 2 * size), shift, window, *roots_of_unity(size, dtype), work, result)
+    _spectrum(
+        hop_matrix(samples, hop, 2 * size),
+        shift,
+        window,
+        *roots_of_unity(size, dtype),
+        work,
+        result,
+    )
     padded = np.pad(samples, (size - shift, size + LANES * hop)).astype(np.float64)
-    expected = np.stack([np.fft.rfft(padded[frame * hop :][:size] * window) for frame in range(LANES)], axis=1)
+    expected = np.stack(
+        [np.fft.rfft(padded[frame * hop :][:size] * window) for frame in range(LANES)], axis=1
+    )
     ours = result[0] + 1j * result[1]
     np.testing.assert_allclose(ours[1:-1], expected[1:-1], atol=tolerance * np.abs(expected).max())
 
@@ -45,7 +59,13 @@ def _levels(power, floor, result):
 
 
 def test_decibels_equal_the_logarithm():
-    power = np.concatenate([np.logspace(-10, 9, 4000), np.linspace(0.6, 1.4, 4000), [0, 1e-30, 1e-10, 1e-38, 2 / 3, 4 / 3, 1, 2]])
+    power = np.concatenate(
+        [
+            np.logspace(-10, 9, 4000),
+            np.linspace(0.6, 1.4, 4000),
+            [0, 1e-30, 1e-10, 1e-38, 2 / 3, 4 / 3, 1, 2],
+        ]
+    )
     power = power[: len(power) // LANES * LANES].astype(np.float32)
     result = np.empty_like(power)
     _levels(power, np.float32(1e-10), result)

@@ -18,7 +18,12 @@ JOB = Path(__file__).parents[2] / "jobs" / "inspect_audio.py"
 
 
 def inspect(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(JOB), *map(str, arguments)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, str(JOB), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_seven_pictures(tmp_path):
@@ -40,7 +45,11 @@ def test_broken_file(tmp_path):
 
 def test_edge_kernels():
     """8 in the middle and -1 around, as in the thesis' Figure 8; a line along time answers to the kernel along frequency only."""
-    assert {shape: kernel.shape for shape, kernel in EDGE_KERNELS.items()} == {"3 x 3": (3, 3), "9 x 1": (9, 1), "1 x 9": (1, 9)}
+    assert {shape: kernel.shape for shape, kernel in EDGE_KERNELS.items()} == {
+        "3 x 3": (3, 3),
+        "9 x 1": (9, 1),
+        "1 x 9": (1, 9),
+    }
     picture = np.zeros((40, 60), dtype=np.float32)
     picture[20] = 1
     responses = edges(picture)
@@ -51,7 +60,13 @@ def test_edge_kernels():
 
 
 @pytest.mark.parametrize(
-    ("name", "row", "label"), [("stft", 4096 * 2000 / 22_050, "2,000"), ("cqt", 24, "C2"), ("cqt", 36, "F♯2"), ("chroma", 9, "A")]
+    ("name", "row", "label"),
+    [
+        ("stft", 4096 * 2000 / 22_050, "2,000"),
+        ("cqt", 24, "C2"),
+        ("cqt", 36, "F♯2"),
+        ("chroma", 9, "A"),
+    ],
 )
 def test_axes_name_the_right_rows(name, row, label):
     positions, labels, _ = frequency_axis(name)

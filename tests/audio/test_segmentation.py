@@ -40,7 +40,15 @@ def test_hop_must_be_positive():
 
 @pytest.mark.parametrize(
     ("seconds", "count", "starts"),
-    [(200, 3, [0, 85, 170]), (200, 1, [0]), (45, 3, [0, 15]), (61, 8, [0, 15.5, 31]), (30, 4, [0]), (2, 4, [0]), (0, 2, [0])],
+    [
+        (200, 3, [0, 85, 170]),
+        (200, 1, [0]),
+        (45, 3, [0, 15]),
+        (61, 8, [0, 15.5, 31]),
+        (30, 4, [0]),
+        (2, 4, [0]),
+        (0, 2, [0]),
+    ],
 )
 def test_spread_windows_reach_from_the_beginning_to_the_end(seconds, count, starts):
     track = np.arange(seconds * RATE, dtype=np.float32)

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from sound import DATA, RATE, assert_parity, compose, librosa_features
 
-from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, feature_parameters, load_audio
+from musicrec.audio import (
+    FEATURE_SHAPES,
+    FEATURES,
+    extract_features,
+    feature_parameters,
+    load_audio,
+)
 from musicrec.audio.parameters import SHORTEST_SAMPLES
 
 
@@ -27,10 +33,14 @@ def test_all_six_equal_librosa(clip, reference):
 def test_golden_values():
     golden = np.load(DATA / "features.npz")
     features = extract_features(load_audio(DATA / "music.flac"))
-    assert_parity({name: feature[:, golden["frames"]] for name, feature in features.items()}, golden)
+    assert_parity(
+        {name: feature[:, golden["frames"]] for name, feature in features.items()}, golden
+    )
 
 
-@pytest.mark.parametrize("names", [("mfcc",), ("stft_halved",), ("chroma", "mel"), ("cqt",), ("stft_halved", "stft"), ()])
+@pytest.mark.parametrize(
+    "names", [("mfcc",), ("stft_halved",), ("chroma", "mel"), ("cqt",), ("stft_halved", "stft"), ()]
+)
 def test_only_what_is_asked_for(clip, names):
     everything = extract_features(clip)
     some = extract_features(clip, names)
@@ -42,7 +52,9 @@ def test_only_what_is_asked_for(clip, names):
 SECONDS = np.arange(30 * RATE) / RATE
 ODD = {
     "silence": lambda: np.zeros(30 * RATE, dtype=np.float32),
-    "full-scale square": lambda: np.sign(np.sin(2 * np.pi * 220.3 * SECONDS) + 1e-9).astype(np.float32),
+    "full-scale square": lambda: np.sign(np.sin(2 * np.pi * 220.3 * SECONDS) + 1e-9).astype(
+        np.float32
+    ),
     "constant": lambda: np.full(30 * RATE, 0.5, dtype=np.float32),
     "29.97 s": lambda: compose(29.97, seed=1)[:, 0],
     "one impulse": lambda: np.eye(1, 30 * RATE, 300_000, dtype=np.float32)[0],
@@ -71,16 +83,23 @@ def test_short_clip_is_padded_with_zeros():
 
 def test_long_clip_is_cut():
     samples = compose(33.0)[:, 0]
-    whole, cut = extract_features(samples, ("mel", "chroma")), extract_features(samples[: 30 * RATE], ("mel", "chroma"))
+    whole, cut = (
+        extract_features(samples, ("mel", "chroma")),
+        extract_features(samples[: 30 * RATE], ("mel", "chroma")),
+    )
     for name in whole:
         np.testing.assert_array_equal(whole[name], cut[name])
 
 
 def test_folded_chroma_wraps_the_constant_q(clip):
-    magnitudes = np.abs(librosa.cqt(clip, sr=RATE, hop_length=1024, n_bins=168, bins_per_octave=24))[:, :643]
+    magnitudes = np.abs(
+        librosa.cqt(clip, sr=RATE, hop_length=1024, n_bins=168, bins_per_octave=24)
+    )[:, :643]
     folded = librosa.filters.cq_to_chroma(168, bins_per_octave=24) @ magnitudes
     expected = folded / folded.max(axis=0)
-    np.testing.assert_allclose(extract_features(clip, ("chroma",), chroma="folded")["chroma"], expected, atol=1e-4)
+    np.testing.assert_allclose(
+        extract_features(clip, ("chroma",), chroma="folded")["chroma"], expected, atol=1e-4
+    )
 
 
 def test_input_is_left_alone(clip):
@@ -91,7 +110,9 @@ def test_input_is_left_alone(clip):
 
 def test_other_number_types(clip):
     for samples in (clip.astype(np.float64), np.repeat(clip, 2)[::2]):
-        np.testing.assert_array_equal(extract_features(samples, ("mfcc",))["mfcc"], extract_features(clip, ("mfcc",))["mfcc"])
+        np.testing.assert_array_equal(
+            extract_features(samples, ("mfcc",))["mfcc"], extract_features(clip, ("mfcc",))["mfcc"]
+        )
 
 
 @pytest.mark.parametrize(
@@ -118,10 +139,17 @@ def test_parameters_tell_the_kinds_of_chroma_apart():
 def test_import_is_light():
     """Planning a job imports the package; Numba, librosa and torch wait for the first clip, and Ray stays outside."""
     code = "import sys, musicrec.audio; print(*{'numba', 'librosa', 'torch', 'ray', 'scipy'} & set(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert loaded == []
     code = (
         "import sys, numpy as np; from musicrec.audio import extract_features; extract_features(np.ones(99, np.float32)); "
         "print(*{'librosa', 'torch', 'ray'} & set(sys.modules))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        == []
+    )

@@ -29,7 +29,11 @@ def features(batch) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("clip", range(4))
 def test_each_clip_equals_librosa(batch, features, clip):
     assert {name: tuple(feature.shape[1:]) for name, feature in features.items()} == FEATURE_SHAPES
-    assert_parity({name: feature[clip].numpy() for name, feature in features.items()}, librosa_features(batch[clip]), factor=5)
+    assert_parity(
+        {name: feature[clip].numpy() for name, feature in features.items()},
+        librosa_features(batch[clip]),
+        factor=5,
+    )
 
 
 def test_tunings(batch):
@@ -51,10 +55,14 @@ def test_folded_chroma_and_short_clips(batch):
     for name in ("stft", "mel", "cqt", "mfcc"):
         np.testing.assert_allclose(folded[name][0].numpy(), ours[name], atol=0.05)
     # Behind the recording's end chroma is rounding scaled to 1.
-    np.testing.assert_allclose(folded["chroma"][0, :, :18].numpy(), ours["chroma"][:, :18], atol=5e-3)
+    np.testing.assert_allclose(
+        folded["chroma"][0, :, :18].numpy(), ours["chroma"][:, :18], atol=5e-3
+    )
 
 
-@pytest.mark.parametrize("samples", [torch.zeros(5), torch.zeros(2, 0), torch.full((1, 50), torch.nan)])
+@pytest.mark.parametrize(
+    "samples", [torch.zeros(5), torch.zeros(2, 0), torch.full((1, 50), torch.nan)]
+)
 def test_unusable_input(samples):
     with pytest.raises(ValueError, match="samples"):
         extract_features_batch(samples)

@@ -9,26 +9,56 @@ from typing import Any
 import numpy as np
 
 NAMES = (
-    *(b"apple", b"aquarium_fish", b"baby", b"bear", b"beaver", b"bed", b"bee", b"beetle", b"bicycle", b"bottle"),
-    *(b"bowl", b"boy", b"bridge", b"bus", b"butterfly", b"camel", b"can", b"castle", b"caterpillar", b"cattle"),
+    *(
+        b"apple",
+        b"aquarium_fish",
+        b"baby",
+        b"bear",
+        b"beaver",
+        b"bed",
+        b"bee",
+        b"beetle",
+        b"bicycle",
+        b"bottle",
+    ),
+    *(
+        b"bowl",
+        b"boy",
+        b"bridge",
+        b"bus",
+        b"butterfly",
+        b"camel",
+        b"can",
+        b"castle",
+        b"caterpillar",
+        b"cattle",
+    ),
 )
 SIDE = 32
 
 
-def build_cifar_tree(folder: str | Path, train: int = 100, test: int = 30, classes: int = 5, seed: int = 0) -> Path:
+def build_cifar_tree(
+    folder: str | Path, train: int = 100, test: int = 30, classes: int = 5, seed: int = 0
+) -> Path:
     """Write ``cifar-100-python/`` with so many pictures of up to 20 classes, which come in turn; returns the catalog's root.
 
     A class has its own colour under noise, so that there is something to learn.
     """
     root = Path(folder)
-    write_pickle(root, "meta", {b"fine_label_names": [*NAMES[:classes]], b"coarse_label_names": [b"things"]})
+    write_pickle(
+        root, "meta", {b"fine_label_names": [*NAMES[:classes]], b"coarse_label_names": [b"things"]}
+    )
     colours = np.random.default_rng([seed, classes]).uniform(32, 224, (classes, 3, 1))
     for number, (name, count) in enumerate((("train", train), ("test", test))):
-        write_pickle(root, name, picture_file(name, colours, np.arange(count) % classes, [seed, number]))
+        write_pickle(
+            root, name, picture_file(name, colours, np.arange(count) % classes, [seed, number])
+        )
     return root
 
 
-def picture_file(name: str, colours: np.ndarray, labels: np.ndarray, seed: list[int]) -> dict[bytes, Any]:
+def picture_file(
+    name: str, colours: np.ndarray, labels: np.ndarray, seed: list[int]
+) -> dict[bytes, Any]:
     """What a file holds: ``data`` (N, 3072) uint8, a picture a row as (channel, height, width)."""
     noise = np.random.default_rng(seed).normal(0, 24, (len(labels), 3, SIDE * SIDE))
     pictures = (colours[labels] + noise).clip(0, 255).astype(np.uint8)

@@ -21,16 +21,41 @@ SECONDS = 30.0
 # Genre id, title, parent, top genre; "Noise" stands twice, as children of two genres.
 GENRES = (
     *((21, "Hip-Hop", 0, 21), (12, "Rock", 0, 12), (15, "Electronic", 0, 15), (17, "Folk", 0, 17)),
-    *((100, "Alternative Hip-Hop", 21, 21), (25, "Punk", 12, 12), (181, "Noise", 12, 12), (32, "Noise", 15, 15), (103, "Singer", 17, 17)),
+    *(
+        (100, "Alternative Hip-Hop", 21, 21),
+        (25, "Punk", 12, 12),
+        (181, "Noise", 12, 12),
+        (32, "Noise", 15, 15),
+        (103, "Singer", 17, 17),
+    ),
 )
 SUBSETS = ("small", "medium", "large")
 # Of five artists of a genre three are for training, the others for validation and test.
 ARTIST_SPLITS = ("training", "training", "validation", "test", "training")
 HEADER = {
-    "album": ("comments", "date_created", "date_released", "id", "information", "listens", "title", "type"),
+    "album": (
+        "comments",
+        "date_created",
+        "date_released",
+        "id",
+        "information",
+        "listens",
+        "title",
+        "type",
+    ),
     "artist": ("active_year_begin", "bio", "id", "latitude", "location", "longitude", "name"),
     "set": ("split", "subset"),
-    "track": ("bit_rate", "date_created", "duration", "genre_top", "genres", "genres_all", "information", "language_code", "title"),
+    "track": (
+        "bit_rate",
+        "date_created",
+        "duration",
+        "genre_top",
+        "genres",
+        "genres_all",
+        "information",
+        "language_code",
+        "title",
+    ),
 }
 # What is wrong with a clip, and the reason that extraction finds; each stands in the training set.
 FAULTS = {
@@ -64,15 +89,24 @@ class FmaTree:
             writer.writerow(["", *(name for _, name in names)])
             writer.writerow(["track_id", *("" for _ in names)])
             for row in self.tracks:
-                writer.writerow([row["track_id"], *(row.get(f"{group}.{name}", "") for group, name in names)])
+                writer.writerow(
+                    [row["track_id"], *(row.get(f"{group}.{name}", "") for group, name in names)]
+                )
         with (folder / "genres.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, ["genre_id", "#tracks", "parent", "title", "top_level"], lineterminator="\n")
+            writer = csv.DictWriter(
+                file, ["genre_id", "#tracks", "parent", "title", "top_level"], lineterminator="\n"
+            )
             writer.writeheader()
             writer.writerows(self.genres)
 
 
 def build_fma_tree(
-    folder: str | Path, subset: str = "medium", tracks: int = 40, genres: int = 2, seed: int = 0, seconds: float = SECONDS
+    folder: str | Path,
+    subset: str = "medium",
+    tracks: int = 40,
+    genres: int = 2,
+    seed: int = 0,
+    seconds: float = SECONDS,
 ) -> FmaTree:
     """Write a data set whose clips lie in ``fma_SUBSET``.
 
@@ -110,7 +144,9 @@ def build_fma_tree(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     for offset, larger in enumerate(name for name in SUBSETS if name not in inside):
-        tree.tracks.append(_row(tree, tracks + offset, tops[0], 0, larger, rng) | {"track.genre_top": ""})
+        tree.tracks.append(
+            _row(tree, tracks + offset, tops[0], 0, larger, rng) | {"track.genre_top": ""}
+        )
     tree.write_tables()
     return tree
 
@@ -119,7 +155,9 @@ def clip_path(subset: str, track_id: int | str) -> str:
     return f"fma_{subset}/{int(track_id) // 1000:03d}/{int(track_id):06d}.mp3"
 
 
-def _row(tree: FmaTree, index: int, top: tuple, artist: int, subset: str, rng: np.random.Generator) -> dict[str, Any]:
+def _row(
+    tree: FmaTree, index: int, top: tuple, artist: int, subset: str, rng: np.random.Generator
+) -> dict[str, Any]:
     """A row as published: texts with commas, quotes and line breaks, lists in brackets, ids that are not in a row."""
     children = [row for row in GENRES if row[2] == top[0]]
     chosen = [top[0], *(child[0] for child in children if rng.random() < 0.5)]
@@ -150,7 +188,9 @@ def _row(tree: FmaTree, index: int, top: tuple, artist: int, subset: str, rng: n
     }
 
 
-def _clip_with(fault: str | None, genre: int, variation: tuple[int, ...], seconds: float) -> bytes | None:
+def _clip_with(
+    fault: str | None, genre: int, variation: tuple[int, ...], seconds: float
+) -> bytes | None:
     """An MP3, or what is found in its place."""
     if fault == "missing":
         return None
@@ -173,7 +213,9 @@ def _without_sound(clip: bytes) -> bytes:
     for _ in range(3):  # the frame in front ends where the first of sound begins
         end = clip.index(clip[:2], end + 1)
     frames, padding = (2).to_bytes(4, "big"), (576 << 12 | 576).to_bytes(3, "big")
-    return clip[: info + 8] + frames + clip[info + 12 : info + 141] + padding + clip[info + 144 : end]
+    return (
+        clip[: info + 8] + frames + clip[info + 12 : info + 141] + padding + clip[info + 144 : end]
+    )
 
 
 @functools.cache
@@ -190,7 +232,9 @@ def mp3(genre: int, variation: tuple[int, ...], seconds: float) -> bytes:
     elif kind == 2:
         samples = np.sin(2 * np.pi * (900 * low * time + 150 * np.sin(2 * np.pi * time / 3)))
     else:
-        samples = sum(np.sin(2 * np.pi * 330 * low * ratio * time) for ratio in (1, 5 / 4, 3 / 2)) / 3
+        samples = (
+            sum(np.sin(2 * np.pi * 330 * low * ratio * time) for ratio in (1, 5 / 4, 3 / 2)) / 3
+        )
     samples = 0.3 * samples + 0.01 * rng.standard_normal(len(time))
     stream = io.BytesIO()
     soundfile.write(stream, samples.clip(-0.95, 0.95), RATE, format="MP3")

@@ -24,20 +24,35 @@ def read(root: Path, seed: int = 0) -> Catalog:
 def test_a_picture_is_a_track_of_its_own_artist(tmp_path: Path) -> None:
     catalog = read(build_cifar_tree(tmp_path, train=10, test=5))
     tracks = catalog.tracks.to_pylist()
-    assert [row["track_id"] for row in tracks[8:12]] == ["train-00008", "train-00009", "test-00000", "test-00001"]
+    assert [row["track_id"] for row in tracks[8:12]] == [
+        "train-00008",
+        "train-00009",
+        "test-00000",
+        "test-00001",
+    ]
     assert all(row["artist_id"] == row["track_id"] for row in tracks)
-    assert [row["genre_top"] for row in tracks[10:]] == ["apple", "aquarium_fish", "baby", "bear", "beaver"]
+    assert [row["genre_top"] for row in tracks[10:]] == [
+        "apple",
+        "aquarium_fish",
+        "baby",
+        "bear",
+        "beaver",
+    ]
     assert all(row["genres"] == [row["genre_top"]] for row in tracks)
     assert place(tracks[9]["audio"]) == ("train", 9)
     assert catalog.artists.num_rows == 15
     assert catalog.related.num_rows == 0
-    assert [problem.rule for problem in validate(catalog) if problem.severity == "error"] == ["empty table"]  # nobody is related
+    assert [problem.rule for problem in validate(catalog) if problem.severity == "error"] == [
+        "empty table"
+    ]  # nobody is related
 
 
 def test_the_pictures_are_those_of_the_file(tmp_path: Path) -> None:
     root = build_cifar_tree(tmp_path, train=10, test=5)
     pictures, written = read_pictures(resolve(str(root)), "test"), read_pickle(root, "test")
-    assert [pictures.picture(row) for row in range(5)] == [row.tobytes() for row in written[b"data"]]
+    assert [pictures.picture(row) for row in range(5)] == [
+        row.tobytes() for row in written[b"data"]
+    ]
     written[b"data"] = np.asfortranarray(written[b"data"])
     write_pickle(root, "test", written)
     assert read_pictures(resolve(str(root)), "test").picture(3) == written[b"data"][3].tobytes()
@@ -49,7 +64,9 @@ def test_a_fifth_of_each_class_of_the_training_set_is_for_validation(tmp_path: P
     assert splits[0] == splits[1] != splits[2]
     assert splits[0][100:] == ["test"] * 30
     genres = read(root).tracks.column("genre_top").to_pylist()
-    held_out = Counter(genre for genre, split in zip(genres, splits[0], strict=True) if split == "validation")
+    held_out = Counter(
+        genre for genre, split in zip(genres, splits[0], strict=True) if split == "validation"
+    )
     assert set(held_out.values()) == {4}
     assert len(held_out) == 5
 
@@ -73,12 +90,16 @@ class Hostile:
 
 
 @pytest.mark.parametrize("name", ["meta", "train", "test"])
-def test_a_pickle_that_asks_for_code_is_refused_by_name_and_not_run(tmp_path: Path, name: str) -> None:
+def test_a_pickle_that_asks_for_code_is_refused_by_name_and_not_run(
+    tmp_path: Path, name: str
+) -> None:
     root = build_cifar_tree(tmp_path / "catalog", train=10, test=5)
     ran = tmp_path / "ran"
     content = read_pickle(root, name) | {b"more": Hostile(f"touch {ran}")}
     write_pickle(root, name, content)
-    with pytest.raises(CatalogError, match=rf"cifar-100-python/{name}: not readable; it asks for posix.system"):
+    with pytest.raises(
+        CatalogError, match=rf"cifar-100-python/{name}: not readable; it asks for posix.system"
+    ):
         read(root)
     assert not ran.exists()
     pickle.loads((root / "cifar-100-python" / name).read_bytes())
@@ -122,7 +143,9 @@ def test_a_file_that_was_cut_off_is_said(tmp_path: Path, cut: int) -> None:
         ({b"data": np.zeros((1, 3072), np.float32), b"fine_labels": [0]}, "not of unsigned bytes"),
     ],
 )
-def test_a_file_without_pictures_or_labels_is_refused(tmp_path: Path, content: object, said: str) -> None:
+def test_a_file_without_pictures_or_labels_is_refused(
+    tmp_path: Path, content: object, said: str
+) -> None:
     root = build_cifar_tree(tmp_path, train=10, test=5)
     write_pickle(root, "train", content)
     with pytest.raises(CatalogError) as caught:
@@ -137,7 +160,9 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
         read(root)
 
 
-@pytest.mark.parametrize("names", [[], [b"apple", b"apple"], [b"apple", b" "], [b"apple;pear"], b"apple"])
+@pytest.mark.parametrize(
+    "names", [[], [b"apple", b"apple"], [b"apple", b" "], [b"apple;pear"], b"apple"]
+)
 def test_names_of_labels_must_tell_them_apart(tmp_path: Path, names: object) -> None:
     root = build_cifar_tree(tmp_path, train=10, test=5)
     write_pickle(root, "meta", {b"fine_label_names": names})
@@ -156,7 +181,11 @@ def test_a_label_that_is_none_of_the_classes_is_a_warning(tmp_path: Path) -> Non
         (5, "-1", "warning"),
         (6, "True", "warning"),
     ]
-    assert [row for row, genre in enumerate(catalog.tracks.column("genre_top").to_pylist()) if genre is None] == [3, 4, 5]
+    assert [
+        row
+        for row, genre in enumerate(catalog.tracks.column("genre_top").to_pylist())
+        if genre is None
+    ] == [3, 4, 5]
 
 
 def test_more_labels_than_pictures_is_a_warning(tmp_path: Path) -> None:

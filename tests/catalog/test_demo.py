@@ -13,8 +13,22 @@ from PIL import Image
 
 from musicrec.catalog.demo import render as demo_render
 from musicrec.catalog.demo.build import is_built, related_artists, render_work, write_tables
-from musicrec.catalog.demo.render import Note, cut_clip, join_syllables, quarters_to_seconds, track_seconds
-from musicrec.catalog.demo.works import PROGRAMS, Artist, Work, demo_artists, demo_works, slug, split_artists
+from musicrec.catalog.demo.render import (
+    Note,
+    cut_clip,
+    join_syllables,
+    quarters_to_seconds,
+    track_seconds,
+)
+from musicrec.catalog.demo.works import (
+    PROGRAMS,
+    Artist,
+    Work,
+    demo_artists,
+    demo_works,
+    slug,
+    split_artists,
+)
 
 SEED = 7
 CHORALE = "johann-sebastian-bach-o-haupt-voll-blut-und-wunden"
@@ -30,8 +44,24 @@ def work_of(track_id: str, works: list[Work]) -> Work:
 
 
 def artist(artist_id: str, **facts: object) -> Artist:
-    unknown = {"birth_year": None, "origin": None, "latitude": None, "longitude": None, "country": None, "collection": None}
-    return Artist(**{"artist_id": artist_id, "name": artist_id, "genres": (artist_id,), "ties": (), **unknown, **facts})
+    unknown = {
+        "birth_year": None,
+        "origin": None,
+        "latitude": None,
+        "longitude": None,
+        "country": None,
+        "collection": None,
+    }
+    return Artist(
+        **{
+            "artist_id": artist_id,
+            "name": artist_id,
+            "genres": (artist_id,),
+            "ties": (),
+            **unknown,
+            **facts,
+        }
+    )
 
 
 def test_works_are_many_distinct_and_balanced(works: list[Work]) -> None:
@@ -52,7 +82,9 @@ def test_works_are_many_distinct_and_balanced(works: list[Work]) -> None:
 
 def test_every_score_is_inside_the_installed_corpus(works: list[Work]) -> None:
     corpus = demo_render.common.getCorpusFilePath()
-    missing = [work.score for work in demo_works(SEED, 10_000) if not (corpus / work.score).is_file()]
+    missing = [
+        work.score for work in demo_works(SEED, 10_000) if not (corpus / work.score).is_file()
+    ]
     assert missing == []
     assert len(demo_works(SEED, 10_000)) > len(works)
 
@@ -104,7 +136,9 @@ def test_instruments_tell_nothing_about_artist_or_genre() -> None:
     assert same / pairs == pytest.approx(1 / len(PROGRAMS), abs=0.01)
     for counts in of_genre.values():
         shares = np.array([counts[program] for program in PROGRAMS]) / sum(counts.values())
-        assert np.abs(shares - 1 / len(PROGRAMS)).max() < 5 * np.sqrt(1 / len(PROGRAMS) / sum(counts.values()))
+        assert np.abs(shares - 1 / len(PROGRAMS)).max() < 5 * np.sqrt(
+            1 / len(PROGRAMS) / sum(counts.values())
+        )
 
 
 def test_clips_must_be_positive() -> None:
@@ -118,13 +152,17 @@ def test_facts_are_plausible(works: list[Work]) -> None:
     for item in artists.values():
         assert item.birth_year is None or 1280 <= item.birth_year <= 1910
         assert (item.latitude is None) == (item.longitude is None) == (item.origin is None)
-        assert item.latitude is None or (-90 <= item.latitude <= 90 and -180 <= item.longitude <= 180)
+        assert item.latitude is None or (
+            -90 <= item.latitude <= 90 and -180 <= item.longitude <= 180
+        )
         assert set(item.ties) <= artists.keys() - {item.artist_id}
         assert not any(";" in text for text in item.genres)
     for work in works:
         born = artists[work.artist_id].birth_year
         assert work.year is None or born is None or work.year > born
-    assert {item.artist_id for item in artists.values()} - {work.artist_id for work in works}, "related artists without tracks"
+    assert {item.artist_id for item in artists.values()} - {work.artist_id for work in works}, (
+        "related artists without tracks"
+    )
 
 
 def test_related_ranks() -> None:
@@ -136,12 +174,18 @@ def test_related_ranks() -> None:
     for ranked in relations.values():
         assert [rank for rank, _ in ranked] == list(range(1, len(ranked) + 1))
         assert len({related_id for _, related_id in ranked}) == len(ranked)
-    assert {name for rank, name in relations["clara-schumann"] if rank <= 3} == {"robert-schumann", "friedrich-wieck", "johannes-brahms"}
+    assert {name for rank, name in relations["clara-schumann"] if rank <= 3} == {
+        "robert-schumann",
+        "friedrich-wieck",
+        "johannes-brahms",
+    }
 
 
 def test_related_rule_weighs_ties_schools_places_and_births() -> None:
     artists = [
-        artist("one", genres=("a", "b"), birth_year=1800, country="X", collection="C", ties=("tied",)),
+        artist(
+            "one", genres=("a", "b"), birth_year=1800, country="X", collection="C", ties=("tied",)
+        ),
         artist("tied"),
         artist("school", genres=("a", "b")),
         artist("shelf", genres=("a",), collection="C"),
@@ -149,45 +193,97 @@ def test_related_rule_weighs_ties_schools_places_and_births() -> None:
         artist("late", birth_year=1815, country="X"),
         artist("neighbour", country="X"),
     ]
-    related = [related_id for artist_id, related_id, _ in related_artists(artists) if artist_id == "one"]
-    assert related == ["school", "shelf", "tied", "late", "peer"]  # 4, 4, 4 in the order of names; 1.25; 1; 0.5 is too little
+    related = [
+        related_id for artist_id, related_id, _ in related_artists(artists) if artist_id == "one"
+    ]
+    assert related == [
+        "school",
+        "shelf",
+        "tied",
+        "late",
+        "peer",
+    ]  # 4, 4, 4 in the order of names; 1.25; 1; 0.5 is too little
     assert ("tied", "one", 1) in related_artists(artists)
     assert len([row for row in related_artists(artists, limit=2) if row[0] == "one"]) == 2
 
 
 def test_syllables_become_words() -> None:
     assert (
-        join_syllables([("Ky", "begin"), ("ri", "middle"), ("e", "end"), ("e", "begin"), ("lei", "middle"), ("son.", "end")])
+        join_syllables(
+            [
+                ("Ky", "begin"),
+                ("ri", "middle"),
+                ("e", "end"),
+                ("e", "begin"),
+                ("lei", "middle"),
+                ("son.", "end"),
+            ]
+        )
         == "Kyrie eleison."
     )
-    assert join_syllables([("gio\u00ad", None), ("net-", None), ("ta", None), ("che\u035cignuda", None)]) == "gionetta che ignuda"
-    assert join_syllables([("6", "single"), ("5/4", "single"), ("_", None), (None, None), ("1.3. Ky", None)]) == "Ky"
+    assert (
+        join_syllables(
+            [("gio\u00ad", None), ("net-", None), ("ta", None), ("che\u035cignuda", None)]
+        )
+        == "gionetta che ignuda"
+    )
+    assert (
+        join_syllables(
+            [("6", "single"), ("5/4", "single"), ("_", None), (None, None), ("1.3. Ky", None)]
+        )
+        == "Ky"
+    )
 
 
 def test_words_of_real_scores(works: list[Work]) -> None:
     def words(work: Work) -> str | None:
         return demo_render.sung_text(work, demo_render.read_parts(work))
 
-    assert words(work_of(CHORALE, works)).startswith("O Haupt voll Blut und Wunden, voll Schmerz und voller Hohn!")
-    assert words(work_of("josquin-des-prez-mille-regretz", works)).startswith("Mille regretz de vous")
+    assert words(work_of(CHORALE, works)).startswith(
+        "O Haupt voll Blut und Wunden, voll Schmerz und voller Hohn!"
+    )
+    assert words(work_of("josquin-des-prez-mille-regretz", works)).startswith(
+        "Mille regretz de vous"
+    )
     assert words(work_of("arcangelo-corelli-sonata-no-1-grave", works)) is None
 
 
 def test_tempo_changes() -> None:
-    seconds = quarters_to_seconds(np.array([0.0, 2.0, 4.0, 6.0]), np.array([0.0, 4.0]), np.array([60.0, 120.0]))
+    seconds = quarters_to_seconds(
+        np.array([0.0, 2.0, 4.0, 6.0]), np.array([0.0, 4.0]), np.array([60.0, 120.0])
+    )
     np.testing.assert_allclose(seconds, [0.0, 2.0, 4.0, 5.0])
-    np.testing.assert_allclose(quarters_to_seconds(np.array([3.0]), np.array([-2.0, -1.0, 2.0]), np.array([1.0, 60.0, 30.0])), [4.0])
+    np.testing.assert_allclose(
+        quarters_to_seconds(
+            np.array([3.0]), np.array([-2.0, -1.0, 2.0]), np.array([1.0, 60.0, 30.0])
+        ),
+        [4.0],
+    )
 
 
 def test_ties_are_joined_and_chord_symbols_left_out() -> None:
-    part = demo_render.converter.parseData('X:1\nM:4/4\nL:1/4\nQ:1/4=60\nK:C\n"Am"C2 z C-|C2 [EG]2|]\n', format="abc").parts[0]
+    part = demo_render.converter.parseData(
+        'X:1\nM:4/4\nL:1/4\nQ:1/4=60\nK:C\n"Am"C2 z C-|C2 [EG]2|]\n', format="abc"
+    ).parts[0]
     notes = demo_render.sounding_notes([part])
-    assert [(item.start, item.end, item.pitch) for item in notes] == [(0, 2, 60), (3, 6, 60), (6, 8, 64), (6, 8, 67)]
+    assert [(item.start, item.end, item.pitch) for item in notes] == [
+        (0, 2, 60),
+        (3, 6, 60),
+        (6, 8, 64),
+        (6, 8, 67),
+    ]
 
 
 def test_short_pieces_start_over_and_long_ones_are_cut() -> None:
     clip = cut_clip([Note(0.0, 4.0, 60, 0), Note(4.0, 12.0, 62, 0)])
-    assert [(item.start, item.end) for item in clip] == [(0, 4), (4, 12), (12, 16), (16, 24), (24, 28), (28, 30)]
+    assert [(item.start, item.end) for item in clip] == [
+        (0, 4),
+        (4, 12),
+        (12, 16),
+        (16, 24),
+        (24, 28),
+        (28, 30),
+    ]
     late = cut_clip([Note(0.0, 50.0, 60, 0), Note(50.0, 100.0, 62, 0)], start=40.0)
     assert [(item.start, item.end, item.pitch) for item in late] == [(0, 10, 60), (10, 30, 62)]
     with pytest.raises(ValueError, match="correct the start"):
@@ -197,18 +293,27 @@ def test_short_pieces_start_over_and_long_ones_are_cut() -> None:
 def test_longer_tracks_end_with_their_piece() -> None:
     short, long = [Note(0.0, 12.0, 60, 0)], [Note(0.0, 40.0, 60, 0), Note(40.0, 100.0, 62, 0)]
     assert [track_seconds(short, 0.0, longest) for longest in (30, 90)] == [30, 30]
-    assert [track_seconds(long, start, longest) for start, longest in ((0, 30), (0, 90), (0, 600), (80, 600))] == [30, 90, 100, 30]
+    assert [
+        track_seconds(long, start, longest)
+        for start, longest in ((0, 30), (0, 90), (0, 600), (80, 600))
+    ] == [30, 90, 100, 30]
     assert [(item.start, item.end) for item in cut_clip(long, 20.0, 60.0)] == [(0, 20), (20, 60)]
 
 
 def test_a_longer_track_begins_as_its_clip(works: list[Work], tmp_path: Path) -> None:
     work = replace(work_of("american-fife-tunes-york-fusiliers", works), audio_format="flac")
-    clip, longer = (render_work(work, str(tmp_path / f"{seconds}"), seconds) for seconds in (30.0, 40.0))
+    clip, longer = (
+        render_work(work, str(tmp_path / f"{seconds}"), seconds) for seconds in (30.0, 40.0)
+    )
     assert clip == longer  # one row; what it names is another file
-    heard, more = (soundfile.read(tmp_path / f"{seconds}" / clip["audio"])[0] for seconds in (30.0, 40.0))
+    heard, more = (
+        soundfile.read(tmp_path / f"{seconds}" / clip["audio"])[0] for seconds in (30.0, 40.0)
+    )
     assert (len(heard), len(more)) == (30 * 44_100, round(38.4 * 44_100))  # the piece lasts 38.4 s
     begins = more[: 29 * 44_100]
-    np.testing.assert_allclose(begins / begins.std(), heard[: len(begins)] / heard[: len(begins)].std(), atol=0.01)
+    np.testing.assert_allclose(
+        begins / begins.std(), heard[: len(begins)] / heard[: len(begins)].std(), atol=0.01
+    )
     picture = (tmp_path / "30.0" / clip["artwork"]).read_bytes()
     assert (tmp_path / "40.0" / clip["artwork"]).read_bytes() == picture
 
@@ -220,25 +325,38 @@ def test_unknown_tune_is_named(works: list[Work]) -> None:
 
 
 @pytest.fixture(scope="module")
-def rendered(works: list[Work], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Work], list[dict]]:
+def rendered(
+    works: list[Work], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Work], list[dict]]:
     folder = tmp_path_factory.mktemp("demo")
     chosen = [
         replace(work_of(CHORALE, works), audio_format="mp3", program=0),
         replace(work_of("zeke-backus-ross-reel", works), audio_format="flac", program=73),
-        replace(work_of("turlough-o-carolan-bumper-squire-jones", works), audio_format="ogg", program=46),
+        replace(
+            work_of("turlough-o-carolan-bumper-squire-jones", works), audio_format="ogg", program=46
+        ),
     ]
     return folder, chosen, [render_work(work, str(folder)) for work in chosen]
 
 
-def test_rendered_clips_decode_to_thirty_even_loud_seconds(rendered: tuple[Path, list[Work], list[dict]]) -> None:
+def test_rendered_clips_decode_to_thirty_even_loud_seconds(
+    rendered: tuple[Path, list[Work], list[dict]],
+) -> None:
     folder, _, rows = rendered
     for row, kind in zip(rows, ("MP3", "FLAC", "OGG"), strict=True):
         info = soundfile.info(folder / row["audio"])
-        assert (info.format, info.samplerate, info.channels, info.frames) == (kind, 44_100, 2, 30 * 44_100)
+        assert (info.format, info.samplerate, info.channels, info.frames) == (
+            kind,
+            44_100,
+            2,
+            30 * 44_100,
+        )
         samples, _ = soundfile.read(folder / row["audio"])
         assert np.sqrt(np.mean(samples**2)) == pytest.approx(0.1, rel=0.05)
         assert np.abs(samples).max() <= 1.0
-        assert np.sqrt(np.mean(samples.reshape(30, -1) ** 2, axis=1)).min() > 0.01, "a second of silence"
+        assert np.sqrt(np.mean(samples.reshape(30, -1) ** 2, axis=1)).min() > 0.01, (
+            "a second of silence"
+        )
         with Image.open(folder / row["artwork"]) as image:
             assert image.size == (640, 640)
             assert len(image.convert("RGB").getcolors()) >= 2
@@ -248,24 +366,34 @@ def test_rendered_clips_decode_to_thirty_even_loud_seconds(rendered: tuple[Path,
     assert rows[1]["language"] is None
 
 
-def test_a_second_render_does_nothing(rendered: tuple[Path, list[Work], list[dict]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_render_does_nothing(
+    rendered: tuple[Path, list[Work], list[dict]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, chosen, rows = rendered
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with monkeypatch.context() as patch:
-        patch.setattr(demo_render, "read_parts", lambda work: pytest.fail(f"{work.track_id} was rendered again"))
+        patch.setattr(
+            demo_render,
+            "read_parts",
+            lambda work: pytest.fail(f"{work.track_id} was rendered again"),
+        )
         assert [render_work(work, str(folder)) for work in chosen] == rows
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert not list(folder.rglob("*.part"))
 
 
-def test_rendering_is_deterministic_and_follows_the_work(rendered: tuple[Path, list[Work], list[dict]], tmp_path: Path) -> None:
+def test_rendering_is_deterministic_and_follows_the_work(
+    rendered: tuple[Path, list[Work], list[dict]], tmp_path: Path
+) -> None:
     folder, chosen, rows = rendered
     again = render_work(chosen[1], str(tmp_path))
     assert again == rows[1]
     for name in ("audio", "artwork"):
         assert (tmp_path / again[name]).read_bytes() == (folder / rows[1][name]).read_bytes()
     changed = render_work(replace(chosen[1], audio_format="ogg", program=0), str(tmp_path))
-    assert sorted(path.name for path in (tmp_path / "audio").iterdir()) == [Path(changed["audio"]).name], "no file of the older seed stays"
+    assert sorted(path.name for path in (tmp_path / "audio").iterdir()) == [
+        Path(changed["audio"]).name
+    ], "no file of the older seed stays"
 
 
 def test_tables_and_marker(rendered: tuple[Path, list[Work], list[dict]]) -> None:
@@ -281,7 +409,10 @@ def test_tables_and_marker(rendered: tuple[Path, list[Work], list[dict]]) -> Non
     with open(folder / "tracks.csv", encoding="utf-8", newline="") as file:
         tracks = {row["track_id"]: row for row in csv.DictReader(file)}
     for row in rows:
-        assert tracks[row["track_id"]] == {name: ";".join(value) if name == "genres" else str(value or "") for name, value in row.items()}
+        assert tracks[row["track_id"]] == {
+            name: ";".join(value) if name == "genres" else str(value or "")
+            for name, value in row.items()
+        }
     with open(folder / "artists.csv", encoding="utf-8", newline="") as file:
         artists = {row["artist_id"]: row for row in csv.DictReader(file)}
     assert artists["johann-sebastian-bach"]["birth_year"] == "1685"
@@ -292,7 +423,9 @@ def test_tables_and_marker(rendered: tuple[Path, list[Work], list[dict]]) -> Non
     assert not is_built(str(folder), SEED), "a clip of another seed makes the catalog incomplete"
 
 
-def test_tables_refuse_nothing_and_repeated_rows(rendered: tuple[Path, list[Work], list[dict]], tmp_path: Path) -> None:
+def test_tables_refuse_nothing_and_repeated_rows(
+    rendered: tuple[Path, list[Work], list[dict]], tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match="no rows"):
         write_tables([], str(tmp_path), SEED)
     with pytest.raises(ValueError, match="several rows"):

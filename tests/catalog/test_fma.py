@@ -48,7 +48,9 @@ def test_a_row_of_the_published_table_is_a_track(tree: FmaTree) -> None:
         assert track["artist"] == row["artist.name"]
         assert track["album"] == "An album, of sorts"
         assert track["album_id"] == (None if row["album.id"] == -1 else str(row["album.id"]))
-        assert track["year"] == (int(row["album.date_released"][:4]) if row["album.date_released"] else None)
+        assert track["year"] == (
+            int(row["album.date_released"][:4]) if row["album.date_released"] else None
+        )
         assert track["genre_top"] == row["track.genre_top"]
         assert track["split"] == {"training": "train"}.get(row["set.split"], row["set.split"])
         assert track["audio"] == clip_path("medium", row["track_id"])
@@ -59,11 +61,18 @@ def test_a_row_of_the_published_table_is_a_track(tree: FmaTree) -> None:
 
 def test_genres_are_the_titles_of_all_and_no_two_are_one(tree: FmaTree) -> None:
     catalog, _ = read(tree)
-    titles = {str(row["genre_id"]): row["title"] for row in tree.genres} | {"181": "Noise (181)", "32": "Noise (32)"}
-    published = {str(row["track_id"]): row["track.genres_all"].strip("[]").split(", ") for row in tree.tracks}
+    titles = {str(row["genre_id"]): row["title"] for row in tree.genres} | {
+        "181": "Noise (181)",
+        "32": "Noise (32)",
+    }
+    published = {
+        str(row["track_id"]): row["track.genres_all"].strip("[]").split(", ") for row in tree.tracks
+    }
     for track in catalog.tracks.to_pylist():
         assert track["genres"] == [titles[number] for number in published[track["track_id"]]]
-    assert {"Noise (181)", "Noise (32)"} <= {*pc.list_flatten(catalog.tracks.column("genres")).to_pylist()}
+    assert {"Noise (181)", "Noise (32)"} <= {
+        *pc.list_flatten(catalog.tracks.column("genres")).to_pylist()
+    }
 
 
 def test_a_top_genre_whose_title_another_genre_has(tree: FmaTree) -> None:
@@ -71,7 +80,11 @@ def test_a_top_genre_whose_title_another_genre_has(tree: FmaTree) -> None:
     tree.write_tables()
     catalog, problems = read(tree)
     assert problems == []
-    assert {*catalog.tracks.column("genre_top").to_pylist()} == {"Hip-Hop", "Rock (12)", "Electronic"}
+    assert {*catalog.tracks.column("genre_top").to_pylist()} == {
+        "Hip-Hop",
+        "Rock (12)",
+        "Electronic",
+    }
 
 
 def test_artists_have_a_place_and_the_genres_of_their_tracks(tree: FmaTree) -> None:
@@ -82,14 +95,21 @@ def test_artists_have_a_place_and_the_genres_of_their_tracks(tree: FmaTree) -> N
         own = catalog.tracks.filter(pc.equal(catalog.tracks.column("artist_id"), artist_id))
         assert {*artist["genres"]} == {*pc.list_flatten(own.column("genres")).to_pylist()}
         assert artist["name"] == own.column("artist")[0].as_py()
-        assert (artist["latitude"], artist["longitude"]) == ((40.058324, -74.405661) if int(artist_id) % 2 else (None, None))
+        assert (artist["latitude"], artist["longitude"]) == (
+            (40.058324, -74.405661) if int(artist_id) % 2 else (None, None)
+        )
 
 
-@pytest.mark.parametrize(("subset", "tracks"), [("small", TRACKS // 2), ("medium", TRACKS), ("large", TRACKS + 1), ("full", TRACKS + 1)])
+@pytest.mark.parametrize(
+    ("subset", "tracks"),
+    [("small", TRACKS // 2), ("medium", TRACKS), ("large", TRACKS + 1), ("full", TRACKS + 1)],
+)
 def test_a_subset_holds_those_inside_it(tree: FmaTree, subset: str, tracks: int) -> None:
     catalog, _ = read(tree, subset)
     assert catalog.tracks.num_rows == tracks
-    assert all(audio.startswith(f"fma_{subset}/0") for audio in catalog.tracks.column("audio").to_pylist())
+    assert all(
+        audio.startswith(f"fma_{subset}/0") for audio in catalog.tracks.column("audio").to_pylist()
+    )
     assert catalog.tracks.column("genre_top").null_count == (subset in ("large", "full"))
 
 
@@ -102,7 +122,10 @@ MALFORMED: dict[str, tuple[Callable[[FmaTree], object], str]] = {
         lambda tree: tree.tracks[4].update(track_id=2),
         "error: tracks row 5, track_id '2': duplicate track; row 1 has it too: give each track its own id",
     ),
-    "no artist": (lambda tree: tree.tracks[4].update({"artist.id": ""}), "error: tracks row 5, artist.id: no id; write a whole number"),
+    "no artist": (
+        lambda tree: tree.tracks[4].update({"artist.id": ""}),
+        "error: tracks row 5, artist.id: no id; write a whole number",
+    ),
     "a subset": (
         lambda tree: tree.tracks[4].update({"set.subset": "tiny"}),
         "error: tracks row 5, set.subset 'tiny': unknown subset; use one of small, medium, large, full",
@@ -127,7 +150,10 @@ MALFORMED: dict[str, tuple[Callable[[FmaTree], object], str]] = {
         lambda tree: tree.tracks[4].update({"track.genre_top": ""}),
         "error: tracks row 5, track.genre_top: empty cell; every track of the subset medium has a top genre",
     ),
-    "a genre's title": (lambda tree: tree.genres[3].update(title=""), "error: genres row 4, title: empty cell; every genre needs a title"),
+    "a genre's title": (
+        lambda tree: tree.genres[3].update(title=""),
+        "error: genres row 4, title: empty cell; every genre needs a title",
+    ),
 }
 
 
@@ -147,8 +173,14 @@ def test_what_is_optional_is_left_empty_and_said(tree: FmaTree) -> None:
     tree.write_tables()
     catalog, problems = read(tree)
     said = [str(problem) for problem in problems]
-    assert "warning: tracks row 5, album.date_released 'in spring': no date; it is left empty; write it as 2009-01-05 00:00:00" in said
-    assert any(line.startswith("warning: tracks row 6, album.date_released '0000-01-05 00:00:00': no date") for line in said)
+    assert (
+        "warning: tracks row 5, album.date_released 'in spring': no date; it is left empty; write it as 2009-01-05 00:00:00"
+        in said
+    )
+    assert any(
+        line.startswith("warning: tracks row 6, album.date_released '0000-01-05 00:00:00': no date")
+        for line in said
+    )
     assert any(": no such place; the artist's place is left empty" in line for line in said)
     assert catalog.tracks.column("year").to_pylist()[4:6] == [None, None]
     assert catalog.artists.column("longitude").null_count == catalog.artists.num_rows
@@ -158,7 +190,9 @@ def test_an_artist_in_two_published_splits_is_said_and_kept(tree: FmaTree) -> No
     tree.tracks[0]["set.split"] = "test"
     tree.write_tables()
     catalog, problems = read(tree)
-    assert [(problem.rule, problem.severity) for problem in problems] == [("artist in two splits", "warning")]
+    assert [(problem.rule, problem.severity) for problem in problems] == [
+        ("artist in two splits", "warning")
+    ]
     assert catalog.tracks.column("split")[0].as_py() == "test"
 
 
@@ -182,10 +216,15 @@ def test_a_cell_that_is_not_utf8_is_said_with_its_number(tree: FmaTree) -> None:
 def test_a_table_that_is_missing_or_has_another_header_is_said(tree: FmaTree, name: str) -> None:
     path = tree.root / "fma_metadata" / f"{name}.csv"
     path.write_text("id,title\n1,x\n")
-    with pytest.raises(CatalogError, match=rf"{name}: not readable; its header must be the published one"):
+    with pytest.raises(
+        CatalogError, match=rf"{name}: not readable; its header must be the published one"
+    ):
         read(tree)
     path.unlink()
-    with pytest.raises(CatalogError, match=rf"{name}: missing table; fma_metadata/{name}.csv must lie in the catalog's root"):
+    with pytest.raises(
+        CatalogError,
+        match=rf"{name}: missing table; fma_metadata/{name}.csv must lie in the catalog's root",
+    ):
         read(tree)
 
 
@@ -199,12 +238,20 @@ def test_a_missing_column_is_said_by_its_published_name(tree: FmaTree) -> None:
 def test_a_subset_without_tracks_is_said(tree: FmaTree) -> None:
     for row in tree.tracks:
         row["set.subset"] = "large"
-    assert "error: tracks, set.subset 'small': no track in a subset; no row belongs to small" in refused(tree, "small")
+    assert (
+        "error: tracks, set.subset 'small': no track in a subset; no row belongs to small"
+        in refused(tree, "small")
+    )
 
 
-def test_a_run_opens_and_reports_a_data_set_of_this_form(tree: FmaTree, store_root: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_opens_and_reports_a_data_set_of_this_form(
+    tree: FmaTree, store_root: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = Config(
-        store=store_root, catalog=str(tree.root), task="single_genre", catalog_rules=CatalogSettings(form="fma", fma_subset="medium")
+        store=store_root,
+        catalog=str(tree.root),
+        task="single_genre",
+        catalog_rules=CatalogSettings(form="fma", fma_subset="medium"),
     )
     run = open_run(config)
     filesystem, base = resolve(f"{config.store}/catalog/{run.catalog_key}")
@@ -212,7 +259,9 @@ def test_a_run_opens_and_reports_a_data_set_of_this_form(tree: FmaTree, store_ro
     assert kept.equals(run.catalog.tracks)
     report_catalog(config)
     said = capsys.readouterr().out
-    missing = clip_path("medium", next(track for track, reason in tree.faulty.items() if reason == "not_found"))
+    missing = clip_path(
+        "medium", next(track for track, reason in tree.faulty.items() if reason == "not_found")
+    )
     assert missing in said
     assert "the track will be a row of the errors table" in said
     assert "the catalog can be used" in said
@@ -224,7 +273,9 @@ def test_every_kind_of_faulty_clip_is_found_by_reading_it(tmp_path: Path) -> Non
     found = {}
     for row in tree.tracks[:12]:
         try:
-            audio = decode(str(tree.root / clip_path("medium", row["track_id"])), minimum_seconds=29.0)
+            audio = decode(
+                str(tree.root / clip_path("medium", row["track_id"])), minimum_seconds=29.0
+            )
         except AudioError as error:
             found[str(row["track_id"])] = error.reason
         else:

@@ -9,10 +9,45 @@ import pytest
 
 from musicrec.catalog.locations import audio_uri, audio_uris
 
-ROOTS = ("s3://bucket/catalog", "s3://bucket/./catalog/", "/data/catalog", "/", "file:///data/catalog", "~/catalog")
-RELATIVE = ("a.mp3", "a b/ä.mp3", "a/.hidden", ".", "..", "../up.mp3", "a/../b.mp3", "a//b.mp3", "a/", "a:b.mp3", "~/a.mp3")
-LOCAL = ("/abs/a.mp3", "/abs/../a.mp3", "/abs//a.mp3", "//abs", "/", "/abs/", "/abs/12:30.mp3", "file:///d/a.mp3", "file:///d/../a.mp3")
-REMOTE = ("s3://other/a.mp3", "s3://other/./a.mp3", "s3://other//a.mp3", "s3://other/", "gs+x://b/c")
+ROOTS = (
+    "s3://bucket/catalog",
+    "s3://bucket/./catalog/",
+    "/data/catalog",
+    "/",
+    "file:///data/catalog",
+    "~/catalog",
+)
+RELATIVE = (
+    "a.mp3",
+    "a b/ä.mp3",
+    "a/.hidden",
+    ".",
+    "..",
+    "../up.mp3",
+    "a/../b.mp3",
+    "a//b.mp3",
+    "a/",
+    "a:b.mp3",
+    "~/a.mp3",
+)
+LOCAL = (
+    "/abs/a.mp3",
+    "/abs/../a.mp3",
+    "/abs//a.mp3",
+    "//abs",
+    "/",
+    "/abs/",
+    "/abs/12:30.mp3",
+    "file:///d/a.mp3",
+    "file:///d/../a.mp3",
+)
+REMOTE = (
+    "s3://other/a.mp3",
+    "s3://other/./a.mp3",
+    "s3://other//a.mp3",
+    "s3://other/",
+    "gs+x://b/c",
+)
 VALUES = [*RELATIVE, *LOCAL, *REMOTE]
 
 
@@ -34,7 +69,9 @@ def test_audio_uri(root: str, value: str, uri: str) -> None:
     assert audio_uri(root, value) == uri
 
 
-def test_audio_uri_of_a_relative_root_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_uri_of_a_relative_root_is_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert audio_uri("catalog", "a.mp3") == f"{tmp_path}/catalog/a.mp3"
 

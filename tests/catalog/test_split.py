@@ -14,7 +14,9 @@ from musicrec.schema import ARTISTS, SPLITS, TRACKS, conform
 def long_tailed(tracks: int, artists: int, seed: int = 0) -> tuple[pa.Table, pa.Table]:
     """A catalog with a few artists, genres and countries of many tracks and many of few."""
     random = np.random.default_rng(seed)
-    artist = random.permutation(artists)[(random.pareto(1.2, tracks) * artists / 20).astype(int) % artists]
+    artist = random.permutation(artists)[
+        (random.pareto(1.2, tracks) * artists / 20).astype(int) % artists
+    ]
     genre = np.minimum((random.pareto(1, artists) * 3).astype(int), 99)
     country = np.minimum((random.pareto(1, artists) * 2).astype(int), 49)
     year = random.integers(1930, 2010, artists)[artist] + random.integers(0, 9, tracks)
@@ -26,7 +28,11 @@ def long_tailed(tracks: int, artists: int, seed: int = 0) -> tuple[pa.Table, pa.
         "genres": [[f"g{genre[index]}", "any"] for index in artist],
         "split": ["train"] * tracks,
     }
-    people = {"artist_id": [f"a{i}" for i in range(artists)], "country": [f"c{i}" for i in country], "genres": [[]] * artists}
+    people = {
+        "artist_id": [f"a{i}" for i in range(artists)],
+        "country": [f"c{i}" for i in country],
+        "genres": [[]] * artists,
+    }
     return conform(pa.table(table), TRACKS, "tracks"), conform(pa.table(people), ARTISTS, "artists")
 
 
@@ -44,11 +50,19 @@ def catalog_of(sizes: list[int], **columns: list) -> tuple[pa.Table, pa.Table]:
         "audio": ["a.mp3"] * len(artist),
         "genres": pa.array([[]] * len(artist), pa.list_(pa.string())),
         "split": ["train"] * len(artist),
-        **{name: [values[index] for index in artist] for name, values in columns.items() if name != "country"},
+        **{
+            name: [values[index] for index in artist]
+            for name, values in columns.items()
+            if name != "country"
+        },
     }
     country = columns.get("country", [None] * len(sizes))
     names = [f"a{index}" for index in range(len(sizes))]
-    people = {"artist_id": names, "country": pa.array(country, pa.string()), "genres": [[]] * len(sizes)}
+    people = {
+        "artist_id": names,
+        "country": pa.array(country, pa.string()),
+        "genres": [[]] * len(sizes),
+    }
     return conform(pa.table(table), TRACKS, "tracks"), conform(pa.table(people), ARTISTS, "artists")
 
 
@@ -63,24 +77,40 @@ def test_an_artist_is_in_one_split_and_the_sizes_are_met() -> None:
     shares = [report["tracks"][name] / tracks.num_rows for name in SPLITS]
     np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.002)
     people = np.array([report["artists"][name] for name in SPLITS])
-    np.testing.assert_allclose(people / people.sum(), [0.8, 0.1, 0.1], atol=0.04)  # not all small artists in the small splits
+    np.testing.assert_allclose(
+        people / people.sum(), [0.8, 0.1, 0.1], atol=0.04
+    )  # not all small artists in the small splits
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_shares_are_far_more_alike_than_by_drawing_artists(seed: int) -> None:
     tracks, artists = long_tailed(20_000, 3_000, seed)
     names = tracks["artist_id"].unique().to_pylist()
-    drawn = dict(zip(names, np.random.default_rng(seed).choice(SPLITS, len(names), p=(0.8, 0.1, 0.1)), strict=True))
+    drawn = dict(
+        zip(
+            names,
+            np.random.default_rng(seed).choice(SPLITS, len(names), p=(0.8, 0.1, 0.1)),
+            strict=True,
+        )
+    )
     by_chance = pa.array([drawn[name] for name in tracks["artist_id"].to_pylist()])
     stratified = artist_split(tracks, artists, seed=seed)
-    ours, chance = (split_report(with_split(tracks, split), artists)["ratios"] for split in (stratified, by_chance))
+    ours, chance = (
+        split_report(with_split(tracks, split), artists)["ratios"]
+        for split in (stratified, by_chance)
+    )
     for kind, values in track_labels(tracks, artists).items():
         holders: dict[str, set[str]] = {}
         for label, artist in zip(values.to_pylist(), tracks["artist_id"].to_pylist(), strict=True):
             holders.setdefault(label, set()).add(artist)
-        spreadable = [label for label, names in holders.items() if len(names) >= 10]  # 1 / smallest fraction
+        spreadable = [
+            label for label, names in holders.items() if len(names) >= 10
+        ]  # 1 / smallest fraction
         assert len(spreadable) > 5
-        largest = [max(np.ptp(list(ratios[kind][label].values())) for label in spreadable) for ratios in (ours, chance)]
+        largest = [
+            max(np.ptp(list(ratios[kind][label].values())) for label in spreadable)
+            for ratios in (ours, chance)
+        ]
         assert largest[0] < min(0.03, largest[1] / 3)
 
 
@@ -89,7 +119,9 @@ def test_order_of_rows_does_not_matter_and_the_seed_does() -> None:
     random = np.random.default_rng(1)
     order = random.permutation(tracks.num_rows)
     split = artist_split(tracks, artists, seed=5)
-    shuffled = artist_split(tracks.take(order), artists.take(random.permutation(artists.num_rows)), seed=5)
+    shuffled = artist_split(
+        tracks.take(order), artists.take(random.permutation(artists.num_rows)), seed=5
+    )
     assert shuffled.equals(split.take(pa.array(order)))
     assert not artist_split(tracks, artists, seed=6).equals(split)
 
@@ -118,7 +150,9 @@ def test_rare_labels_do_not_empty_the_small_splits() -> None:
 
 def test_fractions_are_of_tracks_and_checked() -> None:
     tracks, artists = catalog_of([4] * 100)
-    report = split_report(with_split(tracks, artist_split(tracks, artists, (0.5, 0.25, 0.25), seed=0)), artists)
+    report = split_report(
+        with_split(tracks, artist_split(tracks, artists, (0.5, 0.25, 0.25), seed=0)), artists
+    )
     assert report["tracks"] == {"train": 200, "validation": 100, "test": 100}
     for fractions in ((0.8, 0.2), (0.8, 0.3, 0.1), (1.0, 0.0, 0.0)):
         with pytest.raises(ValueError, match="fractions"):
@@ -142,7 +176,9 @@ def test_labels_of_tracks() -> None:
 
 
 def test_report_counts_shares_and_their_largest_difference() -> None:
-    tracks, artists = catalog_of([2, 1, 1], genre_top=["folk", "folk", "court"], country=["France", None, "Peru"])
+    tracks, artists = catalog_of(
+        [2, 1, 1], genre_top=["folk", "folk", "court"], country=["France", None, "Peru"]
+    )
     tracks = with_split(tracks, pa.array(["train", "train", "validation", "test"]))
     report = split_report(tracks, artists)
     assert report["tracks"] == {"train": 2, "validation": 1, "test": 1}
@@ -164,20 +200,36 @@ def test_a_catalog_that_grew_keeps_its_splits_and_new_artists_fill_them_up() -> 
     names = tracks["artist_id"].unique().to_pylist()
     old = set(np.random.default_rng(2).choice(names, len(names) * 10 // 11, replace=False).tolist())
     before = tracks.filter(pc.is_in(tracks["artist_id"], pa.array(sorted(old))))
-    kept = dict(zip(before["artist_id"].to_pylist(), artist_split(before, artists, seed=3).to_pylist(), strict=True))
+    kept = dict(
+        zip(
+            before["artist_id"].to_pylist(),
+            artist_split(before, artists, seed=3).to_pylist(),
+            strict=True,
+        )
+    )
     split = artist_split(tracks, artists, seed=3, kept=kept | {"gone": "test"})
     now = dict(zip(tracks["artist_id"].to_pylist(), split.to_pylist(), strict=True))
     assert {artist: now[artist] for artist in kept} == kept
-    assert not artist_split(tracks, artists, seed=3).equals(split)  # made anew, some of them would have moved
+    assert not artist_split(tracks, artists, seed=3).equals(
+        split
+    )  # made anew, some of them would have moved
     new = split_report(with_split(tracks, split), artists)
-    np.testing.assert_allclose([new["tracks"][name] / tracks.num_rows for name in SPLITS], [0.8, 0.1, 0.1], atol=0.002)
+    np.testing.assert_allclose(
+        [new["tracks"][name] / tracks.num_rows for name in SPLITS], [0.8, 0.1, 0.1], atol=0.002
+    )
     assert {now[artist] for artist in now.keys() - kept.keys()} == set(SPLITS)
 
 
 def test_an_empty_split_takes_a_new_artist_and_never_a_kept_one() -> None:
     tracks, artists = catalog_of([5, 4, 3, 2, 1])
     kept = {"a0": "train", "a1": "train", "a2": "train"}
-    split = dict(zip(tracks["artist_id"].to_pylist(), artist_split(tracks, artists, seed=0, kept=kept).to_pylist(), strict=True))
+    split = dict(
+        zip(
+            tracks["artist_id"].to_pylist(),
+            artist_split(tracks, artists, seed=0, kept=kept).to_pylist(),
+            strict=True,
+        )
+    )
     assert {name: split[name] for name in kept} == kept
     assert {split["a3"], split["a4"]} == {"validation", "test"}
     everyone = {name: "train" for name in split}

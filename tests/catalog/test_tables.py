@@ -45,9 +45,23 @@ def small_catalog(root: str = "/catalog") -> Catalog:
             "split": ["train", "validation", "test"],
         }
     )
-    artists = pa.table({"artist_id": ["a1", "a2"], "latitude": [48.85, None], "longitude": [0.1 + 0.2, None], "genres": [["folk"], []]})
-    related = pa.table({"artist_id": ["a1", "a1"], "related_artist_id": ["a2", "x"], "rank": [1, 2]})
-    return Catalog(root, conform(tracks, TRACKS, "tracks"), conform(artists, ARTISTS, "artists"), conform(related, RELATED, "related"))
+    artists = pa.table(
+        {
+            "artist_id": ["a1", "a2"],
+            "latitude": [48.85, None],
+            "longitude": [0.1 + 0.2, None],
+            "genres": [["folk"], []],
+        }
+    )
+    related = pa.table(
+        {"artist_id": ["a1", "a1"], "related_artist_id": ["a2", "x"], "rank": [1, 2]}
+    )
+    return Catalog(
+        root,
+        conform(tracks, TRACKS, "tracks"),
+        conform(artists, ARTISTS, "artists"),
+        conform(related, RELATED, "related"),
+    )
 
 
 def write_csv(catalog: Catalog, folder: Path, encoding: str = "utf-8") -> None:
@@ -76,14 +90,25 @@ def test_csv_and_parquet_give_the_same_catalog(tmp_path: Path, encoding: str) ->
 
 def test_fingerprint_ignores_order_and_root_and_sees_every_cell() -> None:
     catalog = small_catalog()
-    shuffled = Catalog("s3://elsewhere", catalog.tracks.take([2, 0, 1]), catalog.artists.take([1, 0]), catalog.related.take([1, 0]))
+    shuffled = Catalog(
+        "s3://elsewhere",
+        catalog.tracks.take([2, 0, 1]),
+        catalog.artists.take([1, 0]),
+        catalog.related.take([1, 0]),
+    )
     assert fingerprint(shuffled) == fingerprint(catalog)
     seen = {fingerprint(catalog)}
     for name in ("tracks", "artists", "related"):
         table = getattr(catalog, name)
         for index, field in enumerate(table.schema):
             values = table.column(index).to_pylist()
-            values[0] = ["x", "y"] if pa.types.is_list(field.type) else "x" if pa.types.is_string(field.type) else 7
+            values[0] = (
+                ["x", "y"]
+                if pa.types.is_list(field.type)
+                else "x"
+                if pa.types.is_string(field.type)
+                else 7
+            )
             other = table.set_column(index, field, pa.array(values, field.type))
             seen.add(fingerprint(replace(catalog, **{name: other})))
     assert len(seen) == 1 + len(TRACKS) + len(ARTISTS) + len(RELATED)
@@ -92,7 +117,14 @@ def test_fingerprint_ignores_order_and_root_and_sees_every_cell() -> None:
 def test_fingerprint_tells_where_a_value_ends() -> None:
     def with_titles(*titles: str | None) -> str:
         catalog = small_catalog()
-        return fingerprint(replace(catalog, tracks=catalog.tracks.set_column(1, TRACKS.field("title"), pa.array(titles, pa.string()))))
+        return fingerprint(
+            replace(
+                catalog,
+                tracks=catalog.tracks.set_column(
+                    1, TRACKS.field("title"), pa.array(titles, pa.string())
+                ),
+            )
+        )
 
     texts = [("ab", "c", "d"), ("a", "bc", "d"), ("abcd", None, None), (None, "abcd", None)]
     assert len({with_titles(*titles) for titles in texts}) == len(texts)
@@ -101,16 +133,31 @@ def test_fingerprint_tells_where_a_value_ends() -> None:
 def test_fingerprint_spans_parts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("musicrec.catalog.tables.FINGERPRINT_ROWS", 2)
     catalog = small_catalog()
-    assert fingerprint(replace(catalog, tracks=catalog.tracks.take([1, 2, 0]))) == fingerprint(catalog)
+    assert fingerprint(replace(catalog, tracks=catalog.tracks.take([1, 2, 0]))) == fingerprint(
+        catalog
+    )
 
 
 def test_numbers_take_what_spreadsheets_write_and_nothing_else() -> None:
     good = ["1998", "+7", "-3", "1998.0", None]
-    bad = ["1998.5", "1e3", "0x10", "inf", "nan", "1,5", "", "9" * 40, "1998-05-01", "\uff11\uff19\uff19\uff18"]
+    bad = [
+        "1998.5",
+        "1e3",
+        "0x10",
+        "inf",
+        "nan",
+        "1,5",
+        "",
+        "9" * 40,
+        "1998-05-01",
+        "\uff11\uff19\uff19\uff18",
+    ]
     values, wrong = numbers(pa.chunked_array([good + bad], pa.string()), whole=True)
     np.testing.assert_array_equal(values[:5], [1998, 7, -3, 1998, np.nan])
     assert wrong.tolist() == [False] * 5 + [True] * len(bad)
-    values, wrong = numbers(pa.chunked_array([["-0.5", ".25", "1e-7", "12.", "1e999", "--1", "0.1.2"]]), whole=False)
+    values, wrong = numbers(
+        pa.chunked_array([["-0.5", ".25", "1e-7", "12.", "1e999", "--1", "0.1.2"]]), whole=False
+    )
     np.testing.assert_array_equal(values[:4], [-0.5, 0.25, 1e-7, 12])
     assert wrong.tolist() == [False] * 4 + [True] * 3
 
@@ -121,7 +168,9 @@ def test_split_lists_leaves_empty_elements_out() -> None:
 
 
 def test_typed_names_the_row_of_a_bad_number() -> None:
-    table = pa.table({"artist_id": ["a", "b"], "related_artist_id": ["b", "a"], "rank": ["1", "first"]})
+    table = pa.table(
+        {"artist_id": ["a", "b"], "related_artist_id": ["b", "a"], "rank": ["1", "first"]}
+    )
     with pytest.raises(SchemaError, match="related row 9, rank 'first': not a number"):
         typed(RawTable(table, np.array([7, 9])), "related")
     with pytest.raises(SchemaError, match="lacks the column 'rank'"):
@@ -141,41 +190,72 @@ def test_artists_with_tracks_only_are_added_once_with_their_name() -> None:
 
 
 def test_missing_and_unreadable_tables_are_named_together(tmp_path: Path) -> None:
-    (tmp_path / "related.parquet").write_bytes(b"PAR1 is how a Parquet file begins, and not how it goes on PAR1")
+    (tmp_path / "related.parquet").write_bytes(
+        b"PAR1 is how a Parquet file begins, and not how it goes on PAR1"
+    )
     with pytest.raises(CatalogError) as error:
         read_catalog(str(tmp_path), (LOCAL, str(tmp_path)))
     lines = [str(problem) for problem in error.value.problems]
-    assert lines[0] == "error: tracks: missing table; tracks.csv or tracks.parquet must lie in the catalog's root"
+    assert (
+        lines[0]
+        == "error: tracks: missing table; tracks.csv or tracks.parquet must lie in the catalog's root"
+    )
     assert lines[1].startswith("error: related: not readable; as Parquet: ")
 
 
 @pytest.mark.parametrize(
     ("column", "values", "fix"),
     [
-        ("year", pa.array([{"of": 1}]), "column 'year' is struct<of: int64>: write it as text, numbers or lists of text"),
-        ("audio", pa.ExtensionArray.from_storage(pa.opaque(pa.binary(), "pickle", "x"), pa.array([b"x"])), "column 'audio' is extension"),
-        ("genres", pa.array([["a", None]]), "column 'genres' has lists with missing elements: leave those elements out"),
+        (
+            "year",
+            pa.array([{"of": 1}]),
+            "column 'year' is struct<of: int64>: write it as text, numbers or lists of text",
+        ),
+        (
+            "audio",
+            pa.ExtensionArray.from_storage(pa.opaque(pa.binary(), "pickle", "x"), pa.array([b"x"])),
+            "column 'audio' is extension",
+        ),
+        (
+            "genres",
+            pa.array([["a", None]]),
+            "column 'genres' has lists with missing elements: leave those elements out",
+        ),
     ],
 )
-def test_parquet_columns_of_other_kinds_are_refused(tmp_path: Path, column: str, values: pa.Array, fix: str) -> None:
+def test_parquet_columns_of_other_kinds_are_refused(
+    tmp_path: Path, column: str, values: pa.Array, fix: str
+) -> None:
     table = pa.table({"track_id": ["t"], "artist_id": ["a"]}).append_column(column, values)
     pq.write_table(table, tmp_path / "tracks.parquet")
     (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
     assert problem.fix.startswith(f"as Parquet: {fix}")
 
 
-def test_parquet_that_announces_too_many_rows_is_not_unfolded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_that_announces_too_many_rows_is_not_unfolded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("musicrec.catalog.bounded.PARQUET_ROWS", 10)
     pq.write_table(pa.table({"track_id": ["t"] * 11}), tmp_path / "tracks.parquet")
     (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
-    assert str(problem) == "error: tracks: not readable; as Parquet: it announces 11 rows, and at most 10 are read"
+    assert (
+        str(problem)
+        == "error: tracks: not readable; as Parquet: it announces 11 rows, and at most 10 are read"
+    )
 
 
 def test_parquet_text_that_is_not_utf8_names_its_row(tmp_path: Path) -> None:
-    wrong = pa.Array.from_buffers(pa.string(), 2, pa.array([b"good", b"b\xe9"], pa.binary()).buffers())
+    wrong = pa.Array.from_buffers(
+        pa.string(), 2, pa.array([b"good", b"b\xe9"], pa.binary()).buffers()
+    )
     pq.write_table(pa.table({"track_id": wrong}), tmp_path / "tracks.parquet")
     (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
-    assert (problem.row, problem.column, problem.value, problem.rule) == (2, "track_id", "b\ufffd", "not UTF-8")
+    assert (problem.row, problem.column, problem.value, problem.rule) == (
+        2,
+        "track_id",
+        "b\ufffd",
+        "not UTF-8",
+    )
 
 
 def test_a_problem_is_a_short_line_whatever_a_column_is_called() -> None:

@@ -36,9 +36,13 @@ def write_tables(
 ) -> Path:
     (folder / "tracks.csv").write_text("\n".join([header, *tracks]) + "\n")
     if artists is not None:
-        (folder / "artists.csv").write_text("\n".join(["artist_id,name,latitude,longitude,country", *artists]) + "\n")
+        (folder / "artists.csv").write_text(
+            "\n".join(["artist_id,name,latitude,longitude,country", *artists]) + "\n"
+        )
     if related is not None:
-        (folder / "related.csv").write_text("\n".join(["artist_id,related_artist_id,rank", *related]) + "\n")
+        (folder / "related.csv").write_text(
+            "\n".join(["artist_id,related_artist_id,rank", *related]) + "\n"
+        )
     return folder
 
 
@@ -52,7 +56,9 @@ def lines_of(folder: Path, **options) -> list[str]:
         return [str(problem) for problem in load(folder, **options)[1]]
     except CatalogError as error:
         lines = [str(problem) for problem in error.problems]
-        assert str(error).splitlines()[1:] == lines  # a problem is one line, whatever its value holds
+        assert (
+            str(error).splitlines()[1:] == lines
+        )  # a problem is one line, whatever its value holds
         return lines
 
 
@@ -65,7 +71,11 @@ def changed(row: int, old: str, new: str, rows: list[str] = TRACK_ROWS) -> list[
 def test_sound_catalog_has_no_problem_and_its_types(tmp_path: Path) -> None:
     catalog, problems = load(write_tables(tmp_path))
     assert problems == []
-    assert (catalog.tracks.schema, catalog.artists.schema, catalog.related.schema) == (TRACKS, ARTISTS, RELATED)
+    assert (catalog.tracks.schema, catalog.artists.schema, catalog.related.schema) == (
+        TRACKS,
+        ARTISTS,
+        RELATED,
+    )
     assert catalog.tracks["genres"].to_pylist() == [["folk", "dance"], ["folk"], ["court"], []]
     assert catalog.tracks["year"].to_pylist() == [1998, 1999, 1720, None]
     assert catalog.tracks["title"][3].as_py() == "Four, or five"
@@ -207,7 +217,14 @@ def test_each_typical_mistake_is_one_line(tmp_path: Path, mistake: str) -> None:
     line = line.replace("ROOT", str(tmp_path))
     assert line in found
     # What else may be said follows from the same mistake and names it; nothing unrelated is.
-    if mistake not in ("missing column", "quote not closed", "comma without quotes", "no relations", "half a place", "no track in a split"):
+    if mistake not in (
+        "missing column",
+        "quote not closed",
+        "comma without quotes",
+        "no relations",
+        "half a place",
+        "no track in a split",
+    ):
         assert found == [line]
 
 
@@ -232,7 +249,9 @@ def test_rows_keep_their_numbers_after_blank_and_broken_ones(tmp_path: Path) -> 
     tracks = [TRACK_ROWS[0], "", "too,short", ",,,,,,,,", *TRACK_ROWS[1:]]
     tracks[-1] = 't4,"line one\nline two",a3,Cy,x,audio/4.mp3,,,test'
     found = lines_of(write_tables(tmp_path, tracks))
-    assert found[0].startswith("error: tracks row 3 'too,short': wrong number of cells; expected 9 cells, found 2")
+    assert found[0].startswith(
+        "error: tracks row 3 'too,short': wrong number of cells; expected 9 cells, found 2"
+    )
     assert any(line.startswith("error: tracks row 7, year 'x'") for line in found)
 
 
@@ -251,10 +270,18 @@ def test_files_outside_the_root_pass_only_where_allowed(tmp_path: Path) -> None:
     def refused(**options) -> list[int | None]:
         with pytest.raises(CatalogError) as error:
             load(tmp_path, **options)
-        return [problem.row for problem in error.value.problems if problem.rule == "outside the catalog's root"]
+        return [
+            problem.row
+            for problem in error.value.problems
+            if problem.rule == "outside the catalog's root"
+        ]
 
     assert refused() == [1, 2, 3, 5, 6]
-    assert refused(allowed_roots=("s3://music/clips", "/mnt/music")) == [3, 5, 6]  # /mnt/music2 only begins like /mnt/music
+    assert refused(allowed_roots=("s3://music/clips", "/mnt/music")) == [
+        3,
+        5,
+        6,
+    ]  # /mnt/music2 only begins like /mnt/music
 
 
 def test_root_on_object_storage_holds_its_files_and_no_others() -> None:
@@ -266,7 +293,11 @@ def test_root_on_object_storage_holds_its_files_and_no_others() -> None:
         }
     )
     tables = {"tracks": RawTable(raw_tracks, np.arange(1, 4))}
-    rows = [p.row for p in validate(RawCatalog("s3://bucket/catalog", tables)) if p.rule == "outside the catalog's root"]
+    rows = [
+        p.row
+        for p in validate(RawCatalog("s3://bucket/catalog", tables))
+        if p.rule == "outside the catalog's root"
+    ]
     assert rows == [3]
 
 
@@ -296,13 +327,16 @@ def test_absent_splits_are_made_from_the_seed(tmp_path: Path) -> None:
     assert set(catalog.tracks["split"].to_pylist()) == set(SPLITS)
     assert catalog.tracks.schema == TRACKS
     rows = [row for row in rows if ",a3," not in row]
-    assert "error: tracks, artist_id: too few artists; there are 2, and each of the 3 splits needs one of its own" in lines_of(
-        write_tables(tmp_path, rows, header=TRACK_HEADER.removesuffix(",split"))
+    assert (
+        "error: tracks, artist_id: too few artists; there are 2, and each of the 3 splits needs one of its own"
+        in lines_of(write_tables(tmp_path, rows, header=TRACK_HEADER.removesuffix(",split")))
     )
 
 
 def test_minimal_columns_suffice_and_artists_are_derived(tmp_path: Path) -> None:
-    (tmp_path / "tracks.csv").write_text("track_id,artist_id,audio\n" + "".join(f"{i},a{i},{i}.mp3\n" for i in range(3)))
+    (tmp_path / "tracks.csv").write_text(
+        "track_id,artist_id,audio\n" + "".join(f"{i},a{i},{i}.mp3\n" for i in range(3))
+    )
     (tmp_path / "related.csv").write_text("artist_id,related_artist_id,rank\na0,a1,1\na1,a2,1\n")
     catalog, problems = load(tmp_path)
     assert [str(problem) for problem in problems] == [TYPICAL_MISTAKES["missing artists"][1]]
@@ -313,8 +347,15 @@ def test_minimal_columns_suffice_and_artists_are_derived(tmp_path: Path) -> None
 def test_typed_catalog_is_held_to_the_same_rules(tmp_path: Path) -> None:
     catalog, _ = load(write_tables(tmp_path))
     assert validate(catalog) == []
-    doubled = type(catalog)(catalog.root, pa.concat_tables([catalog.tracks, catalog.tracks.slice(0, 1)]), catalog.artists, catalog.related)
-    assert [(problem.rule, problem.row) for problem in validate(doubled)] == [("duplicate track", 5)]
+    doubled = type(catalog)(
+        catalog.root,
+        pa.concat_tables([catalog.tracks, catalog.tracks.slice(0, 1)]),
+        catalog.artists,
+        catalog.related,
+    )
+    assert [(problem.rule, problem.row) for problem in validate(doubled)] == [
+        ("duplicate track", 5)
+    ]
 
 
 def test_parquet_of_pandas_reads_as_csv_does(tmp_path: Path) -> None:
@@ -332,13 +373,34 @@ def test_parquet_of_pandas_reads_as_csv_does(tmp_path: Path) -> None:
     ("content", "line"),
     [
         (b"", "error: tracks: not readable; Empty CSV file"),
-        (b"\n\n", "error: tracks: not readable; the first line must name at most 200 columns; save it as comma-separated UTF-8"),
-        ("track_id,audio\n1,2\n".encode("utf-16"), "error: tracks: not readable; the first line must name"),
-        (b"track_id;artist_id\n1;a\n", "error: tracks: not readable; its first line is 'track_id;artist_id': save it with commas"),
-        (b",".join([b"c"] * 1500) + b"\n", "error: tracks: not readable; the first line must name at most 200 columns"),
-        (b"track_id,artist_id,audio,audio\n1,a,x,y\n", "error: tracks, audio: column named twice; keep one of the two"),
-        (b"track_id,artist_id,audio\n1,a\xe9,x\n", "error: tracks row 1, artist_id 'a\ufffd': not UTF-8; save the file as UTF-8"),
-        (b"track_id,audio\n1,a\n2,\xe9,x\n", "error: tracks row 2 '2,\ufffd,x': wrong number of cells; expected 2 cells, found 3"),
+        (
+            b"\n\n",
+            "error: tracks: not readable; the first line must name at most 200 columns; save it as comma-separated UTF-8",
+        ),
+        (
+            "track_id,audio\n1,2\n".encode("utf-16"),
+            "error: tracks: not readable; the first line must name",
+        ),
+        (
+            b"track_id;artist_id\n1;a\n",
+            "error: tracks: not readable; its first line is 'track_id;artist_id': save it with commas",
+        ),
+        (
+            b",".join([b"c"] * 1500) + b"\n",
+            "error: tracks: not readable; the first line must name at most 200 columns",
+        ),
+        (
+            b"track_id,artist_id,audio,audio\n1,a,x,y\n",
+            "error: tracks, audio: column named twice; keep one of the two",
+        ),
+        (
+            b"track_id,artist_id,audio\n1,a\xe9,x\n",
+            "error: tracks row 1, artist_id 'a\ufffd': not UTF-8; save the file as UTF-8",
+        ),
+        (
+            b"track_id,audio\n1,a\n2,\xe9,x\n",
+            "error: tracks row 2 '2,\ufffd,x': wrong number of cells; expected 2 cells, found 3",
+        ),
         (b"\x00\x01\xff" * 5000, "error: tracks"),
         (b"PK\x03\x04" + bytes(range(256)) * 50, "error: tracks"),
     ],
@@ -349,17 +411,25 @@ def test_hostile_csv_is_a_line_and_no_crash(tmp_path: Path, content: bytes, line
     assert any(found.startswith(line) for found in lines_of(tmp_path))
 
 
-def test_row_longer_than_the_block_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_longer_than_the_block_is_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("musicrec.catalog.tables.CSV_BLOCK_BYTES", 1 << 20)
     folder = write_tables(tmp_path, [TRACK_ROWS[0], '"' + "x" * (3 << 20)])
-    assert lines_of(folder)[0] == "error: tracks: not readable; a row is longer than 1 MB: look for a double quote that is not closed"
+    assert (
+        lines_of(folder)[0]
+        == "error: tracks: not readable; a row is longer than 1 MB: look for a double quote that is not closed"
+    )
 
 
 def test_mutated_tables_never_raise_anything_else(tmp_path: Path) -> None:
     folder = write_tables(tmp_path)
     catalog, _ = load(folder)
     pq.write_table(catalog.tracks, tmp_path / "sound.parquet")
-    sound = {"tracks.csv": (tmp_path / "tracks.csv").read_bytes(), "tracks.parquet": (tmp_path / "sound.parquet").read_bytes()}
+    sound = {
+        "tracks.csv": (tmp_path / "tracks.csv").read_bytes(),
+        "tracks.parquet": (tmp_path / "sound.parquet").read_bytes(),
+    }
     random = np.random.default_rng(5)
     refused = 0
     for name, content in sound.items():
@@ -368,7 +438,9 @@ def test_mutated_tables_never_raise_anything_else(tmp_path: Path) -> None:
             broken = bytearray(content)
             for place in random.integers(0, len(broken), size=random.integers(1, 8)):
                 broken[place] = random.integers(0, 256)
-            (tmp_path / name).write_bytes(broken[: random.integers(1, len(broken) + 1)] if random.random() < 0.3 else broken)
+            (tmp_path / name).write_bytes(
+                broken[: random.integers(1, len(broken) + 1)] if random.random() < 0.3 else broken
+            )
             refused += any(line.startswith("error") for line in lines_of(folder))
         (tmp_path / name).unlink()
         (tmp_path / "tracks.csv").touch()
@@ -385,4 +457,9 @@ def test_both_formats_of_a_table_are_refused(tmp_path: Path) -> None:
 
 def test_importing_brings_neither_ray_nor_torch() -> None:
     code = "import sys, musicrec.catalog.validate; print([name for name in ('ray', 'torch', 'pandas', 'mlflow') if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

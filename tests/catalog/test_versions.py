@@ -16,7 +16,9 @@ def write(root: str, *names: str, content: bytes = b"a") -> None:
 
 
 def versions(root: str, *names: str) -> dict[str, str | None]:
-    uris = pa.chunked_array([[name if "://" in name else f"{root}/{name}" for name in names]], pa.string())
+    uris = pa.chunked_array(
+        [[name if "://" in name else f"{root}/{name}" for name in names]], pa.string()
+    )
     return dict(zip(names, file_versions(uris, root).to_pylist(), strict=True))
 
 
@@ -26,7 +28,9 @@ def test_a_version_is_another_after_each_change_wherever_the_file_lies(store_roo
     few = [f"artists/{number}/song.mp3" for number in range(MANY)]
     others = ["song.mp3", "deep/er/song.mp3"]
     write(store_root, *many, *few, *others)
-    before = versions(store_root, *many, *few, *others, "audio/none.mp3", "artists/3/none.mp3", "none.mp3")
+    before = versions(
+        store_root, *many, *few, *others, "audio/none.mp3", "artists/3/none.mp3", "none.mp3"
+    )
     absent = {name for name, version in before.items() if version == MISSING}
     assert absent == {"audio/none.mp3", "artists/3/none.mp3", "none.mp3"}
     assert None not in before.values()
@@ -53,5 +57,7 @@ def test_the_same_file_twice_and_none_at_all(tmp_path) -> None:
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path) -> None:
     (tmp_path / "audio").write_bytes(b"a file where a folder should be")
     names = [f"audio/{number}.mp3" for number in range(MANY)]
-    with pytest.raises(StoreError, match=r"audio/ cannot be listed: .* or set extract\.notice_changes to false"):
+    with pytest.raises(
+        StoreError, match=r"audio/ cannot be listed: .* or set extract\.notice_changes to false"
+    ):
         versions(str(tmp_path), *names)

@@ -17,7 +17,12 @@ from aiohttp import web
 FAULTS = ("503", "500", "reset", "lost answer", "truncated")
 ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>made to fail</Message></Error>'
 CODES = {"503": "SlowDown", "500": "InternalError"}
-BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect"}  # of one connection, not of the request
+BY_HOP = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "expect",
+}  # of one connection, not of the request
 LARGEST_BODY = 1 << 30
 
 
@@ -55,15 +60,23 @@ class FaultyS3:
             return web.Response(status=int(fault), text=text, content_type="application/xml")
         if fault == "reset":
             return self._reset(request)
-        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in BY_HOP]  # Host too: it is signed
-        async with self._client.request(request.method, self.target + request.raw_path, headers=headers, data=body) as answered:
+        headers = [
+            (name, value) for name, value in request.headers.items() if name.lower() not in BY_HOP
+        ]  # Host too: it is signed
+        async with self._client.request(
+            request.method, self.target + request.raw_path, headers=headers, data=body
+        ) as answered:
             content = await answered.read()
             if request.method == "PUT":
                 self.writes.append((time.monotonic(), request.path))
             if fault == "lost answer":
                 return self._reset(request)
             response = web.StreamResponse(status=answered.status, reason=answered.reason)
-            response.headers.extend((name, value) for name, value in answered.headers.items() if name.lower() not in BY_HOP)
+            response.headers.extend(
+                (name, value)
+                for name, value in answered.headers.items()
+                if name.lower() not in BY_HOP
+            )
             await response.prepare(request)
             if fault == "truncated" and len(content) > 1:
                 await response.write(content[: len(content) // 2])
@@ -76,7 +89,10 @@ class FaultyS3:
     def held(self, pattern: str, after: int = 0) -> Iterator[None]:
         """While a ``with`` block runs, writes of objects whose names match wait until it ends, from when so many of them are done."""
         matches, before, self.waiting = re.compile(pattern).search, len(self.writes), 0
-        self._holds = lambda path: bool(matches(path)) and sum(bool(matches(name)) for _, name in self.writes[before:]) >= after
+        self._holds = lambda path: (
+            bool(matches(path))
+            and sum(bool(matches(name)) for _, name in self.writes[before:]) >= after
+        )
         try:
             yield
         finally:
@@ -116,7 +132,8 @@ class FaultyS3:
 
     async def _start(self) -> tuple[web.AppRunner, int]:
         self._client = aiohttp.ClientSession(
-            auto_decompress=False, skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+            auto_decompress=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
         app = web.Application(client_max_size=LARGEST_BODY)
         app.router.add_route("*", "/{path:.*}", self._answer)

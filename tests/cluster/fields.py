@@ -14,7 +14,9 @@ PLAIN = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
 
 @cache
 def description() -> dict[str, Any]:
-    return yaml.safe_load((Path(__file__).parent / "kuberay_fields.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(
+        (Path(__file__).parent / "kuberay_fields.yaml").read_text(encoding="utf-8")
+    )
 
 
 def mistakes(value: Any, kind: str, path: str = "") -> Iterator[str]:
@@ -53,7 +55,11 @@ def _elements(value: Any, kind: str, path: str, container: type) -> Iterator[str
 def _fields(value: dict[str, Any], fields: dict[str, str], path: str) -> Iterator[str]:
     known = {name.removesuffix("*"): kind for name, kind in fields.items()}
     yield from (f"{path}/{name}: unknown field" for name in value if name not in known)
-    yield from (f"{path}: '{name[:-1]}' is required" for name in fields if name.endswith("*") and name[:-1] not in value)
+    yield from (
+        f"{path}: '{name[:-1]}' is required"
+        for name in fields
+        if name.endswith("*") and name[:-1] not in value
+    )
     for name, element in value.items():
         if name in known:
             yield from mistakes(element, known[name], f"{path}/{name}")

@@ -28,7 +28,11 @@ SECONDS_TO_START = 90  # a node; below the time-out of every test, so that its l
 SECONDS_TO_WORK = 240
 SECONDS_TO_END = 120
 # A node that was killed is missed after three seconds, and not after Ray's half a minute.
-HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000}
+HEALTH = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 1000,
+}
 HEALTH["health_check_failure_threshold"] = 3
 OBJECT_STORE_BYTES = 128 * 2**20
 
@@ -40,7 +44,12 @@ class Processes:
         self.mark, self.log = uuid.uuid4().hex, log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=environment | {MARK: self.mark}, start_new_session=True
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=environment | {MARK: self.mark},
+                start_new_session=True,
             )
 
     def all(self) -> list[psutil.Process]:
@@ -58,7 +67,9 @@ class Processes:
             assert time.monotonic() < deadline, f"not reached in {seconds:g} s: {self.said()}"
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout=0.02)
-                raise AssertionError(f"it ended with {self.process.returncode} before that: {self.said()}")
+                raise AssertionError(
+                    f"it ended with {self.process.returncode} before that: {self.said()}"
+                )
 
     def runs(self, name: str) -> bool:
         """Whether one of its processes has this in its command line."""
@@ -104,17 +115,31 @@ class Machines:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.workers = folder, list[Processes]()
         self._started = 0
-        self._temporary = Path(tempfile.mkdtemp(prefix="ray-"))  # the sockets in it have names of 107 bytes at most
+        self._temporary = Path(
+            tempfile.mkdtemp(prefix="ray-")
+        )  # the sockets in it have names of 107 bytes at most
         self.gcs, dashboard = free_port(), free_port()
-        self.environment = {name: value for name, value in environment.items() if not name.startswith(("RAY_", "PYTHONPATH"))}
+        self.environment = {
+            name: value
+            for name, value in environment.items()
+            if not name.startswith(("RAY_", "PYTHONPATH"))
+        }
         self.environment |= {
-            "PATH": os.pathsep.join([str(BIN), environment["PATH"]]),  # `python` is the environment's
+            "PATH": os.pathsep.join(
+                [str(BIN), environment["PATH"]]
+            ),  # `python` is the environment's
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(16),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_API_SERVER_ADDRESS": f"http://{LOOPBACK}:{dashboard}",
         }
-        head = ["--head", f"--port={self.gcs}", "--num-cpus=0", f"--dashboard-host={LOOPBACK}", f"--dashboard-port={dashboard}"]
+        head = [
+            "--head",
+            f"--port={self.gcs}",
+            "--num-cpus=0",
+            f"--dashboard-host={LOOPBACK}",
+            f"--dashboard-port={dashboard}",
+        ]
         head += [f"--system-config={json.dumps(HEALTH)}", f"--ray-client-server-port={free_port()}"]
         self.head = self._start(head)
 
@@ -125,15 +150,26 @@ class Machines:
 
     def _start(self, arguments: list[str], head: Processes | None = None) -> Processes:
         # On one machine the nodes must not choose their workers' ports from the same range.
-        own = ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0", f"--node-ip-address={LOOPBACK}"]
+        own = [
+            "--min-worker-port=0",
+            "--max-worker-port=0",
+            "--dashboard-agent-listen-port=0",
+            f"--node-ip-address={LOOPBACK}",
+        ]
         self._started += 1
         # Nor may they share a folder: the first that needs a job's files no longer would take them from the others.
-        own += [f"--temp-dir={self._temporary / str(self._started)}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--block"]
+        own += [
+            f"--temp-dir={self._temporary / str(self._started)}",
+            f"--object-store-memory={OBJECT_STORE_BYTES}",
+            "--block",
+        ]
         log = self.folder / f"node-{self._started}.log"
         node = Processes([str(BIN / "ray"), "start", *arguments, *own], log, self.environment)
 
         def started() -> bool:
-            assert head is None or head.process.poll() is None, f"the head ended, and a worker waits for it: {head.said()}"
+            assert head is None or head.process.poll() is None, (
+                f"the head ended, and a worker waits for it: {head.said()}"
+            )
             return "Ray runtime started" in log.read_text(errors="replace")
 
         try:
@@ -156,7 +192,12 @@ class Machines:
 
     def stop(self, name: str) -> None:
         """`ray job stop`."""
-        subprocess.run([str(BIN / "ray"), "job", "stop", name], env=self.environment, check=True, capture_output=True)
+        subprocess.run(
+            [str(BIN / "ray"), "job", "stop", name],
+            env=self.environment,
+            check=True,
+            capture_output=True,
+        )
 
     def close(self) -> None:
         for node in (*self.workers, self.head):
@@ -178,8 +219,17 @@ def machines(folder: Path, environment: dict[str, str]) -> Iterator[Machines]:
 def mlflow_server(folder: Path, artifacts: str, environment: dict[str, str]) -> Iterator[str]:
     """An MLflow server as a process, artifacts on S3; its URI."""
     port = free_port()
-    command = [str(BIN / "mlflow"), "server", f"--backend-store-uri=sqlite:///{folder}/mlflow.db", f"--artifacts-destination={artifacts}"]
-    server = Processes([*command, f"--host={LOOPBACK}", f"--port={port}", "--workers=1"], folder / "mlflow.log", environment)
+    command = [
+        str(BIN / "mlflow"),
+        "server",
+        f"--backend-store-uri=sqlite:///{folder}/mlflow.db",
+        f"--artifacts-destination={artifacts}",
+    ]
+    server = Processes(
+        [*command, f"--host={LOOPBACK}", f"--port={port}", "--workers=1"],
+        folder / "mlflow.log",
+        environment,
+    )
 
     def answers() -> bool:
         with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):

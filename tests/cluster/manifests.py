@@ -23,14 +23,26 @@ SETTINGS = "musicrec-settings"
 def documents() -> dict[str, list[Any]]:
     """The YAML documents of every file under cluster/, by the file's name there."""
     files = sorted([*CLUSTER.rglob("*.yaml"), *CLUSTER.rglob("*.yml")])
-    return {path.relative_to(CLUSTER).as_posix(): list(yaml.safe_load_all(path.read_text(encoding="utf-8"))) for path in files}
+    return {
+        path.relative_to(CLUSTER).as_posix(): list(
+            yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        )
+        for path in files
+    }
 
 
 @cache
 def objects() -> list[tuple[str, dict[str, Any]]]:
     """Kubernetes objects, kustomizations apart: (file and kind, object)."""
-    found = [(f"{file}: {each['kind']}", each) for file, many in documents().items() for each in many if "kind" in each]
-    return [(name, each) for name, each in found if each["kind"] not in ("Kustomization", "Component")]
+    found = [
+        (f"{file}: {each['kind']}", each)
+        for file, many in documents().items()
+        for each in many
+        if "kind" in each
+    ]
+    return [
+        (name, each) for name, each in found if each["kind"] not in ("Kustomization", "Component")
+    ]
 
 
 def of_kind(*kinds: str) -> list[tuple[str, dict[str, Any]]]:
@@ -40,14 +52,25 @@ def of_kind(*kinds: str) -> list[tuple[str, dict[str, Any]]]:
 def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value at any depth with its path."""
     yield path, value
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    children = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, child in children:
         yield from walk(child, f"{path}/{key}")
 
 
 def pods() -> list[tuple[str, dict[str, Any]]]:
     """The specifications of all pods."""
-    return [(f"{name}{path}", value) for name, each in objects() for path, value in walk(each) if path and _is_pod(value)]
+    return [
+        (f"{name}{path}", value)
+        for name, each in objects()
+        for path, value in walk(each)
+        if path and _is_pod(value)
+    ]
 
 
 def _is_pod(value: Any) -> bool:
@@ -67,7 +90,9 @@ class Started:
 
 
 def settings() -> dict[str, str]:
-    (found,) = (each["data"] for _, each in of_kind("ConfigMap") if each["metadata"]["name"] == SETTINGS)
+    (found,) = (
+        each["data"] for _, each in of_kind("ConfigMap") if each["metadata"]["name"] == SETTINGS
+    )
     return found
 
 
@@ -101,15 +126,25 @@ def documented_jobs() -> list[Started]:
     """The jobs on the command lines of the repository's README and of the jobs' own docstrings."""
     found = _on_lines("README.md", _shell(ROOT / "README.md"))
     for path in sorted((ROOT / "jobs").glob("*.py")):
-        found += _on_lines(f"jobs/{path.name}", ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+        found += _on_lines(
+            f"jobs/{path.name}",
+            ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "",
+        )
     return found
 
 
 def _shell(readme: Path) -> str:
     """The shell blocks of a README, each command on one line."""
-    return "\n".join(re.findall(r"```bash\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)).replace("\\\n", " ")
+    return "\n".join(
+        re.findall(r"```bash\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    ).replace("\\\n", " ")
 
 
 def _on_lines(file: str, text: str) -> list[Started]:
-    lines = re.findall(r"python (\S*jobs/\w+\.py)([^\n#|&;]*)", re.sub(r"[\[\]]", "", text))  # brackets: an option may be left out
-    return [Started(f"{file}: {script}", script, tuple(shlex.split(_filled(rest)))) for script, rest in lines]
+    lines = re.findall(
+        r"python (\S*jobs/\w+\.py)([^\n#|&;]*)", re.sub(r"[\[\]]", "", text)
+    )  # brackets: an option may be left out
+    return [
+        Started(f"{file}: {script}", script, tuple(shlex.split(_filled(rest))))
+        for script, rest in lines
+    ]

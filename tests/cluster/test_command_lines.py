@@ -25,12 +25,19 @@ class Parsed(Exception):
 def test_a_docstring_has_the_command_for_a_machine_and_for_a_cluster(name: str) -> None:
     lines = (ast.get_docstring(ast.parse((ROOT / "jobs" / name).read_text())) or "").splitlines()
     assert any(f" python jobs/{name}" in line and "ray job submit" not in line for line in lines)
-    assert any(line.startswith(f"On a cluster:       ray job submit --working-dir . -- python jobs/{name}") for line in lines)
+    assert any(
+        line.startswith(f"On a cluster:       ray job submit --working-dir . -- python jobs/{name}")
+        for line in lines
+    )
 
 
-@pytest.mark.parametrize("job", documented_jobs(), ids=lambda job: f"{job.file} {' '.join(job.arguments)}")
+@pytest.mark.parametrize(
+    "job", documented_jobs(), ids=lambda job: f"{job.file} {' '.join(job.arguments)}"
+)
 def test_a_documented_command_line_is_taken(job: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = tuple("demo" if "/KEY/" in argument else argument for argument in job.arguments)  # what only a search makes
+    arguments = tuple(
+        "demo" if "/KEY/" in argument else argument for argument in job.arguments
+    )  # what only a search makes
     script = job.script.rpartition("/")[2]
     if script not in WITHOUT_CONFIGURATION:
         asked_for(Started(job.file, job.script, arguments), monkeypatch)

@@ -57,9 +57,16 @@ def test_no_pod_runs_as_root_or_gains_rights(name: str, pod: dict[str, Any]) -> 
 
 
 def test_requests_equal_limits() -> None:
-    resources = [(name + path, value) for name, each in objects() for path, value in walk(each) if path.endswith("/resources")]
+    resources = [
+        (name + path, value)
+        for name, each in objects()
+        for path, value in walk(each)
+        if path.endswith("/resources")
+    ]
     containers = [each for each in resources if "volumeClaimTemplates" not in each[0]]
-    assert len(containers) == 7  # head, two kinds of worker, autoscaler, submitter, MLflow, PostgreSQL
+    assert (
+        len(containers) == 7
+    )  # head, two kinds of worker, autoscaler, submitter, MLflow, PostgreSQL
     assert [name for name, value in containers if value["requests"] != value["limits"]] == []
     assert [name for name, value in containers if not {"cpu", "memory"} <= {*value["limits"]}] == []
 
@@ -89,28 +96,54 @@ def test_the_cluster_scales_within_bounds_and_asks_for_a_token() -> None:
     assert {*groups} == {"cpu", "gpu"} and groups["gpu"]["minReplicas"] == 0
     for group in groups.values():
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"] <= 100
-        assert any("spot" in toleration["key"] for toleration in group["template"]["spec"]["tolerations"])
+        assert any(
+            "spot" in toleration["key"] for toleration in group["template"]["spec"]["tolerations"]
+        )
         assert group["template"]["spec"]["automountServiceAccountToken"] is False
-    assert any(toleration["key"] == "nvidia.com/gpu" for toleration in groups["gpu"]["template"]["spec"]["tolerations"])
+    assert any(
+        toleration["key"] == "nvidia.com/gpu"
+        for toleration in groups["gpu"]["template"]["spec"]["tolerations"]
+    )
     head = spec["headGroupSpec"]
     assert "tolerations" not in head["template"]["spec"]
     assert head["serviceType"] == "ClusterIP" and head["rayStartParams"]["num-cpus"] == "0"
 
 
 def test_pods_carry_the_labels_by_which_policies_and_monitors_find_them() -> None:
-    labels = [value["metadata"]["labels"] for _, each in objects() for _, value in walk(each) if _is_template(value)]
+    labels = [
+        value["metadata"]["labels"]
+        for _, each in objects()
+        for _, value in walk(each)
+        if _is_template(value)
+    ]
     selectors = [each["spec"]["podSelector"]["matchLabels"] for _, each in of_kind("NetworkPolicy")]
-    selectors += [each["spec"]["selector"]["matchLabels"] for _, each in of_kind("PodMonitor", "Deployment", "StatefulSet")]
+    selectors += [
+        each["spec"]["selector"]["matchLabels"]
+        for _, each in of_kind("PodMonitor", "Deployment", "StatefulSet")
+    ]
     selectors += [each["spec"]["selector"] for _, each in of_kind("Service")]
     assert len(labels) == 6
-    assert [selector for selector in selectors if not any(selector.items() <= found.items() for found in labels)] == []
-    ports = {port["name"] for _, pod in pods() for container in pod["containers"] for port in container.get("ports", [])}
+    assert [
+        selector
+        for selector in selectors
+        if not any(selector.items() <= found.items() for found in labels)
+    ] == []
+    ports = {
+        port["name"]
+        for _, pod in pods()
+        for container in pod["containers"]
+        for port in container.get("ports", [])
+    }
     ((_, monitor),) = of_kind("PodMonitor")
     assert {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]} <= ports
 
 
 def _is_template(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("spec"), dict) and "containers" in value["spec"]
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("spec"), dict)
+        and "containers" in value["spec"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -119,21 +152,34 @@ def rendered() -> dict[str, list[dict[str, Any]]]:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl renders kustomizations, and is not on PATH")
-    folders = sorted(path.parent.relative_to(ROOT).as_posix() for path in CLUSTER.rglob("kustomization.yaml"))
+    folders = sorted(
+        path.parent.relative_to(ROOT).as_posix() for path in CLUSTER.rglob("kustomization.yaml")
+    )
     folders = [folder for folder in folders if "/components/" not in folder]
-    texts = {f: subprocess.run([kubectl, "kustomize", f], cwd=ROOT, capture_output=True, text=True, check=True).stdout for f in folders}
+    texts = {
+        f: subprocess.run(
+            [kubectl, "kustomize", f], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for f in folders
+    }
     return {folder: list(yaml.safe_load_all(text)) for folder, text in texts.items()}
 
 
-def test_kustomizations_render_into_valid_objects_of_one_namespace(rendered: dict[str, list[dict[str, Any]]]) -> None:
+def test_kustomizations_render_into_valid_objects_of_one_namespace(
+    rendered: dict[str, list[dict[str, Any]]],
+) -> None:
     every = [each for many in rendered.values() for each in many]
     assert [line for each in every for line in mistakes(each, each["kind"])] == []
-    assert {each["metadata"].get("namespace") for each in every if each["kind"] != "Namespace"} == {"musicrec"}
+    assert {each["metadata"].get("namespace") for each in every if each["kind"] != "Namespace"} == {
+        "musicrec"
+    }
     images = {value for each in every for path, value in walk(each) if path.endswith("/image")}
     assert {image for image in images if image.partition(":")[2] in ("", "latest")} == set()
 
 
-def test_each_job_brings_its_own_copy_of_the_cluster_and_nothing_else(rendered: dict[str, list[dict[str, Any]]]) -> None:
+def test_each_job_brings_its_own_copy_of_the_cluster_and_nothing_else(
+    rendered: dict[str, list[dict[str, Any]]],
+) -> None:
     (cluster,) = rendered["cluster/kuberay/raycluster"]
     jobs = {folder: many for folder, many in rendered.items() if "/jobs/" in folder}
     assert len(jobs) == len(ray_jobs())
@@ -141,15 +187,29 @@ def test_each_job_brings_its_own_copy_of_the_cluster_and_nothing_else(rendered: 
         (job,) = many
         spec = job["spec"].get("jobTemplate", job["spec"])
         assert spec["rayClusterSpec"] == cluster["spec"]
-        assert spec["submitterPodTemplate"]["spec"]["containers"][0]["image"].endswith(f"/musicrec-cpu:{VERSION}")
+        assert spec["submitterPodTemplate"]["spec"]["containers"][0]["image"].endswith(
+            f"/musicrec-cpu:{VERSION}"
+        )
 
 
 def test_secrets_are_referred_to_and_never_written() -> None:
     assert of_kind("Secret") == []
     telling = re.compile(r"(password|secret|token|credential|access_?key)", re.IGNORECASE)
-    variables = [value for _, each in objects() for _, value in walk(each) if isinstance(value, dict) and {"name", "value"} <= {*value}]
+    variables = [
+        value
+        for _, each in objects()
+        for _, value in walk(each)
+        if isinstance(value, dict) and {"name", "value"} <= {*value}
+    ]
     assert [variable for variable in variables if telling.search(variable["name"])] == []
-    assert [key for _, each in of_kind("ConfigMap") for key in each["data"] if telling.search(key)] == []
-    text = "\n".join(path.read_text(encoding="utf-8") for path in CLUSTER.rglob("*") if path.is_file())
+    assert [
+        key for _, each in of_kind("ConfigMap") for key in each["data"] if telling.search(key)
+    ] == []
+    text = "\n".join(
+        path.read_text(encoding="utf-8") for path in CLUSTER.rglob("*") if path.is_file()
+    )
     # AWS key ids, private keys, and URLs with a password that is not a variable.
-    assert re.findall(r"AKIA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:]+:(?!\$\()[^/\s@]+@", text) == []
+    assert (
+        re.findall(r"AKIA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:]+:(?!\$\()[^/\s@]+@", text)
+        == []
+    )

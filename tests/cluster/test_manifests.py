@@ -12,7 +12,20 @@ from typing import Any
 
 import pytest
 import yaml
-from manifests import CLUSTER, IMAGE_ROOT, ROOT, Started, documents, objects, of_kind, pods, readme_jobs, settings, started, walk
+from manifests import (
+    CLUSTER,
+    IMAGE_ROOT,
+    ROOT,
+    Started,
+    documents,
+    objects,
+    of_kind,
+    pods,
+    readme_jobs,
+    settings,
+    started,
+    walk,
+)
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -22,9 +35,13 @@ from musicrec.config.load import parse, presets
 from musicrec.telemetry.metrics import METRICS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-REQUIRED = {requirement.name: requirement for requirement in map(Requirement, PROJECT["dependencies"])}
+REQUIRED = {
+    requirement.name: requirement for requirement in map(Requirement, PROJECT["dependencies"])
+}
 DOCKERFILE = (CLUSTER / "Dockerfile").read_text(encoding="utf-8")
-KUSTOMIZATIONS = sorted(path.parent.relative_to(ROOT).as_posix() for path in CLUSTER.rglob("kustomization.yaml"))
+KUSTOMIZATIONS = sorted(
+    path.parent.relative_to(ROOT).as_posix() for path in CLUSTER.rglob("kustomization.yaml")
+)
 RAYUP = ("aws", "gcp")
 named = pytest.mark.parametrize
 
@@ -38,21 +55,35 @@ def exact(package: str) -> str:
 
 @named("package", ["torch", "torchaudio", "torchvision"])
 def test_the_image_has_pyprojects_torch(package: str) -> None:
-    assert re.findall(rf"^ARG {package.upper()}_VERSION=(\S+)$", DOCKERFILE, re.MULTILINE) == [exact(package)]
+    assert re.findall(rf"^ARG {package.upper()}_VERSION=(\S+)$", DOCKERFILE, re.MULTILINE) == [
+        exact(package)
+    ]
 
 
 def test_images_have_a_python_that_the_project_takes() -> None:
     versions = re.findall(r"^ARG PYTHON_VERSION=(\S+)$", DOCKERFILE, re.MULTILINE)
-    versions += re.findall(r"^FROM python:([\d.]+)", (CLUSTER / "mlflow/Dockerfile").read_text(), re.MULTILINE)
+    versions += re.findall(
+        r"^FROM python:([\d.]+)", (CLUSTER / "mlflow/Dockerfile").read_text(), re.MULTILINE
+    )
     versions += [
-        version for name in RAYUP for version in re.findall(r"python(\d\.\d+) -m venv", (CLUSTER / f"rayup/{name}.yaml").read_text())
+        version
+        for name in RAYUP
+        for version in re.findall(
+            r"python(\d\.\d+) -m venv", (CLUSTER / f"rayup/{name}.yaml").read_text()
+        )
     ]
     assert len(versions) == 4
-    assert [version for version in versions if f"{version}.99" not in SpecifierSet(PROJECT["requires-python"])] == []
+    assert [
+        version
+        for version in versions
+        if f"{version}.99" not in SpecifierSet(PROJECT["requires-python"])
+    ] == []
 
 
 def test_ray_clusters_say_pyprojects_ray() -> None:
-    found = [value for _, each in objects() for path, value in walk(each) if path.endswith("/rayVersion")]
+    found = [
+        value for _, each in objects() for path, value in walk(each) if path.endswith("/rayVersion")
+    ]
     assert found == [exact("ray")]  # written once; the jobs' clusters are copies
 
 
@@ -60,7 +91,9 @@ def test_ray_clusters_say_pyprojects_ray() -> None:
 def test_ray_up_installs_pyprojects_versions(name: str) -> None:
     commands = " ".join(documents()[f"rayup/{name}.yaml"][0]["setup_commands"])
     pinned = dict(re.findall(r"([a-z]+)(?:\[[a-z,]+\])?==([\d.]+)", commands))
-    assert pinned == {package: exact(package) for package in ("ray", "torch", "torchaudio", "torchvision")}
+    assert pinned == {
+        package: exact(package) for package in ("ray", "torch", "torchaudio", "torchvision")
+    }
     extras = re.search(r"ray\[([a-z,]+)\]", commands)
     assert extras is not None
     assert set(extras[1].split(",")) == REQUIRED["ray"].extras
@@ -70,7 +103,11 @@ def test_the_mlflow_server_is_of_the_clients_release() -> None:
     version = re.search(r"mlflow==(\S+)", (CLUSTER / "mlflow/Dockerfile").read_text())
     assert version is not None
     assert version[1] in REQUIRED["mlflow"].specifier
-    (image,) = (each for each in documents()["mlflow/kustomization.yaml"][0]["images"] if each["name"] == "musicrec-mlflow")
+    (image,) = (
+        each
+        for each in documents()["mlflow/kustomization.yaml"][0]["images"]
+        if each["name"] == "musicrec-mlflow"
+    )
     assert image["newTag"] == version[1]
 
 
@@ -81,8 +118,16 @@ def test_image_tags_are_the_projects_version() -> None:
 
 
 def test_what_the_images_copy_is_there_and_not_ignored() -> None:
-    sources = [word for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE) for word in line.split()[:-1]]
-    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    sources = [
+        word
+        for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+        for word in line.split()[:-1]
+    ]
+    allowed = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
     assert {*sources} == allowed
     assert [source for source in sources if not (ROOT / source).exists()] == []
 
@@ -104,7 +149,9 @@ def asked_for(job: Started, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The configuration that a job would run with: its own class, read as the job reads it."""
     asked: dict[str, Any] = {}
 
-    def capture(document: str, work: Any, arguments: Any = None, kind: type = Config, default: Any = None) -> None:
+    def capture(
+        document: str, work: Any, arguments: Any = None, kind: type = Config, default: Any = None
+    ) -> None:
         asked.update(description=document, kind=kind, default=default)
 
     script = ROOT / job.script[job.script.index("jobs/") :]
@@ -116,10 +163,15 @@ def asked_for(job: Started, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @named("job", started(), ids=lambda job: job.file)
-def test_manifests_start_jobs_with_options_that_they_take(job: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manifests_start_jobs_with_options_that_they_take(
+    job: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert job.script.startswith(f"{IMAGE_ROOT}jobs/")
     config = asked_for(job, monkeypatch)
-    assert (config.store, config.catalog) == (settings()["MUSICREC_STORE"], settings()["MUSICREC_CATALOG"])
+    assert (config.store, config.catalog) == (
+        settings()["MUSICREC_STORE"],
+        settings()["MUSICREC_CATALOG"],
+    )
     assert config.train.gpu == ("extract" not in job.script)
     assert job.option("--preset") in presets()
     files = [word for word in job.arguments if word.startswith(IMAGE_ROOT)]
@@ -127,28 +179,46 @@ def test_manifests_start_jobs_with_options_that_they_take(job: Started, monkeypa
 
 
 @named("job", readme_jobs(), ids=lambda job: job.file)
-def test_the_readme_starts_jobs_with_options_that_they_take(job: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_starts_jobs_with_options_that_they_take(
+    job: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked_for(job, monkeypatch)
     assert job.option("--preset") in {*presets(), None}
 
 
 def test_every_kind_of_job_is_there() -> None:
-    assert {Path(job.script).name for job in started()} == {"extract.py", "train.py", "retrain.py", "tune.py"}
+    assert {Path(job.script).name for job in started()} == {
+        "extract.py",
+        "train.py",
+        "retrain.py",
+        "tune.py",
+    }
     assert len(readme_jobs()) >= 3
 
 
-def test_a_wrong_option_would_be_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_option_would_be_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        asked_for(Started("test", f"{IMAGE_ROOT}jobs/extract.py", ("--train.gpus", "1")), monkeypatch)
+        asked_for(
+            Started("test", f"{IMAGE_ROOT}jobs/extract.py", ("--train.gpus", "1")), monkeypatch
+        )
     assert "gpus" in "".join(capsys.readouterr())
 
 
-@named("job", [job for job in started() if "--train.gpu" in job.arguments], ids=lambda job: job.file)
+@named(
+    "job", [job for job in started() if "--train.gpu" in job.arguments], ids=lambda job: job.file
+)
 def test_the_workers_of_a_training_fit_the_cluster(job: Started) -> None:
     ((_, cluster),) = of_kind("RayCluster")
-    (group,) = (group for group in cluster["spec"]["workerGroupSpecs"] if group["groupName"] == "gpu")
+    (group,) = (
+        group for group in cluster["spec"]["workerGroupSpecs"] if group["groupName"] == "gpu"
+    )
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-    assert int(job.option("--train.workers") or 1) * int(job.option("--train.parallel-runs") or 1) <= group["maxReplicas"]
+    assert (
+        int(job.option("--train.workers") or 1) * int(job.option("--train.parallel-runs") or 1)
+        <= group["maxReplicas"]
+    )
     assert float(job.option("--train.cpus-per-worker") or 1) <= float(limits["cpu"])
     assert limits["nvidia.com/gpu"] == "1"
 
@@ -191,19 +261,34 @@ def test_the_mlflow_server_is_started_with_real_options() -> None:
     from mlflow.cli import server
 
     (container,) = (pod["containers"][0] for name, pod in pods() if "Deployment" in name)
-    known = {option for parameter in server.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    known = {
+        option
+        for parameter in server.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     assert container["command"] == ["mlflow", "server"]
     assert {argument.partition("=")[0] for argument in container["args"]} <= known
-    destination = next(argument for argument in container["args"] if argument.startswith("--artifacts-destination="))
+    destination = next(
+        argument
+        for argument in container["args"]
+        if argument.startswith("--artifacts-destination=")
+    )
     assert destination.partition("=")[2].startswith("s3://")
 
 
 def test_the_dashboard_shows_our_metrics_by_their_exported_names() -> None:
     dashboard = json.loads((CLUSTER / "grafana/dashboard.json").read_text(encoding="utf-8"))
-    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    queries = [
+        target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])
+    ]
     shown = {name for query in queries for name in re.findall(r"ray_musicrec_\w+", query)}
     assert shown == {definition.exported(name) for name, definition in METRICS.items()}
-    labels = {name for query in queries for group in re.findall(r"by \(([^)]+)\)", query) for name in group.split(", ")}
+    labels = {
+        name
+        for query in queries
+        for group in re.findall(r"by \(([^)]+)\)", query)
+        for name in group.split(", ")
+    }
     assert labels == {"run", "SessionName"} | {definition.label for definition in METRICS.values()}
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
 

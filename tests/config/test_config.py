@@ -24,9 +24,25 @@ from musicrec.config.sections import BRANCH_SUBMODELS, BRANCHES, FRACTIONS
 from musicrec.storage.store import fingerprint
 
 ROOT = Path(__file__).parents[2]
-TABLE_PRESETS = {"3": "thesis-fma-medium", "4": "thesis-cifar100", "5": "thesis-fma-large", "6": "thesis-webapi"}
+TABLE_PRESETS = {
+    "3": "thesis-fma-medium",
+    "4": "thesis-cifar100",
+    "5": "thesis-fma-large",
+    "6": "thesis-webapi",
+}
 # What takes seconds to import, or starts something.
-HEAVY = ("torch", "ray", "mlflow", "numba", "librosa", "scipy", "sklearn", "pandas", "pyarrow", "numpy")
+HEAVY = (
+    "torch",
+    "ray",
+    "mlflow",
+    "numba",
+    "librosa",
+    "scipy",
+    "sklearn",
+    "pandas",
+    "pyarrow",
+    "numpy",
+)
 SECONDS_TO_ANSWER = 30  # a bound against hanging, not a measurement: the machine may be busy
 
 
@@ -49,10 +65,16 @@ def exit_of(arguments: list[str], kind: type = Config, default: object = None) -
         ("ensembel: {}", "ensembel", "ensemble"),
         ("extract: {precisoin: uint8}", "extract.precisoin", "precision"),
         ("catalog_rules: {demo_clip: 3}", "catalog_rules.demo_clip", "demo_clips"),
-        ("models: {a: {architecture: time, feature: mel, learning_rate: [1.0]}}", "models.a.learning_rate", "learning_rates"),
+        (
+            "models: {a: {architecture: time, feature: mel, learning_rate: [1.0]}}",
+            "models.a.learning_rate",
+            "learning_rates",
+        ),
     ],
 )
-def test_an_unknown_key_is_named_with_the_one_that_was_meant(text: str, key: str, meant: str) -> None:
+def test_an_unknown_key_is_named_with_the_one_that_was_meant(
+    text: str, key: str, meant: str
+) -> None:
     assert mistake(text) == f"run.yaml: {key}: unknown key (did you mean '{meant}'?)"
 
 
@@ -65,13 +87,33 @@ def test_an_unknown_key_like_no_other_is_named() -> None:
     [
         ("seed: abc", "seed = 'abc'", "integer"),
         ("train: {workers: 0}", "train.workers = 0", "greater than or equal to 1"),
-        ("ensemble: {modality_dropout: 1.5}", "ensemble.modality_dropout = 1.5", "less than or equal to 1"),
-        ("extract: {maximum_failed_share: -0.1}", "extract.maximum_failed_share = -0.1", "greater than or equal to 0"),
-        ("extract: {artwork_pixels: 8}", "extract.artwork_pixels = 8", "greater than or equal to 32"),
-        ("extract: {features: [mel, mell]}", "extract.features.1 = 'mell'", "'mel', 'cqt', 'chroma', 'mfcc' or 'cifar'"),
+        (
+            "ensemble: {modality_dropout: 1.5}",
+            "ensemble.modality_dropout = 1.5",
+            "less than or equal to 1",
+        ),
+        (
+            "extract: {maximum_failed_share: -0.1}",
+            "extract.maximum_failed_share = -0.1",
+            "greater than or equal to 0",
+        ),
+        (
+            "extract: {artwork_pixels: 8}",
+            "extract.artwork_pixels = 8",
+            "greater than or equal to 32",
+        ),
+        (
+            "extract: {features: [mel, mell]}",
+            "extract.features.1 = 'mell'",
+            "'mel', 'cqt', 'chroma', 'mfcc' or 'cifar'",
+        ),
         ("ensemble: {branches: [mood]}", "ensemble.branches.0 = 'mood'", "'chroma'"),
         ("extract: 3", "extract = 3", "ExtractSettings"),
-        ("embed: {learning_rates: [0.0, 1.0, 1.0]}", "embed.learning_rates.0 = 0.0", "greater than 0"),
+        (
+            "embed: {learning_rates: [0.0, 1.0, 1.0]}",
+            "embed.learning_rates.0 = 0.0",
+            "greater than 0",
+        ),
         ("embed: {learning_rates: [.nan, 1.0, 1.0]}", "embed.learning_rates.0 = nan", "finite"),
     ],
 )
@@ -90,7 +132,10 @@ def test_every_mistake_is_said_at_once() -> None:
     [
         ("- 1", r"run\.yaml: expected keys and values at the top, found list"),
         ("a: [", r"run\.yaml: not readable as YAML: .*line 1"),
-        ("a: !!python/object/apply:os.getcwd []", r"run\.yaml: not readable as YAML: .*could not determine a constructor"),
+        (
+            "a: !!python/object/apply:os.getcwd []",
+            r"run\.yaml: not readable as YAML: .*could not determine a constructor",
+        ),
     ],
 )
 def test_what_is_no_configuration_is_refused_in_one_line(text: str, message: str) -> None:
@@ -108,14 +153,35 @@ MODELS = "models: {a: {architecture: time, feature: mel}}\nensemble: {branches: 
             "models: {a: {architecture: time, feature: mel, learning_rates: [0.1, 0.01]}}",
             "models.a.learning_rates has 2 stages and models.a.patience 1: give one patience a stage",
         ),
-        ("ensemble: {branches: [year], patience: [1, 2]}", "ensemble.learning_rates has 1 stages and ensemble.patience 2"),
+        (
+            "ensemble: {branches: [year], patience: [1, 2]}",
+            "ensemble.learning_rates has 1 stages and ensemble.patience 2",
+        ),
         ("embed: {patience: [1]}", "embed.learning_rates has 3 stages and embed.patience 1"),
-        ("embed: {objective: contrastive, metric: euclidean, regions: 2}", "embed.regions is 2, and embed.metric is euclidean"),
-        ("embed: {temperature: 0.1}", "embed.temperature is 0.1, which the thesis' objective does not have"),
-        ("embed: {metric: euclidean}", "embed.metric is euclidean, which the thesis' objective does not have: set embed.objective to"),
-        ("embed: {artists_per_step: [1]}", "embed.artists_per_step and embed.patience must have one value a stage each"),
-        ("models: {a: {architecture: time}}", "models.a.feature is None, and architecture 'time' reads another input: give one of stft,"),
-        ("models: {a: {architecture: lyrics, feature: mel}}", "models.a.feature is mel, and architecture 'lyrics' reads another input"),
+        (
+            "embed: {objective: contrastive, metric: euclidean, regions: 2}",
+            "embed.regions is 2, and embed.metric is euclidean",
+        ),
+        (
+            "embed: {temperature: 0.1}",
+            "embed.temperature is 0.1, which the thesis' objective does not have",
+        ),
+        (
+            "embed: {metric: euclidean}",
+            "embed.metric is euclidean, which the thesis' objective does not have: set embed.objective to",
+        ),
+        (
+            "embed: {artists_per_step: [1]}",
+            "embed.artists_per_step and embed.patience must have one value a stage each",
+        ),
+        (
+            "models: {a: {architecture: time}}",
+            "models.a.feature is None, and architecture 'time' reads another input: give one of stft,",
+        ),
+        (
+            "models: {a: {architecture: lyrics, feature: mel}}",
+            "models.a.feature is mel, and architecture 'lyrics' reads another input",
+        ),
         (
             "models: {a: {architecture: time, feature: mel}}\nextract: {features: [cqt]}",
             "models.a.feature is 'mel', which extract.features does not list: add it there",
@@ -140,13 +206,18 @@ def test_absent_keys_keep_their_defaults() -> None:
 
 def test_an_exponent_without_a_dot_is_a_number() -> None:
     # YAML 1.1 reads 1e-3 as text.
-    config = from_yaml("models: {a: {architecture: time, feature: mel, learning_rates: [1e-3]}}\nensemble: {branches: [year]}", "run.yaml")
+    config = from_yaml(
+        "models: {a: {architecture: time, feature: mel, learning_rates: [1e-3]}}\nensemble: {branches: [year]}",
+        "run.yaml",
+    )
     assert config.models["a"].learning_rates == (0.001,)
 
 
 def test_a_number_is_the_same_in_a_file_and_on_the_command_line(tmp_path: Path) -> None:
     text = MODELS.replace("feature: mel", "feature: mel, mixup: 1, sizes: {batch_norm_momentum: 0}")
-    (tmp_path / "run.yaml").write_text(text.replace("mixup: 1", "mixup: 2").replace("momentum: 0", "momentum: 1"))
+    (tmp_path / "run.yaml").write_text(
+        text.replace("mixup: 1", "mixup: 2").replace("momentum: 0", "momentum: 1")
+    )
     values = ["--models.a.mixup", "1.0", "--models.a.sizes.batch-norm-momentum", "0.0"]
     overridden = parse(["--config", str(tmp_path / "run.yaml"), *values], "A job.")
     assert fingerprint(resolved(overridden)) == fingerprint(resolved(from_yaml(text, "run.yaml")))
@@ -155,8 +226,14 @@ def test_a_number_is_the_same_in_a_file_and_on_the_command_line(tmp_path: Path) 
 def test_the_sizes_that_are_fractions_are_those_of_the_architectures() -> None:
     from musicrec.models.build import OTHER, SPECTRAL, STACKS
 
-    arguments = [argument for model in (SPECTRAL | OTHER | STACKS).values() for argument in inspect.signature(model).parameters.values()]
-    assert {argument.name for argument in arguments if argument.annotation == "float"} == {*FRACTIONS}
+    arguments = [
+        argument
+        for model in (SPECTRAL | OTHER | STACKS).values()
+        for argument in inspect.signature(model).parameters.values()
+    ]
+    assert {argument.name for argument in arguments if argument.annotation == "float"} == {
+        *FRACTIONS
+    }
 
 
 def test_every_branch_knows_its_submodels() -> None:
@@ -172,7 +249,11 @@ def test_every_preset_loads_and_says_how_to_run_it(name: str) -> None:
     assert preset(name).models
     text = (ROOT / "musicrec" / "config" / "presets" / f"{name}.yaml").read_text()
     header = text[: re.search(r"^[^#]", text, re.MULTILINE).start()]
-    commands = [line.removeprefix("#   ").split()[2:] for line in header.splitlines() if line.startswith("#   python jobs/")]
+    commands = [
+        line.removeprefix("#   ").split()[2:]
+        for line in header.splitlines()
+        if line.startswith("#   python jobs/")
+    ]
     for command in commands:
         named = with_preset_of("--table", TABLE_PRESETS, command)
         assert named[named.index("--preset") + 1] == name
@@ -181,21 +262,39 @@ def test_every_preset_loads_and_says_how_to_run_it(name: str) -> None:
 
 @pytest.mark.parametrize(("table", "name"), TABLE_PRESETS.items())
 def test_a_table_stands_for_its_preset_unless_another_is_named(table: str, name: str) -> None:
-    assert with_preset_of("--table", TABLE_PRESETS, ["--table", table, "--seed", "3"])[:2] == ["--preset", name]
+    assert with_preset_of("--table", TABLE_PRESETS, ["--table", table, "--seed", "3"])[:2] == [
+        "--preset",
+        name,
+    ]
     for own in (["--preset", "demo"], ["--config", "my.yaml"]):
-        assert with_preset_of("--table", TABLE_PRESETS, ["--table", table, *own]) == ["--table", table, *own]
+        assert with_preset_of("--table", TABLE_PRESETS, ["--table", table, *own]) == [
+            "--table",
+            table,
+            *own,
+        ]
     task = preset(name).task
-    assert {"3": "single_genre", "4": "single_genre", "5": "many_genres", "6": "embedding"}[table] == task
+    assert {"3": "single_genre", "4": "single_genre", "5": "many_genres", "6": "embedding"}[
+        table
+    ] == task
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stacks: {both: {architecture: time_freq, submodels: [mel.tme]}}", "stacks.both.submodels has 'mel.tme'"),
-        ("stacks: {mel.time: {architecture: time_freq_avg, submodels: [mel.time]}}", "stacks.mel.time: a model has this name too"),
+        (
+            "stacks: {both: {architecture: time_freq, submodels: [mel.tme]}}",
+            "stacks.both.submodels has 'mel.tme'",
+        ),
+        (
+            "stacks: {mel.time: {architecture: time_freq_avg, submodels: [mel.time]}}",
+            "stacks.mel.time: a model has this name too",
+        ),
         ("stacks: {both: {architecture: time_freq, submodels: []}}", "stacks.both.submodels = []"),
         ("train: {folds: 1}", "train.folds is 1"),
-        ("train: {workers: 2, minimum_workers: 3}", "train.minimum_workers is 3 and train.workers 2"),
+        (
+            "train: {workers: 2, minimum_workers: 3}",
+            "train.minimum_workers is 3 and train.workers 2",
+        ),
         ("train: {precision: bfloat16}", "train.precision is bfloat16, which pays on GPUs alone"),
     ],
 )
@@ -205,13 +304,31 @@ def test_rules_of_stacks_and_trainings(text: str, message: str) -> None:
 
 
 def test_an_unknown_preset_is_named_with_the_one_that_was_meant() -> None:
-    with pytest.raises(ConfigError, match=r"--preset dmo: .*did you mean 'demo'\?.*presets are .*thesis-webapi"):
+    with pytest.raises(
+        ConfigError, match=r"--preset dmo: .*did you mean 'demo'\?.*presets are .*thesis-webapi"
+    ):
         preset("dmo")
 
 
 def test_the_command_line_overrides_the_preset() -> None:
-    config = parse(["--seed", "7", "--preset", "demo", "--extract.rows-per-block", "3", "--models.mel.time.batch-size", "2"], "A job.")
-    assert (config.seed, config.extract.rows_per_block, config.models["mel.time"].batch_size) == (7, 3, 2)
+    config = parse(
+        [
+            "--seed",
+            "7",
+            "--preset",
+            "demo",
+            "--extract.rows-per-block",
+            "3",
+            "--models.mel.time.batch-size",
+            "2",
+        ],
+        "A job.",
+    )
+    assert (config.seed, config.extract.rows_per_block, config.models["mel.time"].batch_size) == (
+        7,
+        3,
+        2,
+    )
     assert config.models["mel.freq"] == preset("demo").models["mel.freq"]
     assert parse(["--extract.retry-errors"], "A job.").extract.retry_errors
 
@@ -246,33 +363,60 @@ def _plain(value: object) -> object:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "dmo"], "configuration error: --preset dmo: there is none of this name (did you mean 'demo'?)"),
-        (["--config", "none.yaml"], "configuration error: --config none.yaml: there is no such file"),
-        (["--train.workers", "0"], "configuration error: the command line: train.workers = 0: Input should be greater than or equal to 1"),
-        (["--ensemble.learning-rates", "1.0", "2.0"], "configuration error: ensemble.learning_rates has 2 stages"),
+        (
+            ["--preset", "dmo"],
+            "configuration error: --preset dmo: there is none of this name (did you mean 'demo'?)",
+        ),
+        (
+            ["--config", "none.yaml"],
+            "configuration error: --config none.yaml: there is no such file",
+        ),
+        (
+            ["--train.workers", "0"],
+            "configuration error: the command line: train.workers = 0: Input should be greater than or equal to 1",
+        ),
+        (
+            ["--ensemble.learning-rates", "1.0", "2.0"],
+            "configuration error: ensemble.learning_rates has 2 stages",
+        ),
         (["--sead", "1"], "--seed INT"),
         (["--preset", "demo", "--config", "run.yaml"], "not allowed with argument --preset"),
     ],
 )
-def test_a_wrong_command_line_ends_with_code_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_ends_with_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert exit_of(arguments) == EXIT_CONFIG == 2
     captured = capsys.readouterr()
     assert message in captured.err + captured.out
 
 
 def test_coordinates_off_the_globe_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_of(["--audio", "a.mp3", "--latitude", "100"], RecommendConfig, RecommendConfig()) == 2
+    assert (
+        exit_of(["--audio", "a.mp3", "--latitude", "100"], RecommendConfig, RecommendConfig()) == 2
+    )
     assert "latitude = 100.0: Input should be less than or equal to 90" in capsys.readouterr().err
 
 
 def run_job(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-X", "importtime", str(ROOT / "jobs" / f"{name}.py"), *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS_TO_ANSWER, check=False)
+    return subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_TO_ANSWER,
+        check=False,
+    )
 
 
 def imported(stderr: str) -> set[str]:
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in stderr.splitlines() if line.startswith("import time:")}
+    return {
+        line.rpartition("|")[2].strip().partition(".")[0]
+        for line in stderr.splitlines()
+        if line.startswith("import time:")
+    }
 
 
 def test_a_broken_file_ends_a_job_at_once(tmp_path: Path) -> None:
@@ -281,7 +425,9 @@ def test_a_broken_file_ends_a_job_at_once(tmp_path: Path) -> None:
     done = run_job("retrain", "--config", str(broken))
     assert done.returncode == EXIT_CONFIG
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
-    assert said == [f"configuration error: {broken}: extract.precisoin: unknown key (did you mean 'precision'?)"]
+    assert said == [
+        f"configuration error: {broken}: extract.precisoin: unknown key (did you mean 'precision'?)"
+    ]
     assert {"musicrec", "yaml"} <= imported(done.stderr)
     assert not imported(done.stderr) & {*HEAVY}
 

@@ -44,7 +44,13 @@ def vocabulary() -> Vocabulary:
 
 
 def parameters(config: Config, name: str, vocabulary: Vocabulary) -> int:
-    spec = SubmodelSpec.from_settings(name, config.models[name], config.embed.dimensions, config.extract.artwork_pixels, vocabulary)
+    spec = SubmodelSpec.from_settings(
+        name,
+        config.models[name],
+        config.embed.dimensions,
+        config.extract.artwork_pixels,
+        vocabulary,
+    )
     with torch.device("meta"):  # shapes without memory
         return count_parameters(spec.build())
 
@@ -93,7 +99,12 @@ TRAININGS = {
 @pytest.mark.parametrize("name", TRAININGS)
 def test_the_thesis_preset_trains_as_the_thesis_did(name: str) -> None:
     settings = preset("thesis-webapi").models[name]
-    assert (settings.batch_size, settings.learning_rates, settings.patience, settings.gradient_norm) == TRAININGS[name]
+    assert (
+        settings.batch_size,
+        settings.learning_rates,
+        settings.patience,
+        settings.gradient_norm,
+    ) == TRAININGS[name]
     # Nothing that the thesis does not have.
     assert (settings.standardise, settings.pool, settings.weight_decay, settings.time_mask, settings.frequency_mask) == (
         "per_frame", (1, 1), 0, 0, 0,
@@ -105,9 +116,18 @@ def test_the_thesis_preset_trains_as_the_thesis_did(name: str) -> None:
 def test_the_thesis_preset_embeds_artists_and_trains_the_ensemble_as_the_thesis_did() -> None:
     config = preset("thesis-webapi")
     embed, ensemble = config.embed, config.ensemble
-    assert (embed.learning_rates, embed.artists_per_step, embed.patience) == ((1e-3, 5e-4, 1e-5), (32, 16, 1), (1, 1, 2))
+    assert (embed.learning_rates, embed.artists_per_step, embed.patience) == (
+        (1e-3, 5e-4, 1e-5),
+        (32, 16, 1),
+        (1, 1, 2),
+    )
     assert (embed.full_batch, embed.select_by) == (False, "loss")
-    assert (ensemble.batch_size, ensemble.learning_rates, ensemble.patience, ensemble.weight_decay) == (8, (1e-5,), (3,), 0)
+    assert (
+        ensemble.batch_size,
+        ensemble.learning_rates,
+        ensemble.patience,
+        ensemble.weight_decay,
+    ) == (8, (1e-5,), (3,), 0)
     assert (config.extract.artwork_pixels, config.extract.chroma) == (640, "librosa")
 
 
@@ -125,7 +145,9 @@ def test_every_model_of_a_preset_can_be_built(name: str) -> None:
     words = Vocabulary(("a", "b"), (0.5, 0.5), cut=False)
     assert all(parameters(config, model, words) > 0 for model in config.models)
     with torch.device("meta"):
-        EnsembleSpec(config.embed.dimensions, config.ensemble.branches, config.ensemble.sizes).build()
+        EnsembleSpec(
+            config.embed.dimensions, config.ensemble.branches, config.ensemble.sizes
+        ).build()
 
 
 def test_a_submodel_survives_json() -> None:

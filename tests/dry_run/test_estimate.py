@@ -3,17 +3,23 @@ from __future__ import annotations
 import pytest
 import scipy.stats
 
-from musicrec.dry_run.estimate import Reading, estimate, estimate_training, wilson_interval
+from musicrec.dry_run.estimate import TimedSample, estimate, estimate_training, wilson_interval
 from musicrec.training.loop import Schedule
 
 
-def reading(rows: int = 1, reasons: tuple[str, ...] = (), cpu: float = 1.0) -> Reading:
+def reading(rows: int = 1, reasons: tuple[str, ...] = (), cpu: float = 1.0) -> TimedSample:
     sizes = {"bytes_read": 100 * rows, "bytes_written": 10 * rows, "block_bytes": 7}
-    return Reading(rows, reasons, cpu_seconds=cpu, wall_seconds=2 * cpu, **sizes)
+    return TimedSample(rows, reasons, cpu_seconds=cpu, wall_seconds=2 * cpu, **sizes)
 
 
 def test_a_sample_stands_for_the_rows_that_are_left() -> None:
-    part = estimate("audio", 1000, 360, rows_per_block=32, readings=[reading(cpu=5.0), reading(rows=3, cpu=35.0)])
+    part = estimate(
+        "audio",
+        1000,
+        360,
+        rows_per_block=32,
+        readings=[reading(cpu=5.0), reading(rows=3, cpu=35.0)],
+    )
     assert (part.rows, part.done, part.sampled) == (1000, 640, 4)
     assert (part.cpu_hours, part.slot_hours) == (pytest.approx(1.0), pytest.approx(2.0))
     assert part.bytes_read == 36_000
@@ -30,7 +36,13 @@ def test_what_is_missing_and_what_is_unreadable_are_told_apart() -> None:
 
 def test_where_all_is_done_nothing_is_expected() -> None:
     part = estimate("audio", 50, 0, 32, [])
-    assert (part.done, part.cpu_hours, part.bytes_read, part.bytes_written, part.failed) == (50, 0, 0, 0, {})
+    assert (part.done, part.cpu_hours, part.bytes_read, part.bytes_written, part.failed) == (
+        50,
+        0,
+        0,
+        0,
+        {},
+    )
 
 
 @pytest.mark.parametrize(("events", "trials"), [(0, 32), (3, 32), (32, 32), (1, 1)])
@@ -40,9 +52,15 @@ def test_the_interval_is_wilsons(events: int, trials: int) -> None:
 
 
 def test_hours_of_a_training_follow_its_schedule() -> None:
-    schedule = Schedule(learning_rates=(1e-3, 1e-4), patience=(3, 30), maximum_epochs=20, batch_size=8)
-    found = estimate_training("mel.time", 3.6, 1.8, schedule, examples=81, validation=16, trainings=5)
+    schedule = Schedule(
+        learning_rates=(1e-3, 1e-4), patience=(3, 30), maximum_epochs=20, batch_size=8
+    )
+    found = estimate_training(
+        "mel.time", 3.6, 1.8, schedule, examples=81, validation=16, trainings=5
+    )
     epoch = 5 * (11 * 3.6 + 2 * 1.8) / 3600
     assert found.epoch_hours == pytest.approx(epoch)
-    assert found.fewest_hours == pytest.approx(epoch * (4 + 20))  # patience is never longer than a stage
+    assert found.fewest_hours == pytest.approx(
+        epoch * (4 + 20)
+    )  # patience is never longer than a stage
     assert found.most_hours == pytest.approx(epoch * 40)

@@ -11,8 +11,21 @@ from rich.text import Text
 from musicrec.dry_run import run as plan
 from musicrec.dry_run.estimate import Extraction, Training
 
-LARGE = Extraction("audio", 109_883, 0, 32, {"not_found": 1, "truncated": 2}, (0.032, 0.24), 1234.5, 1300.0, 2.5e12, 1.8e8)
-SMALL = Extraction("artwork", 208, 200, 8, {}, (0.0, 0.32), 1.09 / 3600, 2 / 3600, 145_021.5, 1.27e6)
+LARGE = Extraction(
+    "audio",
+    109_883,
+    0,
+    32,
+    {"not_found": 1, "truncated": 2},
+    (0.032, 0.24),
+    1234.5,
+    1300.0,
+    2.5e12,
+    1.8e8,
+)
+SMALL = Extraction(
+    "artwork", 208, 200, 8, {}, (0.0, 0.32), 1.09 / 3600, 2 / 3600, 145_021.5, 1.27e6
+)
 SUBMODEL = Training("chroma.large_rnn", 87_906, 0.0123, 0.3, 2.1, 60.0)
 
 
@@ -20,8 +33,17 @@ SUBMODEL = Training("chroma.large_rnn", 87_906, 0.0123, 0.3, 2.1, 60.0)
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines of a plan at a terminal of 80 columns."""
     stream = io.StringIO()
-    monkeypatch.setattr(plan, "console", Console(file=stream, force_terminal=True, no_color=True, width=80))
-    planned = plan.Plan([LARGE, SMALL], [SUBMODEL], "cpu", 20.0, {"extraction": 5.0, "training": (1.0, 2.0)}, ["no GPU"])
+    monkeypatch.setattr(
+        plan, "console", Console(file=stream, force_terminal=True, no_color=True, width=80)
+    )
+    planned = plan.Plan(
+        [LARGE, SMALL],
+        [SUBMODEL],
+        "cpu",
+        20.0,
+        {"extraction": 5.0, "training": (1.0, 2.0)},
+        ["no GPU"],
+    )
     plan.show_plan(planned)
     return [" ".join(line.split()) for line in Text.from_ansi(stream.getvalue()).plain.splitlines()]
 

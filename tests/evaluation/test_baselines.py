@@ -44,7 +44,9 @@ def test_clip_statistics_refuse_what_has_none(feature):
 
 def test_no_constant_prediction_beats_the_mean_embedding():
     generator = np.random.default_rng(1)
-    targets = generator.normal([2, 0, 0, 1, 0, 0], 1, size=(60, 6)) * generator.uniform(0.1, 50, size=(60, 1))
+    targets = generator.normal([2, 0, 0, 1, 0, 0], 1, size=(60, 6)) * generator.uniform(
+        0.1, 50, size=(60, 1)
+    )
     mean = baselines.mean_embedding(targets, 60)
     assert mean.shape == (60, 6)
     np.testing.assert_allclose(np.linalg.norm(mean, axis=1), 1, atol=1e-6)
@@ -75,7 +77,9 @@ def regression():
 def test_ridge_finds_the_embedding_of_artists_it_never_saw(regression):
     statistics, targets, artists = regression
     train, test = artists < 30, artists >= 30
-    found = baselines.ridge_embedding(statistics[train], targets[train], artists[train], statistics[test])
+    found = baselines.ridge_embedding(
+        statistics[train], targets[train], artists[train], statistics[test]
+    )
     assert found.shape == (60, 5)
     mean = mean_cosine(targets[test], baselines.mean_embedding(targets[train], 60))
     assert mean_cosine(targets[test], found) > mean + 0.3
@@ -84,12 +88,16 @@ def test_ridge_finds_the_embedding_of_artists_it_never_saw(regression):
 def test_ridge_chooses_its_penalty_on_artists_held_out(regression):
     statistics, targets, artists = regression
     # Columns that tell the artist and nothing of the embedding: folds of tracks would take the smallest penalty, which reads them.
-    voices = np.random.default_rng(7).normal(size=(40, 60))[artists] + 0.01 * np.random.default_rng(8).normal(size=(240, 60))
+    voices = np.random.default_rng(7).normal(size=(40, 60))[artists] + 0.01 * np.random.default_rng(
+        8
+    ).normal(size=(240, 60))
     statistics = np.concatenate((statistics[:, :8], voices), axis=1)
     train, test = artists < 30, artists >= 30
 
     def cosine(*penalties):
-        found = baselines.ridge_embedding(statistics[train], targets[train], artists[train], statistics[test], penalties=penalties)
+        found = baselines.ridge_embedding(
+            statistics[train], targets[train], artists[train], statistics[test], penalties=penalties
+        )
         return mean_cosine(targets[test], found)
 
     small, large = cosine(1e-3), cosine(300.0)
@@ -104,7 +112,9 @@ def test_ridge_needs_two_artists(regression):
 
 
 def test_majority_class():
-    assert baselines.majority_class(np.array(["rock", "folk", "jazz", "folk", "rock"]), 2).tolist() == ["folk", "folk"]
+    assert baselines.majority_class(
+        np.array(["rock", "folk", "jazz", "folk", "rock"]), 2
+    ).tolist() == ["folk", "folk"]
 
 
 def test_classifiers_learn_what_they_can_and_no_more():
@@ -115,11 +125,17 @@ def test_classifiers_learn_what_they_can_and_no_more():
     # A ring around a core: no straight line parts them, a Gaussian kernel does.
     radius = np.where(np.arange(180) < 90, 1, 4) + 0.3 * generator.normal(size=180)
     angle = generator.uniform(0, 2 * np.pi, size=180)
-    ring, ring_labels = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1), np.arange(180) < 90
+    ring, ring_labels = (
+        np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1),
+        np.arange(180) < 90,
+    )
     train, test = np.arange(180) % 3 > 0, np.arange(180) % 3 == 0
 
     def accuracy(classifier, statistics, truth):
-        return np.mean(classifier(statistics[train] * 1000, truth[train], statistics[test] * 1000) == truth[test])
+        return np.mean(
+            classifier(statistics[train] * 1000, truth[train], statistics[test] * 1000)
+            == truth[test]
+        )
 
     assert accuracy(baselines.logistic_regression, separable, labels) > 0.9
     assert accuracy(baselines.rbf_svm, separable, labels) > 0.9
@@ -132,7 +148,9 @@ def genres():
     """Four classes, of which the third never occurs in training, with statistics that part the others."""
     generator = np.random.default_rng(5)
     labels = np.array([3] * 90 + [0] * 60 + [1] * 50)
-    statistics = 100 * (np.eye(4)[labels] @ generator.normal(size=(4, 6)) * 4 + generator.normal(size=(200, 6)))
+    statistics = 100 * (
+        np.eye(4)[labels] @ generator.normal(size=(4, 6)) * 4 + generator.normal(size=(200, 6))
+    )
     return statistics, labels
 
 
@@ -145,7 +163,10 @@ def test_class_shares_are_the_majority_and_its_probabilities(genres):
 
 @pytest.mark.parametrize(
     ("scores", "labels"),
-    [(baselines.logistic_scores, baselines.logistic_regression), (baselines.svm_scores, baselines.rbf_svm)],
+    [
+        (baselines.logistic_scores, baselines.logistic_regression),
+        (baselines.svm_scores, baselines.rbf_svm),
+    ],
 )
 def test_class_scores_name_the_labels_that_the_classifier_predicts(genres, scores, labels):
     statistics, truth = genres
@@ -153,7 +174,9 @@ def test_class_scores_name_the_labels_that_the_classifier_predicts(genres, score
     for kept in (np.ones(200, bool), truth != 1):  # three classes and two
         found = scores(statistics[kept], truth[kept], queries, 4)
         assert found.shape == (500, 4)
-        np.testing.assert_array_equal(found.argmax(axis=1), labels(statistics[kept], truth[kept], queries))
+        np.testing.assert_array_equal(
+            found.argmax(axis=1), labels(statistics[kept], truth[kept], queries)
+        )
         assert (found[:, 2] == found.min(axis=1)).all()
     only = scores(statistics[:90], truth[:90], queries, 4)  # nothing to fit
     assert (only.argmax(axis=1) == 3).all()
@@ -165,16 +188,23 @@ def test_logistic_scores_are_log_probabilities(genres):
     assert np.exp(found)[np.arange(200), genres[1]].mean() > 0.9
 
 
-def test_one_vs_rest_probabilities_are_those_of_each_label_alone_and_constant_labels_keep_their_share(genres):
+def test_one_vs_rest_probabilities_are_those_of_each_label_alone_and_constant_labels_keep_their_share(
+    genres,
+):
     statistics, labels = genres
     generator = np.random.default_rng(7)
-    truth = np.stack((labels == 3, labels != 0, np.zeros(200), np.ones(200), generator.uniform(size=200) < 0.02), axis=1).astype(np.int64)
+    truth = np.stack(
+        (labels == 3, labels != 0, np.zeros(200), np.ones(200), generator.uniform(size=200) < 0.02),
+        axis=1,
+    ).astype(np.int64)
     queries = 100 * generator.normal(size=(40, 6))
     found = baselines.logistic_regression_labels(statistics, truth, queries)
     assert found.shape == (40, 5)
     np.testing.assert_array_equal(found[:, 2:4], np.tile([0, 1], (40, 1)))
     for label in (0, 1, 4):
-        alone = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=5000)).fit(statistics, truth[:, label])
+        alone = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=5000)).fit(
+            statistics, truth[:, label]
+        )
         np.testing.assert_allclose(found[:, label], alone.predict_proba(queries)[:, 1], atol=1e-4)
     # Independent of the statistics, the last label's probability stays near its share on average over the training tracks.
     fitted = baselines.logistic_regression_labels(statistics, truth, statistics)

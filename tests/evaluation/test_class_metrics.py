@@ -24,23 +24,37 @@ def labels(seed: int) -> tuple[np.ndarray, np.ndarray]:
 def ranked(seed: int, digits: int) -> tuple[np.ndarray, np.ndarray]:
     """Indicators of 12 classes (column 3 of no track, column 5 of all) and scores with many ties where digits are few."""
     generator = np.random.default_rng(seed)
-    truth = (generator.uniform(size=(50, 12)) < generator.uniform(0.02, 0.6, size=12)).astype(np.int64)
+    truth = (generator.uniform(size=(50, 12)) < generator.uniform(0.02, 0.6, size=12)).astype(
+        np.int64
+    )
     truth[:, 3], truth[:, 5] = 0, 1
-    return truth, np.round(generator.uniform(size=(50, 12)) + 0.3 * truth, digits).astype(np.float32)
+    return truth, np.round(generator.uniform(size=(50, 12)) + 0.3 * truth, digits).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_single_label_scores_equal_scikit_learn(seed: int) -> None:
     truth, predicted = labels(seed)
     reference = sklearn.metrics.f1_score
-    assert metrics.f1_macro(truth, predicted) == pytest.approx(reference(truth, predicted, average="macro"), **EXACT)
-    assert metrics.f1_weighted(truth, predicted) == pytest.approx(reference(truth, predicted, average="weighted"), **EXACT)
-    expected = sklearn.metrics.precision_recall_fscore_support(truth, predicted, labels=CLASSES, zero_division=np.nan)
+    assert metrics.f1_macro(truth, predicted) == pytest.approx(
+        reference(truth, predicted, average="macro"), **EXACT
+    )
+    assert metrics.f1_weighted(truth, predicted) == pytest.approx(
+        reference(truth, predicted, average="weighted"), **EXACT
+    )
+    expected = sklearn.metrics.precision_recall_fscore_support(
+        truth, predicted, labels=CLASSES, zero_division=np.nan
+    )
     found = metrics.class_scores(truth, predicted, CLASSES)
-    for ours, theirs in zip((found.precision, found.recall, found.f1, found.support), expected, strict=True):
+    for ours, theirs in zip(
+        (found.precision, found.recall, found.f1, found.support), expected, strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, atol=1e-9, rtol=0)
     matrix = metrics.confusion_matrix(truth, predicted, CLASSES)
-    np.testing.assert_array_equal(matrix, sklearn.metrics.confusion_matrix(truth, predicted, labels=CLASSES))
+    np.testing.assert_array_equal(
+        matrix, sklearn.metrics.confusion_matrix(truth, predicted, labels=CLASSES)
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -48,14 +62,20 @@ def test_single_label_scores_equal_scikit_learn(seed: int) -> None:
 def test_many_label_f1_equals_scikit_learn(seed: int, share: float) -> None:
     generator = np.random.default_rng(seed)
     truth, predicted = (generator.uniform(size=(2, 30, 11)) < share).astype(np.int64)
-    expected = sklearn.metrics.precision_recall_fscore_support(truth, predicted, zero_division=np.nan)
+    expected = sklearn.metrics.precision_recall_fscore_support(
+        truth, predicted, zero_division=np.nan
+    )
     found = metrics.class_scores(truth, predicted)
-    for ours, theirs in zip((found.precision, found.recall, found.f1, found.support), expected, strict=True):
+    for ours, theirs in zip(
+        (found.precision, found.recall, found.f1, found.support), expected, strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, atol=1e-9, rtol=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, of the mean of nothing
         macro = sklearn.metrics.f1_score(truth, predicted, average="macro", zero_division=np.nan)
-        weighted = sklearn.metrics.f1_score(truth, predicted, average="weighted", zero_division=np.nan)
+        weighted = sklearn.metrics.f1_score(
+            truth, predicted, average="weighted", zero_division=np.nan
+        )
     assert metrics.f1_macro(truth, predicted) == pytest.approx(macro, **EXACT)
     assert metrics.f1_weighted(truth, predicted) == pytest.approx(weighted, **EXACT)
 
@@ -71,12 +91,26 @@ def test_rankings_of_classes_equal_scikit_learn(seed: int, digits: int) -> None:
     assert 5 in constant
     assert set(np.flatnonzero(np.isnan(precision))) == absent
     assert set(np.flatnonzero(np.isnan(area))) == absent | constant
-    expected = {c: sklearn.metrics.average_precision_score(truth[:, c], scores[:, c]) for c in range(12) if c not in absent}
-    np.testing.assert_allclose(precision[list(expected)], list(expected.values()), atol=1e-9, rtol=0)
-    assert metrics.mean_average_precision(truth, scores) == pytest.approx(np.mean(list(expected.values())), **EXACT)
-    expected = {c: sklearn.metrics.roc_auc_score(truth[:, c], scores[:, c]) for c in range(12) if c not in absent | constant}
+    expected = {
+        c: sklearn.metrics.average_precision_score(truth[:, c], scores[:, c])
+        for c in range(12)
+        if c not in absent
+    }
+    np.testing.assert_allclose(
+        precision[list(expected)], list(expected.values()), atol=1e-9, rtol=0
+    )
+    assert metrics.mean_average_precision(truth, scores) == pytest.approx(
+        np.mean(list(expected.values())), **EXACT
+    )
+    expected = {
+        c: sklearn.metrics.roc_auc_score(truth[:, c], scores[:, c])
+        for c in range(12)
+        if c not in absent | constant
+    }
     np.testing.assert_allclose(area[list(expected)], list(expected.values()), atol=1e-9, rtol=0)
-    assert metrics.mean_roc_auc(truth, scores) == pytest.approx(np.mean(list(expected.values())), **EXACT)
+    assert metrics.mean_roc_auc(truth, scores) == pytest.approx(
+        np.mean(list(expected.values())), **EXACT
+    )
     micro = sklearn.metrics.average_precision_score(truth, scores, average="micro")
     assert metrics.mean_average_precision(truth, scores, "micro") == pytest.approx(micro, **EXACT)
     micro = sklearn.metrics.roc_auc_score(truth.ravel(), scores.ravel())
@@ -88,8 +122,12 @@ def test_log_loss_equals_scikit_learn(seed: int) -> None:
     generator = np.random.default_rng(seed)
     truth, logits = generator.integers(4, size=40), generator.normal(0, 5, size=(40, 6))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert metrics.log_loss(truth, logits) == pytest.approx(sklearn.metrics.log_loss(truth, probabilities, labels=range(6)), **EXACT)
-    assert metrics.log_loss(truth, logits + 1e4) == pytest.approx(metrics.log_loss(truth, logits), abs=1e-6)
+    assert metrics.log_loss(truth, logits) == pytest.approx(
+        sklearn.metrics.log_loss(truth, probabilities, labels=range(6)), **EXACT
+    )
+    assert metrics.log_loss(truth, logits + 1e4) == pytest.approx(
+        metrics.log_loss(truth, logits), abs=1e-6
+    )
 
 
 def test_macro_f1_by_hand_leaves_out_what_never_occurs() -> None:
@@ -127,15 +165,21 @@ def test_bootstrap_of_a_metric_equals_that_of_its_mean() -> None:
     generator = np.random.default_rng(5)
     groups = generator.integers(60, size=500)
     truth, predicted = labels_of_groups(groups, generator)
-    found = metrics.bootstrap_metric(metrics.f1_micro, truth, predicted, 7, groups=groups, resamples=1000)
+    found = metrics.bootstrap_metric(
+        metrics.f1_micro, truth, predicted, 7, groups=groups, resamples=1000
+    )
     # The same draws of groups: the two must agree to rounding, not only in distribution.
     expected = metrics.bootstrap_interval(truth == predicted, 7, groups=groups, resamples=1000)
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def labels_of_groups(groups: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def labels_of_groups(
+    groups: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     truth = (groups % 5).astype(np.int64)
-    return truth, np.where(generator.uniform(size=len(groups)) < 0.6, truth, generator.integers(5, size=len(groups)))
+    return truth, np.where(
+        generator.uniform(size=len(groups)) < 0.6, truth, generator.integers(5, size=len(groups))
+    )
 
 
 def test_bootstrap_of_a_metric_draws_whole_groups() -> None:
@@ -159,21 +203,34 @@ def test_bootstrap_of_a_metric_draws_whole_groups() -> None:
 def test_bootstrap_leaves_out_resamples_without_a_figure() -> None:
     truth, scores = np.zeros((12, 1), int), np.linspace(0, 1, 12)[:, None]
     truth[11] = 1  # a third of the resamples draw it not once
-    low, high = metrics.bootstrap_metric(metrics.mean_average_precision, truth, scores, 0, resamples=200)
+    low, high = metrics.bootstrap_metric(
+        metrics.mean_average_precision, truth, scores, 0, resamples=200
+    )
     assert (low, high) == (1, 1)
     with pytest.raises(ValueError, match="NaN on all 5 resamples of 12 rows"):
-        metrics.bootstrap_metric(metrics.mean_average_precision, np.zeros((12, 1), int), scores, 0, resamples=5)
+        metrics.bootstrap_metric(
+            metrics.mean_average_precision, np.zeros((12, 1), int), scores, 0, resamples=5
+        )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: metrics.confusion_matrix(["a"], ["b"], ["a", "c"]), "label 'b' is none of the 2 classes"),
+        (
+            lambda: metrics.confusion_matrix(["a"], ["b"], ["a", "c"]),
+            "label 'b' is none of the 2 classes",
+        ),
         (lambda: metrics.average_precision([[1]], [[math.nan]]), "1 scores are NaN"),
         (lambda: metrics.roc_auc([1, 0], [0.5, 0.1]), r"\(N, C\), got \(2,\)"),
-        (lambda: metrics.mean_roc_auc([[1]], [[0.5]], "samples"), "average='samples' must be macro or micro"),
+        (
+            lambda: metrics.mean_roc_auc([[1]], [[0.5]], "samples"),
+            "average='samples' must be macro or micro",
+        ),
         (lambda: metrics.log_loss([0, 1], np.zeros((3, 2))), r"truth \(2,\) and logits \(3, 2\)"),
-        (lambda: metrics.bootstrap_metric(metrics.f1_micro, [1, 2], [1], 0), "2 true rows and 1 predicted ones"),
+        (
+            lambda: metrics.bootstrap_metric(metrics.f1_micro, [1, 2], [1], 0),
+            "2 true rows and 1 predicted ones",
+        ),
     ],
 )
 def test_wrong_inputs_are_named(call, message) -> None:

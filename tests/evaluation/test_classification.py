@@ -12,11 +12,18 @@ CLASSES = ("blues", "folk", "jazz", "rock")
 
 def test_single_label_scores_by_hand() -> None:
     truth = np.array([0, 0, 1, 1, 3, 3])
-    logits = np.log(np.array([[6, 2, 1, 1], [2, 6, 1, 1], [1, 6, 2, 1], [1, 6, 2, 1], [2, 1, 1, 6], [2, 1, 6, 1]]) / 10)
+    logits = np.log(
+        np.array(
+            [[6, 2, 1, 1], [2, 6, 1, 1], [1, 6, 2, 1], [1, 6, 2, 1], [2, 1, 1, 6], [2, 1, 6, 1]]
+        )
+        / 10
+    )
     found = single_label_scores(truth, logits, CLASSES, np.array(list("aabbcc")), seed=0)
     assert found["tracks"] == 6
     assert found["f1_micro"] == pytest.approx(4 / 6)
-    assert found["f1_macro"] == pytest.approx((2 / 3 + 4 / 5 + 0 + 2 / 3) / 4)  # jazz is predicted, wrongly: it counts
+    assert found["f1_macro"] == pytest.approx(
+        (2 / 3 + 4 / 5 + 0 + 2 / 3) / 4
+    )  # jazz is predicted, wrongly: it counts
     assert found["f1_weighted"] == pytest.approx((2 / 3 + 4 / 5 + 2 / 3) / 3)
     assert found["log_loss"] == pytest.approx(-np.log([0.6, 0.2, 0.6, 0.6, 0.6, 0.1]).mean())
     assert found["absent_classes"] == ["jazz"]
@@ -29,10 +36,19 @@ def test_single_label_scores_by_hand() -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_a_class_that_never_occurs_is_undefined_and_scores_that_are_no_probabilities_have_no_log_loss() -> None:
-    found = single_label_scores(np.array([0, 1]), np.eye(4)[:2], CLASSES, np.array([0, 1]), seed=0, probabilistic=False)
+def test_a_class_that_never_occurs_is_undefined_and_scores_that_are_no_probabilities_have_no_log_loss() -> (
+    None
+):
+    found = single_label_scores(
+        np.array([0, 1]), np.eye(4)[:2], CLASSES, np.array([0, 1]), seed=0, probabilistic=False
+    )
     assert found["log_loss"] is None
-    assert found["per_class"]["rock"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert found["per_class"]["rock"] == {
+        "precision": None,
+        "recall": None,
+        "f1": None,
+        "support": 0,
+    }
     assert found["f1_macro"] == 1
     assert found["absent_classes"] == ["jazz", "rock"]
 
@@ -47,7 +63,12 @@ def test_multi_label_scores_by_hand() -> None:
     assert found["f1_macro"] == pytest.approx((2 / 3 + 1 + 0 + 1) / 4)
     assert found["map_macro"] == pytest.approx(((1 + 2 / 3) / 2 + 1 + 1) / 3)
     assert found["roc_auc_macro"] == pytest.approx((1 / 2 + 1) / 2)
-    assert (found["tracks"], found["classes"], found["absent_classes"], found["constant_classes"]) == (3, 4, 1, 1)
+    assert (
+        found["tracks"],
+        found["classes"],
+        found["absent_classes"],
+        found["constant_classes"],
+    ) == (3, 4, 1, 1)
     for name in ("hamming", "mse", "map_macro", "roc_auc_macro", "f1_macro"):
         assert found[f"{name}_interval"][0] <= found[name] <= found[f"{name}_interval"][1]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -62,7 +83,10 @@ def test_multi_label_scores_of_tracks_without_a_genre_are_undefined_not_nan() ->
 
 @pytest.mark.parametrize(
     ("logits", "message"),
-    [(np.zeros((2, 3)), r"logits \(2, 3\) where 2 tracks and 4 classes"), (np.full((2, 4), np.nan), "2 of 2 tracks are NaN")],
+    [
+        (np.zeros((2, 3)), r"logits \(2, 3\) where 2 tracks and 4 classes"),
+        (np.full((2, 4), np.nan), "2 of 2 tracks are NaN"),
+    ],
 )
 def test_logits_that_do_not_fit_are_named(logits: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -15,14 +15,20 @@ def test_hubness_equals_scipy_s_skewness_of_the_occurrences(seed: int) -> None:
     candidates, k = int(generator.integers(12, 60)), int(generator.integers(1, 12))
     popular = generator.exponential(size=candidates)
     neighbours = np.argsort(-(popular + generator.uniform(size=(25, candidates))), axis=1)[:, :k]
-    counted = np.array([np.count_nonzero(neighbours == candidate) for candidate in range(candidates)])
+    counted = np.array(
+        [np.count_nonzero(neighbours == candidate) for candidate in range(candidates)]
+    )
     assert metrics.k_occurrences(neighbours, candidates).tolist() == counted.tolist()
-    assert metrics.hubness(neighbours, candidates) == pytest.approx(scipy.stats.skew(counted), abs=1e-9)
+    assert metrics.hubness(neighbours, candidates) == pytest.approx(
+        scipy.stats.skew(counted), abs=1e-9
+    )
     assert metrics.coverage(neighbours, candidates) == np.count_nonzero(counted) / candidates
 
 
 def test_hubs_by_hand() -> None:
-    neighbours = np.array([[0, 1], [0, 2], [0, 1]])  # occurrences 3, 2, 1, 0, 0, 0: mean 1, deviations 2, 1, 0, -1, -1, -1
+    neighbours = np.array(
+        [[0, 1], [0, 2], [0, 1]]
+    )  # occurrences 3, 2, 1, 0, 0, 0: mean 1, deviations 2, 1, 0, -1, -1, -1
     assert metrics.coverage(neighbours, 6) == 0.5
     assert metrics.hubness(neighbours, 6) == pytest.approx((8 + 1 - 3) / 6 / (8 / 6) ** 1.5)
 
@@ -32,7 +38,9 @@ def test_random_rankings_have_the_binomial_s_skewness_and_hubs_more() -> None:
     queries, candidates, k = 200, 20_000, 20
     share = k / candidates
     expected = (1 - 2 * share) / math.sqrt(queries * share * (1 - share))
-    rankings = np.array([generator.choice(candidates, size=k, replace=False) for _ in range(queries)])
+    rankings = np.array(
+        [generator.choice(candidates, size=k, replace=False) for _ in range(queries)]
+    )
     assert metrics.hubness(rankings, candidates) == pytest.approx(expected, rel=0.1)
     rankings[:, 0] = 7
     assert metrics.hubness(rankings, candidates) > 10 * expected

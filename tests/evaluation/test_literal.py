@@ -29,4 +29,6 @@ PICTURES = {
 def test_a_name_is_no_formula(picture: Callable[[], Figure]) -> None:
     figure = picture()
     figure.savefig(io.BytesIO())
-    assert any(NAME in text.get_text() and not text.get_parse_math() for text in figure.findobj(Text))
+    assert any(
+        NAME in text.get_text() and not text.get_parse_math() for text in figure.findobj(Text)
+    )

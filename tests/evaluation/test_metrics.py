@@ -31,7 +31,9 @@ def test_multi_label_metrics_equal_scikit_learn(seed, share):
     predicted = (probabilities >= 0.5).astype(np.int64)
     expected = sklearn.metrics.f1_score(truth, predicted, average="micro", zero_division=0)
     assert metrics.f1_micro(truth, predicted) == pytest.approx(expected, abs=EXACT)
-    assert metrics.hamming_loss(truth, probabilities) == pytest.approx(sklearn.metrics.hamming_loss(truth, predicted), abs=EXACT)
+    assert metrics.hamming_loss(truth, probabilities) == pytest.approx(
+        sklearn.metrics.hamming_loss(truth, predicted), abs=EXACT
+    )
     expected = sklearn.metrics.mean_squared_error(truth, probabilities.astype(np.float64))
     assert metrics.mean_squared_error(truth, probabilities) == pytest.approx(expected, abs=EXACT)
 
@@ -54,7 +56,9 @@ def test_ndcg_equals_scikit_learn(seed, k):
     relevance = np.zeros(30)
     relevance[generator.choice(30, size=int(generator.integers(1, 25)), replace=False)] = 1
     expected = sklearn.metrics.ndcg_score(relevance[None], scores[None], k=k)
-    found = metrics.ndcg_at(np.argsort(-scores).tolist(), set(np.flatnonzero(relevance).tolist()), k)
+    found = metrics.ndcg_at(
+        np.argsort(-scores).tolist(), set(np.flatnonzero(relevance).tolist()), k
+    )
     assert found == pytest.approx(expected, abs=EXACT)
 
 
@@ -63,7 +67,9 @@ def test_micro_f1_by_hand():
     predicted = [[1, 0, 0], [0, 1, 1], [0, 0, 1]]
     assert metrics.f1_micro(truth, predicted) == pytest.approx(2 * 2 / (2 * 2 + 2 + 1))
     assert metrics.f1_micro(np.zeros((2, 3), int), np.zeros((2, 3), int)) == 0
-    assert metrics.f1_micro(["rock", "jazz", "folk"], ["rock", "folk", "folk"]) == pytest.approx(2 / 3)
+    assert metrics.f1_micro(["rock", "jazz", "folk"], ["rock", "folk", "folk"]) == pytest.approx(
+        2 / 3
+    )
 
 
 def test_the_hamming_threshold_belongs_to_the_positive_side():
@@ -72,7 +78,10 @@ def test_the_hamming_threshold_belongs_to_the_positive_side():
 
 
 def test_mean_squared_error_does_not_overflow_small_types():
-    assert metrics.mean_squared_error(np.array([[0, 255]], np.uint8), np.array([[255, 0]], np.uint8)) == 255**2
+    assert (
+        metrics.mean_squared_error(np.array([[0, 255]], np.uint8), np.array([[255, 0]], np.uint8))
+        == 255**2
+    )
 
 
 def test_ranking_metrics_by_hand():
@@ -82,8 +91,12 @@ def test_ranking_metrics_by_hand():
     assert metrics.precision_at(ranked, relevant, 2) == pytest.approx(1 / 2)
     assert metrics.precision_at(ranked, relevant, 10) == pytest.approx(2 / 10)
     ideal = 1 + 1 / math.log2(3) + 1 / 2
-    assert metrics.ndcg_at(ranked, relevant, 4) == pytest.approx((1 / math.log2(3) + 1 / math.log2(5)) / ideal)
-    assert metrics.ndcg_at(ranked, relevant, 2) == pytest.approx((1 / math.log2(3)) / (1 + 1 / math.log2(3)))
+    assert metrics.ndcg_at(ranked, relevant, 4) == pytest.approx(
+        (1 / math.log2(3) + 1 / math.log2(5)) / ideal
+    )
+    assert metrics.ndcg_at(ranked, relevant, 2) == pytest.approx(
+        (1 / math.log2(3)) / (1 + 1 / math.log2(3))
+    )
     assert metrics.ndcg_at(["c", "b", "a"], relevant, 2) == pytest.approx(1)
     assert metrics.ndcg_at(["x", "y"], relevant, 2) == 0
 
@@ -108,13 +121,19 @@ def test_jaccard_of_neighbours_by_hand():
     angles = np.radians([0, 10, 30, 100])
     vectors = np.stack((np.cos(angles), np.sin(angles)), axis=1) * [[1], [5], [0.1], [2]]
     # 0: neighbours {1, 2} against {1, 3} is 1/3. 1: {0} against {0} is 1. 2: {1} against {3} is 0. 3: nothing related, left out.
-    assert metrics.jaccard_neighbours(vectors, [{1, 3}, [0], np.array([3]), set()]) == pytest.approx((1 / 3 + 1 + 0) / 3)
-    assert metrics.jaccard_neighbours(vectors, [{1, 3}, [0], np.array([3]), set()], block_rows=1) == pytest.approx(4 / 9)
+    assert metrics.jaccard_neighbours(
+        vectors, [{1, 3}, [0], np.array([3]), set()]
+    ) == pytest.approx((1 / 3 + 1 + 0) / 3)
+    assert metrics.jaccard_neighbours(
+        vectors, [{1, 3}, [0], np.array([3]), set()], block_rows=1
+    ) == pytest.approx(4 / 9)
     assert math.isnan(metrics.jaccard_neighbours(vectors, [set()] * 4))
 
 
 def test_mean_jaccard_by_hand():
-    assert metrics.mean_jaccard([{1, 2}, set(), {3}], [{2, 3}, set(), set()]) == pytest.approx((1 / 3 + 0) / 2)
+    assert metrics.mean_jaccard([{1, 2}, set(), {3}], [{2, 3}, set(), set()]) == pytest.approx(
+        (1 / 3 + 0) / 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +148,10 @@ def test_mean_jaccard_by_hand():
         (lambda: metrics.mean_reciprocal_rank([["a"]], []), "1 rankings and 0 relevant sets"),
         (lambda: metrics.mean_jaccard([{1}], []), "1 true sets and 0 predicted sets"),
         (lambda: metrics.bootstrap_interval(np.array([np.nan]), 0), "no value to resample among 1"),
-        (lambda: metrics.bootstrap_interval(np.ones(3), 0, groups=np.ones(2)), r"3 rows and groups of shape \(2,\)"),
+        (
+            lambda: metrics.bootstrap_interval(np.ones(3), 0, groups=np.ones(2)),
+            r"3 rows and groups of shape \(2,\)",
+        ),
     ],
 )
 def test_wrong_inputs_are_named(call, message):
@@ -160,7 +182,10 @@ def test_bootstrap_covers_the_true_mean_as_often_as_it_says():
 def test_bootstrap_by_artist_is_wider_where_tracks_of_an_artist_agree():
     artists = np.repeat(np.arange(40), 10)
     values = np.random.default_rng(2).normal(size=40)[artists]
-    by_track, by_artist = metrics.bootstrap_interval(values, 0), metrics.bootstrap_interval(values, 0, groups=artists)
+    by_track, by_artist = (
+        metrics.bootstrap_interval(values, 0),
+        metrics.bootstrap_interval(values, 0, groups=artists),
+    )
     ratio = (by_artist[1] - by_artist[0]) / (by_track[1] - by_track[0])
     assert ratio == pytest.approx(math.sqrt(10), rel=0.15)
 
@@ -168,7 +193,10 @@ def test_bootstrap_by_artist_is_wider_where_tracks_of_an_artist_agree():
 def test_paired_bootstrap_sees_a_difference_that_the_spread_hides():
     generator = np.random.default_rng(3)
     shared = generator.normal(0, 10, size=200)
-    ours, theirs = shared + 0.2 + generator.normal(0, 0.5, size=200), shared + generator.normal(0, 0.5, size=200)
+    ours, theirs = (
+        shared + 0.2 + generator.normal(0, 0.5, size=200),
+        shared + generator.normal(0, 0.5, size=200),
+    )
     low, high = metrics.bootstrap_interval(ours, 0, paired_with=theirs)
     assert 0 < low < 0.2 < high
     assert metrics.bootstrap_interval(ours, 0)[1] - metrics.bootstrap_interval(ours, 0)[0] > 2
@@ -176,7 +204,9 @@ def test_paired_bootstrap_sees_a_difference_that_the_spread_hides():
 
 def test_bootstrap_leaves_undefined_values_out():
     values = np.array([1.0, np.nan, 2.0, 3.0])
-    assert metrics.bootstrap_interval(values, 0) == metrics.bootstrap_interval(np.array([1.0, 2.0, 3.0]), 0)
+    assert metrics.bootstrap_interval(values, 0) == metrics.bootstrap_interval(
+        np.array([1.0, 2.0, 3.0]), 0
+    )
 
 
 def test_bootstrap_in_blocks_equals_one_block(monkeypatch):

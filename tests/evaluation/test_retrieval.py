@@ -14,7 +14,9 @@ TABLE_IDS = list(ANGLES)
 
 
 def direction(*degrees):
-    return np.stack((np.cos(np.radians(degrees)), np.sin(np.radians(degrees))), axis=1).astype(np.float32)
+    return np.stack((np.cos(np.radians(degrees)), np.sin(np.radians(degrees))), axis=1).astype(
+        np.float32
+    )
 
 
 def test_the_query_artist_is_no_candidate_and_related_artists_are_found():
@@ -33,29 +35,46 @@ def test_the_query_artist_is_no_candidate_and_related_artists_are_found():
     np.testing.assert_array_equal(scores.relevant, [2, 1, 0])
     np.testing.assert_allclose(scores.recall[3], [1 / 2, 0, np.nan])
     np.testing.assert_allclose(scores.precision[1], [0, 0, np.nan])
-    np.testing.assert_allclose(scores.ndcg[3], [(1 / math.log2(3)) / (1 + 1 / math.log2(3)), 0, np.nan])
+    np.testing.assert_allclose(
+        scores.ndcg[3], [(1 / math.log2(3)) / (1 + 1 / math.log2(3)), 0, np.nan]
+    )
     np.testing.assert_allclose(scores.reciprocal_rank, [1 / 2, 1 / 4, np.nan])
     means = scores.means()
-    assert set(means) == {"ndcg@1", "ndcg@3", "recall@1", "recall@3", "precision@1", "precision@3", "mrr"}
+    assert set(means) == {
+        "ndcg@1",
+        "ndcg@3",
+        "recall@1",
+        "recall@3",
+        "precision@1",
+        "precision@3",
+        "mrr",
+    }
     assert means["recall@3"] == pytest.approx(1 / 4)
     assert means["mrr"] == pytest.approx(3 / 8)
     np.testing.assert_allclose(result.chance.recall[3], [3 / 4, 3 / 5, np.nan])
 
 
-@pytest.mark.parametrize(("candidates", "relevant", "depth"), [(6, 2, 6), (6, 5, 6), (5, 1, 5), (6, 3, 4), (4, 4, 4)])
+@pytest.mark.parametrize(
+    ("candidates", "relevant", "depth"), [(6, 2, 6), (6, 5, 6), (5, 1, 5), (6, 3, 4), (4, 4, 4)]
+)
 def test_chance_is_the_mean_over_every_possible_ranking(candidates, relevant, depth):
     ks = (1, 3, 5)
     wanted = np.arange(relevant)
     rankings = np.array(list(itertools.permutations(range(candidates))))[:, :depth]
     every = ranking_scores.score_rankings(rankings, [wanted] * len(rankings), ks).means()
-    expected = ranking_scores.chance_scores(np.array([candidates]), np.array([relevant]), ks, depth).means()
+    expected = ranking_scores.chance_scores(
+        np.array([candidates]), np.array([relevant]), ks, depth
+    ).means()
     assert expected == pytest.approx(every, abs=1e-12)
 
 
 def test_random_rankings_score_what_chance_says():
     generator = np.random.default_rng(0)
     query_rows = generator.integers(-1, 50, size=3000)
-    relevant = [np.setdiff1d(generator.choice(50, size=generator.integers(1, 13), replace=False), [row]) for row in query_rows]
+    relevant = [
+        np.setdiff1d(generator.choice(50, size=generator.integers(1, 13), replace=False), [row])
+        for row in query_rows
+    ]
     rankings = retrieval.random_rankings(50, query_rows, seed=1)
     assert rankings.shape == (3000, 49)
     assert not (rankings == query_rows[:, None]).any()
@@ -68,7 +87,9 @@ def test_random_rankings_score_what_chance_says():
 
 def test_chance_for_a_query_without_relations_is_not_defined():
     scores = ranking_scores.chance_scores(np.array([5, 5]), np.array([0, 2]), (2,))
-    assert np.isnan([scores.ndcg[2][0], scores.recall[2][0], scores.precision[2][0], scores.reciprocal_rank[0]]).all()
+    assert np.isnan(
+        [scores.ndcg[2][0], scores.recall[2][0], scores.precision[2][0], scores.reciprocal_rank[0]]
+    ).all()
     assert scores.means()["recall@2"] == pytest.approx(2 / 5)
     nothing = ranking_scores.chance_scores(np.array([5]), np.array([0]), (2,)).means()
     assert math.isnan(nothing["mrr"])
@@ -94,12 +115,16 @@ def test_scores_are_those_of_the_plain_metrics():
         assert rankings[query].tolist() == order
         wanted = set(relevant[query].tolist())
         for k in (10, 100):
-            assert scores.ndcg[k][query] == pytest.approx(metrics.ndcg_at(order, wanted, k), abs=1e-12)
+            assert scores.ndcg[k][query] == pytest.approx(
+                metrics.ndcg_at(order, wanted, k), abs=1e-12
+            )
             assert scores.recall[k][query] == metrics.recall_at(order, wanted, k)
             assert scores.precision[k][query] == metrics.precision_at(order, wanted, k)
         assert scores.reciprocal_rank[query] == metrics.reciprocal_rank(order, wanted)
     wanted = [set(rows.tolist()) for rows in relevant]
-    assert scores.means()["mrr"] == pytest.approx(metrics.mean_reciprocal_rank(rankings.tolist(), wanted))
+    assert scores.means()["mrr"] == pytest.approx(
+        metrics.mean_reciprocal_rank(rankings.tolist(), wanted)
+    )
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -107,7 +132,9 @@ def test_scores_are_those_of_the_plain_metrics():
 def test_chance_of_coverage_is_the_mean_over_random_rankings(k, query_rows):
     rows = np.array(query_rows)
     expected = ranking_scores.chance_spread(rows, 6, k)
-    covered = [metrics.coverage(retrieval.random_rankings(6, rows, seed)[:, :k], 6) for seed in range(2000)]
+    covered = [
+        metrics.coverage(retrieval.random_rankings(6, rows, seed)[:, :k], 6) for seed in range(2000)
+    ]
     assert expected[f"coverage@{k}"] == pytest.approx(np.mean(covered), abs=0.02)
 
 
@@ -117,18 +144,29 @@ def test_chance_of_hubness_is_that_of_random_rankings():
     assert expected == pytest.approx(metrics.hubness(rankings, 20_000), rel=0.05)
 
 
-def test_blocks_of_queries_change_nothing_and_cut_offs_beyond_the_candidates_take_them_all(monkeypatch):
+def test_blocks_of_queries_change_nothing_and_cut_offs_beyond_the_candidates_take_them_all(
+    monkeypatch,
+):
     generator = np.random.default_rng(5)
     table, predicted = generator.normal(size=(30, 4)), generator.normal(size=(11, 4))
     ids = [f"artist {row}" for row in range(30)]
     queries = [*ids[:9], *ids[:2]]
-    related = {query: generator.choice(ids[9:], size=5, replace=False).tolist() for query in queries}
+    related = {
+        query: generator.choice(ids[9:], size=5, replace=False).tolist() for query in queries
+    }
     parts = {"even": np.arange(30) % 2 == 0, "odd": np.arange(30) % 2 == 1}
-    whole = retrieval.evaluate_retrieval(predicted, queries, table, ids, related, ks=(3, 200), parts=parts)
+    whole = retrieval.evaluate_retrieval(
+        predicted, queries, table, ids, related, ks=(3, 200), parts=parts
+    )
     monkeypatch.setattr(retrieval, "QUERIES", 4)
-    blocks = retrieval.evaluate_retrieval(predicted, queries, table, ids, related, ks=(3, 200), parts=parts)
+    blocks = retrieval.evaluate_retrieval(
+        predicted, queries, table, ids, related, ks=(3, 200), parts=parts
+    )
     assert blocks.spread == pytest.approx(whole.spread, nan_ok=True)
-    for one, other in ((whole.scores, blocks.scores), *zip(whole.parts["odd"], blocks.parts["odd"], strict=True)):
+    for one, other in (
+        (whole.scores, blocks.scores),
+        *zip(whole.parts["odd"], blocks.parts["odd"], strict=True),
+    ):
         for name, values in one.columns().items():
             np.testing.assert_allclose(other.columns()[name], values, err_msg=name)
     assert whole.scores.recall[200] == pytest.approx(np.ones(11))
@@ -137,11 +175,29 @@ def test_blocks_of_queries_change_nothing_and_cut_offs_beyond_the_candidates_tak
     assert math.isnan(whole.spread["hubness@200"])
     counted = {name: scores.relevant for name, (scores, _) in whole.parts.items()}
     assert (counted["even"] + counted["odd"] == whole.scores.relevant).all()
-    found = {name: np.nan_to_num(scores.recall[3] * scores.relevant) for name, (scores, _) in whole.parts.items()}
-    np.testing.assert_allclose(found["even"] + found["odd"], whole.scores.recall[3] * whole.scores.relevant)
+    found = {
+        name: np.nan_to_num(scores.recall[3] * scores.relevant)
+        for name, (scores, _) in whole.parts.items()
+    }
+    np.testing.assert_allclose(
+        found["even"] + found["odd"], whole.scores.recall[3] * whole.scores.relevant
+    )
 
 
 def test_the_head_is_the_fewest_artists_with_a_third_of_the_relations():
-    assert short_head(np.array([1, 5, 2, 4, 0])).tolist() == [False, True, False, False, False]  # 5 of 12
-    assert short_head(np.array([3, 3, 3, 3, 3, 3])).tolist() == [True, True, False, False, False, False]
+    assert short_head(np.array([1, 5, 2, 4, 0])).tolist() == [
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]  # 5 of 12
+    assert short_head(np.array([3, 3, 3, 3, 3, 3])).tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert not short_head(np.zeros(3, dtype=int)).any()

@@ -9,14 +9,22 @@ from musicrec.evaluation.thesis import TABLE_3, TABLE_5, TABLE_6, TABLES
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: f"table {table.number}")
 def test_rows_are_whole(table) -> None:
-    assert [TABLES[table.number], len({row.model for row in table.rows})] == [table, len(table.rows)]
+    assert [TABLES[table.number], len({row.model for row in table.rows})] == [
+        table,
+        len(table.rows),
+    ]
     for row in table.rows:
         assert len(row.figures) == len(table.metrics)
         assert all(0 < figure < 1 for figure in row.figures)
 
 
 def test_the_tables_have_the_rows_of_the_thesis() -> None:
-    assert {number: len(table.rows) for number, table in TABLES.items()} == {3: 27, 4: 4, 5: 13, 6: 18}
+    assert {number: len(table.rows) for number, table in TABLES.items()} == {
+        3: 27,
+        4: 4,
+        5: 13,
+        6: 18,
+    }
     assert max(TABLE_3.rows, key=lambda row: row.figures).model == "genre_ensemble"
     assert min(TABLE_5.rows, key=lambda row: row.figures).model == "all_averaged"
     assert max(TABLE_6.rows, key=lambda row: row.figures).model == "recommendation"
@@ -28,9 +36,14 @@ def test_an_average_has_the_parameters_of_its_two_submodels(table) -> None:
     assert len(averages) >= 2
     for row in averages:
         feature = row.model.split(".")[0]
-        assert row.parameters == table.row(f"{feature}.time").parameters + table.row(f"{feature}.freq").parameters
+        assert (
+            row.parameters
+            == table.row(f"{feature}.time").parameters + table.row(f"{feature}.freq").parameters
+        )
 
 
 def test_a_model_that_a_table_lacks_is_named_with_those_it_has() -> None:
-    with pytest.raises(KeyError, match=r"table 5 has no row 'mel.rnn': use one of stft_halved.time_freq_avg"):
+    with pytest.raises(
+        KeyError, match=r"table 5 has no row 'mel.rnn': use one of stft_halved.time_freq_avg"
+    ):
         TABLE_5.row("mel.rnn")

@@ -10,7 +10,14 @@ import pyarrow.parquet
 import pytest
 
 from musicrec.catalog.versions import MISSING
-from musicrec.extraction.manifest import OUTCOME_FIELDS, OUTCOMES, PLAN, ROW_GROUP_ROWS, Blocks, failures
+from musicrec.extraction.manifest import (
+    OUTCOME_FIELDS,
+    OUTCOMES,
+    PLAN,
+    ROW_GROUP_ROWS,
+    Blocks,
+    failures,
+)
 from musicrec.schema import SchemaError
 from musicrec.storage.store import Store, parquet_bytes
 
@@ -28,7 +35,12 @@ def local(tmp_path: Path) -> Blocks:
 
 
 def items(*names: str, folder: str = "audio") -> pa.Table:
-    return pa.table({"item": pa.array(names, pa.string()), "uri": pa.array([f"{folder}/{name}.mp3" for name in names], pa.string())})
+    return pa.table(
+        {
+            "item": pa.array(names, pa.string()),
+            "uri": pa.array([f"{folder}/{name}.mp3" for name in names], pa.string()),
+        }
+    )
 
 
 def planned(plan: pa.Table) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -41,11 +53,18 @@ def commit(blocks: Blocks, plan: pa.Table, broken: tuple[str, ...] = ()) -> None
         if block in blocks.done():
             continue
         rows = [row for row in plan.to_pylist() if row["block"] == block]
-        schema = pa.schema([("track_id", pa.string()), *((column, pa.string()) for column in rows[0]["columns"]), *OUTCOME_FIELDS])
+        schema = pa.schema(
+            [
+                ("track_id", pa.string()),
+                *((column, pa.string()) for column in rows[0]["columns"]),
+                *OUTCOME_FIELDS,
+            ]
+        )
         values = [
             {"track_id": row["item"], "reason": "not_audio", "detail": f"{row['uri']} is text"}
             if row["item"] in broken
-            else {"track_id": row["item"]} | {column: f"{column} of {row['uri']}" for column in row["columns"]}
+            else {"track_id": row["item"]}
+            | {column: f"{column} of {row['uri']}" for column in row["columns"]}
             for row in rows
         ]
         blocks.commit(block, pa.Table.from_pylist(values, schema=schema))
@@ -71,7 +90,9 @@ def test_a_plan_is_durable(blocks: Blocks) -> None:
     plan = blocks.extend(items("a", "b"), ["mel"], 2)
     again = Blocks(Store(blocks.store.root), FOLDER)
     assert again.plan() == plan
-    assert again.extend(items("b", "a"), ["mel"], 1) == plan  # neither another order nor another block size plans anew
+    assert (
+        again.extend(items("b", "a"), ["mel"], 1) == plan
+    )  # neither another order nor another block size plans anew
     assert again.plan_names() == ["0000"]
 
 
@@ -86,7 +107,10 @@ def test_only_new_rows_are_planned(blocks: Blocks) -> None:
     first = blocks.extend(items("a", "b", "c"), ["mel"], 2)
     plan = blocks.extend(items("a", "d", "b", "c", "e"), ["mel"], 2)
     assert plan.slice(0, 3) == first
-    assert planned(plan.slice(3)) == [("0001-000000", "d", ("mel",)), ("0001-000000", "e", ("mel",))]
+    assert planned(plan.slice(3)) == [
+        ("0001-000000", "d", ("mel",)),
+        ("0001-000000", "e", ("mel",)),
+    ]
 
 
 def test_a_row_whose_file_has_moved_is_a_new_row(local: Blocks) -> None:
@@ -111,7 +135,9 @@ def test_a_row_whose_file_has_changed_is_a_new_row(blocks: Blocks) -> None:
 
 
 @pytest.mark.parametrize("now", [None, MISSING])
-def test_what_was_extracted_of_a_file_that_is_gone_or_not_known_stays(local: Blocks, now: str | None) -> None:
+def test_what_was_extracted_of_a_file_that_is_gone_or_not_known_stays(
+    local: Blocks, now: str | None
+) -> None:
     plan = local.extend(versioned({"a": "1", "b": "1"}), ["mel"], 4)
     assert local.extend(versioned({"a": now, "b": "1"}), ["mel"], 4) == plan
     assert local.extend(items("a", "b"), ["mel"], 4) == plan
@@ -126,10 +152,14 @@ def test_a_missing_file_that_comes_is_a_new_row(local: Blocks) -> None:
 
 def test_a_plan_of_before_there_were_versions_is_used(local: Blocks) -> None:
     first = local.extend(items("a", "b"), ["mel"], 4)
-    local.store.write(f"{FOLDER}/plans/0000.parquet", parquet_bytes(first.drop_columns(["version"])))
+    local.store.write(
+        f"{FOLDER}/plans/0000.parquet", parquet_bytes(first.drop_columns(["version"]))
+    )
     assert local.extend(versioned({"a": "1", "b": "1"}), ["mel"], 4) == first
     commit(local, first)
-    assert local.missing(versioned({"a": "1", "c": "1"}), ["mel"]).column("item").to_pylist() == ["c"]
+    assert local.missing(versioned({"a": "1", "c": "1"}), ["mel"]).column("item").to_pylist() == [
+        "c"
+    ]
 
 
 def test_a_good_row_of_the_old_file_does_not_heal_the_new_one(local: Blocks) -> None:
@@ -152,7 +182,11 @@ def test_only_new_columns_are_planned(blocks: Blocks) -> None:
     assert planned(plan.slice(2)) == [
         ("0001-000000", "a", ("cqt", "chroma")),
         ("0001-000000", "b", ("cqt", "chroma")),
-        ("0001-000001", "c", ("mel", "cqt", "chroma")),  # rows that lack other columns never share a block
+        (
+            "0001-000001",
+            "c",
+            ("mel", "cqt", "chroma"),
+        ),  # rows that lack other columns never share a block
     ]
     assert blocks.extend(items("a", "b", "c"), ["chroma", "mel"], 4) == plan
 
@@ -163,8 +197,13 @@ def test_columns_of_two_plans_together_cover_a_row(local: Blocks) -> None:
     assert local.extend(items("a"), ["cqt", "mel"], 4).num_rows == 2
 
 
-@pytest.mark.parametrize("names", [(("a", "b", "c"), ("b", "c", "d")), (("a", "b"), ("c", "d")), (("a", "b"), ("a", "b"))])
-def test_planners_that_race_assign_no_row_twice(blocks: Blocks, names: tuple[tuple[str, ...], ...]) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [(("a", "b", "c"), ("b", "c", "d")), (("a", "b"), ("c", "d")), (("a", "b"), ("a", "b"))],
+)
+def test_planners_that_race_assign_no_row_twice(
+    blocks: Blocks, names: tuple[tuple[str, ...], ...]
+) -> None:
     together = Barrier(4)
 
     def extend(number: int) -> pa.Table:
@@ -175,14 +214,21 @@ def test_planners_that_race_assign_no_row_twice(blocks: Blocks, names: tuple[tup
     with ThreadPoolExecutor(4) as pool:
         returned = list(pool.map(extend, range(4)))
     plan = blocks.plan()
-    assert collections.Counter(plan.column("item").to_pylist()) == collections.Counter({*names[0], *names[1]})
-    assert len(set(plan.column("block").to_pylist())) == sum(len({block for block, _, _ in planned(p)}) for p in _plans(blocks))
+    assert collections.Counter(plan.column("item").to_pylist()) == collections.Counter(
+        {*names[0], *names[1]}
+    )
+    assert len(set(plan.column("block").to_pylist())) == sum(
+        len({block for block, _, _ in planned(p)}) for p in _plans(blocks)
+    )
     for number, seen in enumerate(returned):
         assert {*names[number % 2]} <= {*seen.column("item").to_pylist()}
 
 
 def _plans(blocks: Blocks) -> list[pa.Table]:
-    return [blocks.store.read_table(f"{FOLDER}/plans/{name}.parquet", PLAN) for name in blocks.plan_names()]
+    return [
+        blocks.store.read_table(f"{FOLDER}/plans/{name}.parquet", PLAN)
+        for name in blocks.plan_names()
+    ]
 
 
 def test_a_block_written_twice_leaves_one(blocks: Blocks) -> None:
@@ -190,7 +236,9 @@ def test_a_block_written_twice_leaves_one(blocks: Blocks) -> None:
     commit(blocks, plan)
     block = plan.column("block")[0].as_py()
     part = blocks.store.read(f"{FOLDER}/parts/{block}.parquet")
-    blocks.commit(block, pa.parquet.read_table(pa.BufferReader(part)))  # a worker whose driver died is still at it
+    blocks.commit(
+        block, pa.parquet.read_table(pa.BufferReader(part))
+    )  # a worker whose driver died is still at it
     assert blocks.done() == {"0000-000000", "0000-000001"}
     assert blocks.outcomes().column("item").to_pylist() == ["a", "b", "c"]
     assert blocks.store.read(f"{FOLDER}/parts/{block}.parquet") == part
@@ -204,7 +252,10 @@ def test_outcomes_say_where_each_row_lies(blocks: Blocks) -> None:
     assert outcomes.column("reason").to_pylist() == [None, "not_audio", None, "not_audio", None]
     assert outcomes.column("detail").to_pylist()[1] == "audio/b.mp3 is text"
     for row in outcomes.to_pylist():
-        part = blocks.store.read_table(blocks.part_uri(row["block"]).removeprefix(f"{blocks.store.root}/"), _one_column("track_id"))
+        part = blocks.store.read_table(
+            blocks.part_uri(row["block"]).removeprefix(f"{blocks.store.root}/"),
+            _one_column("track_id"),
+        )
         assert part.column("track_id")[row["row"]].as_py() == row["item"]
 
 
@@ -222,13 +273,19 @@ def test_outcomes_of_a_part_of_a_plan_are_those_that_are_committed(blocks: Block
     assert blocks.outcomes().column("item").to_pylist() == ["a", "b", "c", "d"]
 
 
-def test_outcomes_of_a_finished_plan_are_read_from_one_file(blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outcomes_of_a_finished_plan_are_read_from_one_file(
+    blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commit(blocks, blocks.extend(items(*map(str, range(20))), ["mel"], 2), broken=("7",))
     before = blocks.outcomes()
     commit(blocks, blocks.extend(items("new"), ["mel"], 2))
     opened: list[str] = []
     read_table = Store.read_table
-    monkeypatch.setattr(Store, "read_table", lambda self, name, *a, **k: opened.append(name) or read_table(self, name, *a, **k))
+    monkeypatch.setattr(
+        Store,
+        "read_table",
+        lambda self, name, *a, **k: opened.append(name) or read_table(self, name, *a, **k),
+    )
     outcomes = blocks.outcomes()
     assert outcomes.slice(0, 20) == before
     assert outcomes.num_rows == 21
@@ -245,7 +302,11 @@ def test_a_part_changed_by_hand_is_found(local: Blocks) -> None:
 def test_a_part_is_stored_in_groups_that_training_reads(local: Blocks) -> None:
     commit(local, local.extend(items(*map(str, range(2 * ROW_GROUP_ROWS + 1))), ["mel"], 100))
     metadata = pa.parquet.read_metadata(local.part_uri("0000-000000"))
-    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [ROW_GROUP_ROWS, ROW_GROUP_ROWS, 1]
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [
+        ROW_GROUP_ROWS,
+        ROW_GROUP_ROWS,
+        1,
+    ]
 
 
 def test_errors_are_not_planned_again_unless_asked(blocks: Blocks) -> None:
@@ -289,9 +350,14 @@ def test_a_retry_that_was_interrupted_is_not_planned_twice(blocks: Blocks) -> No
     commit(blocks, blocks.extend(tracks, ["mel"], 4), broken=("b",))
     plan = blocks.extend(tracks, ["mel"], 4, retry=True)
     assert plan.num_rows == 3
-    assert blocks.extend(tracks, ["mel"], 4, retry=True) == plan  # b is planned, and its block not yet written
+    assert (
+        blocks.extend(tracks, ["mel"], 4, retry=True) == plan
+    )  # b is planned, and its block not yet written
     later = blocks.extend(tracks, ["mel", "cqt"], 4, retry=True)
-    assert planned(later.slice(3)) == [("0002-000000", "a", ("cqt",)), ("0002-000000", "b", ("cqt",))]
+    assert planned(later.slice(3)) == [
+        ("0002-000000", "a", ("cqt",)),
+        ("0002-000000", "b", ("cqt",)),
+    ]
 
 
 def test_planners_that_race_to_retry_plan_an_error_once(blocks: Blocks) -> None:

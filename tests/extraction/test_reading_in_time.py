@@ -26,10 +26,19 @@ print("outcome", reading.{function}(rows, lambda row: {hang}, 0.5), flush=True)
 def run(function: str, hang: str) -> subprocess.CompletedProcess[str]:
     program = PROGRAM.format(function=function, hang=hang)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False, env=environment)
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+    )
 
 
-@pytest.mark.parametrize(("function", "hang"), [("read_bounded", WAITS), ("read_bounded", LOOPS), ("read_alone", LOOPS)])
+@pytest.mark.parametrize(
+    ("function", "hang"), [("read_bounded", WAITS), ("read_bounded", LOOPS), ("read_alone", LOOPS)]
+)
 def test_the_process_ends_and_says_where_it_was(function: str, hang: str) -> None:
     done = run(function, hang)
     assert done.returncode == 1

@@ -12,11 +12,19 @@ from PIL import Image
 
 from musicrec.extraction.manifest import PLAN
 from musicrec.features import artwork
-from musicrec.features.artwork import MAXIMUM_PIXELS, ArtworkError, ArtworkReader, decode_png, load_artwork
+from musicrec.features.artwork import (
+    MAXIMUM_PIXELS,
+    ArtworkError,
+    ArtworkReader,
+    decode_png,
+    load_artwork,
+)
 from musicrec.schema import ERROR_REASONS
 
 PIXELS = 32
-pytestmark = pytest.mark.filterwarnings("error")  # Pillow's remarks on a damaged file must not reach a worker's log
+pytestmark = pytest.mark.filterwarnings(
+    "error"
+)  # Pillow's remarks on a damaged file must not reach a worker's log
 
 
 def file_of(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -26,14 +34,21 @@ def file_of(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes
 
 
 def noise(width: int = 40, height: int = 40) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    )
 
 
 def header_only_png(width: int, height: int) -> bytes:
     """A PNG of some bytes that announces a size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -54,7 +69,9 @@ def reason(source: str | bytes) -> str:
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
 def test_pictures_of_many_kinds_are_read(kind: str, mode: str) -> None:
-    mode = "L" if kind == "JPEG" and mode != "RGB" else mode  # JPEG has no palettes and no single bits
+    mode = (
+        "L" if kind == "JPEG" and mode != "RGB" else mode
+    )  # JPEG has no palettes and no single bits
     white = Image.new("RGB", (50, 40), (255, 255, 255)).convert(mode)
     loaded = load_artwork(file_of(white, kind), PIXELS)
     assert loaded.shape == (PIXELS, PIXELS, 3)
@@ -77,7 +94,9 @@ def test_grey_of_sixteen_bits_keeps_its_shades(kind: str) -> None:
 def test_what_is_transparent_is_white() -> None:
     picture = Image.new("RGBA", (40, 40), (255, 0, 0, 0))  # red that nobody sees
     assert load_artwork(file_of(picture), PIXELS).min() == 255
-    assert load_artwork(file_of(Image.new("RGBA", (40, 40), (255, 0, 0, 255))), PIXELS)[0, 0].tolist() == [255, 0, 0]
+    assert load_artwork(file_of(Image.new("RGBA", (40, 40), (255, 0, 0, 255))), PIXELS)[
+        0, 0
+    ].tolist() == [255, 0, 0]
 
 
 def test_no_other_program_is_started_for_a_picture() -> None:
@@ -95,7 +114,9 @@ def test_the_middle_square_is_kept() -> None:
     upright = np.ascontiguousarray(bands.transpose(1, 0, 2))
     for picture in (bands, upright):
         loaded = load_artwork(file_of(Image.fromarray(picture)), PIXELS).astype(int)
-        assert np.abs(loaded - [0, 255, 0]).max() < 8  # the filter reaches a little over the square's edges
+        assert (
+            np.abs(loaded - [0, 255, 0]).max() < 8
+        )  # the filter reaches a little over the square's edges
 
 
 def test_shrinking_averages_and_does_not_skip() -> None:
@@ -108,7 +129,10 @@ def test_shrinking_averages_and_does_not_skip() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (5000, 1), (7, 3), (PIXELS, PIXELS)])
 def test_any_size_becomes_the_square(size: tuple[int, int]) -> None:
-    assert load_artwork(file_of(Image.new("RGB", size, (9, 9, 9))), PIXELS).tolist() == [[[9, 9, 9]] * PIXELS] * PIXELS
+    assert (
+        load_artwork(file_of(Image.new("RGB", size, (9, 9, 9))), PIXELS).tolist()
+        == [[[9, 9, 9]] * PIXELS] * PIXELS
+    )
 
 
 def test_a_file_a_uri_and_its_bytes_are_the_same_picture(tmp_path: Path) -> None:
@@ -124,7 +148,9 @@ def test_a_picture_on_s3(s3_server) -> None:
 
     store = Store(s3_server.fresh())
     store.write("cover.png", file_of(noise()))
-    np.testing.assert_array_equal(load_artwork(store.uri("cover.png"), PIXELS), load_artwork(file_of(noise()), PIXELS))
+    np.testing.assert_array_equal(
+        load_artwork(store.uri("cover.png"), PIXELS), load_artwork(file_of(noise()), PIXELS)
+    )
     assert reason(store.uri("none.png")) == "not_found"
 
 
@@ -143,7 +169,19 @@ def test_a_picture_on_s3(s3_server) -> None:
         (header_only_png(64, 64), "unreadable"),
         (header_only_png(0, 64), "not_image"),
     ],
-    ids=["empty", "html", "signature", "mp3", "png", "jpeg", "gif", "webp", "tiff", "png-without-rows", "png-of-width-0"],
+    ids=[
+        "empty",
+        "html",
+        "signature",
+        "mp3",
+        "png",
+        "jpeg",
+        "gif",
+        "webp",
+        "tiff",
+        "png-without-rows",
+        "png-of-width-0",
+    ],
 )
 def test_broken_pictures_have_a_reason(content: bytes, expected: str) -> None:
     assert reason(content) == expected
@@ -156,7 +194,9 @@ def test_no_damage_ends_in_another_error(kind: str) -> None:
     outcomes = set()
     for trial in range(150):
         damaged = bytearray(content)
-        for place in generator.integers(0, len(content) if trial % 2 else min(len(content), 120), 1 + trial % 8):
+        for place in generator.integers(
+            0, len(content) if trial % 2 else min(len(content), 120), 1 + trial % 8
+        ):
             damaged[place] = generator.integers(256)
         damaged = damaged[: generator.integers(1, len(content))] if trial % 3 == 0 else damaged
         try:
@@ -169,27 +209,41 @@ def test_no_damage_ends_in_another_error(kind: str) -> None:
 
 def test_a_picture_of_too_many_pixels_is_not_unfolded() -> None:
     side = int(MAXIMUM_PIXELS**0.5) + 1
-    with pytest.raises(ArtworkError, match=f"too_large: picture: {side} x {side} pixels, more than {MAXIMUM_PIXELS}"):
+    with pytest.raises(
+        ArtworkError,
+        match=f"too_large: picture: {side} x {side} pixels, more than {MAXIMUM_PIXELS}",
+    ):
         load_artwork(header_only_png(side, side), PIXELS)
 
 
 def test_a_file_that_unfolds_to_far_too_many_pixels_is_refused() -> None:
-    assert reason(header_only_png(30_000, 30_000)) == "too_large"  # Pillow's own ceiling comes first
+    assert (
+        reason(header_only_png(30_000, 30_000)) == "too_large"
+    )  # Pillow's own ceiling comes first
 
 
 def test_a_text_that_unfolds_is_refused() -> None:
     text = b"Comment\0\0" + zlib.compress(bytes(20_000_000), 1)
     content = file_of(noise())
     end = content.index(b"IDAT") - 4
-    chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    chunk = (
+        struct.pack(">I", len(text))
+        + b"zTXt"
+        + text
+        + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    )
     assert reason(content[:end] + chunk + content[end:]) == "unreadable"
 
 
-def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_too_many_bytes_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(artwork, "MAXIMUM_BYTES", 100)
     path = tmp_path / "cover.png"
     path.write_bytes(file_of(noise()))
-    with pytest.raises(ArtworkError, match=rf"too_large: .*cover\.png: {path.stat().st_size} bytes, more than 100"):
+    with pytest.raises(
+        ArtworkError, match=rf"too_large: .*cover\.png: {path.stat().st_size} bytes, more than 100"
+    ):
         load_artwork(str(path), PIXELS)
 
 
@@ -203,7 +257,13 @@ def test_a_block_has_a_row_for_every_file(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     names = ["good.png", "none.png", "empty.png", "good.png"]
     uris = [str(tmp_path / name) for name in names]
-    columns = {"block": ["0"] * 4, "item": ["a", "b", "c", "d"], "uri": uris, "columns": [["artwork"]] * 4, "version": [None] * 4}
+    columns = {
+        "block": ["0"] * 4,
+        "item": ["a", "b", "c", "d"],
+        "uri": uris,
+        "columns": [["artwork"]] * 4,
+        "version": [None] * 4,
+    }
     plan = pa.table(columns, schema=PLAN)
     reader = ArtworkReader(PIXELS)
     outcome = reader(plan)
@@ -211,7 +271,10 @@ def test_a_block_has_a_row_for_every_file(tmp_path: Path) -> None:
     assert outcome.schema.field("artwork").metadata == {b"pixels": b"32"}
     assert outcome.column("track_id").to_pylist() == ["a", "b", "c", "d"]
     assert outcome.column("reason").to_pylist() == [None, "not_found", "empty", None]
-    assert all(name in detail for name, detail in zip(names[1:3], outcome.column("detail").to_pylist()[1:3], strict=True))
+    assert all(
+        name in detail
+        for name, detail in zip(names[1:3], outcome.column("detail").to_pylist()[1:3], strict=True)
+    )
     cells = outcome.column("artwork").to_pylist()
     assert [cell is None for cell in cells] == [False, True, True, False]
     np.testing.assert_array_equal(decode_png(cells[0]), load_artwork(uris[0], PIXELS))  # lossless

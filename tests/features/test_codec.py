@@ -19,7 +19,9 @@ def decibels(seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0.0), ("float16", 0.016), ("uint8", 0.158)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("float32", 0.0), ("float16", 0.016), ("uint8", 0.158)]
+)
 def test_a_value_comes_back_within_half_a_step(precision: str, tolerance: float) -> None:
     # float16 has steps of 2^-5 from 32 to 64 in magnitude; uint8 has 80 dB / 255, and its header is float32.
     values = decibels()
@@ -38,7 +40,9 @@ def test_uint8_keeps_both_ends_of_the_range() -> None:
 @pytest.mark.parametrize("value", [0.0, -80.0, 3.7])
 def test_a_constant_array_comes_back(precision: str, value: float) -> None:
     values = np.full(SHAPE, value, np.float32)
-    np.testing.assert_allclose(codec.decode(codec.encode(values, precision), SHAPE, precision), values, rtol=1e-3)
+    np.testing.assert_allclose(
+        codec.decode(codec.encode(values, precision), SHAPE, precision), values, rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize("precision", codec.PRECISIONS)
@@ -51,10 +55,17 @@ def test_an_array_need_not_be_contiguous(precision: str) -> None:
 def test_plain_pyarrow_and_numpy_read_a_column(tmp_path) -> None:
     values = decibels()
     schema = pa.schema([codec.field("mel", SHAPE, "float16")])
-    Store(str(tmp_path)).write_table("t.parquet", pa.table({"mel": [codec.encode(values, "float16")]}, schema=schema), schema)
+    Store(str(tmp_path)).write_table(
+        "t.parquet", pa.table({"mel": [codec.encode(values, "float16")]}, schema=schema), schema
+    )
     table = pa.parquet.read_table(tmp_path / "t.parquet")
     description = json.loads(table.schema.field("mel").metadata[b"musicrec"])
-    assert description == {"shape": [12, 30], "dtype": "float16", "order": "C", "byteorder": "little"}
+    assert description == {
+        "shape": [12, 30],
+        "dtype": "float16",
+        "order": "C",
+        "byteorder": "little",
+    }
     read = np.frombuffer(table["mel"][0].as_py(), "<f2").reshape(description["shape"])
     np.testing.assert_array_equal(read, values.astype(np.float16))
 
@@ -64,7 +75,9 @@ def test_a_column_is_decoded_by_what_it_says_of_itself(precision: str) -> None:
     arrays = [decibels(0), None, decibels(1), decibels(2)]
     cells = [None if array is None else codec.encode(array, precision) for array in arrays]
     schema = pa.schema([codec.field("mel", SHAPE, precision)])
-    table = pa.concat_tables([pa.table({"mel": part}, schema=schema) for part in (cells[:3], cells[3:])])  # two chunks
+    table = pa.concat_tables(
+        [pa.table({"mel": part}, schema=schema) for part in (cells[:3], cells[3:])]
+    )  # two chunks
     assert codec.describe(table.schema.field("mel")) == (SHAPE, precision)
     decoded = codec.decode_column(table, "mel")
     assert [array is None for array in decoded] == [False, True, False, False]

@@ -10,7 +10,13 @@ import soundfile
 from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, load_audio
 from musicrec.extraction.manifest import PLAN
 from musicrec.features import codec
-from musicrec.features.columns import HALVED_STATISTICS, AudioReader, decode_feature, read_columns, stored_columns
+from musicrec.features.columns import (
+    HALVED_STATISTICS,
+    AudioReader,
+    decode_feature,
+    read_columns,
+    stored_columns,
+)
 from musicrec.features.standardise import halved_statistics
 
 ALL = ("stft", "mel", "cqt", "chroma", "mfcc")
@@ -23,7 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip of falling tones and noise, one of silence, a short one, and a text."""
     folder = tmp_path_factory.mktemp("audio")
     seconds = np.arange(30 * 22050) / 22050
-    sound = 0.3 * np.sin(2 * np.pi * (880 - 10 * seconds) * seconds) + 0.01 * np.random.default_rng(0).standard_normal(len(seconds))
+    sound = 0.3 * np.sin(2 * np.pi * (880 - 10 * seconds) * seconds) + 0.01 * np.random.default_rng(
+        0
+    ).standard_normal(len(seconds))
     soundfile.write(folder / "good.flac", sound, 22050)
     soundfile.write(folder / "silent.flac", np.zeros((30 * 44100, 2)), 44100)
     soundfile.write(folder / "short.flac", sound[: 5 * 22050], 22050)
@@ -32,7 +40,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan(folder: Path, names: list[str], columns: tuple[str, ...]) -> pa.Table:
-    rows = [{"block": "0", "item": name, "uri": str(folder / name), "columns": list(columns)} for name in names]
+    rows = [
+        {"block": "0", "item": name, "uri": str(folder / name), "columns": list(columns)}
+        for name in names
+    ]
     return pa.Table.from_pylist(rows, schema=PLAN)
 
 
@@ -51,31 +62,60 @@ def test_the_lower_half_is_not_stored_beside_the_whole() -> None:
     assert stored_columns(FEATURES) == ALL
     assert stored_columns(("stft_halved", "mel")) == ("stft_halved", "mel")
     assert read_columns("stft_halved", ("track_id", "stft")) == ["stft"]
-    assert read_columns("stft_halved", ("track_id", "stft_halved")) == ["stft_halved", *HALVED_STATISTICS]
+    assert read_columns("stft_halved", ("track_id", "stft_halved")) == [
+        "stft_halved",
+        *HALVED_STATISTICS,
+    ]
     assert read_columns("mel", ("mel",)) == ["mel"]
 
 
 def test_every_row_comes_out_in_order_with_its_reason(read: pa.Table) -> None:
     assert read.schema == AudioReader("float16", "librosa", 29.0).schema(list(ALL))
-    assert read.column("track_id").to_pylist() == ["good.flac", "text.mp3", "none.mp3", "short.flac", "silent.flac"]
+    assert read.column("track_id").to_pylist() == [
+        "good.flac",
+        "text.mp3",
+        "none.mp3",
+        "short.flac",
+        "silent.flac",
+    ]
     assert read.column("reason").to_pylist() == [None, "not_audio", "not_found", "too_short", None]
-    for uri, why, detail in zip(*(read.column(name).to_pylist() for name in ("audio", "reason", "detail")), strict=True):
+    for uri, why, detail in zip(
+        *(read.column(name).to_pylist() for name in ("audio", "reason", "detail")), strict=True
+    ):
         assert (why is None) == (detail is None)
         assert why is None or Path(uri).name in detail
     for name in ALL:
-        assert [cell is None for cell in read.column(name).to_pylist()] == [False, True, True, True, False]
+        assert [cell is None for cell in read.column(name).to_pylist()] == [
+            False,
+            True,
+            True,
+            True,
+            False,
+        ]
 
 
 def test_the_decoders_facts_are_kept(read: pa.Table) -> None:
     first, *_, last = read.to_pylist()
-    assert (first["duration_seconds"], first["sample_rate"], first["channels"], first["silent"]) == (pytest.approx(30), 22050, 1, False)
-    assert (last["duration_seconds"], last["sample_rate"], last["channels"], last["silent"]) == (pytest.approx(30), 44100, 2, True)
+    assert (
+        first["duration_seconds"],
+        first["sample_rate"],
+        first["channels"],
+        first["silent"],
+    ) == (pytest.approx(30), 22050, 1, False)
+    assert (last["duration_seconds"], last["sample_rate"], last["channels"], last["silent"]) == (
+        pytest.approx(30),
+        44100,
+        2,
+        True,
+    )
     assert first["codec"]
     assert read.column("duration_seconds").to_pylist()[1] is None
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_a_stored_feature_is_what_was_extracted(read: pa.Table, expected: dict[str, np.ndarray], name: str) -> None:
+def test_a_stored_feature_is_what_was_extracted(
+    read: pa.Table, expected: dict[str, np.ndarray], name: str
+) -> None:
     decoded = decode_feature(read, name)
     assert [found is None for found in decoded] == [False, True, True, True, False]
     feature, statistics = decoded[0]
@@ -84,23 +124,35 @@ def test_a_stored_feature_is_what_was_extracted(read: pa.Table, expected: dict[s
     assert (statistics is not None) == (name == "stft_halved")
 
 
-def test_the_lower_half_alone_carries_the_whole_frames_statistics(folder: Path, read: pa.Table, expected: dict[str, np.ndarray]) -> None:
-    alone = AudioReader("float16", "librosa", 29.0)(plan(folder, ["good.flac", "text.mp3"], ("stft_halved",)))
+def test_the_lower_half_alone_carries_the_whole_frames_statistics(
+    folder: Path, read: pa.Table, expected: dict[str, np.ndarray]
+) -> None:
+    alone = AudioReader("float16", "librosa", 29.0)(
+        plan(folder, ["good.flac", "text.mp3"], ("stft_halved",))
+    )
     assert "stft" not in alone.column_names
     (feature, statistics), failed = decode_feature(alone, "stft_halved")
     assert failed is None
     np.testing.assert_allclose(feature, expected["stft_halved"], **TOLERANCE)
     exact = halved_statistics(expected["stft"])
-    for found, from_whole, wanted in zip(statistics, decode_feature(read, "stft_halved")[0][1], exact, strict=True):
-        np.testing.assert_array_equal(found, wanted)  # float32, of the values before they were rounded
+    for found, from_whole, wanted in zip(
+        statistics, decode_feature(read, "stft_halved")[0][1], exact, strict=True
+    ):
+        np.testing.assert_array_equal(
+            found, wanted
+        )  # float32, of the values before they were rounded
         np.testing.assert_allclose(from_whole, wanted, atol=5e-3)
 
 
-def test_bytes_are_a_quarter_of_the_precision(folder: Path, expected: dict[str, np.ndarray]) -> None:
+def test_bytes_are_a_quarter_of_the_precision(
+    folder: Path, expected: dict[str, np.ndarray]
+) -> None:
     read = AudioReader("uint8", "librosa", 29.0)(plan(folder, ["good.flac"], ("mel", "chroma")))
     assert codec.describe(read.schema.field("mel")) == (FEATURE_SHAPES["mel"], "uint8")
     assert len(read.column("mel")[0].as_py()) == 256 * 643 + 8
-    np.testing.assert_allclose(decode_feature(read, "mel")[0][0], expected["mel"], atol=80 / 255 / 2 + 1e-3)
+    np.testing.assert_allclose(
+        decode_feature(read, "mel")[0][0], expected["mel"], atol=80 / 255 / 2 + 1e-3
+    )
 
 
 def test_the_shortest_clip_is_the_configurations(folder: Path) -> None:
@@ -109,11 +161,17 @@ def test_the_shortest_clip_is_the_configurations(folder: Path) -> None:
 
 
 def test_the_parameters_hash_tells_features_apart() -> None:
-    readers = [AudioReader("float16", "librosa", 29.0), AudioReader("uint8", "librosa", 29.0), AudioReader("float16", "folded", 29.0)]
+    readers = [
+        AudioReader("float16", "librosa", 29.0),
+        AudioReader("uint8", "librosa", 29.0),
+        AudioReader("float16", "folded", 29.0),
+    ]
     assert len({reader.parameters() for reader in readers}) == 3
     # The shortest clip decides which rows there are, never a value.
     assert AudioReader("float16", "librosa", 1.0).parameters() == readers[0].parameters()
 
 
 def test_every_row_says_its_parameters(read: pa.Table) -> None:
-    assert set(read.column("parameters").to_pylist()) == {AudioReader("float16", "librosa", 29.0).parameters()}
+    assert set(read.column("parameters").to_pylist()) == {
+        AudioReader("float16", "librosa", 29.0).parameters()
+    }

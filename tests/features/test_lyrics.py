@@ -15,7 +15,10 @@ from musicrec.features.lyrics import Vocabulary, build_vocabulary, pad, subsampl
         ("la (x3) la", ["la", "la"]),
         ("extra 2xl", ["extra", "xl"]),  # a repeat mark is a word of its own
         ("Don\u2019t don't 'tis rock'n'roll", ["don\u2019t", "don't", "tis", "rock'n'roll"]),
-        ("Über die Straße, où êtes-vous? ночь", ["über", "die", "straße", "où", "êtes", "vous", "ночь"]),
+        (
+            "Über die Straße, où êtes-vous? ночь",
+            ["über", "die", "straße", "où", "êtes", "vous", "ночь"],
+        ),
         ("99 red_balloons 4ever", ["red", "balloons", "ever"]),
         ("", []),
         ("[Instrumental]", []),
@@ -47,7 +50,11 @@ def test_integers_fall_with_frequency_from_1() -> None:
 
 
 def test_equally_frequent_words_stand_in_alphabetical_order() -> None:
-    assert build_vocabulary(["d c b a"]).words == build_vocabulary(["a b c d"]).words == ("a", "b", "c", "d")
+    assert (
+        build_vocabulary(["d c b a"]).words
+        == build_vocabulary(["a b c d"]).words
+        == ("a", "b", "c", "d")
+    )
 
 
 def test_one_integer_stands_for_rare_words_where_the_vocabulary_is_cut() -> None:

@@ -11,7 +11,9 @@ from musicrec.features.standardise import halved_statistics, standardise
 @pytest.fixture(scope="module")
 def stft() -> np.ndarray:
     rng = np.random.default_rng(0)
-    return (rng.normal(-30, 20, (2049, 643)) + np.linspace(20, -40, 2049)[:, None]).astype(np.float32)
+    return (rng.normal(-30, 20, (2049, 643)) + np.linspace(20, -40, 2049)[:, None]).astype(
+        np.float32
+    )
 
 
 def test_per_frame(stft):

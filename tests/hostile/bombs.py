@@ -58,7 +58,13 @@ def flac_that_announces(rng: np.random.Generator) -> bytes:
     """A header of 2^36 - 1 samples, and of other numbers, over one second."""
     head, frames = _frames_of_flac(rng)
     count = pick(rng, (2**36 - 1, 2**33, 2**31, 1))
-    return head[:21] + bytes([head[21] & 0xF0 | count >> 32]) + struct.pack(">I", count & 0xFFFFFFFF) + head[26:] + frames
+    return (
+        head[:21]
+        + bytes([head[21] & 0xF0 | count >> 32])
+        + struct.pack(">I", count & 0xFFFFFFFF)
+        + head[26:]
+        + frames
+    )
 
 
 def mp3_of_hours(rng: np.random.Generator) -> bytes:
@@ -103,13 +109,28 @@ def wav_that_lies(rng: np.random.Generator) -> bytes:
     channels, bits = (pick(rng, (0, 1, 2, 255, 65535)), pick(rng, (0, 1, 8, 16, 24, 64, 65535)))
     rate = pick(rng, (0, 1, 1_000, 44_100, 2**31, 2**32 - 1))
     code = pick(rng, (0, 1, 2, 3, 6, 7, 17, 49, 0xFFFE))
-    layout = struct.pack("<HHIIHH", code, channels, rate, rate * channels & 0xFFFFFFFF, pick(rng, (0, 1, 4, 65535)), bits)
+    layout = struct.pack(
+        "<HHIIHH",
+        code,
+        channels,
+        rate,
+        rate * channels & 0xFFFFFFFF,
+        pick(rng, (0, 1, 4, 65535)),
+        bits,
+    )
     return _wav(layout, size(rng), pick(rng, (0, 2**31 - 1, 2**32 - 1, 2**32 - 5)))
 
 
 def _wav(layout: bytes, count: int, stated: int) -> bytes:
     """``count`` bytes of silence under a header that states another number."""
-    chunks = (b"fmt ", struct.pack("<I", len(layout)), layout, b"data", struct.pack("<I", stated), bytes(count))
+    chunks = (
+        b"fmt ",
+        struct.pack("<I", len(layout)),
+        layout,
+        b"data",
+        struct.pack("<I", stated),
+        bytes(count),
+    )
     return b"".join([b"RIFF", struct.pack("<I", min(stated + 36, 2**32 - 1)), b"WAVE", *chunks])
 
 
@@ -129,12 +150,23 @@ def hours_of_wav(rng: np.random.Generator) -> bytes:
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
 def _png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: bytes) -> bytes:
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + b"".join(more)
+        + _chunk(b"IDAT", rows)
+        + _chunk(b"IEND", b"")
+    )
 
 
 def png_that_announces(rng: np.random.Generator) -> bytes:
@@ -147,26 +179,44 @@ def png_that_unfolds(rng: np.random.Generator) -> bytes:
     """Millions of true pixels in some kilobytes, up to the number that is allowed and over it."""
     side = pick(rng, (2_000, 7_000, 7_072, 9_000))
     colour, depth = ((6, 8), (6, 16), (0, 16), (2, 16))[rng.integers(4)]
-    return _png(side, side, depth, colour, _zeros(side * (1 + side * {6: 4, 0: 1, 2: 3}[colour] * depth // 8)))
+    return _png(
+        side,
+        side,
+        depth,
+        colour,
+        _zeros(side * (1 + side * {6: 4, 0: 1, 2: 3}[colour] * depth // 8)),
+    )
 
 
 @functools.cache
 def _zeros(count: int) -> bytes:
     """So many zeros, packed."""
     packer, row = zlib.compressobj(1), bytes(1 << 16)
-    return b"".join([*(packer.compress(row) for _ in range(count >> 16)), packer.compress(bytes(count & 0xFFFF)), packer.flush()])
+    return b"".join(
+        [
+            *(packer.compress(row) for _ in range(count >> 16)),
+            packer.compress(bytes(count & 0xFFFF)),
+            packer.flush(),
+        ]
+    )
 
 
 def png_with_a_text_that_unfolds(rng: np.random.Generator) -> bytes:
     """Comments and colour profiles of hundreds of megabytes, packed."""
     packed = _zeros(100_000_000)
-    kind, head = ((b"zTXt", b"Comment\0\0"), (b"iCCP", b"profile\0\0"), (b"iTXt", b"Comment\0\1\0\0\0"))[rng.integers(3)]
+    kind, head = (
+        (b"zTXt", b"Comment\0\0"),
+        (b"iCCP", b"profile\0\0"),
+        (b"iTXt", b"Comment\0\1\0\0\0"),
+    )[rng.integers(3)]
     return _png(8, 8, 8, 2, zlib.compress(bytes(8 * 25)), _chunk(kind, head + packed))
 
 
 def png_of_many_chunks(rng: np.random.Generator) -> bytes:
     """Millions of empty chunks."""
-    return _png(8, 8, 8, 2, zlib.compress(bytes(8 * 25)), _chunk(b"tEXt", b"a\0b") * (size(rng) // 15))
+    return _png(
+        8, 8, 8, 2, zlib.compress(bytes(8 * 25)), _chunk(b"tEXt", b"a\0b") * (size(rng) // 15)
+    )
 
 
 def jpeg_of_many_scans(rng: np.random.Generator) -> bytes:
@@ -183,7 +233,9 @@ def jpeg_that_announces(rng: np.random.Generator) -> bytes:
     """65,535 x 65,535 pixels and none of them there."""
     content = bytearray(sound_files("jpeg")[rng.integers(2)])
     frame = next(content.index(mark) for mark in (b"\xff\xc0", b"\xff\xc2") if mark in content)
-    content[frame + 5 : frame + 9] = struct.pack(">HH", *(int(side) for side in rng.choice([1, 7_000, 65_535], 2)))
+    content[frame + 5 : frame + 9] = struct.pack(
+        ">HH", *(int(side) for side in rng.choice([1, 7_000, 65_535], 2))
+    )
     return bytes(content)
 
 
@@ -192,7 +244,12 @@ def jpeg_that_announces(rng: np.random.Generator) -> bytes:
 
 def _table(cell: str, count: int) -> pa.Table:
     zeros = np.zeros(count, np.int32)
-    return pa.table({name: pa.DictionaryArray.from_arrays(zeros, pa.array([cell])) for name in ("track_id", "artist_id", "audio")})
+    return pa.table(
+        {
+            name: pa.DictionaryArray.from_arrays(zeros, pa.array([cell]))
+            for name in ("track_id", "artist_id", "audio")
+        }
+    )
 
 
 def _written(table: pa.Table, **options: object) -> bytes:
@@ -220,12 +277,17 @@ def _cell(length: int, compression: str) -> bytes:
 
 def parquet_of_pickles(rng: np.random.Generator) -> bytes:
     """A column of the type in which Ray keeps pickled Python objects."""
-    names = {"ARROW:extension:name": "ray.data.arrow_pickled_object", "ARROW:extension:metadata": ""}
+    names = {
+        "ARROW:extension:name": "ray.data.arrow_pickled_object",
+        "ARROW:extension:metadata": "",
+    }
     field = pa.field("audio", pa.binary(), metadata=names)
     pickled = b"cos\n_exit\n(I1\ntR."
     columns = {name: TRACKS[name] for name in ("track_id", "artist_id", "split")}
     table = pa.table({**columns, "audio": pa.array([pickled] * 4, pa.binary())})
-    return _written(table.cast(pa.schema([field if f.name == "audio" else f for f in table.schema])))
+    return _written(
+        table.cast(pa.schema([field if f.name == "audio" else f for f in table.schema]))
+    )
 
 
 def parquet_of_nested_lists(rng: np.random.Generator) -> bytes:
@@ -233,12 +295,18 @@ def parquet_of_nested_lists(rng: np.random.Generator) -> bytes:
     kind = pa.string()
     for _ in range(int(rng.integers(2, 60))):
         kind = pa.list_(kind)
-    return _written(pa.table({"track_id": ["a"], "artist_id": ["b"], "audio": ["c"], "genres": pa.nulls(1, kind)}))
+    return _written(
+        pa.table(
+            {"track_id": ["a"], "artist_id": ["b"], "audio": ["c"], "genres": pa.nulls(1, kind)}
+        )
+    )
 
 
 def parquet_of_many_columns(rng: np.random.Generator) -> bytes:
     """Thousands of columns that nobody asked for."""
-    return _written(pa.table({f"column_{number}": [number] for number in range(int(rng.integers(200, 8_000)))}))
+    return _written(
+        pa.table({f"column_{number}": [number] for number in range(int(rng.integers(200, 8_000)))})
+    )
 
 
 HEADER = b"track_id,artist_id,audio,split,genres\n"
@@ -268,7 +336,11 @@ def csv_of_one_cell(rng: np.random.Generator) -> bytes:
     """A cell of megabytes, closed or not, in the header or under it."""
     cell = pick(rng, (b"x", b"; ", b"\n", b'""', "é".encode(), b"a,b\n")) * (size(rng) // 2)
     place = rng.integers(3)
-    return (b'"' + cell + b'",' + HEADER, HEADER + b't,a,b,train,"' + cell + b'"\n', HEADER + b't,a,"' + cell)[place]
+    return (
+        b'"' + cell + b'",' + HEADER,
+        HEADER + b't,a,b,train,"' + cell + b'"\n',
+        HEADER + b't,a,"' + cell,
+    )[place]
 
 
 def csv_of_many_columns(rng: np.random.Generator) -> bytes:
@@ -290,28 +362,65 @@ def yaml_of_aliases(rng: np.random.Generator) -> bytes:
     lines = ["a0: &a0 " + ("[x, x, x, x, x, x, x, x, x]" if listed else "{x: 1, y: 2}")]
     for level in range(1, levels):
         names = [f"*a{level - 1}"] * 9
-        items = ", ".join(names) if listed else ", ".join(f"k{number}: {name}" for number, name in enumerate(names))
+        items = (
+            ", ".join(names)
+            if listed
+            else ", ".join(f"k{number}: {name}" for number, name in enumerate(names))
+        )
         lines.append(f"a{level}: &a{level} " + (f"[{items}]" if listed else f"{{{items}}}"))
-    place = ("models: {a: {architecture: time, sizes: {s: *last}}}", "models: *last", "seed: *last", "ensemble: {sizes: {s: *last}}")
+    place = (
+        "models: {a: {architecture: time, sizes: {s: *last}}}",
+        "models: *last",
+        "seed: *last",
+        "ensemble: {sizes: {s: *last}}",
+    )
     return "\n".join([*lines, pick(rng, place).replace("last", f"a{levels - 1}")]).encode()
 
 
 def yaml_of_one_sign(rng: np.random.Generator) -> bytes:
     """Brackets in brackets, quotes, dashes and the like, thousands of them."""
-    sign = pick(rng, (b"[", b"{", b"- ", b"? ", b"&a ", b"*a ", b"!!", b'"', b": ", b"a: ", b"\t", b"#", b"\n", b"[],", b"%"))
+    sign = pick(
+        rng,
+        (
+            b"[",
+            b"{",
+            b"- ",
+            b"? ",
+            b"&a ",
+            b"*a ",
+            b"!!",
+            b'"',
+            b": ",
+            b"a: ",
+            b"\t",
+            b"#",
+            b"\n",
+            b"[],",
+            b"%",
+        ),
+    )
     return sign * (size(rng) // 64)
 
 
 def yaml_that_merges(rng: np.random.Generator) -> bytes:
     """Merge keys on merge keys, which double the work at each level."""
     lines = ["a0: &a0 {x: 1}"]
-    lines += [f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 9)}]}}" for level in range(1, int(rng.integers(3, 9)))]
+    lines += [
+        f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 9)}]}}"
+        for level in range(1, int(rng.integers(3, 9)))
+    ]
     return "\n".join([*lines, "a: &a [*a]", "models: {b: *a}"]).encode()
 
 
 def yaml_that_runs(rng: np.random.Generator) -> bytes:
     """Tags that ask for Python objects, and numbers that no computer wants to write out."""
-    values = ("!!python/object/apply:os._exit [1]", "!!python/name:os.system ''", "9" * 10_000, "0x" + "f" * 100_000, "1:" * 5_000 + "1")
+    values = (
+        "!!python/object/apply:os._exit [1]",
+        "!!python/name:os.system ''",
+        "9" * 10_000,
+        "0x" + "f" * 100_000,
+        "1:" * 5_000 + "1",
+    )
     return f"seed: {pick(rng, values)}\nmodels: {{? [a, b] : c, ? {{d: e}} : f}}".encode()
 
 
@@ -326,8 +435,22 @@ BOMBS: dict[str, tuple[Bomb, ...]] = {
     "aac": (marks_without_frames,),
     "png": (png_that_announces, png_that_unfolds, png_with_a_text_that_unfolds, png_of_many_chunks),
     "jpeg": (jpeg_of_many_scans, jpeg_that_announces),
-    "parquet": (parquet_of_one_value, parquet_of_one_cell, parquet_of_pickles, parquet_of_nested_lists, parquet_of_many_columns),
-    "csv": (csv_of_one_sign, csv_of_one_line, csv_of_one_cell, csv_of_many_columns, csv_in_another_encoding),
+    "parquet": (
+        parquet_of_one_value,
+        parquet_of_one_cell,
+        parquet_of_pickles,
+        parquet_of_nested_lists,
+        parquet_of_many_columns,
+    ),
+    "csv": (
+        csv_of_one_sign,
+        csv_of_one_line,
+        csv_of_one_cell,
+        csv_of_many_columns,
+        csv_in_another_encoding,
+    ),
     "yaml": (yaml_of_aliases, yaml_of_one_sign, yaml_that_merges, yaml_that_runs),
 }
-EVERY_BOMB = tuple(itertools.chain.from_iterable(((form, bomb) for bomb in bombs) for form, bombs in BOMBS.items()))
+EVERY_BOMB = tuple(
+    itertools.chain.from_iterable(((form, bomb) for bomb in bombs) for form, bombs in BOMBS.items())
+)

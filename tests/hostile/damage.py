@@ -33,7 +33,11 @@ def flip_header(content: bytes, rng: np.random.Generator) -> bytes:
 
 def flip_footer(content: bytes, rng: np.random.Generator) -> bytes:
     """Some bytes near the end, where Parquet has its metadata, have other values."""
-    return _overwrite(content, len(content) - 1 - rng.integers(0, min(len(content), _HEADER), rng.integers(1, 9)), rng)
+    return _overwrite(
+        content,
+        len(content) - 1 - rng.integers(0, min(len(content), _HEADER), rng.integers(1, 9)),
+        rng,
+    )
 
 
 def _overwrite(content: bytes, places: np.ndarray, rng: np.random.Generator) -> bytes:

@@ -35,7 +35,11 @@ def hostile_input(number: int) -> HostileInput:
         form, bomb = EVERY_BOMB[number]
         return HostileInput(number, form, bomb.__name__, bomb(rng)[:LARGEST])
     form = FORMS[number % len(FORMS)]
-    kind = pick(rng, [kind for kind, share in _SHARES.items() for _ in range(share)] + ["damage"] * (100 - sum(_SHARES.values())))
+    kind = pick(
+        rng,
+        [kind for kind, share in _SHARES.items() for _ in range(share)]
+        + ["damage"] * (100 - sum(_SHARES.values())),
+    )
     content = pick(rng, sound_files(form))
     if kind == "bomb":
         bomb = pick(rng, BOMBS[form])

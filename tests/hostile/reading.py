@@ -53,7 +53,11 @@ def read(hostile: HostileInput, folder: Path) -> Reading:
     """
     if hostile.form in READERS:
         return _read_file(hostile, folder)
-    reading = _read_catalog(hostile, folder) if hostile.form in ("csv", "parquet") else _read_configuration(hostile, folder)
+    reading = (
+        _read_catalog(hostile, folder)
+        if hostile.form in ("csv", "parquet")
+        else _read_configuration(hostile, folder)
+    )
     assert len(reading.detail) < 50_000, "an error text that nobody can read"
     return reading
 
@@ -110,15 +114,25 @@ def _read_catalog(hostile: HostileInput, folder: Path) -> Reading:
 
 
 def _check_catalog(catalog: Catalog) -> None:
-    assert (catalog.tracks.schema, catalog.artists.schema, catalog.related.schema) == (TRACKS, ARTISTS, RELATED)
+    assert (catalog.tracks.schema, catalog.artists.schema, catalog.related.schema) == (
+        TRACKS,
+        ARTISTS,
+        RELATED,
+    )
     for table in (catalog.tracks, catalog.artists, catalog.related):
         table.validate(full=True)
     tracks = catalog.tracks
     assert tracks.num_rows
     assert len(set(tracks.column("track_id").to_pylist())) == tracks.num_rows
     assert set(tracks.column("split").to_pylist()) == set(SPLITS)
-    assert set(tracks.column("artist_id").to_pylist()) <= set(catalog.artists.column("artist_id").to_pylist())
-    assert not [path for path in tracks.column("audio").to_pylist() if ".." in path.split("/") or path.startswith("/")]
+    assert set(tracks.column("artist_id").to_pylist()) <= set(
+        catalog.artists.column("artist_id").to_pylist()
+    )
+    assert not [
+        path
+        for path in tracks.column("audio").to_pylist()
+        if ".." in path.split("/") or path.startswith("/")
+    ]
 
 
 def _read_configuration(hostile: HostileInput, folder: Path) -> Reading:

@@ -13,7 +13,13 @@ import soundfile
 from PIL import Image
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "audio"
-ENCODED = {"mp3": ("MP3", None), "flac": ("FLAC", None), "ogg": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"), "wav": ("WAV", "FLOAT")}
+ENCODED = {
+    "mp3": ("MP3", None),
+    "flac": ("FLAC", None),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "wav": ("WAV", "FLOAT"),
+}
 AUDIO = ("mp3", "flac", "ogg", "opus", "wav", "aiff", "m4a", "aac")
 PICTURES = ("png", "jpeg")
 TABLES = ("csv", "parquet")
@@ -47,20 +53,39 @@ def sound_files(form: str) -> tuple[bytes, ...]:
     """Files of a format that are read without complaint."""
     if form in AUDIO:
         short = (RECORDINGS / f"chord.{form}").read_bytes()
-        return (short, *(_recording(*ENCODED[form], rate, channels) for rate, channels in ((48_000, 1), (24_000, 2)) if form in ENCODED))
+        return (
+            short,
+            *(
+                _recording(*ENCODED[form], rate, channels)
+                for rate, channels in ((48_000, 1), (24_000, 2))
+                if form in ENCODED
+            ),
+        )
     if form in PICTURES:
-        return tuple(_picture(form, **options) for options in ({}, {"progressive": True} if form == "jpeg" else {"optimize": True}))
+        return tuple(
+            _picture(form, **options)
+            for options in ({}, {"progressive": True} if form == "jpeg" else {"optimize": True})
+        )
     if form == "csv":
         return (_csv().encode(), b"\xef\xbb\xbf" + _csv().replace("\n", "\r\n").encode())
     if form == "parquet":
-        return tuple(_parquet(**options) for options in ({}, {"compression": "zstd"}, {"compression": "none", "use_dictionary": False}))
+        return tuple(
+            _parquet(**options)
+            for options in (
+                {},
+                {"compression": "zstd"},
+                {"compression": "none", "use_dictionary": False},
+            )
+        )
     return (YAML.encode(),)
 
 
 def _recording(container: str, subtype: str | None, rate: int, channels: int) -> bytes:
     rng = np.random.default_rng([rate, channels])
     since = np.arange(rate) / rate
-    tone = 0.3 * np.sin(2 * np.pi * 440 * since)[:, None] + 0.01 * rng.standard_normal((rate, channels))
+    tone = 0.3 * np.sin(2 * np.pi * 440 * since)[:, None] + 0.01 * rng.standard_normal(
+        (rate, channels)
+    )
     stream = io.BytesIO()
     soundfile.write(stream, tone, rate, format=container, subtype=subtype)
     return stream.getvalue()
@@ -86,5 +111,7 @@ def _parquet(**options: str | bool) -> bytes:
     table = pa.table(TRACKS)
     lists = pa.array([text.split(";") if text else [] for text in TRACKS["genres"]])
     stream = io.BytesIO()
-    pa.parquet.write_table(table.set_column(table.column_names.index("genres"), "genres", lists), stream, **options)
+    pa.parquet.write_table(
+        table.set_column(table.column_names.index("genres"), "genres", lists), stream, **options
+    )
     return stream.getvalue()

@@ -26,7 +26,10 @@ EVERY = 1 if ALL_OF_THEM else 24
 def numbers() -> list[int]:
     """Every kind of bomb once, and a part of the others, of all formats alike."""
     rest = range(len(EVERY_BOMB), ALL)
-    return [*range(len(EVERY_BOMB)), *(number for number in rest if number // len(FORMS) % EVERY == 0)]
+    return [
+        *range(len(EVERY_BOMB)),
+        *(number for number in rest if number // len(FORMS) % EVERY == 0),
+    ]
 
 
 @pytest.mark.slow
@@ -38,7 +41,11 @@ def test_each_is_read_soundly_or_refused() -> None:
         print(summary(outcomes))
     assert sorted(outcome.number for outcome in outcomes) == wanted  # none is lost
     assert [f"{outcome}\n{outcome.failure}" for outcome in outcomes if outcome.failure] == []
-    assert [outcome for outcome in outcomes if outcome.peak_bytes > PEAK_BYTES or outcome.seconds > SECONDS] == []
+    assert [
+        outcome
+        for outcome in outcomes
+        if outcome.peak_bytes > PEAK_BYTES or outcome.seconds > SECONDS
+    ] == []
     # The test can fail: of every format some are sound, and most are not.
     sound = Counter(outcome.form for outcome in outcomes if outcome.reason == SOUND)
     assert set(sound) == set(FORMS)
@@ -51,7 +58,15 @@ def summary(outcomes: list[Outcome]) -> str:
     lines = [f"{len(outcomes)} inputs, {sum(outcome.bytes for outcome in outcomes):,} bytes"]
     for form in FORMS:
         of_form = [outcome for outcome in outcomes if outcome.form == form]
-        reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(outcome.reason for outcome in of_form).most_common())
-        slowest, peak = max(outcome.seconds for outcome in of_form), max(outcome.peak_bytes for outcome in of_form)
-        lines.append(f"{form:8}{len(of_form):6}  slowest {slowest:5.1f} s  peak {peak / 1e6:5.0f} MB  {reasons}")
+        reasons = ", ".join(
+            f"{reason} {count}"
+            for reason, count in Counter(outcome.reason for outcome in of_form).most_common()
+        )
+        slowest, peak = (
+            max(outcome.seconds for outcome in of_form),
+            max(outcome.peak_bytes for outcome in of_form),
+        )
+        lines.append(
+            f"{form:8}{len(of_form):6}  slowest {slowest:5.1f} s  peak {peak / 1e6:5.0f} MB  {reasons}"
+        )
     return "\n".join(lines)

@@ -50,7 +50,12 @@ def serve(connection: Connection) -> None:
 
 def _outcome(number: int, folder: Path) -> Outcome:
     hostile = hostile_input(number)
-    facts = {"number": number, "form": hostile.form, "kind": hostile.kind, "bytes": len(hostile.content)}
+    facts = {
+        "number": number,
+        "form": hostile.form,
+        "kind": hostile.kind,
+        "bytes": len(hostile.content),
+    }
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
     started = time.monotonic()
     reason = failure = ""
@@ -60,4 +65,6 @@ def _outcome(number: int, folder: Path) -> Outcome:
         failure = traceback.format_exc(limit=-6)
     seconds = time.monotonic() - started
     (peak,) = _PEAK.findall(Path("/proc/self/status").read_text())
-    return Outcome(**facts, reason=reason, failure=failure, seconds=seconds, peak_bytes=int(peak) * 1024)
+    return Outcome(
+        **facts, reason=reason, failure=failure, seconds=seconds, peak_bytes=int(peak) * 1024
+    )

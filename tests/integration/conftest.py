@@ -35,26 +35,35 @@ def catalog_of_users() -> UserCatalog:
 
 
 @pytest.fixture(scope="session")
-def retrained(ray_session: None, catalog_of_users: UserCatalog, tmp_path_factory: pytest.TempPathFactory) -> Retrained:
+def retrained(
+    ray_session: None, catalog_of_users: UserCatalog, tmp_path_factory: pytest.TempPathFactory
+) -> Retrained:
     """The whole way once, from the small catalog to a registered champion."""
     from musicrec.pipeline.retrain import retrain
 
     folder = tmp_path_factory.mktemp("retrained")
-    config = tiny_config(str(folder / "store"), catalog_of_users.write(str(folder / "catalog")), launch="group")
+    config = tiny_config(
+        str(folder / "store"), catalog_of_users.write(str(folder / "catalog")), launch="group"
+    )
     done, registered = retrain(config)
     return Retrained(config, catalog_of_users, done, registered)
 
 
 @pytest.fixture(scope="session")
 def retrained_on_s3(
-    ray_session: None, s3_server: Any, catalog_of_users: UserCatalog, tmp_path_factory: pytest.TempPathFactory
+    ray_session: None,
+    s3_server: Any,
+    catalog_of_users: UserCatalog,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Retrained:
     """The same with catalog, store and model on S3."""
     from musicrec.pipeline.retrain import retrain
 
     root = s3_server.fresh()
     config = tiny_config(f"{root}/store", catalog_of_users.write(f"{root}/catalog"))
-    registry = RegistrySettings(tracking_uri=f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db")
+    registry = RegistrySettings(
+        tracking_uri=f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db"
+    )
     config = dataclasses.replace(config, registry=registry)
     return Retrained(config, catalog_of_users, *retrain(config))
 
@@ -62,5 +71,7 @@ def retrained_on_s3(
 @pytest.fixture(params=["folder", "s3"])
 def places(request: pytest.FixtureRequest, tmp_path: Path, ray_session: None) -> tuple[str, str]:
     """Roots for a store and a catalog, on a folder and on S3."""
-    base = str(tmp_path) if request.param == "folder" else request.getfixturevalue("s3_server").fresh()
+    base = (
+        str(tmp_path) if request.param == "folder" else request.getfixturevalue("s3_server").fresh()
+    )
     return f"{base}/store", f"{base}/catalog"

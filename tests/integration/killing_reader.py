@@ -12,7 +12,9 @@ import ray
 
 from musicrec.extraction.manifest import OUTCOME_FIELDS
 
-ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have no path to the tests
+ray.cloudpickle.register_pickle_by_value(
+    sys.modules[__name__]
+)  # the workers have no path to the tests
 FIELDS = pa.schema([("track_id", pa.string()), ("value", pa.int64()), *OUTCOME_FIELDS])
 
 
@@ -29,7 +31,9 @@ class KillsItsWorker:
             os._exit(1)
         if self.endless in items:
             threading.Event().wait()
-        return pa.Table.from_pylist([{"track_id": item, "value": len(item)} for item in items], schema=FIELDS)
+        return pa.Table.from_pylist(
+            [{"track_id": item, "value": len(item)} for item in items], schema=FIELDS
+        )
 
 
 @dataclass(frozen=True)

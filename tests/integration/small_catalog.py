@@ -51,7 +51,10 @@ class UserCatalog:
     def write(self, root: str) -> str:
         """Write everything under a root (a path or URI), files that are there with the same content aside; returns the root."""
         filesystem, base = resolve(root)
-        tables = {f"{name}.csv": csv_bytes(getattr(self, name)) for name in ("tracks", "artists", "related")}
+        tables = {
+            f"{name}.csv": csv_bytes(getattr(self, name))
+            for name in ("tracks", "artists", "related")
+        }
         for name, content in (self.files | tables).items():
             if held(filesystem, f"{base}/{name}") != content:
                 write_atomically(filesystem, f"{base}/{name}", content)
@@ -62,7 +65,11 @@ class UserCatalog:
         kept = self.copy()
         kept.tracks = [row for row in kept.tracks if row["artist_id"] in artist_ids]
         kept.artists = [row for row in kept.artists if row["artist_id"] in artist_ids]
-        kept.related = [row for row in kept.related if {row["artist_id"], row["related_artist_id"]} <= set(artist_ids)]
+        kept.related = [
+            row
+            for row in kept.related
+            if {row["artist_id"], row["related_artist_id"]} <= set(artist_ids)
+        ]
         named = {row[column] for row in kept.tracks for column in ("audio", "artwork")}
         kept.files = {name: content for name, content in kept.files.items() if name in named}
         return kept
@@ -76,7 +83,9 @@ class UserCatalog:
             for copy_number in range(copies):
                 audio = f"{stem}-copy{copy_number}.{kind}"
                 kept.files[audio] = self.files[row["audio"]]
-                kept.tracks.append(row | {"track_id": f"{row['track_id']}-copy{copy_number}", "audio": audio})
+                kept.tracks.append(
+                    row | {"track_id": f"{row['track_id']}-copy{copy_number}", "audio": audio}
+                )
             del kept.files[row["audio"]]
         return kept
 
@@ -108,9 +117,15 @@ def remove(root: str, name: str) -> None:
 def files_under(root: str, folder: str = "") -> dict[str, Any]:
     """Every file under a root with its time of change and size, so that two looks show what was written between them."""
     filesystem, base = resolve(root)
-    selector = pyarrow.fs.FileSelector(f"{base}/{folder}".rstrip("/"), recursive=True, allow_not_found=True)
+    selector = pyarrow.fs.FileSelector(
+        f"{base}/{folder}".rstrip("/"), recursive=True, allow_not_found=True
+    )
     found = filesystem.get_file_info(selector)
-    return {info.path.removeprefix(f"{base}/"): (info.mtime_ns, info.size) for info in found if info.type == pyarrow.fs.FileType.File}
+    return {
+        info.path.removeprefix(f"{base}/"): (info.mtime_ns, info.size)
+        for info in found
+        if info.type == pyarrow.fs.FileType.File
+    }
 
 
 def sound(school: str, seed: list[int], seconds: float = SECONDS) -> np.ndarray:
@@ -118,10 +133,16 @@ def sound(school: str, seed: list[int], seconds: float = SECONDS) -> np.ndarray:
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
     if school == "drum":
-        return (0.5 * rng.standard_normal(len(time)) * np.exp(-12 * (time % rng.uniform(0.3, 0.5)))).clip(-0.9, 0.9)
+        return (
+            0.5 * rng.standard_normal(len(time)) * np.exp(-12 * (time % rng.uniform(0.3, 0.5)))
+        ).clip(-0.9, 0.9)
     low = {"organ": 110.0, "fiddle": 660.0}[school] * rng.uniform(0.9, 1.1)
     partials = 5 if school == "organ" else 2
-    chord = sum(np.sin(2 * np.pi * low * ratio * k * time) / k for ratio in (1, 5 / 4, 3 / 2) for k in range(1, partials + 1))
+    chord = sum(
+        np.sin(2 * np.pi * low * ratio * k * time) / k
+        for ratio in (1, 5 / 4, 3 / 2)
+        for k in range(1, partials + 1)
+    )
     return 0.1 * chord + 0.005 * rng.standard_normal(len(time))
 
 
@@ -156,9 +177,12 @@ def small_catalog(seed: int = 0) -> UserCatalog:
                     "genres": f"{school} music;instrumental",
                 }
             )
-            others = [member for member in members if member != artist] + (["teacher"] if school == "organ" else [])
+            others = [member for member in members if member != artist] + (
+                ["teacher"] if school == "organ" else []
+            )
             catalog.related += [
-                {"artist_id": artist, "related_artist_id": other, "rank": rank} for rank, other in enumerate(others, start=1)
+                {"artist_id": artist, "related_artist_id": other, "rank": rank}
+                for rank, other in enumerate(others, start=1)
             ]
             for track in range(2):
                 own = [seed, school_number, number, track]

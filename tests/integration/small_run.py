@@ -78,7 +78,9 @@ def tiny_config(store: str, catalog: str, epochs: int = 2, launch: str = "task")
 
 def job_environment(**more: str) -> dict[str, str]:
     """The environment of a job in a process of its own: it imports the musicrec that these tests import."""
-    path = os.pathsep.join([str(Path(musicrec.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join(
+        [str(Path(musicrec.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     return os.environ | {"PYTHONPATH": path} | more
 
 
@@ -87,11 +89,19 @@ def start_job(log: Path, job: str, *arguments: str) -> Processes:
     return Processes([sys.executable, f"jobs/{job}.py", *arguments], log, job_environment())
 
 
-def run_job_process(job: str, *arguments: str, timeout: float, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_job_process(
+    job: str, *arguments: str, timeout: float, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """A job from the command line, as a user starts it."""
     command = [sys.executable, str(REPOSITORY / "jobs" / f"{job}.py"), *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout, check=False, cwd=REPOSITORY, env=job_environment(**environment)
+        command,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=REPOSITORY,
+        env=job_environment(**environment),
     )
 
 

@@ -47,7 +47,9 @@ class Cluster:
             settings.write_text(tiny_yaml(store.root, catalog, launch="group"))
             options = ["--config", str(settings)]
         command = ("python", "jobs/retrain.py", *options)
-        return self.nodes.submit(*command, name=f"retrain-{name}", MLFLOW_TRACKING_URI=self.mlflow_uri), store
+        return self.nodes.submit(
+            *command, name=f"retrain-{name}", MLFLOW_TRACKING_URI=self.mlflow_uri
+        ), store
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,9 @@ def undisturbed(request: pytest.FixtureRequest) -> Store:
     return store
 
 
-def test_killed_nodes_and_a_failing_storage_change_nothing(cluster: Cluster, undisturbed: Store, catalog_of_users: UserCatalog) -> None:
+def test_killed_nodes_and_a_failing_storage_change_nothing(
+    cluster: Cluster, undisturbed: Store, catalog_of_users: UserCatalog
+) -> None:
     nodes, storage = cluster.nodes, cluster.storage
     catalog = catalog_of_users.copy().write(f"{cluster.root}/catalog")
     requests, storage.share = storage.requests, SHARE
@@ -102,8 +106,13 @@ def test_killed_nodes_and_a_failing_storage_change_nothing(cluster: Cluster, und
 
 
 @pytest.mark.skipif(PRESET is not None, reason="a job is stopped in the same way whatever its size")
-def test_a_stopped_job_keeps_no_lock_and_goes_on_when_it_is_started_again(cluster: Cluster, catalog_of_users: UserCatalog) -> None:
-    catalog, store = catalog_of_users.copy().write(f"{cluster.root}/catalog"), Store(f"{cluster.root}/stopped")
+def test_a_stopped_job_keeps_no_lock_and_goes_on_when_it_is_started_again(
+    cluster: Cluster, catalog_of_users: UserCatalog
+) -> None:
+    catalog, store = (
+        catalog_of_users.copy().write(f"{cluster.root}/catalog"),
+        Store(f"{cluster.root}/stopped"),
+    )
     settings = cluster.nodes.folder / "stopped.yaml"
     settings.write_text(tiny_yaml(store.root, catalog))
     command = ("python", "jobs/extract.py", "--config", str(settings))
@@ -125,7 +134,11 @@ def test_a_stopped_job_keeps_no_lock_and_goes_on_when_it_is_started_again(cluste
 
 
 def records(store: Store, stage: str) -> list[dict[str, Any]]:
-    return [store.read_json(name) for name in sorted(files_under(store.root, stage)) if name.endswith(SUCCESS)]
+    return [
+        store.read_json(name)
+        for name in sorted(files_under(store.root, stage))
+        if name.endswith(SUCCESS)
+    ]
 
 
 def parts(store: Store) -> list[str]:
@@ -136,14 +149,24 @@ def check_rows(store: Store, undisturbed: Store) -> None:
     """Every track is there once, extracted and predicted, and every epoch; as many as in the other run."""
     (extraction,), (expected,) = records(store, "extract"), records(undisturbed, "extract")
     tracks = expected["rows_in"]
-    assert (extraction["rows_in"], extraction["rows_out"], extraction["rows_in_errors"]) == (tracks, tracks, 0)
+    assert (extraction["rows_in"], extraction["rows_out"], extraction["rows_in_errors"]) == (
+        tracks,
+        tracks,
+        0,
+    )
     facts = schema.pa.schema(schema.FEATURE_FACTS)
-    rows = Counter(track for part in parts(store) for track in store.read_table(part, facts).column("track_id").to_pylist())
+    rows = Counter(
+        track
+        for part in parts(store)
+        for track in store.read_table(part, facts).column("track_id").to_pylist()
+    )
     assert (len(rows), set(rows.values())) == (tracks, {1})
     for record in (*records(store, "submodels"), *records(store, "ensembles")):
         assert [epoch["epoch"] for epoch in record["history"]] == list(range(record["epochs"]))
         predicted = [store.read_table(name, schema.PREDICTIONS) for name in record["predictions"]]
-        ids = Counter(track for table in predicted for track in table.column("track_id").to_pylist())
+        ids = Counter(
+            track for table in predicted for track in table.column("track_id").to_pylist()
+        )
         assert (len(ids), set(ids.values())) == (record["rows_out"], {1})
         assert record["rows_in"] == record["rows_out"] + record["rows_incomplete"]
 
@@ -157,13 +180,19 @@ def check_registered(cluster: Cluster, store: Store) -> None:
     assert registered["alias"] in version.aliases
     experiment = client.get_run(version.run_id).info.experiment_id
     children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{version.run_id}'")
-    models = {record["model"] for record in (*records(store, "submodels"), *records(store, "ensembles"))}
-    assert {run.info.run_name: run.info.status for run in children} == dict.fromkeys(models, "FINISHED")
+    models = {
+        record["model"] for record in (*records(store, "submodels"), *records(store, "ensembles"))
+    }
+    assert {run.info.run_name: run.info.status for run in children} == dict.fromkeys(
+        models, "FINISHED"
+    )
 
 
 def final_table(store: Store) -> dict[str, dict[str, Any]]:
     """The test scores of every model and baseline."""
-    (name,) = (name for name in files_under(store.root, "evaluation") if name.endswith("results.json"))
+    (name,) = (
+        name for name in files_under(store.root, "evaluation") if name.endswith("results.json")
+    )
     return store.read_json(name)
 
 
@@ -171,6 +200,12 @@ def figures(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
     """Every number at any depth with its path."""
     if isinstance(value, int | float):
         yield name, value
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    children = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, child in children:
         yield from figures(child, f"{name}/{key}")

@@ -31,12 +31,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + 60 * KILLS)]
 @pytest.fixture
 def nodes(tmp_path: Path, s3_server: Any) -> Iterator[tuple[Machines, FaultyS3, str]]:
     storage, environment = FaultyS3(s3_server.endpoint, share=0.0), dict(os.environ)
-    with storage.running() as endpoint, machines(tmp_path, environment | {"AWS_ENDPOINT_URL": endpoint}) as cluster:
+    with (
+        storage.running() as endpoint,
+        machines(tmp_path, environment | {"AWS_ENDPOINT_URL": endpoint}) as cluster,
+    ):
         cluster.add_worker(cpus=2)
         yield cluster, storage, s3_server.fresh()
 
 
-def test_a_driver_killed_at_random_moments_costs_no_row_and_no_second_decoding(nodes: tuple[Machines, FaultyS3, str]) -> None:
+def test_a_driver_killed_at_random_moments_costs_no_row_and_no_second_decoding(
+    nodes: tuple[Machines, FaultyS3, str],
+) -> None:
     cluster, storage, root = nodes
     catalog, store = small_catalog().copied(2 * (1 + KILLS)), Store(f"{root}/store")
     settings = cluster.folder / "tiny.yaml"
@@ -44,19 +49,36 @@ def test_a_driver_killed_at_random_moments_costs_no_row_and_no_second_decoding(n
     settings.write_text(text.replace("rows_per_block: 4", f"rows_per_block: {ROWS_PER_BLOCK}"))
     draw = random.Random(0)
     for kill in range(KILLS):
-        kill_at_work(start(cluster, settings, kill), store, draw.randrange(BLOCKS_UNTIL_A_KILL), draw.random() / 2)
+        kill_at_work(
+            start(cluster, settings, kill),
+            store,
+            draw.randrange(BLOCKS_UNTIL_A_KILL),
+            draw.random() / 2,
+        )
     driver = start(cluster, settings, KILLS)
     driver.finish(SECONDS_TO_END)
 
     tracks = catalog.track_ids()
     (record,) = (store.read_json(f"extract/{key}/{SUCCESS}") for key in store.folders("extract"))
-    assert (record["rows_in"], record["rows_out"], record["rows_in_errors"]) == (len(tracks), len(tracks), 0)
+    assert (record["rows_in"], record["rows_out"], record["rows_in_errors"]) == (
+        len(tracks),
+        len(tracks),
+        0,
+    )
     facts = schema.pa.schema(schema.FEATURE_FACTS)
-    rows = Counter(track for name in parts(store) for track in store.read_table(name, facts).column("track_id").to_pylist())
+    rows = Counter(
+        track
+        for name in parts(store)
+        for track in store.read_table(name, facts).column("track_id").to_pylist()
+    )
     assert rows == Counter(tracks)
 
     (blocks,) = blocks_of(store)
-    committed = {path.rpartition("/")[2]: done for done, path in reversed(storage.writes) if "/features/" in path and "/parts/" in path}
+    committed = {
+        path.rpartition("/")[2]: done
+        for done, path in reversed(storage.writes)
+        if "/features/" in path and "/parts/" in path
+    }
     late = [
         (row["item"], read - committed[f"{row['block']}.parquet"])
         for row in blocks.plan().to_pylist()
@@ -68,7 +90,10 @@ def test_a_driver_killed_at_random_moments_costs_no_row_and_no_second_decoding(n
 
 def start(cluster: Machines, settings: Path, number: int) -> Processes:
     """A driver of extraction that joins the cluster."""
-    environment = cluster.environment | {"RAY_ADDRESS": f"{LOOPBACK}:{cluster.gcs}", "PYTHONPATH": str(ROOT)}
+    environment = cluster.environment | {
+        "RAY_ADDRESS": f"{LOOPBACK}:{cluster.gcs}",
+        "PYTHONPATH": str(ROOT),
+    }
     command = [sys.executable, "jobs/extract.py", "--config", str(settings)]
     return Processes(command, cluster.folder / f"driver-{number}.log", environment)
 
@@ -87,4 +112,8 @@ def blocks_of(store: Store) -> list[Blocks]:
 
 
 def parts(store: Store) -> list[str]:
-    return [f"{blocks.folder}/parts/{name}.parquet" for blocks in blocks_of(store) for name in blocks.done()]
+    return [
+        f"{blocks.folder}/parts/{name}.parquet"
+        for blocks in blocks_of(store)
+        for name in blocks.done()
+    ]

@@ -19,7 +19,10 @@ from musicrec import schema
 from musicrec.config.load import preset
 from musicrec.storage.store import Store, resolve
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first test of a session waits for the retrain that all look at
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+]  # the first test of a session waits for the retrain that all look at
 
 SPACE = """
 architecture: large_rnn
@@ -59,16 +62,24 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     settings = folder / "tiny.yaml"
     registry = f"registry: {{tracking_uri: {run.config.registry.tracking_uri or 'null'}}}\n"  # decides what is registered, so as it was
     settings.write_text(tiny_yaml(run.store, run.config.catalog) + registry)
-    root = str(folder) if request.param == "folder" else request.getfixturevalue("s3_server").fresh()
+    root = (
+        str(folder) if request.param == "folder" else request.getfixturevalue("s3_server").fresh()
+    )
     return Place(run, settings, root)
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    return [
+        json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")
+    ]
 
 
-@pytest.mark.parametrize("job", ["extract", "embed_artists", "train", "ensemble", "evaluate", "retrain"])
-def test_a_stage_that_is_complete_is_found_complete(place: Place, job: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "job", ["extract", "embed_artists", "train", "ensemble", "evaluate", "retrain"]
+)
+def test_a_stage_that_is_complete_is_found_complete(
+    place: Place, job: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = files_under(place.run.store)
     place.job(job)
     events = [line["event"] for line in said(capsys)]
@@ -93,26 +104,54 @@ def test_status_and_errors(place: Place, capsys: pytest.CaptureFixture[str]) -> 
     place.call("status", "--store", place.run.store)
     states = {line["stage"]: line["state"] for line in said(capsys) if "state" in line}
     assert set(states.values()) == {"complete"}
-    assert {"extract", "artists", "submodels", "ensembles", "evaluation", "registered"} <= states.keys()
+    assert {
+        "extract",
+        "artists",
+        "submodels",
+        "ensembles",
+        "evaluation",
+        "registered",
+    } <= states.keys()
     place.call("errors", "--store", place.run.store, "--out", f"{place.root}/errors.csv")
     assert list(csv.DictReader(io.TextIOWrapper(place.read("errors.csv")))) == []
 
 
 def test_recommend(place: Place) -> None:
     tracking, out = place.run.registered.record["tracking_uri"], Store(f"{place.root}/recommended")
-    arguments = ["--store", place.run.store, "--catalog", place.run.config.catalog, "--registry.tracking-uri", tracking]
+    arguments = [
+        "--store",
+        place.run.store,
+        "--catalog",
+        place.run.config.catalog,
+        "--registry.tracking-uri",
+        tracking,
+    ]
     place.call("recommend", *arguments, "--out", out.root, "--neighbours", "2")
     names = [f"recommendations/{name}" for name in out.names("recommendations")]
-    rows = [row for name in names for row in out.read_table(name, schema.RECOMMENDATIONS).to_pylist()]
+    rows = [
+        row for name in names for row in out.read_table(name, schema.RECOMMENDATIONS).to_pylist()
+    ]
     tracks = place.run.catalog.track_ids()
-    assert {(row["query"], row["rank"]) for row in rows} == {(track, rank) for track in tracks for rank in (1, 2)}
+    assert {(row["query"], row["rank"]) for row in rows} == {
+        (track, rank) for track in tracks for rank in (1, 2)
+    }
     assert out.read_table("errors.parquet", schema.ERRORS).num_rows == 0
 
 
 def test_tune(place: Place, tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text(SPACE)
-    place.job("tune", "--submodel", "mfcc.large_rnn", "--space", str(space), "--trials", "1", "--registry.experiment", "jobs")
+    place.job(
+        "tune",
+        "--submodel",
+        "mfcc.large_rnn",
+        "--space",
+        str(space),
+        "--trials",
+        "1",
+        "--registry.experiment",
+        "jobs",
+    )
     store = Store(place.run.store)
     (key,) = store.folders("searches")
     record = store.stage("searches", key).success()
@@ -123,6 +162,11 @@ def test_tune(place: Place, tmp_path: Path) -> None:
 def test_inspect_audio(place: Place) -> None:
     catalog = place.run.config.catalog
     with pytest.raises(SystemExit) as ended:
-        place.call("inspect_audio", f"{catalog}/{place.run.catalog.tracks[0]['audio']}", "--out", f"{place.root}/pictures")
+        place.call(
+            "inspect_audio",
+            f"{catalog}/{place.run.catalog.tracks[0]['audio']}",
+            "--out",
+            f"{place.root}/pictures",
+        )
     assert ended.value.code == 0
     assert place.read("pictures/mel.png").read(8) == b"\x89PNG\r\n\x1a\n"

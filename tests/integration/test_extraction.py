@@ -18,7 +18,14 @@ from musicrec.config.jobs import Config
 from musicrec.extraction import pipeline as extraction
 from musicrec.extraction.index import INDEX
 from musicrec.extraction.manifest import Blocks, failures
-from musicrec.extraction.pipeline import Actors, BlocksFail, TooManyErrors, committed, outstanding, run_blocks
+from musicrec.extraction.pipeline import (
+    Actors,
+    BlocksFail,
+    TooManyErrors,
+    committed,
+    outstanding,
+    run_blocks,
+)
 from musicrec.pipeline.base import Outcome
 from musicrec.pipeline.catalog import open_run
 from musicrec.pipeline.extract import audio_blocks, extract
@@ -50,14 +57,20 @@ def with_broken_files(catalog: UserCatalog) -> UserCatalog:
         "audio/short.mp3": encoded(sound("organ", [1], seconds=1.0), "mp3"),
         "audio/renamed.mp3": encoded(sound("organ", [2]), "flac"),
     }
-    catalog.tracks += [catalog.tracks[0] | {"track_id": name, "audio": f"audio/{name}.mp3"} for name in (*BROKEN, "renamed")]
+    catalog.tracks += [
+        catalog.tracks[0] | {"track_id": name, "audio": f"audio/{name}.mp3"}
+        for name in (*BROKEN, "renamed")
+    ]
     return catalog
 
 
 def configured(places: Places, **settings: Any) -> Config:
     """The tiny run over a catalog that may have a half of broken files, with other settings of its extraction."""
     config = tiny_config(*places)
-    return dataclasses.replace(config, extract=dataclasses.replace(config.extract, **({"maximum_failed_share": 0.5} | settings)))
+    return dataclasses.replace(
+        config,
+        extract=dataclasses.replace(config.extract, **({"maximum_failed_share": 0.5} | settings)),
+    )
 
 
 def extracted(config: Config) -> Outcome:
@@ -68,7 +81,9 @@ def extracted(config: Config) -> Outcome:
 
 
 def errors_of(outcome: Outcome) -> dict[str, dict[str, str]]:
-    rows = outcome.stage.store.read_table(outcome.stage.path("errors.parquet"), schema.ERRORS).to_pylist()
+    rows = outcome.stage.store.read_table(
+        outcome.stage.path("errors.parquet"), schema.ERRORS
+    ).to_pylist()
     assert len(rows) == len({row["track_id"] for row in rows})
     return {row["track_id"]: row for row in rows}
 
@@ -89,14 +104,18 @@ def test_broken_files_are_rows_of_the_errors_table(places: Places, catalog: User
     for track, row in errors.items():
         assert row["stage"] == "extract"
         assert f"{places[1]}/audio/{track}.mp3" in row["detail"]
-    assert extracted_tracks(outcome, "mfcc") == extracted_tracks(outcome, "mel") == good | {"renamed"}
+    assert (
+        extracted_tracks(outcome, "mfcc") == extracted_tracks(outcome, "mel") == good | {"renamed"}
+    )
     assert (outcome.record["rows_in"], outcome.record["rows_out"]) == (len(good) + 6, len(good) + 1)
     before = files_under(places[0])
     assert not extracted(configured(places)).worked  # errors are not read again by themselves
     assert files_under(places[0]) == before
 
 
-def test_a_broken_picture_costs_the_picture_and_not_the_track(places: Places, catalog: UserCatalog) -> None:
+def test_a_broken_picture_costs_the_picture_and_not_the_track(
+    places: Places, catalog: UserCatalog
+) -> None:
     catalog.files["artwork/organ-0.png"] = catalog.files["artwork/organ-0.png"][:60]
     catalog.write(places[1])
     outcome = extracted(configured(places))
@@ -110,10 +129,17 @@ def test_a_broken_picture_costs_the_picture_and_not_the_track(places: Places, ca
 
 def test_too_many_errors_stop_the_run(places: Places, catalog: UserCatalog) -> None:
     with_broken_files(catalog).write(places[1])
-    with pytest.raises(TooManyErrors, match=r"of 14 rows failed, more than extract\.maximum_failed_share = 0\.1 allows"):
+    with pytest.raises(
+        TooManyErrors,
+        match=r"of 14 rows failed, more than extract\.maximum_failed_share = 0\.1 allows",
+    ):
         extract(open_run(configured(places, maximum_failed_share=0.1)))
-    assert not [name for name in files_under(places[0], "extract") if name.endswith("_SUCCESS.json")]
-    outcome = extracted(configured(places))  # the ceiling raised, the run goes on with what was read
+    assert not [
+        name for name in files_under(places[0], "extract") if name.endswith("_SUCCESS.json")
+    ]
+    outcome = extracted(
+        configured(places)
+    )  # the ceiling raised, the run goes on with what was read
     assert set(errors_of(outcome)) == set(BROKEN)
 
 
@@ -126,7 +152,9 @@ def test_repaired_files_are_read_again_when_asked(places: Places, catalog: UserC
     catalog.write(places[1])
     outcome = extracted(configured(places, retry_errors=True))
     assert outcome.record["rows_extracted_now"] == len(BROKEN)
-    assert {track: row["reason"] for track, row in errors_of(outcome).items()} == {"short": "not_audio"}
+    assert {track: row["reason"] for track, row in errors_of(outcome).items()} == {
+        "short": "not_audio"
+    }
     assert extracted_tracks(outcome, "mel") == catalog.track_ids() - {"short"}
 
     catalog.files["audio/short.mp3"] = encoded(sound("fiddle", [4]), "mp3")
@@ -144,19 +172,32 @@ def test_a_feature_added_later_is_computed_alone(places: Places, catalog: UserCa
     outcome = extracted(configured(places, features=("mel", "mfcc")))
     after = files_under(places[0], "features")
     assert {name: after[name] for name in before} == before
-    columns = [pa.parquet.read_schema(path, filesystem=system).names for system, path in new_parts(places[0], before, after)]
+    columns = [
+        pa.parquet.read_schema(path, filesystem=system).names
+        for system, path in new_parts(places[0], before, after)
+    ]
     assert columns
     assert all("mel" in names and "mfcc" not in names for names in columns)
     assert outcome.record["pictures_now"] == 0
-    assert extracted_tracks(outcome, "mel") == extracted_tracks(outcome, "mfcc") == catalog.track_ids()
+    assert (
+        extracted_tracks(outcome, "mel") == extracted_tracks(outcome, "mfcc") == catalog.track_ids()
+    )
 
 
-def new_parts(root: str, before: dict[str, Any], after: dict[str, Any]) -> list[tuple[pa.fs.FileSystem, str]]:
+def new_parts(
+    root: str, before: dict[str, Any], after: dict[str, Any]
+) -> list[tuple[pa.fs.FileSystem, str]]:
     system, base = resolve(root)
-    return [(system, f"{base}/{name}") for name in sorted(after.keys() - before.keys()) if "/parts/" in name]
+    return [
+        (system, f"{base}/{name}")
+        for name in sorted(after.keys() - before.keys())
+        if "/parts/" in name
+    ]
 
 
-def test_a_file_that_vanished_later_does_not_matter_to_what_is_extracted(places: Places, catalog: UserCatalog) -> None:
+def test_a_file_that_vanished_later_does_not_matter_to_what_is_extracted(
+    places: Places, catalog: UserCatalog
+) -> None:
     catalog.write(places[1])
     extracted(configured(places))
     remove(places[1], catalog.tracks[0]["audio"])
@@ -174,15 +215,24 @@ def values_of(outcome: Outcome, track: str) -> list[bytes]:
     index = store.read_table(outcome.stage.path("index.parquet"), INDEX).to_pylist()
     rows = [row for row in index if row["track_id"] == track and row["modality"] in ("mel", "mfcc")]
     assert len(rows) == 2
-    places = [(row["part"].removeprefix(f"{store.root}/"), row["row"], row["modality"]) for row in rows]
-    return [store.read_table(part, pa.schema([(name, pa.large_binary())])).column(name)[row].as_py() for part, row, name in places]
+    places = [
+        (row["part"].removeprefix(f"{store.root}/"), row["row"], row["modality"]) for row in rows
+    ]
+    return [
+        store.read_table(part, pa.schema([(name, pa.large_binary())])).column(name)[row].as_py()
+        for part, row, name in places
+    ]
 
 
-def test_a_file_that_changed_under_its_name_is_read_again_and_its_old_rows_are_not_used(places: Places, catalog: UserCatalog) -> None:
+def test_a_file_that_changed_under_its_name_is_read_again_and_its_old_rows_are_not_used(
+    places: Places, catalog: UserCatalog
+) -> None:
     changed = next(row for row in catalog.tracks if row["track_id"] == "fiddle-0-1")
     catalog.write(places[1])
     first = extracted(configured(places))
-    catalog.files[changed["audio"]] = encoded(sound("fiddle", [11], seconds=2.5), changed["audio"].rpartition(".")[2])
+    catalog.files[changed["audio"]] = encoded(
+        sound("fiddle", [11], seconds=2.5), changed["audio"].rpartition(".")[2]
+    )
     catalog.files["artwork/organ-0.png"] = picture([12], size=50)
     catalog.write(places[1])
     second = extracted(configured(places))
@@ -193,10 +243,14 @@ def test_a_file_that_changed_under_its_name_is_read_again_and_its_old_rows_are_n
     catalog.write(places[1])
     third = extracted(configured(places))
     assert third.record["rows_extracted_now"] == 1
-    assert {track: row["reason"] for track, row in errors_of(third).items()} == {"fiddle-0-1": "not_audio"}
+    assert {track: row["reason"] for track, row in errors_of(third).items()} == {
+        "fiddle-0-1": "not_audio"
+    }
     assert extracted_tracks(third, "mel") == catalog.track_ids() - {"fiddle-0-1"}
     assert not extracted(configured(places)).worked
-    assert not extracted(configured(places, notice_changes=False)).worked  # what was read last stays in use
+    assert not extracted(
+        configured(places, notice_changes=False)
+    ).worked  # what was read last stays in use
     remove(places[1], catalog.tracks[0]["audio"])
     assert not extracted(configured(places)).worked  # and so it does of a file that is gone
 
@@ -208,60 +262,104 @@ def planned(folder: Path, rows: int, rows_per_block: int) -> tuple[Blocks, pa.Ta
     return blocks, blocks.extend(items, ["value"], rows_per_block)
 
 
-def test_rows_that_end_their_worker_or_hang_in_it_are_named_and_the_others_are_kept(ray_session: None, tmp_path: Path) -> None:
+def test_rows_that_end_their_worker_or_hang_in_it_are_named_and_the_others_are_kept(
+    ray_session: None, tmp_path: Path
+) -> None:
     blocks, plan = planned(tmp_path, rows=12, rows_per_block=4)
     reader = KillsItsWorker("track-5", "track-6")
-    counts = run_blocks(blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3)
+    counts = run_blocks(
+        blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3
+    )
     assert (counts["rows"], counts["errors"]) == (12, 2)
     outcomes = blocks.outcomes()
     assert outcomes.column("item").to_pylist() == plan.column("item").to_pylist()
     killed, slow = failures(outcomes).to_pylist()
     assert (killed["item"], killed["reason"]) == ("track-5", "killed_worker")
-    assert killed["detail"].startswith("/music/track-5.mp3: the process that read it crashed, or hung")
+    assert killed["detail"].startswith(
+        "/music/track-5.mp3: the process that read it crashed, or hung"
+    )
     assert (slow["item"], slow["reason"]) == ("track-6", "timed_out")
     assert slow["detail"] == "/music/track-6.mp3: not read within 3 s (extract.seconds_per_file)"
-    assert run_blocks(blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3)["rows"] == 0
+    assert (
+        run_blocks(blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3)[
+            "rows"
+        ]
+        == 0
+    )
 
 
-def test_a_row_at_which_the_reader_raises_is_named_and_the_others_are_kept(ray_session: None, tmp_path: Path) -> None:
+def test_a_row_at_which_the_reader_raises_is_named_and_the_others_are_kept(
+    ray_session: None, tmp_path: Path
+) -> None:
     blocks, plan = planned(tmp_path, rows=12, rows_per_block=4)
-    counts = run_blocks(blocks, plan, Raises(ValueError("a fault"), "track-5"), "extract", maximum_failed_share=0.1)
+    counts = run_blocks(
+        blocks, plan, Raises(ValueError("a fault"), "track-5"), "extract", maximum_failed_share=0.1
+    )
     assert (counts["rows"], counts["errors"]) == (12, 1)
     (failed,) = failures(blocks.outcomes()).to_pylist()
-    assert (failed["item"], failed["reason"], failed["detail"]) == ("track-5", "reader_failed", "/music/track-5.mp3: ValueError: a fault")
+    assert (failed["item"], failed["reason"], failed["detail"]) == (
+        "track-5",
+        "reader_failed",
+        "/music/track-5.mp3: ValueError: a fault",
+    )
 
 
 @pytest.mark.parametrize("actors", [None, Actors(count=1, cpus=1, gpus=0)], ids=["tasks", "actors"])
 def test_what_fails_at_every_block_stops_the_run_and_is_named(
-    actors: Actors | None, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    actors: Actors | None,
+    ray_session: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(extraction, "FAILED_IN_A_ROW", 3)
     monkeypatch.setattr(extraction, "FAILED_IN_A_ROW_OF_A_CPU", 1)
     blocks, plan = planned(tmp_path, rows=40, rows_per_block=2)
     error = OSError("AWS Error ACCESS_DENIED: s3://key:secret@bucket")
-    with pytest.raises(BlocksFail, match=r"extract: 3 blocks one after the other failed, the last with OSError: AWS Error ACCESS_DENIED"):
+    with pytest.raises(
+        BlocksFail,
+        match=r"extract: 3 blocks one after the other failed, the last with OSError: AWS Error ACCESS_DENIED",
+    ):
         run_blocks(blocks, plan, Raises(error), "extract", maximum_failed_share=0.5, actors=actors)
     said = capsys.readouterr().out
     assert said.count("a block failed") == 3
     assert "key:secret" not in said
     assert blocks.outcomes().num_rows == 0
-    assert run_blocks(blocks, plan, KillsItsWorker("", ""), "extract", maximum_failed_share=0.0, actors=actors)["rows"] == 40
+    assert (
+        run_blocks(
+            blocks, plan, KillsItsWorker("", ""), "extract", maximum_failed_share=0.0, actors=actors
+        )["rows"]
+        == 40
+    )
 
 
 @pytest.mark.parametrize("actors", [None, Actors(count=1, cpus=1, gpus=0)], ids=["tasks", "actors"])
 def test_a_long_plan_is_worked_on_in_several_executions(
     actors: Actors | None, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, count in {"BLOCKS_AT_ONCE": 5, "BLOCKS_AT_ONCE_OF_A_CPU": 1, "BLOCKS_IN_A_GROUP": 2, "BLOCKS_AHEAD": 1}.items():
+    for name, count in {
+        "BLOCKS_AT_ONCE": 5,
+        "BLOCKS_AT_ONCE_OF_A_CPU": 1,
+        "BLOCKS_IN_A_GROUP": 2,
+        "BLOCKS_AHEAD": 1,
+    }.items():
         monkeypatch.setattr(extraction, name, count)
     blocks, plan = planned(tmp_path, rows=23, rows_per_block=2)
-    summaries = list(committed(blocks, outstanding(blocks, plan), KillsItsWorker("none", "none"), "extract", actors))
-    assert sorted(summary["block"] for summary in summaries) == sorted(set(plan.column("block").to_pylist()))
+    summaries = list(
+        committed(
+            blocks, outstanding(blocks, plan), KillsItsWorker("none", "none"), "extract", actors
+        )
+    )
+    assert sorted(summary["block"] for summary in summaries) == sorted(
+        set(plan.column("block").to_pylist())
+    )
     assert sorted(summary["rows"] for summary in summaries) == [1] + [2] * 11
     assert blocks.outcomes().column("item").to_pylist() == plan.column("item").to_pylist()
 
 
-def test_a_block_that_was_lost_with_its_driver_is_read_by_the_next(places: Places, catalog: UserCatalog) -> None:
+def test_a_block_that_was_lost_with_its_driver_is_read_by_the_next(
+    places: Places, catalog: UserCatalog
+) -> None:
     catalog.write(places[1])
     config = configured(places)
     run = open_run(config)

@@ -17,20 +17,40 @@ from musicrec.pipeline.retrain import retrain
 from musicrec.storage.store import Store
 from musicrec.studies.held_out_relations import hold_out
 
-pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
+pytestmark = pytest.mark.timeout(
+    600
+)  # the first test of a session waits for the retrain that all look at
 
 
-def test_relations_held_out_stand_beside_those_that_are_known(retrained: Retrained, tmp_path: Path) -> None:
+def test_relations_held_out_stand_beside_those_that_are_known(
+    retrained: Retrained, tmp_path: Path
+) -> None:
     store = str(shutil.copytree(retrained.store, tmp_path / "store"))
     train = dataclasses.replace(retrained.config.train, launch="task")
-    config = HoldOutConfig(**vars(dataclasses.replace(retrained.config, store=store, train=train)), seeds=(retrained.config.seed,))
+    config = HoldOutConfig(
+        **vars(dataclasses.replace(retrained.config, store=store, train=train)),
+        seeds=(retrained.config.seed,),
+    )
     before = files_under(store, "evaluation")
-    lines = [line.strip("| ").split(" | ") for line in Path(hold_out(config)).read_text().splitlines() if line.startswith("| ")]
+    lines = [
+        line.strip("| ").split(" | ")
+        for line in Path(hold_out(config)).read_text().splitlines()
+        if line.startswith("| ")
+    ]
     rows = {cells[0]: cells for cells in lines}
-    assert rows.keys() >= {"chance (exact)", "random", "popularity", "mean embedding", "ridge", "recommendation"}
+    assert rows.keys() >= {
+        "chance (exact)",
+        "random",
+        "popularity",
+        "mean embedding",
+        "ridge",
+        "recommendation",
+    }
     assert all(0 <= float(cell) <= 1 for cell in rows["recommendation"][1:3])
     # What was known was evaluated already; held out, the submodels have other targets, and the test artists no cosine to one.
-    (results,) = {name for name in files_under(store, "evaluation") if name.endswith(RESULTS)} - before.keys()
+    (results,) = {
+        name for name in files_under(store, "evaluation") if name.endswith(RESULTS)
+    } - before.keys()
     held_out = Store(store).read_json(results)["recommendation"]
     assert "cosine" not in held_out
     assert held_out["ndcg@5"] == held_out["without_test_artists"]["ndcg@5"]

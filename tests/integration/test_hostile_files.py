@@ -19,7 +19,9 @@ from musicrec.pipeline.extract import extract
 NUMBERS = range(3_000, 3_052)  # four of each form
 
 
-def test_hostile_files_cost_their_own_rows(ray_session: None, catalog_of_users: UserCatalog, tmp_path: Path) -> None:
+def test_hostile_files_cost_their_own_rows(
+    ray_session: None, catalog_of_users: UserCatalog, tmp_path: Path
+) -> None:
     catalog = catalog_of_users.of_artists("organ-0", "organ-3", "fiddle-0", "fiddle-2")
     good = catalog.track_ids()
     expected = {"extract": {}, "artwork": {}}
@@ -36,7 +38,9 @@ def test_hostile_files_cost_their_own_rows(ray_session: None, catalog_of_users: 
     settings = dataclasses.replace(config.extract, minimum_seconds=0.5, maximum_failed_share=1.0)
     outcome = extract(open_run(dataclasses.replace(config, extract=settings)))
 
-    errors = outcome.stage.store.read_table(outcome.stage.path("errors.parquet"), schema.ERRORS).to_pylist()
+    errors = outcome.stage.store.read_table(
+        outcome.stage.path("errors.parquet"), schema.ERRORS
+    ).to_pylist()
     index = outcome.stage.store.read_table(outcome.stage.path("index.parquet"), INDEX).to_pylist()
     for stage, modality in (("extract", "mel"), ("artwork", "artwork")):
         found = {row["track_id"]: row["reason"] for row in errors if row["stage"] == stage}

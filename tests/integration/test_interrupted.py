@@ -37,7 +37,11 @@ EPOCHS = 250  # the workers of a killed driver train on for some seconds, in whi
 @pytest.fixture
 def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[str], Processes]]:
     catalog = catalog_of_users.copy()
-    catalog.tracks = [row | {"track_id": f"{row['track_id']}-copy{copy}"} for row in catalog.tracks for copy in range(COPIES)]
+    catalog.tracks = [
+        row | {"track_id": f"{row['track_id']}-copy{copy}"}
+        for row in catalog.tracks
+        for copy in range(COPIES)
+    ]
     settings = tmp_path / "tiny.yaml"
     text = tiny_yaml(str(tmp_path / "store"), catalog.write(str(tmp_path / "catalog")), EPOCHS)
     settings.write_text(text.replace("batch_size: 8", "batch_size: 32"))
@@ -45,7 +49,9 @@ def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[s
 
     def start(launch: str) -> Processes:
         log = tmp_path / f"driver-{len(drivers)}.log"
-        drivers.append(start_job(log, "retrain", "--config", str(settings), "--train.launch", launch))
+        drivers.append(
+            start_job(log, "retrain", "--config", str(settings), "--train.launch", launch)
+        )
         return drivers[-1]
 
     yield start
@@ -55,7 +61,9 @@ def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[s
 
 def unfinished(store: Path, stage: str) -> list[Path]:
     """Checkpoints of trainings that are under way and at least one epoch old."""
-    return [path for path in store.glob(f"{stage}/*/last.pt") if not (path.parent / SUCCESS).exists()]
+    return [
+        path for path in store.glob(f"{stage}/*/last.pt") if not (path.parent / SUCCESS).exists()
+    ]
 
 
 def history(store: Store, checkpoint: Path) -> list[dict[str, float]]:
@@ -65,7 +73,9 @@ def history(store: Store, checkpoint: Path) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_killed_run_is_taken_up_where_it_was(start: Callable[[str], Processes], tmp_path: Path, catalog_of_users: UserCatalog) -> None:
+def test_a_killed_run_is_taken_up_where_it_was(
+    start: Callable[[str], Processes], tmp_path: Path, catalog_of_users: UserCatalog
+) -> None:
     folder, store = tmp_path / "store", Store(str(tmp_path / "store"))
     tracks = len(catalog_of_users.tracks) * COPIES
 
@@ -85,10 +95,14 @@ def test_a_killed_run_is_taken_up_where_it_was(start: Callable[[str], Processes]
     driver.finish()
     check_rows(store, tracks)
     check_mlflow(store)
-    check_weights(store, tmp_path / "tiny.yaml", [str(path.parent.relative_to(folder)) for path in caught])
+    check_weights(
+        store, tmp_path / "tiny.yaml", [str(path.parent.relative_to(folder)) for path in caught]
+    )
     for path, epochs in caught.items():
         record = json.loads((path.parent / SUCCESS).read_text())
-        assert record["history"][: len(epochs)] == epochs  # continued, not begun anew: the seconds of each epoch are the same
+        assert (
+            record["history"][: len(epochs)] == epochs
+        )  # continued, not begun anew: the seconds of each epoch are the same
     registered = [json.loads(path.read_text()) for path in folder.glob(f"registered/*/{SUCCESS}")]
     assert [(record["version"], record["alias"]) for record in registered] == [(1, "champion")]
 
@@ -97,12 +111,19 @@ def check_mlflow(store: Store) -> None:
     """One run and a child for each training, whoever logged which of its epochs."""
     client = mlflow.MlflowClient(f"sqlite:///{store.root}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("musicrec").experiment_id])
-    assert sorted(run.info.run_name for run in runs) == ["lyrics", "mfcc.large_rnn", "musicrec", "recommendation"]
+    assert sorted(run.info.run_name for run in runs) == [
+        "lyrics",
+        "mfcc.large_rnn",
+        "musicrec",
+        "recommendation",
+    ]
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
         if "mlflow.parentRunId" in run.data.tags:
             for metric in ("loss", "validation_cosine"):
-                steps = [logged.step for logged in client.get_metric_history(run.info.run_id, metric)]
+                steps = [
+                    logged.step for logged in client.get_metric_history(run.info.run_id, metric)
+                ]
                 assert sorted(steps) == list(range(EPOCHS))  # no gap, no duplicate
 
 
@@ -127,17 +148,34 @@ def check_rows(store: Store, tracks: int) -> None:
     """Every row is there once: features, index, predictions; and every epoch."""
     root = Path(store.root)
     facts = schema.pa.schema(schema.FEATURE_FACTS)
-    parts = [store.read_table(str(path.relative_to(root)), facts) for path in root.glob("features/*/parts/*.parquet")]
+    parts = [
+        store.read_table(str(path.relative_to(root)), facts)
+        for path in root.glob("features/*/parts/*.parquet")
+    ]
     rows = Counter(track for part in parts for track in part.column("track_id").to_pylist())
     assert len(rows) == tracks
     assert set(rows.values()) == {1}
     (extraction,) = (json.loads(path.read_text()) for path in root.glob(f"extract/*/{SUCCESS}"))
-    assert (extraction["rows_in"], extraction["rows_out"], extraction["rows_in_errors"]) == (tracks, tracks, 0)
-    records = [json.loads(path.read_text()) for stage in ("submodels", "ensembles") for path in root.glob(f"{stage}/*/{SUCCESS}")]
+    assert (extraction["rows_in"], extraction["rows_out"], extraction["rows_in_errors"]) == (
+        tracks,
+        tracks,
+        0,
+    )
+    records = [
+        json.loads(path.read_text())
+        for stage in ("submodels", "ensembles")
+        for path in root.glob(f"{stage}/*/{SUCCESS}")
+    ]
     assert {record["model"] for record in records} == {"mfcc.large_rnn", "lyrics", "recommendation"}
     for record in records:
         assert [epoch["epoch"] for epoch in record["history"]] == list(range(EPOCHS))
         predicted = [store.read_table(name, schema.PREDICTIONS) for name in record["predictions"]]
-        ids = Counter(track for table in predicted for track in table.column("track_id").to_pylist())
-        assert len(ids) == record["rows_out"] == (tracks // 2 if record["model"] == "lyrics" else tracks)
+        ids = Counter(
+            track for table in predicted for track in table.column("track_id").to_pylist()
+        )
+        assert (
+            len(ids)
+            == record["rows_out"]
+            == (tracks // 2 if record["model"] == "lyrics" else tracks)
+        )
         assert set(ids.values()) == {1}

@@ -32,7 +32,9 @@ from musicrec.registry.promotion import Challenger, decide, load_version, score_
 from musicrec.storage.store import Store
 from musicrec.training.predictions import read_predictions
 
-pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
+pytestmark = pytest.mark.timeout(
+    600
+)  # the first test of a session waits for the retrain that all look at
 
 TRACK = "fiddle-3-0"  # a test track, with lyrics, year and place
 TEST_TRACKS = ["organ-3-0", "organ-3-1", "fiddle-3-0", "fiddle-3-1"]
@@ -65,7 +67,9 @@ def audio(retrained: Retrained, track: dict[str, Any]) -> Path:
 @pytest.fixture(scope="module")
 def whole_query(retrained: Retrained, track: dict[str, Any], audio: Path) -> dict[str, Any]:
     """All that the catalog knows of the track, as JSON can say it."""
-    artist = next(row for row in retrained.catalog.artists if row["artist_id"] == track["artist_id"])
+    artist = next(
+        row for row in retrained.catalog.artists if row["artist_id"] == track["artist_id"]
+    )
     values = {"lyrics": track["lyrics"], "year": float(track["year"])}
     place = {name: float(artist[name]) for name in ("latitude", "longitude")}
     return {"audio": base64.b64encode(audio.read_bytes()).decode()} | values | place
@@ -74,12 +78,21 @@ def whole_query(retrained: Retrained, track: dict[str, Any], audio: Path) -> dic
 @pytest.fixture(scope="module")
 def stored(retrained: Retrained) -> np.ndarray:
     """The ensemble's prediction of the track from the store (D,)."""
-    return read_predictions(Store(retrained.store), retrained.done.models["recommendation"].record["predictions"], [TRACK], 8)[0]
+    return read_predictions(
+        Store(retrained.store),
+        retrained.done.models["recommendation"].record["predictions"],
+        [TRACK],
+        8,
+    )[0]
 
 
 def plain_environment(retrained: Retrained) -> dict[str, str]:
     """An environment that finds the registry and this interpreter's programs, and no repository."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")
+    }
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return kept | {
         "PATH": programs,
@@ -89,7 +102,11 @@ def plain_environment(retrained: Retrained) -> dict[str, str]:
 
 
 def test_the_champion_answers_in_a_process_without_the_repository(
-    retrained: Retrained, whole_query: dict[str, Any], stored: np.ndarray, audio: Path, tmp_path: Path
+    retrained: Retrained,
+    whole_query: dict[str, Any],
+    stored: np.ndarray,
+    audio: Path,
+    tmp_path: Path,
 ) -> None:
     queries = [
         whole_query,
@@ -113,9 +130,13 @@ def test_the_champion_answers_in_a_process_without_the_repository(
     said = json.loads(finished.stdout.splitlines()[-1])
     whole, uri, year, nothing, broken = said["answers"]
     assert str(REPOSITORY) not in said["path"]
-    assert Path(said["code"]).is_relative_to(Path(retrained.store) / "mlflow-artifacts")  # the model carries its code
+    assert Path(said["code"]).is_relative_to(
+        Path(retrained.store) / "mlflow-artifacts"
+    )  # the model carries its code
     np.testing.assert_allclose(whole["embedding"], stored, atol=1e-3)
-    known = {row["artist_id"]: row["name"] for row in retrained.catalog.artists} | {"teacher": "teacher"}
+    known = {row["artist_id"]: row["name"] for row in retrained.catalog.artists} | {
+        "teacher": "teacher"
+    }
     for answer in (whole, uri, year):
         assert answer["error"] == ""
         assert len(answer["embedding"]) == 8
@@ -125,26 +146,47 @@ def test_the_champion_answers_in_a_process_without_the_repository(
         assert all(-1.001 <= value <= 1.001 for value in answer["similarity"])
     assert not np.allclose(uri["embedding"], year["embedding"], atol=1e-3)
     assert nothing["artist_id"] == broken["artist_id"] == []
-    assert nothing["error"].startswith("this model needs at least one input, and the query lacks mfcc, lyrics, location, year")
+    assert nothing["error"].startswith(
+        "this model needs at least one input, and the query lacks mfcc, lyrics, location, year"
+    )
     assert broken["error"].startswith("not_audio: ")
 
 
 @pytest.mark.slow
-def test_the_champion_is_served_over_http(retrained: Retrained, whole_query: dict[str, Any], stored: np.ndarray, tmp_path: Path) -> None:
+def test_the_champion_is_served_over_http(
+    retrained: Retrained, whole_query: dict[str, Any], stored: np.ndarray, tmp_path: Path
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/musicrec@champion", "--env-manager", "local"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        "models:/musicrec@champion",
+        "--env-manager",
+        "local",
+    ]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     log = tmp_path / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, env=plain_environment(retrained), cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=plain_environment(retrained),
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         wait_for_ping(server, port, log)
         body = json.dumps({"dataframe_records": [whole_query], "params": {"k": 10}}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=60) as response:
             (answer,) = json.loads(response.read())["predictions"]
     finally:
@@ -171,37 +213,70 @@ def wait_for_ping(server: subprocess.Popen[bytes], port: int, log: Path) -> None
 
 
 def test_one_track_gets_a_table_of_artists(
-    retrained: Retrained, audio: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    retrained: Retrained,
+    audio: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = ["--store", retrained.store, "--audio", str(audio), "--year", "1790", "--neighbours", "5"]
+    arguments = [
+        "--store",
+        retrained.store,
+        "--audio",
+        str(audio),
+        "--year",
+        "1790",
+        "--neighbours",
+        "5",
+    ]
     assert run_job_here(monkeypatch, "recommend", *arguments) == 0
     said = capsys.readouterr().out
     for heading in ("artist", "similarity", "genres", "origin", "years"):
         assert heading in said
-    rows = [line for line in said.splitlines() if re.search(r"(Player \d|teacher)\s.*-?[01]\.\d{3}", line)]
+    rows = [
+        line
+        for line in said.splitlines()
+        if re.search(r"(Player \d|teacher)\s.*-?[01]\.\d{3}", line)
+    ]
     assert len(rows) == 5
     similarities = [float(re.search(r"-?[01]\.\d{3}", row)[0]) for row in rows]
     assert similarities == sorted(similarities, reverse=True)
 
 
 def test_one_track_that_cannot_be_read_is_a_clear_line(
-    retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    retrained: Retrained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "text.mp3").write_text("this is no music\n" * 50)
-    assert run_job_here(monkeypatch, "recommend", "--store", retrained.store, "--audio", str(tmp_path / "text.mp3")) == 2
+    assert (
+        run_job_here(
+            monkeypatch,
+            "recommend",
+            "--store",
+            retrained.store,
+            "--audio",
+            str(tmp_path / "text.mp3"),
+        )
+        == 2
+    )
     said = capsys.readouterr().err
     assert "not_audio" in said
     assert "Traceback" not in said
 
 
 @pytest.fixture
-def promotion(retrained: Retrained, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Run:
+def promotion(
+    retrained: Retrained, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Run:
     """A run that registers under a name of its own in the same registry."""
     # MLflow writes what it is told into the environment too, from where the tests after this one would take it.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", retrained.registered.record["tracking_uri"])
     mlflow.set_tracking_uri(retrained.registered.record["tracking_uri"])
     settings = RegistrySettings(model=request.node.name)
-    return dataclasses.replace(retrained.done.run, config=dataclasses.replace(retrained.config, registry=settings))
+    return dataclasses.replace(
+        retrained.done.run, config=dataclasses.replace(retrained.config, registry=settings)
+    )
 
 
 def aliases(run: Run) -> dict[str, int]:
@@ -211,8 +286,12 @@ def aliases(run: Run) -> dict[str, int]:
 
 def one_more_version(run: Run, source: str = FIRST) -> int:
     if source.startswith("models:/"):
-        return int(mlflow.MlflowClient().copy_model_version(source, run.config.registry.model).version)
-    return int(mlflow.MlflowClient().create_model_version(run.config.registry.model, source).version)
+        return int(
+            mlflow.MlflowClient().copy_model_version(source, run.config.registry.model).version
+        )
+    return int(
+        mlflow.MlflowClient().create_model_version(run.config.registry.model, source).version
+    )
 
 
 def challenger(run: Run, score: float, source: str = FIRST) -> Challenger:
@@ -223,11 +302,22 @@ def challenger(run: Run, score: float, source: str = FIRST) -> Challenger:
 
 def champions_score(run: Run, retrained: Retrained) -> float:
     champion, source = load_version(run.config.registry.model, aliases(run)["champion"])
-    return score_recommender(run, retrained.done.extracted, champion, source, champion.artists.column("artist_id").to_pylist())["ndcg@5"]
+    return score_recommender(
+        run,
+        retrained.done.extracted,
+        champion,
+        source,
+        champion.artists.column("artist_id").to_pylist(),
+    )["ndcg@5"]
 
 
-def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(promotion: Run, retrained: Retrained) -> None:
-    assert decide(promotion, retrained.done.extracted, challenger(promotion, 0.1)).champion_score is None
+def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(
+    promotion: Run, retrained: Retrained
+) -> None:
+    assert (
+        decide(promotion, retrained.done.extracted, challenger(promotion, 0.1)).champion_score
+        is None
+    )
     assert aliases(promotion) == {"champion": 1}
     measured = champions_score(promotion, retrained)
     worse = decide(promotion, retrained.done.extracted, challenger(promotion, measured - 0.01))
@@ -243,17 +333,25 @@ def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(
 
 def test_the_champion_is_scored_as_it_was_evaluated(promotion: Run, retrained: Retrained) -> None:
     decide(promotion, retrained.done.extracted, challenger(promotion, 0.1))
-    assert champions_score(promotion, retrained) == pytest.approx(retrained.done.evaluated.record["ndcg@5"], abs=1e-6)
+    assert champions_score(promotion, retrained) == pytest.approx(
+        retrained.done.evaluated.record["ndcg@5"], abs=1e-6
+    )
 
 
-def test_both_are_asked_among_the_artists_that_both_know(promotion: Run, retrained: Retrained) -> None:
+def test_both_are_asked_among_the_artists_that_both_know(
+    promotion: Run, retrained: Retrained
+) -> None:
     decide(promotion, retrained.done.extracted, challenger(promotion, 0.1))
     asked: list[set[str]] = []
     version = one_more_version(promotion)
     decision = decide(
         promotion,
         retrained.done.extracted,
-        Challenger(version, ["fiddle-0", "newcomer"], lambda among: asked.append({*among}) or {"ndcg@5": 0.0}),
+        Challenger(
+            version,
+            ["fiddle-0", "newcomer"],
+            lambda among: asked.append({*among}) or {"ndcg@5": 0.0},
+        ),
     )
     assert asked == [{"fiddle-0"}]
     assert retrained.done.evaluated.record["ndcg@5"] < 1
@@ -263,20 +361,34 @@ def test_both_are_asked_among_the_artists_that_both_know(promotion: Run, retrain
 
 def test_a_new_version_is_compared_by_what_was_evaluated(retrained: Retrained) -> None:
     stacked = retrained.done.stacked
-    own = compared(retrained.done.run, 1, retrained.done.extracted, retrained.done.targeted, stacked.ensemble)
-    assert own.score(own.artists)["ndcg@5"] == pytest.approx(retrained.done.evaluated.record["ndcg@5"])
+    own = compared(
+        retrained.done.run, 1, retrained.done.extracted, retrained.done.targeted, stacked.ensemble
+    )
+    assert own.score(own.artists)["ndcg@5"] == pytest.approx(
+        retrained.done.evaluated.record["ndcg@5"]
+    )
 
 
-def test_a_new_version_that_hears_more_is_compared_as_it_is_served(promotion: Run, retrained: Retrained) -> None:
+def test_a_new_version_that_hears_more_is_compared_as_it_is_served(
+    promotion: Run, retrained: Retrained
+) -> None:
     decide(promotion, retrained.done.extracted, challenger(promotion, 0.1))
     registry = dataclasses.replace(promotion.config.registry, segments=2)
-    run = dataclasses.replace(promotion, config=dataclasses.replace(promotion.config, registry=registry))
+    run = dataclasses.replace(
+        promotion, config=dataclasses.replace(promotion.config, registry=registry)
+    )
     silent = dataclasses.replace(retrained.done.stacked.ensemble, record={"predictions": []})
-    served = compared(run, aliases(run)["champion"], retrained.done.extracted, retrained.done.targeted, silent)
-    assert served.score(served.artists)["ndcg@5"] == pytest.approx(retrained.done.evaluated.record["ndcg@5"], abs=1e-6)
+    served = compared(
+        run, aliases(run)["champion"], retrained.done.extracted, retrained.done.targeted, silent
+    )
+    assert served.score(served.artists)["ndcg@5"] == pytest.approx(
+        retrained.done.evaluated.record["ndcg@5"], abs=1e-6
+    )
 
 
-def test_a_champion_is_measured_on_artists_that_it_never_saw(promotion: Run, retrained: Retrained, tmp_path: Path) -> None:
+def test_a_champion_is_measured_on_artists_that_it_never_saw(
+    promotion: Run, retrained: Retrained, tmp_path: Path
+) -> None:
     catalog: UserCatalog = retrained.catalog.copy()
     catalog.artists.append(catalog.artists[-1] | {"artist_id": "newcomer", "name": "Newcomer"})
     test = next(row for row in catalog.tracks if row["split"] == "test")
@@ -284,7 +396,9 @@ def test_a_champion_is_measured_on_artists_that_it_never_saw(promotion: Run, ret
         test | {"track_id": "newcomer-0", "artist_id": "newcomer"},
         catalog.tracks[0] | {"track_id": "newcomer-1", "artist_id": "newcomer", "split": "test"},
     ]
-    catalog.related.append({"artist_id": "newcomer", "related_artist_id": test["artist_id"], "rank": 1})
+    catalog.related.append(
+        {"artist_id": "newcomer", "related_artist_id": test["artist_id"], "rank": 1}
+    )
     run = open_run(dataclasses.replace(promotion.config, catalog=catalog.write(str(tmp_path))))
     decide(run, retrained.done.extracted, challenger(run, 0.5))
     decision = decide(run, retrained.done.extracted, challenger(run, 1.0))
@@ -293,12 +407,17 @@ def test_a_champion_is_measured_on_artists_that_it_never_saw(promotion: Run, ret
     assert decision.alias == "champion"
 
 
-def test_a_champion_that_recommends_badly_is_replaced(promotion: Run, retrained: Retrained, tmp_path: Path) -> None:
+def test_a_champion_that_recommends_badly_is_replaced(
+    promotion: Run, retrained: Retrained, tmp_path: Path
+) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(FIRST, dst_path=str(tmp_path)))
     (table,) = folder.rglob("artists.parquet")
     write_worst_artists(table, retrained)
     mlflow.MlflowClient().create_registered_model(promotion.config.registry.model)
-    assert decide(promotion, retrained.done.extracted, challenger(promotion, 1.0, str(folder))).alias == "champion"
+    assert (
+        decide(promotion, retrained.done.extracted, challenger(promotion, 1.0, str(folder))).alias
+        == "champion"
+    )
     decision = decide(promotion, retrained.done.extracted, challenger(promotion, 0.2))
     assert (decision.champion_version, decision.champion_score) == (1, 0.0)
     assert aliases(promotion) == {"champion": 2}
@@ -306,12 +425,26 @@ def test_a_champion_that_recommends_badly_is_replaced(promotion: Run, retrained:
 
 def write_worst_artists(table: Path, retrained: Retrained) -> None:
     """Give the related artists of each test artist the vector that lies opposite to what the model answers for that artist."""
-    predicted = read_predictions(Store(retrained.store), retrained.done.models["recommendation"].record["predictions"], TEST_TRACKS, 8)
-    units = (predicted / np.linalg.norm(predicted, axis=1, keepdims=True)).reshape(2, 2, 8).mean(axis=1)
+    predicted = read_predictions(
+        Store(retrained.store),
+        retrained.done.models["recommendation"].record["predictions"],
+        TEST_TRACKS,
+        8,
+    )
+    units = (
+        (predicted / np.linalg.norm(predicted, axis=1, keepdims=True)).reshape(2, 2, 8).mean(axis=1)
+    )
     answers = dict(zip(("organ", "fiddle"), units, strict=True))
     artists = pyarrow.parquet.read_table(table)
-    schools = [name.replace("teacher", "organ").partition("-")[0] for name in artists.column("artist_id").to_pylist()]
+    schools = [
+        name.replace("teacher", "organ").partition("-")[0]
+        for name in artists.column("artist_id").to_pylist()
+    ]
     vectors = [-answers[school] if school in answers else units.sum(axis=0) for school in schools]
     place = artists.schema.get_field_index("vector")
-    column = pyarrow.array([vector.tolist() for vector in vectors], artists.schema.field(place).type)
-    pyarrow.parquet.write_table(artists.set_column(place, artists.schema.field(place), column), table)
+    column = pyarrow.array(
+        [vector.tolist() for vector in vectors], artists.schema.field(place).type
+    )
+    pyarrow.parquet.write_table(
+        artists.set_column(place, artists.schema.field(place), column), table
+    )

@@ -17,30 +17,54 @@ from musicrec import schema
 from musicrec.storage.store import Store
 from musicrec.training.predictions import read_predictions
 
-pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
+pytestmark = pytest.mark.timeout(
+    600
+)  # the first test of a session waits for the retrain that all look at
 
 
 def answers(out: Path) -> list[dict[str, Any]]:
-    return schema.conform(pyarrow.parquet.read_table(out / "recommendations"), schema.RECOMMENDATIONS, "answers").to_pylist()
+    return schema.conform(
+        pyarrow.parquet.read_table(out / "recommendations"), schema.RECOMMENDATIONS, "answers"
+    ).to_pylist()
 
 
 def errors(out: Path) -> list[dict[str, Any]]:
-    return schema.conform(pyarrow.parquet.read_table(out / "errors.parquet"), schema.ERRORS, "errors").to_pylist()
+    return schema.conform(
+        pyarrow.parquet.read_table(out / "errors.parquet"), schema.ERRORS, "errors"
+    ).to_pylist()
 
 
 def test_a_folder_gets_a_data_set_and_its_broken_file_a_row_of_errors(
-    retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    retrained: Retrained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, out = tmp_path / "music", tmp_path / "answers"
     shutil.copytree(Path(retrained.config.catalog) / "audio", folder / "deeper")
     (folder / "broken.mp3").write_bytes(b"")
     (folder / "notes.txt").write_text("not looked at")
-    arguments = ["--store", retrained.store, "--folder", str(folder), "--out", str(out), "--rows-per-block", "10"]
+    arguments = [
+        "--store",
+        retrained.store,
+        "--folder",
+        str(folder),
+        "--out",
+        str(out),
+        "--rows-per-block",
+        "10",
+    ]
     assert run_job_here(monkeypatch, "recommend", *arguments, "--neighbours", "3") == 0
     files = sorted(str(path) for path in (folder / "deeper").iterdir())
-    assert [(row["query"], row["rank"]) for row in answers(out)] == [(name, rank) for name in files for rank in (1, 2, 3)]
+    assert [(row["query"], row["rank"]) for row in answers(out)] == [
+        (name, rank) for name in files for rank in (1, 2, 3)
+    ]
     (error,) = errors(out)
-    assert (error["track_id"], error["stage"], error["reason"]) == (str(folder / "broken.mp3"), "recommend", "empty")
+    assert (error["track_id"], error["stage"], error["reason"]) == (
+        str(folder / "broken.mp3"),
+        "recommend",
+        "empty",
+    )
 
     before = files_under(str(out))
     assert run_job_here(monkeypatch, "recommend", *arguments, "--neighbours", "3") == 0
@@ -54,34 +78,72 @@ def test_a_catalog_gets_the_answers_of_the_ensemble_from_what_was_extracted(
     retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, audio = tmp_path / "answers", Path(retrained.config.catalog) / "audio"
-    arguments = ["--store", retrained.store, "--catalog", retrained.config.catalog, "--neighbours", "1"]
+    arguments = [
+        "--store",
+        retrained.store,
+        "--catalog",
+        retrained.config.catalog,
+        "--neighbours",
+        "1",
+    ]
     audio.rename(tmp_path / "audio")  # none of it is needed
     try:
         assert run_job_here(monkeypatch, "recommend", *arguments, "--out", str(out)) == 0
         undecoded = tmp_path / "undecoded"
-        assert run_job_here(monkeypatch, "recommend", *arguments, "--out", str(undecoded), "--no-stored-features") == 0
+        assert (
+            run_job_here(
+                monkeypatch,
+                "recommend",
+                *arguments,
+                "--out",
+                str(undecoded),
+                "--no-stored-features",
+            )
+            == 0
+        )
     finally:
         (tmp_path / "audio").rename(audio)
     rows = answers(out)
     assert errors(out) == []
     assert {row["query"] for row in rows} == retrained.catalog.track_ids()
     store, names = Store(retrained.store), [row["query"] for row in rows]
-    embeddings = store.read_table(retrained.done.targeted.stage.path("embeddings.parquet"), schema.EMBEDDINGS)
+    embeddings = store.read_table(
+        retrained.done.targeted.stage.path("embeddings.parquet"), schema.EMBEDDINGS
+    )
     table = np.stack(embeddings.column("vector").to_numpy())
-    predicted = read_predictions(store, retrained.done.models["recommendation"].record["predictions"], names, 8)
-    cosines = (predicted @ table.T) / np.linalg.norm(predicted, axis=1)[:, None] / np.linalg.norm(table, axis=1)
+    predicted = read_predictions(
+        store, retrained.done.models["recommendation"].record["predictions"], names, 8
+    )
+    cosines = (
+        (predicted @ table.T)
+        / np.linalg.norm(predicted, axis=1)[:, None]
+        / np.linalg.norm(table, axis=1)
+    )
     np.testing.assert_allclose([row["similarity"] for row in rows], cosines.max(axis=1), atol=1e-3)
     assert {row["reason"] for row in errors(undecoded)} == {"not_found"}
     assert len(errors(undecoded)) == len(names)
 
 
 @pytest.mark.slow
-def test_a_killed_recommendation_is_taken_up_where_it_was(retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_recommendation_is_taken_up_where_it_was(
+    retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, out = tmp_path / "music", tmp_path / "answers"
     for copy in range(8):
         shutil.copytree(Path(retrained.config.catalog) / "audio", folder / str(copy))
     tracks = len(list(folder.rglob("*.*")))
-    arguments = ["--store", retrained.store, "--folder", str(folder), "--out", str(out), "--rows-per-block", "2", "--neighbours", "2"]
+    arguments = [
+        "--store",
+        retrained.store,
+        "--folder",
+        str(folder),
+        "--out",
+        str(out),
+        "--rows-per-block",
+        "2",
+        "--neighbours",
+        "2",
+    ]
     driver = start_job(tmp_path / "driver.log", "recommend", *arguments, "--ray.num-cpus", "2")
     try:
         driver.wait_until(lambda: len(list(out.glob("blocks/parts/*.parquet"))) >= 2)

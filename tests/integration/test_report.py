@@ -12,7 +12,9 @@ from musicrec.config.sections import ReportSettings
 from musicrec.pipeline.retrain import evaluate_run
 from musicrec.storage.store import Store
 
-pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
+pytestmark = pytest.mark.timeout(
+    600
+)  # the first test of a session waits for the retrain that all look at
 
 
 def test_the_page_has_a_section_for_everything_or_says_why_not(retrained: Retrained) -> None:
@@ -47,10 +49,20 @@ def test_mlflow_shows_it(retrained: Retrained) -> None:
 def test_with_other_settings_only_the_report_is_made_anew(retrained: Retrained) -> None:
     config = dataclasses.replace(retrained.config, report=ReportSettings(perplexity=2, examples=1))
     done = evaluate_run(config)
-    assert [outcome.worked for outcome in (done.extracted, done.targeted, *done.models.values(), done.evaluated)] == [False] * 6
+    assert [
+        outcome.worked
+        for outcome in (done.extracted, done.targeted, *done.models.values(), done.evaluated)
+    ] == [False] * 6
     assert done.reported.worked
-    assert "with perplexity 2." in Store(retrained.store).read(done.reported.stage.path("report.html")).decode()
+    assert (
+        "with perplexity 2."
+        in Store(retrained.store).read(done.reported.stage.path("report.html")).decode()
+    )
     files = set(Store(retrained.store).names(done.reported.stage.path("pictures")))
-    assert {f"{name}.{kind}" for name in ("figure-07-year", "figure-19-country", "figure-03-mel") for kind in ("png", "svg")} <= files
+    assert {
+        f"{name}.{kind}"
+        for name in ("figure-07-year", "figure-19-country", "figure-03-mel")
+        for kind in ("png", "svg")
+    } <= files
     assert len(files) == done.reported.record["picture_files"]
     assert not evaluate_run(config).worked

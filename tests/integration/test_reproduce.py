@@ -77,7 +77,11 @@ stacks:
 
 def table_config(text: str, number: int, store: Path, catalog: str | Path) -> ReproduceConfig:
     config = from_yaml(text, "table.yaml")
-    return ReproduceConfig(**vars(dataclasses.replace(config, store=str(store), catalog=str(catalog))), table=number, seeds=(0,))
+    return ReproduceConfig(
+        **vars(dataclasses.replace(config, store=str(store), catalog=str(catalog))),
+        table=number,
+        seeds=(0,),
+    )
 
 
 def figures(markdown: str) -> list[dict[str, Any]]:
@@ -103,7 +107,9 @@ def table_3(ray_session: None, store: Path, fma: FmaTree) -> tuple[ReproduceConf
     return config, reproduce(config)
 
 
-def test_table_3_has_every_row_beside_the_thesis_and_what_needs_no_network(table_3: tuple[ReproduceConfig, str]) -> None:
+def test_table_3_has_every_row_beside_the_thesis_and_what_needs_no_network(
+    table_3: tuple[ReproduceConfig, str],
+) -> None:
     rows = {row["model"]: row for row in figures(table_3[1]) if row["metric"] == "f1_micro"}
     trained = {"mel.time", "mel.freq", "chroma.rnn", "mel.time_freq", "genre_ensemble"}
     baselines = {"majority", "logistic regression", "RBF-SVM"}
@@ -111,27 +117,46 @@ def test_table_3_has_every_row_beside_the_thesis_and_what_needs_no_network(table
     assert rows["genre_ensemble"]["thesis"] == "0.654998"
     for name in trained:
         row = rows[name]
-        assert 0 <= float(row["interval_low"]) <= float(row["ours"]) <= float(row["interval_high"]) <= 1
+        assert (
+            0
+            <= float(row["interval_low"])
+            <= float(row["ours"])
+            <= float(row["interval_high"])
+            <= 1
+        )
         assert float(row["difference"]) == pytest.approx(float(row["ours"]) - float(row["thesis"]))
         assert int(row["parameters"]) > 0
-    assert int(rows["mel.time_freq"]["parameters"]) > int(rows["mel.time"]["parameters"]) + int(rows["mel.freq"]["parameters"])
+    assert int(rows["mel.time_freq"]["parameters"]) > int(rows["mel.time"]["parameters"]) + int(
+        rows["mel.freq"]["parameters"]
+    )
     # Genres are tones of their own registers: a baseline on clip statistics tells them apart, the majority does not.
     assert float(rows["logistic regression"]["ours"]) > float(rows["majority"]["ours"])
 
 
-def test_mlflow_has_the_scores_and_the_confusion_matrix_of_each_model(table_3: tuple[ReproduceConfig, str]) -> None:
+def test_mlflow_has_the_scores_and_the_confusion_matrix_of_each_model(
+    table_3: tuple[ReproduceConfig, str],
+) -> None:
     client = mlflow.MlflowClient(f"sqlite:///{table_3[0].store}/mlflow.db")
     (experiment,) = (found for found in client.search_experiments() if found.name != "Default")
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])}
+    runs = {
+        run.info.run_name: run
+        for run in client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])
+    }
     rows = {row["model"]: row for row in figures(table_3[1]) if row["metric"] == "f1_micro"}
     for name in ("mel.time", "mel.time_freq", "genre_ensemble"):
         assert runs[name].info.status == "FINISHED"
-        assert runs[name].data.metrics["test_f1_micro"] == pytest.approx(float(rows[name]["ours"]), abs=1e-6)
+        assert runs[name].data.metrics["test_f1_micro"] == pytest.approx(
+            float(rows[name]["ours"]), abs=1e-6
+        )
         assert len(client.get_metric_history(runs[name].info.run_id, "validation_accuracy")) > 1
-        assert "confusion_matrix.png" in {file.path for file in client.list_artifacts(runs[name].info.run_id)}
+        assert "confusion_matrix.png" in {
+            file.path for file in client.list_artifacts(runs[name].info.run_id)
+        }
 
 
-def test_every_faulty_clip_of_the_tree_is_in_the_errors_table(table_3: tuple[ReproduceConfig, str], fma: FmaTree) -> None:
+def test_every_faulty_clip_of_the_tree_is_in_the_errors_table(
+    table_3: tuple[ReproduceConfig, str], fma: FmaTree
+) -> None:
     outcome = extract(open_run(table_3[0]))
     assert not outcome.worked
     errors = Store(table_3[0].store).read_table(outcome.stage.path("errors.parquet"), schema.ERRORS)
@@ -146,32 +171,69 @@ def test_the_report_of_a_genre_task(table_3: tuple[ReproduceConfig, str], fma: F
     assert done.reported.worked
     store, folder = Store(table_3[0].store), done.reported.stage.folder
     page = store.read(f"{folder}/report.html").decode()
-    for heading in ("Confusion matrix", "Table 3 of the thesis", "Does the probability of the predicted genre", "Errors by reason"):
+    for heading in (
+        "Confusion matrix",
+        "Table 3 of the thesis",
+        "Does the probability of the predicted genre",
+        "Errors by reason",
+    ):
         assert heading in page
     for name in (*done.models, *done.targeted.record["classes"], *set(fma.faulty.values())):
         assert name in page
-    assert {"confusion-matrix.png", "confusion-matrix.svg", "figure-03-mel.png"} <= set(store.names(f"{folder}/pictures"))
+    assert {"confusion-matrix.png", "confusion-matrix.svg", "figure-03-mel.png"} <= set(
+        store.names(f"{folder}/pictures")
+    )
     assert done.reported.record["left_out"] == {}
 
 
-def test_table_5_of_the_same_clips_extracts_nothing_again(table_3: tuple[ReproduceConfig, str], store: Path, fma: FmaTree) -> None:
+def test_table_5_of_the_same_clips_extracts_nothing_again(
+    table_3: tuple[ReproduceConfig, str], store: Path, fma: FmaTree
+) -> None:
     config = table_config(MANY_GENRES, 5, store, fma.root)
     rows = figures(reproduce(config))
     assert not extract(open_run(config)).worked
     ours = {(row["model"], row["metric"]): float(row["ours"]) for row in rows if row["ours"]}
-    assert {model for model, _ in ours} == {"mel.time", "mel.freq", "mel.time_freq_avg", "label shares", "logistic regression"}
-    assert {metric for _, metric in ours} == {"hamming", "mse", "map_macro", "roc_auc_macro", "f1_macro"}
+    assert {model for model, _ in ours} == {
+        "mel.time",
+        "mel.freq",
+        "mel.time_freq_avg",
+        "label shares",
+        "logistic regression",
+    }
+    assert {metric for _, metric in ours} == {
+        "hamming",
+        "mse",
+        "map_macro",
+        "roc_auc_macro",
+        "f1_macro",
+    }
     assert all(0 <= value <= 1 for value in ours.values())
     # The mean of two predictions is never further from the truth than the worse of them, by convexity.
     assert ours["mel.time_freq_avg", "mse"] <= max(ours["mel.time", "mse"], ours["mel.freq", "mse"])
     thesis = {(row["model"], row["metric"]): row["thesis"] for row in rows}
-    assert (thesis["mel.time_freq_avg", "hamming"], thesis["mel.time_freq_avg", "mse"]) == ("0.018142", "0.015101")
+    assert (thesis["mel.time_freq_avg", "hamming"], thesis["mel.time_freq_avg", "mse"]) == (
+        "0.018142",
+        "0.015101",
+    )
 
 
 def test_table_4_on_pictures(ray_session: None, store: Path, tmp_path: Path) -> None:
-    config = table_config(CIFAR, 4, store, build_cifar_tree(tmp_path, train=60, test=20, classes=4, seed=0))
+    config = table_config(
+        CIFAR, 4, store, build_cifar_tree(tmp_path, train=60, test=20, classes=4, seed=0)
+    )
     rows = {row["model"]: row for row in figures(reproduce(config)) if row["metric"] == "f1_micro"}
-    expected = {"cifar.time", "cifar.freq", "cifar.time_freq", "majority", "logistic regression", "RBF-SVM"}
+    expected = {
+        "cifar.time",
+        "cifar.freq",
+        "cifar.time_freq",
+        "majority",
+        "logistic regression",
+        "RBF-SVM",
+    }
     assert {name for name, row in rows.items() if row["ours"]} == expected
     assert rows["cifar.simple"]["thesis"] == "0.5708" and not rows["cifar.simple"]["ours"]
-    assert (rows["cifar.time"]["train"], rows["cifar.time"]["validation"], rows["cifar.time"]["test"]) == ("48", "12", "20")
+    assert (
+        rows["cifar.time"]["train"],
+        rows["cifar.time"]["validation"],
+        rows["cifar.time"]["test"],
+    ) == ("48", "12", "20")

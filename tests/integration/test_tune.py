@@ -23,7 +23,9 @@ from musicrec.registry.training_log import REASON_TAG
 from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.training_run import EXAMPLES
 
-pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
+pytestmark = pytest.mark.timeout(
+    600
+)  # the first test of a session waits for the retrain that all look at
 
 NAME = "mfcc.large_rnn"
 SPACE = """
@@ -43,8 +45,17 @@ def config(retrained: Retrained, tmp_path_factory: pytest.TempPathFactory) -> Tu
     # With a weight decay the great rate overflows in the second step, whatever the gradients are.
     mfcc = dataclasses.replace(retrained.config.models[NAME], weight_decay=0.1, batch_size=4)
     models = retrained.config.models | {NAME: mfcc}
-    changes = {"models": models, "store": str(folder / "store"), "registry": RegistrySettings(experiment="search")}
-    return TuneConfig(**(vars(retrained.config) | changes), submodel=NAME, space=str(folder / "space.yaml"), trials=3)
+    changes = {
+        "models": models,
+        "store": str(folder / "store"),
+        "registry": RegistrySettings(experiment="search"),
+    }
+    return TuneConfig(
+        **(vars(retrained.config) | changes),
+        submodel=NAME,
+        space=str(folder / "space.yaml"),
+        trials=3,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +65,9 @@ def searched(config: TuneConfig) -> Any:
     return search(config)
 
 
-def test_a_trial_that_diverges_fails_and_the_search_goes_on(searched: Any, retrained: Retrained) -> None:
+def test_a_trial_that_diverges_fails_and_the_search_goes_on(
+    searched: Any, retrained: Retrained
+) -> None:
     rows = {row["number"]: row for row in searched.record["rows"]}
     assert list(rows) == [1, 2, 3]
     diverged = [row for row in rows.values() if row["values"]["learning_rate"] == 3e37]
@@ -62,13 +75,20 @@ def test_a_trial_that_diverges_fails_and_the_search_goes_on(searched: Any, retra
     for row in rows.values():
         assert row["state"] == ("failed" if row in diverged else row["state"])
     for row in diverged:
-        said = re.fullmatch(r".*Diverged: the loss is nan in epoch 0 at learning rate 3e\+37: .* the batch: (.*)", row["reason"])
-        assert set(said[1].split(", ")) <= {track["track_id"] for track in retrained.catalog.tracks if track["split"] == "train"}
+        said = re.fullmatch(
+            r".*Diverged: the loss is nan in epoch 0 at learning rate 3e\+37: .* the batch: (.*)",
+            row["reason"],
+        )
+        assert set(said[1].split(", ")) <= {
+            track["track_id"] for track in retrained.catalog.tracks if track["split"] == "train"
+        }
     assert rows[1]["state"] == "trained"  # the configuration's own values come first
     assert rows[1]["values"] == {"learning_rate": 0.01, "time_mask": 0.0}
 
 
-def test_no_test_track_is_in_a_searchs_folder(searched: Any, config: TuneConfig, retrained: Retrained) -> None:
+def test_no_test_track_is_in_a_searchs_folder(
+    searched: Any, config: TuneConfig, retrained: Retrained
+) -> None:
     store = Store(config.store)
     test = {row["track_id"] for row in retrained.catalog.tracks if row["split"] == "test"}
     assert test
@@ -80,14 +100,18 @@ def test_no_test_track_is_in_a_searchs_folder(searched: Any, config: TuneConfig,
         for name in files_under(config.store, row["training"]):
             if "predictions" in name:
                 assert not test & set(
-                    store.read_table(f"{row['training']}/{Path(name).name}", schema.PREDICTIONS).column("track_id").to_pylist()
+                    store.read_table(f"{row['training']}/{Path(name).name}", schema.PREDICTIONS)
+                    .column("track_id")
+                    .to_pylist()
                 )
 
 
 def test_the_winner_is_a_preset(searched: Any, config: TuneConfig) -> None:
     best = next(row for row in searched.record["rows"] if row["number"] == searched.record["best"])
     assert best["state"] == "trained"
-    assert searched.record["validation"] == max(row["validation"] for row in searched.record["rows"] if row["state"] == "trained")
+    assert searched.record["validation"] == max(
+        row["validation"] for row in searched.record["rows"] if row["state"] == "trained"
+    )
     found = preset(searched.record["preset"])
     assert type(found) is Config
     assert found.models[NAME].time_mask == best["values"]["time_mask"]
@@ -104,10 +128,17 @@ def test_the_winner_is_a_preset(searched: Any, config: TuneConfig) -> None:
 
 
 def test_the_table_has_a_row_a_trial(searched: Any, config: TuneConfig) -> None:
-    rows = list(csv.DictReader(io.StringIO(Store(config.store).read(searched.stage.path("trials.csv")).decode())))
+    rows = list(
+        csv.DictReader(
+            io.StringIO(Store(config.store).read(searched.stage.path("trials.csv")).decode())
+        )
+    )
     assert [row["number"] for row in rows] == ["1", "2", "3"]
     for row, recorded in zip(rows, searched.record["rows"], strict=True):
-        assert (row["state"], row["learning_rate"]) == (recorded["state"], str(recorded["values"]["learning_rate"]))
+        assert (row["state"], row["learning_rate"]) == (
+            recorded["state"],
+            str(recorded["values"]["learning_rate"]),
+        )
 
 
 def test_mlflow_has_a_run_a_trial_under_the_searchs(searched: Any, config: TuneConfig) -> None:
@@ -119,14 +150,19 @@ def test_mlflow_has_a_run_a_trial_under_the_searchs(searched: Any, config: TuneC
     for row in searched.record["rows"]:
         run = runs[f"trial {row['number']}"]
         assert run.data.tags["mlflow.parentRunId"] == parent
-        assert (run.info.status, run.data.tags.get(REASON_TAG)) == ("FAILED" if row["state"] == "failed" else "FINISHED", row["reason"])
+        assert (run.info.status, run.data.tags.get(REASON_TAG)) == (
+            "FAILED" if row["state"] == "failed" else "FINISHED",
+            row["reason"],
+        )
         assert run.data.params["time_mask"] == str(row["values"]["time_mask"])
         epochs = client.get_metric_history(run.info.run_id, "validation_cosine")
         assert [metric.step for metric in epochs] == list(range(row["epochs"]))
     assert {"trials.csv", "preset.yaml"} <= {file.path for file in client.list_artifacts(parent)}
 
 
-def test_a_finished_search_does_nothing(searched: Any, config: TuneConfig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_search_does_nothing(
+    searched: Any, config: TuneConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
     from tune.search import search
 
     before = files_under(config.store)
@@ -151,7 +187,9 @@ def test_a_longer_search_finds_the_trainings_that_ended(searched: Any, config: T
     assert reported[-1]["validation"] == best["validation"]
 
 
-def test_a_search_that_was_killed_as_it_ended_runs_no_trial(searched: Any, config: TuneConfig) -> None:
+def test_a_search_that_was_killed_as_it_ended_runs_no_trial(
+    searched: Any, config: TuneConfig
+) -> None:
     from tune.search import search
 
     store, trials = Store(config.store), searched.stage.path("trials")

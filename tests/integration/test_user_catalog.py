@@ -47,15 +47,21 @@ MISTAKES = {
 }
 
 
-def test_each_mistake_in_a_catalog_is_one_line(catalog_of_users: UserCatalog, tmp_path: Path) -> None:
+def test_each_mistake_in_a_catalog_is_one_line(
+    catalog_of_users: UserCatalog, tmp_path: Path
+) -> None:
     folder = with_mistakes(catalog_of_users.copy()).write(str(tmp_path / "catalog"))
     finished, seconds = started(tmp_path, "--catalog", folder)
     said = finished.stderr.splitlines()
     assert finished.returncode == 2, finished.stderr
     assert "Traceback" not in finished.stderr
-    assert said[0] == "CatalogError: the catalog cannot be used (row 1 is the first under the header):"
+    assert (
+        said[0] == "CatalogError: the catalog cannot be used (row 1 is the first under the header):"
+    )
     for mistake, line in MISTAKES.items():
-        assert len([one for one in said if one.startswith(line)]) == 1, f"{mistake}: {line!r} is not among\n{finished.stderr}"
+        assert len([one for one in said if one.startswith(line)]) == 1, (
+            f"{mistake}: {line!r} is not among\n{finished.stderr}"
+        )
     assert len([line for line in said if line.startswith("error: ")]) == len(MISTAKES)
     assert seconds < SECONDS_TO_ANSWER
 
@@ -66,8 +72,15 @@ def started(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProces
     ray_folder.mkdir()
     begun = time.monotonic()
     finished = run_job_process(
-        "retrain", "--store", str(tmp_path / "store"), *arguments, timeout=2 * SECONDS_TO_ANSWER, RAY_TMPDIR=str(ray_folder)
+        "retrain",
+        "--store",
+        str(tmp_path / "store"),
+        *arguments,
+        timeout=2 * SECONDS_TO_ANSWER,
+        RAY_TMPDIR=str(ray_folder),
     )
-    assert list(ray_folder.iterdir()) == []  # where a Ray of this process would have kept its session
+    assert (
+        list(ray_folder.iterdir()) == []
+    )  # where a Ray of this process would have kept its session
     assert files_under(str(tmp_path / "store")) == {}
     return finished, time.monotonic() - begun

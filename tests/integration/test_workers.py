@@ -15,10 +15,12 @@ from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.distributed import train_all
 from musicrec.training.loop import World
-from musicrec.training.training_run import Task
+from musicrec.training.training_run import TrainingRun
 from musicrec.training.training_run import run as train_here
 
-pytestmark = pytest.mark.timeout(600)  # the first test of a session waits for the retrain that all look at
+pytestmark = pytest.mark.timeout(
+    600
+)  # the first test of a session waits for the retrain that all look at
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def histories(ray_session: None, tmp_path: Path) -> dict[int, list[dict[str, flo
     for workers, minimum in ((2, None), (3, 1)):
         task = prepare(str(tmp_path / str(workers)))
         heard: list[float] = []
-        ended: list[Task] = []
+        ended: list[TrainingRun] = []
 
         def on_epoch(_: str, record: dict[str, Any], heard: list[float] = heard) -> None:
             heard.append(record["epoch"])
@@ -43,12 +45,17 @@ def histories(ray_session: None, tmp_path: Path) -> dict[int, list[dict[str, flo
     return found
 
 
-def history(task: Task) -> list[dict[str, float]]:
+def history(task: TrainingRun) -> list[dict[str, float]]:
     return StoreCheckpoints(Store(task.store), task.folder).load_last()["progress"]["history"]
 
 
-def test_any_number_of_workers_has_the_same_loss_curve(histories: dict[int, list[dict[str, float]]]) -> None:
-    one, two, elastic = (np.array([[epoch["loss"], epoch["validation"]] for epoch in histories[workers]]) for workers in (1, 2, 3))
+def test_any_number_of_workers_has_the_same_loss_curve(
+    histories: dict[int, list[dict[str, float]]],
+) -> None:
+    one, two, elastic = (
+        np.array([[epoch["loss"], epoch["validation"]] for epoch in histories[workers]])
+        for workers in (1, 2, 3)
+    )
     assert np.ptp(one[:, 0]) > 0.01, json.dumps(one.tolist())  # it learns: not two flat lines
     np.testing.assert_allclose(two, one, atol=1e-5)
     np.testing.assert_allclose(elastic, one, atol=1e-5)

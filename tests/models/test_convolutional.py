@@ -13,14 +13,75 @@ Sizes = list[tuple[int, int]]
 
 # Height and width after each block, computed by hand from thesis.md section 2.
 SIZES: dict[tuple[str, str], Sizes] = {
-    ("simple", "stft"): [(1025, 322), (513, 161), (511, 159), (255, 79), (127, 39), (63, 19), (31, 9), (29, 7)],
-    ("simple", "stft_halved"): [(512, 322), (256, 161), (254, 159), (126, 79), (62, 39), (30, 19), (14, 9), (12, 7)],
-    ("simple", "mel"): [(128, 322), (126, 320), (124, 318), (61, 158), (30, 78), (14, 38), (6, 18), (4, 16)],
-    ("simple", "cqt"): [(84, 322), (82, 320), (80, 318), (39, 158), (19, 78), (9, 38), (4, 18), (2, 16)],
-    ("simple", "chroma"): [(12, 643), (10, 641), (10, 641), (5, 321), (3, 161), (2, 81), (1, 41), (1, 41)],
-    ("simple", "cifar"): [(32, 32), (30, 30), (30, 30), (30, 30), (15, 15), (15, 15), (8, 8), (8, 8)],
+    ("simple", "stft"): [
+        (1025, 322),
+        (513, 161),
+        (511, 159),
+        (255, 79),
+        (127, 39),
+        (63, 19),
+        (31, 9),
+        (29, 7),
+    ],
+    ("simple", "stft_halved"): [
+        (512, 322),
+        (256, 161),
+        (254, 159),
+        (126, 79),
+        (62, 39),
+        (30, 19),
+        (14, 9),
+        (12, 7),
+    ],
+    ("simple", "mel"): [
+        (128, 322),
+        (126, 320),
+        (124, 318),
+        (61, 158),
+        (30, 78),
+        (14, 38),
+        (6, 18),
+        (4, 16),
+    ],
+    ("simple", "cqt"): [
+        (84, 322),
+        (82, 320),
+        (80, 318),
+        (39, 158),
+        (19, 78),
+        (9, 38),
+        (4, 18),
+        (2, 16),
+    ],
+    ("simple", "chroma"): [
+        (12, 643),
+        (10, 641),
+        (10, 641),
+        (5, 321),
+        (3, 161),
+        (2, 81),
+        (1, 41),
+        (1, 41),
+    ],
+    ("simple", "cifar"): [
+        (32, 32),
+        (30, 30),
+        (30, 30),
+        (30, 30),
+        (15, 15),
+        (15, 15),
+        (8, 8),
+        (8, 8),
+    ],
     ("time", "stft"): [(2049, 322), (1025, 314), (513, 306), (257, 298), (257, 290), (1, 290)],
-    ("time", "stft_halved"): [(1024, 322), (512, 314), (256, 306), (128, 298), (128, 290), (1, 290)],
+    ("time", "stft_halved"): [
+        (1024, 322),
+        (512, 314),
+        (256, 306),
+        (128, 298),
+        (128, 290),
+        (1, 290),
+    ],
     ("time", "mel"): [(256, 322), (128, 314), (64, 306), (32, 298), (32, 290), (1, 290)],
     ("time", "cqt"): [(168, 322), (84, 314), (42, 306), (21, 298), (21, 290), (1, 290)],
     ("time", "mfcc"): [(12, 322), (12, 157), (12, 75), (12, 34), (12, 26), (1, 26)],
@@ -38,7 +99,9 @@ def sizes_in_forward(model: nn.Module, shape: tuple[int, ...]) -> Sizes:
     """Height and width that come out of each block of `model.features` in a pass over one example."""
     found: Sizes = []
     for block in model.features:
-        block.register_forward_hook(lambda _module, _inputs, output: found.append(tuple(output.shape[-2:])))
+        block.register_forward_hook(
+            lambda _module, _inputs, output: found.append(tuple(output.shape[-2:]))
+        )
     model.eval()(torch.empty(1, *shape, device="meta"))
     return found
 
@@ -82,16 +145,23 @@ def test_lengths_of_the_parallel_kernels(architecture: str, feature: str, kernel
 def test_freq_is_time_turned_by_ninety_degrees() -> None:
     time = build_model("time", "cifar", 5).eval()
     freq = build_model("freq", "cifar", 5).eval()
-    turned = {name: weight.transpose(2, 3) if weight.ndim == 4 else weight for name, weight in time.state_dict().items()}
+    turned = {
+        name: weight.transpose(2, 3) if weight.ndim == 4 else weight
+        for name, weight in time.state_dict().items()
+    }
     freq.load_state_dict(turned)
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(freq(images.transpose(2, 3)), time(images))
 
 
 @pytest.mark.parametrize("architecture", ["simple", "time", "freq"])
-@pytest.mark.parametrize(("feature", "shape"), [("mel", (128, 160)), ("cqt", (84, 160)), ("chroma", (12, 600))])
+@pytest.mark.parametrize(
+    ("feature", "shape"), [("mel", (128, 160)), ("cqt", (84, 160)), ("chroma", (12, 600))]
+)
 def test_smaller_inputs_and_widths(architecture: str, feature: str, shape: tuple[int, int]) -> None:
-    sizes = {"channels": (4, 6, 8, 10, 12, 14)} | ({} if architecture == "simple" else {"branch_filters": 1})
+    sizes = {"channels": (4, 6, 8, 10, 12, 14)} | (
+        {} if architecture == "simple" else {"branch_filters": 1}
+    )
     model = build_model(architecture, feature, 7, shape=shape, **sizes)
     assert model(torch.randn(2, 1, *shape)).shape == (2, 7)
     with pytest.raises(ValueError, match=r"\(2, 1, 12, 99\) where \(batch, 1, "):
@@ -106,7 +176,9 @@ def test_one_clip_at_inference_equals_its_place_in_a_batch(architecture: str) ->
 
 
 def test_too_small_an_input_says_what_to_change() -> None:
-    with pytest.raises(ValueError, match=r"kernel_divisors=\(4, 8, 16, 32, 64, 96\) .* time axis' size 80"):
+    with pytest.raises(
+        ValueError, match=r"kernel_divisors=\(4, 8, 16, 32, 64, 96\) .* time axis' size 80"
+    ):
         build_model("time", "mel", 16, shape=(128, 80))
     with pytest.raises(ValueError, match="valid kernel of 9 does not fit an axis of"):
         build_model("freq", "cqt", 16, shape=(48, 160))
@@ -116,7 +188,11 @@ def test_too_small_an_input_says_what_to_change() -> None:
 
 def test_albums_strided_convolutions_pad_as_keras() -> None:
     model = build_model("albums", None, 5)
-    strided = [module for module in model.modules() if isinstance(module, nn.Conv2d) and module.stride == (2, 2)]
+    strided = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2)
+    ]
     assert len(strided) == 5
     assert all(isinstance(module, Conv2d) for module in strided)
     # Only Keras' padding (none before, one after an even size) sees the image's last row and column in the last window's corner.

@@ -26,7 +26,9 @@ CASES = [
 ]
 
 
-def network_and_batch(architecture: str, feature: str, sizes: dict, batch: int) -> tuple[DirectionalNetwork, Tensor, Tensor]:
+def network_and_batch(
+    architecture: str, feature: str, sizes: dict, batch: int
+) -> tuple[DirectionalNetwork, Tensor, Tensor]:
     """A network whose batch norms do something, some with a negative scale, and random images off zero."""
     torch.manual_seed(1)
     network = build_model(architecture, feature, CLASSES, **sizes).train()
@@ -37,18 +39,28 @@ def network_and_batch(architecture: str, feature: str, sizes: dict, batch: int) 
             nn.init.uniform_(module.running_mean, -1.0, 1.0)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
     channels, *own = INPUT_SHAPES[feature]
-    return network, 1 + torch.randn(batch, channels, *sizes.get("shape", own)), torch.randint(CLASSES, (batch,))
+    return (
+        network,
+        1 + torch.randn(batch, channels, *sizes.get("shape", own)),
+        torch.randint(CLASSES, (batch,)),
+    )
 
 
-def gradients(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def gradients(
+    network: nn.Module, images: Tensor, labels: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
     outputs = network(images)
     functional.cross_entropy(outputs, labels).backward()
-    return outputs.detach(), {name: parameter.grad for name, parameter in network.named_parameters()}
+    return outputs.detach(), {
+        name: parameter.grad for name, parameter in network.named_parameters()
+    }
 
 
 @pytest.mark.parametrize("batch", [1, 8])
 @pytest.mark.parametrize(("architecture", "feature", "sizes"), CASES)
-def test_training_equals_the_modules_in_float64(architecture: str, feature: str, sizes: dict, batch: int) -> None:
+def test_training_equals_the_modules_in_float64(
+    architecture: str, feature: str, sizes: dict, batch: int
+) -> None:
     network, images, labels = network_and_batch(architecture, feature, sizes, batch)
     exact = copy.deepcopy(network).double()
     assert applies_to(network, images)
@@ -58,14 +70,20 @@ def test_training_equals_the_modules_in_float64(architecture: str, feature: str,
     torch.testing.assert_close(found.double(), expected, atol=3e-6, rtol=1e-5)
     for name, gradient in expected_gradients.items():
         # By the norm: where two numbers of a pool are equal up to rounding, float32 may send the gradient to the other one.
-        assert found_gradients[name].stride() == gradient.stride(), name  # else DDP copies through a slow path
+        assert found_gradients[name].stride() == gradient.stride(), (
+            name
+        )  # else DDP copies through a slow path
         assert (found_gradients[name] - gradient).norm() <= 2e-3 * gradient.norm(), name
     for name, buffer in exact.named_buffers():
-        torch.testing.assert_close(dict(network.named_buffers())[name].to(buffer), buffer, atol=1e-5, rtol=1e-5, msg=name)
+        torch.testing.assert_close(
+            dict(network.named_buffers())[name].to(buffer), buffer, atol=1e-5, rtol=1e-5, msg=name
+        )
 
 
 @pytest.mark.parametrize(("architecture", "feature", "sizes"), CASES)
-def test_inference_equals_the_modules_in_float64(architecture: str, feature: str, sizes: dict) -> None:
+def test_inference_equals_the_modules_in_float64(
+    architecture: str, feature: str, sizes: dict
+) -> None:
     network, images, _ = network_and_batch(architecture, feature, sizes, 2)
     before = copy.deepcopy(network.eval().state_dict())
     with torch.no_grad():
@@ -94,7 +112,9 @@ def test_a_mean_far_from_zero_does_not_eat_the_variance() -> None:
     network, images, _ = network_and_batch("time", "mel", {"shape": (8, 161)}, 2)
     exact = copy.deepcopy(network).double()
     offset = images + 100.0
-    torch.testing.assert_close(network(offset).double(), exact(offset.double()), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        network(offset).double(), exact(offset.double()), atol=1e-3, rtol=1e-3
+    )
 
 
 def test_what_is_no_number_stays_so() -> None:

@@ -16,12 +16,24 @@ from musicrec.models.recommendation import NUMBERS, SUBMODELS
 OUTPUTS, BATCH = 3, 2
 TASKS: dict[str, Callable[[Tensor], Tensor]] = {
     "one genre": lambda output: functional.cross_entropy(output, torch.tensor([0, 2])),
-    "many genres": lambda output: functional.binary_cross_entropy_with_logits(output, torch.tensor([[0.0, 1, 1], [1, 0, 0]])),
-    "embedding": lambda output: -functional.cosine_similarity(output, torch.tensor([[0.6, 0.8, 0], [0, 0.6, -0.8]])).mean(),
+    "many genres": lambda output: functional.binary_cross_entropy_with_logits(
+        output, torch.tensor([[0.0, 1, 1], [1, 0, 0]])
+    ),
+    "embedding": lambda output: (
+        -functional.cosine_similarity(output, torch.tensor([[0.6, 0.8, 0], [0, 0.6, -0.8]])).mean()
+    ),
 }
 SINGLE = [
-    *((architecture, feature) for architecture in ("simple", "time", "freq") for feature in INPUT_SHAPES),
-    *((architecture, feature) for architecture in ("rnn", "large_rnn") for feature in ("chroma", "mfcc")),
+    *(
+        (architecture, feature)
+        for architecture in ("simple", "time", "freq")
+        for feature in INPUT_SHAPES
+    ),
+    *(
+        (architecture, feature)
+        for architecture in ("rnn", "large_rnn")
+        for feature in ("chroma", "mfcc")
+    ),
     ("lyrics", None),
     ("albums", None),
 ]
@@ -61,8 +73,14 @@ def stack_and_inputs(name: str, **sizes: object) -> tuple[nn.Module, dict[str, T
     stack = build_stack(architecture, OUTPUTS, **STACKS[name], **sizes)
     if architecture != "recommendation":
         return stack, {submodel: torch.randn(BATCH, OUTPUTS) for submodel in stack.submodels}
-    vectors = {submodel: torch.randn(BATCH, OUTPUTS) for branch in stack.branches for submodel in SUBMODELS.get(branch, ())}
-    return stack, vectors | {number: torch.rand(BATCH) for branch in stack.branches for number in NUMBERS.get(branch, ())}
+    vectors = {
+        submodel: torch.randn(BATCH, OUTPUTS)
+        for branch in stack.branches
+        for submodel in SUBMODELS.get(branch, ())
+    }
+    return stack, vectors | {
+        number: torch.rand(BATCH) for branch in stack.branches for number in NUMBERS.get(branch, ())
+    }
 
 
 def assert_learns_under_every_task(model: nn.Module, output: Tensor) -> None:
@@ -71,7 +89,10 @@ def assert_learns_under_every_task(model: nn.Module, output: Tensor) -> None:
     One pass back serves all tasks: it is linear in the output's gradient, so that its sum is finite only if each part is.
     """
     assert output.shape == (BATCH, OUTPUTS)
-    wanted = {task: torch.autograd.grad(loss(output), output, retain_graph=True)[0] for task, loss in TASKS.items()}
+    wanted = {
+        task: torch.autograd.grad(loss(output), output, retain_graph=True)[0]
+        for task, loss in TASKS.items()
+    }
     for task, gradient in wanted.items():
         assert gradient.isfinite().all(), task
         assert gradient.any(), task
@@ -100,14 +121,22 @@ def test_stack(name: str) -> None:
     stack, inputs = stack_and_inputs(name)
     assert_learns_under_every_task(stack, stack(inputs))
     with torch.no_grad():
-        together, alone = stack.eval()(inputs), stack({submodel: value[:1] for submodel, value in inputs.items()})
+        together, alone = (
+            stack.eval()(inputs),
+            stack({submodel: value[:1] for submodel, value in inputs.items()}),
+        )
     torch.testing.assert_close(alone, together[:1])
 
 
 @pytest.mark.parametrize("activation", ["none", "sigmoid", "softmax"])
 def test_average_passes_finite_gradients_to_its_inputs(activation: str) -> None:
-    inputs = {name: torch.randn(BATCH, OUTPUTS).mul(100).requires_grad_() for name in ("mel.time", "mel.freq")}
-    output = build_stack("time_freq_avg", OUTPUTS, submodels=tuple(inputs), activation=activation)(inputs)
+    inputs = {
+        name: torch.randn(BATCH, OUTPUTS).mul(100).requires_grad_()
+        for name in ("mel.time", "mel.freq")
+    }
+    output = build_stack("time_freq_avg", OUTPUTS, submodels=tuple(inputs), activation=activation)(
+        inputs
+    )
     for task, loss in TASKS.items():
         for gradient in torch.autograd.grad(loss(output), list(inputs.values()), retain_graph=True):
             assert gradient.isfinite().all(), task
@@ -115,7 +144,11 @@ def test_average_passes_finite_gradients_to_its_inputs(activation: str) -> None:
 
 @pytest.mark.parametrize("name", STACKS)
 def test_exported_stack_loads_as_weights_only(name: str, tmp_path: Path) -> None:
-    sizes = {"branch_hidden": 6, "branch_outputs": 4, "pair_hidden": (6,), "head": (8,)} if name.startswith("recommendation") else {}
+    sizes = (
+        {"branch_hidden": 6, "branch_outputs": 4, "pair_hidden": (6,), "head": (8,)}
+        if name.startswith("recommendation")
+        else {}
+    )
     stack, inputs = stack_and_inputs(name, **sizes)
     torch.save(stack.state_dict(), tmp_path / "stack.pt")
     other, _ = stack_and_inputs(name, **sizes)

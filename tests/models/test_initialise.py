@@ -50,20 +50,27 @@ def test_recurrent_weights(architecture: str, gates: int) -> None:
 def test_forget_biases_add_to_one_and_all_others_to_zero() -> None:
     for layer in build_model("large_rnn", "chroma", 5, hidden=(6, 7)).recurrent.layers:
         gates = (layer.bias_ih_l0 + layer.bias_hh_l0).reshape(4, -1)  # input, forget, cell, output
-        torch.testing.assert_close(gates, torch.tensor([0.0, 1.0, 0.0, 0.0])[:, None].expand_as(gates))
+        torch.testing.assert_close(
+            gates, torch.tensor([0.0, 1.0, 0.0, 0.0])[:, None].expand_as(gates)
+        )
     for layer in build_model("rnn", "chroma", 5, hidden=(6, 7)).recurrent.layers:
         assert not layer.bias_ih_l0.any()
         assert not layer.bias_hh_l0.any()
 
 
 def test_embedding_is_uniform_padding_row_too() -> None:
-    weight = build_model("lyrics", None, 5, vocabulary=400, embedding_size=60, hidden=(4,)).embedding.weight
+    weight = build_model(
+        "lyrics", None, 5, vocabulary=400, embedding_size=60, hidden=(4,)
+    ).embedding.weight
     assert_uniform(weight, 0.05)
     assert weight[0].abs().min() > 0
 
 
 def test_batch_norm_constants_and_start() -> None:
-    for model in (build_model("time", "cqt", 5), build_model("albums", None, 5, width_multiplier=0.35)):
+    for model in (
+        build_model("time", "cqt", 5),
+        build_model("albums", None, 5, width_multiplier=0.35),
+    ):
         norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
         assert norms
         for norm in norms:
@@ -84,7 +91,9 @@ def test_albums_forgets_the_initialisation_of_torchvision() -> None:
         lambda: build_model("freq", "mel", 3),
         lambda: build_model("rnn", "mfcc", 3, hidden=(8,)),
         lambda: build_model("albums", None, 3, width_multiplier=0.35),
-        lambda: build_stack("recommendation", 8, branch_hidden=8, branch_outputs=4, pair_hidden=(8,), head=(8,)),
+        lambda: build_stack(
+            "recommendation", 8, branch_hidden=8, branch_outputs=4, pair_hidden=(8,), head=(8,)
+        ),
     ],
 )
 def test_seed_decides_the_weights(build: object) -> None:

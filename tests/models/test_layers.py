@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from musicrec.models.layers import Conv2d, ConvBlock, SameMaxPool2d, SeparableConv2d, output_size, same_padding
+from musicrec.models.layers import (
+    Conv2d,
+    ConvBlock,
+    SameMaxPool2d,
+    SeparableConv2d,
+    output_size,
+    same_padding,
+)
 
 
-def windows(image: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], fill: float) -> np.ndarray:
+def windows(
+    image: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], fill: float
+) -> np.ndarray:
     """Every window (H', W', kh, kw) that Keras' "same" lays over (H, W); what lies outside the image is `fill`."""
     height, width = image.shape
     out_height, out_width = math.ceil(height / stride[0]), math.ceil(width / stride[1])
@@ -37,7 +46,9 @@ def windows(image: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int],
         (6, 1, 2, (0, 0)),
     ],
 )
-def test_same_padding_puts_the_odd_element_after(size: int, kernel: int, stride: int, padding: tuple[int, int]) -> None:
+def test_same_padding_puts_the_odd_element_after(
+    size: int, kernel: int, stride: int, padding: tuple[int, int]
+) -> None:
     assert same_padding(size, kernel, stride) == padding
 
 
@@ -53,7 +64,9 @@ def test_same_padding_puts_the_odd_element_after(size: int, kernel: int, stride:
         ((6, 6), (1, 10), (1, 1)),
     ],
 )
-def test_same_convolution(shape: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+def test_same_convolution(
+    shape: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
+) -> None:
     random = np.random.default_rng(0)
     image = random.standard_normal((2, *shape))
     layer = Conv2d(2, 3, kernel, stride).double()
@@ -66,8 +79,12 @@ def test_same_convolution(shape: tuple[int, int], kernel: tuple[int, int], strid
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (7, 8), (8, 7), (9, 9), (10, 10), (1, 6)])
-@pytest.mark.parametrize(("kernel", "stride"), [((3, 3), (2, 2)), ((2, 1), (2, 1)), ((1, 2), (1, 2))])
-def test_same_max_pool_never_takes_the_padding(shape: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "stride"), [((3, 3), (2, 2)), ((2, 1), (2, 1)), ((1, 2), (1, 2))]
+)
+def test_same_max_pool_never_takes_the_padding(
+    shape: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
+) -> None:
     image = -1 - np.random.default_rng(1).random(shape)  # all below 0, so that a padded 0 would win
     expected = windows(image, kernel, stride, -np.inf).max(axis=(2, 3))
     pool = SameMaxPool2d(kernel, stride)
@@ -85,9 +102,16 @@ def test_separable_is_depthwise_then_pointwise() -> None:
     image = np.random.default_rng(2).standard_normal((3, 6, 11))
     depthwise = layer.depthwise.weight.detach().numpy()[:, 0, 0]
     channels = zip(image, depthwise, strict=True)
-    middle = np.stack([[np.convolve(row, kernel[::-1], "valid") for row in channel] for channel, kernel in channels])
+    middle = np.stack(
+        [
+            [np.convolve(row, kernel[::-1], "valid") for row in channel]
+            for channel, kernel in channels
+        ]
+    )
     expected = np.einsum("oc,chw->ohw", layer.pointwise.weight.detach().numpy()[:, :, 0, 0], middle)
-    np.testing.assert_allclose(layer(torch.from_numpy(image)[None])[0].detach().numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        layer(torch.from_numpy(image)[None])[0].detach().numpy(), expected, atol=1e-12
+    )
     assert layer.output_shape((6, 11)) == (6, 7)
 
 
@@ -95,7 +119,10 @@ def test_block_normalises_with_keras_constants_before_pool_and_relu() -> None:
     block = ConvBlock(Conv2d(1, 2, (1, 1)), SameMaxPool2d((2, 1), (2, 1))).double()
     images = torch.randn(4, 1, 6, 5, dtype=torch.float64)
     convolved = block.convolution(images)
-    mean, variance = convolved.mean((0, 2, 3), keepdim=True), convolved.var((0, 2, 3), keepdim=True, unbiased=False)
+    mean, variance = (
+        convolved.mean((0, 2, 3), keepdim=True),
+        convolved.var((0, 2, 3), keepdim=True, unbiased=False),
+    )
     normalised = (convolved - mean) / (variance + 1e-3).sqrt()
     expected = normalised.unflatten(2, (3, 2)).amax(3).clamp(min=0)
     torch.testing.assert_close(block(images), expected)

@@ -54,15 +54,40 @@ class Case:
     batch: int = 16
 
 
-DIRECTIONAL = {"channels": (12, 16, 24), "kernel_size": 5, "kernel_divisors": (3, 6), "branch_filters": 4, "batch_norm_momentum": MOMENTUM}
+DIRECTIONAL = {
+    "channels": (12, 16, 24),
+    "kernel_size": 5,
+    "kernel_divisors": (3, 6),
+    "branch_filters": 4,
+    "batch_norm_momentum": MOMENTUM,
+}
 CASES = {
-    "simple": Case("mfcc", spectrograms, (12, 32), {"shape": (12, 32), "channels": (8, 12, 16, 24, 32), "batch_norm_momentum": MOMENTUM}),
+    "simple": Case(
+        "mfcc",
+        spectrograms,
+        (12, 32),
+        {"shape": (12, 32), "channels": (8, 12, 16, 24, 32), "batch_norm_momentum": MOMENTUM},
+    ),
     "time": Case("mel", spectrograms, (12, 48), DIRECTIONAL | {"shape": (12, 48)}),
     "freq": Case("mel", spectrograms, (48, 12), DIRECTIONAL | {"shape": (48, 12)}),
     "rnn": Case("mfcc", spectrograms, (12, 16), {"hidden": (24, 24)}),
     "large_rnn": Case("mfcc", spectrograms, (12, 16), {"hidden": (24, 32)}),
-    "lyrics": Case(None, texts, (40, 12), {"vocabulary": 40, "embedding_size": 16, "hidden": (24, 32)}, epochs=160),
-    "albums": Case(None, pictures, (32, 32), {"width_multiplier": 0.1, "batch_norm_momentum": 2 * MOMENTUM}, 3e-3, 55, 32),
+    "lyrics": Case(
+        None,
+        texts,
+        (40, 12),
+        {"vocabulary": 40, "embedding_size": 16, "hidden": (24, 32)},
+        epochs=160,
+    ),
+    "albums": Case(
+        None,
+        pictures,
+        (32, 32),
+        {"width_multiplier": 0.1, "batch_norm_momentum": 2 * MOMENTUM},
+        3e-3,
+        55,
+        32,
+    ),
 }
 
 
@@ -70,15 +95,27 @@ CASES = {
 STACKS: dict[str, dict[str, object]] = {
     "time_freq": {"hidden": (128, 64)},
     "genre_ensemble": {"hidden": (128, 96, 64)},
-    "recommendation": {"branch_hidden": 32, "branch_outputs": 16, "pair_hidden": (32, 24), "location_hidden": 8, "head": (64, 48, 32)},
+    "recommendation": {
+        "branch_hidden": 32,
+        "branch_outputs": 16,
+        "pair_hidden": (32, 24),
+        "location_hidden": 8,
+        "head": (64, 48, 32),
+    },
 }
 
 
-def trained(model: nn.Module, inputs: dict[str, Tensor] | Tensor, targets: Tensor, loss: Loss, case: Case) -> Tensor:
+def trained(
+    model: nn.Module, inputs: dict[str, Tensor] | Tensor, targets: Tensor, loss: Loss, case: Case
+) -> Tensor:
     """(32, OUTPUTS) in inference mode, after training by Adam, its rate falling to 0, on shuffled batches."""
 
     def forward(rows: Tensor) -> Tensor:
-        return model({name: value[rows] for name, value in inputs.items()} if isinstance(inputs, dict) else inputs[rows])
+        return model(
+            {name: value[rows] for name, value in inputs.items()}
+            if isinstance(inputs, dict)
+            else inputs[rows]
+        )
 
     optimizer = torch.optim.Adam(model.parameters(), lr=case.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, case.epochs)
@@ -99,17 +136,31 @@ def trained(model: nn.Module, inputs: dict[str, Tensor] | Tensor, targets: Tenso
 def outputs_after_training(architecture: str, targets: Tensor, loss: Loss) -> Tensor:
     case = CASES[architecture]
     model = build_model(architecture, case.feature, OUTPUTS, **case.sizes)
-    return trained(model, case.inputs(case.shape, torch.Generator().manual_seed(1)), targets, loss, case)
+    return trained(
+        model, case.inputs(case.shape, torch.Generator().manual_seed(1)), targets, loss, case
+    )
 
 
 def stack_outputs_after_training(name: str, targets: Tensor, loss: Loss) -> Tensor:
     """The stack reads random outputs of submodels, and a random place and year."""
     model = build_stack(name, OUTPUTS, **STACKS[name])
-    names = model.submodels if name != "recommendation" else [submodel for branch in SUBMODELS.values() for submodel in branch]
+    names = (
+        model.submodels
+        if name != "recommendation"
+        else [submodel for branch in SUBMODELS.values() for submodel in branch]
+    )
     inputs = {submodel: torch.randn(EXAMPLES, OUTPUTS) for submodel in names}
     if name == "recommendation":
-        inputs |= {number: torch.rand(EXAMPLES) for numbers in NUMBERS.values() for number in numbers}
-    return trained(model, inputs, targets, loss, Case(None, spectrograms, (0, 0), {}, learning_rate=3e-3, epochs=150))
+        inputs |= {
+            number: torch.rand(EXAMPLES) for numbers in NUMBERS.values() for number in numbers
+        }
+    return trained(
+        model,
+        inputs,
+        targets,
+        loss,
+        Case(None, spectrograms, (0, 0), {}, learning_rate=3e-3, epochs=150),
+    )
 
 
 def negative_cosine(output: Tensor, target: Tensor) -> Tensor:
@@ -117,7 +168,9 @@ def negative_cosine(output: Tensor, target: Tensor) -> Tensor:
 
 
 def after_training(name: str, targets: Tensor, loss: Loss) -> Tensor:
-    return (stack_outputs_after_training if name in STACKS else outputs_after_training)(name, targets, loss)
+    return (stack_outputs_after_training if name in STACKS else outputs_after_training)(
+        name, targets, loss
+    )
 
 
 @pytest.mark.parametrize("name", [*CASES, "time_freq", "genre_ensemble"])

@@ -10,7 +10,9 @@ from musicrec.models.stacks import GENRE_SUBMODELS
 from musicrec.studies.counts import Count, model_parameters, parameter_counts
 
 
-@pytest.mark.parametrize("count", parameter_counts(), ids=lambda count: f"{count.table}-{count.published.model}")
+@pytest.mark.parametrize(
+    "count", parameter_counts(), ids=lambda count: f"{count.table}-{count.published.model}"
+)
 def test_the_thesis_count(count: Count) -> None:
     assert count.ours == count.published.parameters
 
@@ -18,13 +20,29 @@ def test_the_thesis_count(count: Count) -> None:
 def test_no_architecture_goes_uncounted() -> None:
     counted = {count.published.model for count in parameter_counts()}
     features = ("stft", "stft_halved", "mel", "cqt", "chroma", "mfcc", "cifar")
-    assert counted >= {f"{feature}.{architecture}" for feature in features for architecture in ("simple", "time", "freq", "time_freq")}
-    assert counted >= {"chroma.rnn", "mfcc.rnn", "chroma.large_rnn", "mfcc.large_rnn", "lyrics", "albums", "genre_ensemble"}
-    assert sum(name == "recommendation" or name.startswith("by_") for name in counted) == len(VARIANTS)
+    assert counted >= {
+        f"{feature}.{architecture}"
+        for feature in features
+        for architecture in ("simple", "time", "freq", "time_freq")
+    }
+    assert counted >= {
+        "chroma.rnn",
+        "mfcc.rnn",
+        "chroma.large_rnn",
+        "mfcc.large_rnn",
+        "lyrics",
+        "albums",
+        "genre_ensemble",
+    }
+    assert sum(name == "recommendation" or name.startswith("by_") for name in counted) == len(
+        VARIANTS
+    )
 
 
 def test_genre_ensemble_reads_three_times_three_frequencies_and_two_recurrent_networks() -> None:
-    assert [name.split(".")[1] for name in GENRE_SUBMODELS] == ["time"] * 3 + ["freq"] * 3 + ["rnn"] * 2
+    assert [name.split(".")[1] for name in GENRE_SUBMODELS] == ["time"] * 3 + ["freq"] * 3 + [
+        "rnn"
+    ] * 2
     with torch.device("meta"):
         own = count_parameters(build_stack("genre_ensemble", 16))
     assert own + sum(model_parameters(name, 16) for name in GENRE_SUBMODELS) == 3_157_406

@@ -10,7 +10,13 @@ from musicrec.models import AUDIO_ONLY, BRANCHES, BY_YEAR, VARIANTS, build_stack
 from musicrec.models.recommendation import NUMBERS, SUBMODELS, Recommendation
 
 WIDTH = 10
-SIZES = {"branch_hidden": 9, "branch_outputs": 5, "pair_hidden": (8, 7), "location_hidden": 3, "head": (16, 12)}
+SIZES = {
+    "branch_hidden": 9,
+    "branch_outputs": 5,
+    "pair_hidden": (8, 7),
+    "location_hidden": 3,
+    "head": (16, 12),
+}
 
 
 def small(**sizes: object) -> Recommendation:
@@ -21,8 +27,14 @@ def small(**sizes: object) -> Recommendation:
 @pytest.fixture
 def inputs() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(3)
-    vectors = {name: torch.randn(4, WIDTH, generator=generator) for names in SUBMODELS.values() for name in names}
-    return vectors | {name: torch.rand(4, generator=generator) for names in NUMBERS.values() for name in names}
+    vectors = {
+        name: torch.randn(4, WIDTH, generator=generator)
+        for names in SUBMODELS.values()
+        for name in names
+    }
+    return vectors | {
+        name: torch.rand(4, generator=generator) for names in NUMBERS.values() for name in names
+    }
 
 
 def dense(layer: nn.Linear, vector: Tensor) -> Tensor:
@@ -34,7 +46,10 @@ def test_forward_by_hand(inputs: dict[str, Tensor]) -> None:
     vectors = []
     for name, branch in model.branches.items():
         if name in SUBMODELS:
-            parts = [inputs[submodel] / inputs[submodel].norm(dim=1, keepdim=True) for submodel in SUBMODELS[name]]
+            parts = [
+                inputs[submodel] / inputs[submodel].norm(dim=1, keepdim=True)
+                for submodel in SUBMODELS[name]
+            ]
         else:
             parts = [inputs[number][:, None] for number in NUMBERS[name]]
         if name != "year":
@@ -68,12 +83,17 @@ def test_zero_vector_is_safe(inputs: dict[str, Tensor]) -> None:
 
 def test_missing_branch_contributes_zeros_for_its_example_only(inputs: dict[str, Tensor]) -> None:
     model = small()
-    present = {"lyrics": torch.tensor([1.0, 0.0, 1.0, 0.0]), "year": torch.tensor([1.0, 1.0, 0.0, 0.0])}
+    present = {
+        "lyrics": torch.tensor([1.0, 0.0, 1.0, 0.0]),
+        "year": torch.tensor([1.0, 1.0, 0.0, 0.0]),
+    }
     masked, full = model(inputs, present), model(inputs)
     torch.testing.assert_close(masked[0], full[0])
     other = {"lyrics": inputs["lyrics"].flip(1), "year": 1 - inputs["year"]}
     changed = model(inputs | other, present)
-    torch.testing.assert_close(changed[3], masked[3])  # neither modality is there: their values do not matter
+    torch.testing.assert_close(
+        changed[3], masked[3]
+    )  # neither modality is there: their values do not matter
     assert not torch.allclose(changed[1], masked[1])  # its year is there
     assert not torch.allclose(masked[3], full[3])
     # Zeros in the concatenation are what the head would see without the branch's columns.
@@ -96,7 +116,9 @@ def test_all_present_is_no_mask_in_any_form(inputs: dict[str, Tensor]) -> None:
     ones = {name: torch.ones(4) for name in BRANCHES}
     torch.testing.assert_close(model(inputs, ones), model(inputs))
     columns = {name: value[:, None] if value.ndim == 1 else value for name, value in inputs.items()}
-    torch.testing.assert_close(model(columns, {name: value[:, None] for name, value in ones.items()}), model(inputs))
+    torch.testing.assert_close(
+        model(columns, {name: value[:, None] for name, value in ones.items()}), model(inputs)
+    )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

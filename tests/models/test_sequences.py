@@ -12,7 +12,11 @@ SIZES = {"vocabulary": 30, "embedding_size": 6, "hidden": (5, 7, 9)}
 
 
 @pytest.mark.parametrize(
-    ("architecture", "layers"), [("rnn", [(12, 256), (256, 256), (256, 256)]), ("large_rnn", [(12, 256), (256, 512), (512, 1024)])]
+    ("architecture", "layers"),
+    [
+        ("rnn", [(12, 256), (256, 256), (256, 256)]),
+        ("large_rnn", [(12, 256), (256, 512), (512, 1024)]),
+    ],
 )
 def test_widths_of_the_thesis(architecture: str, layers: list[tuple[int, int]]) -> None:
     with torch.device("meta"):
@@ -25,7 +29,12 @@ def lstm_by_hand(layer: nn.LSTM, sequence: torch.Tensor) -> torch.Tensor:
     hidden = cell = torch.zeros(layer.hidden_size)
     outputs = []
     for step in sequence:
-        gates = layer.weight_ih_l0 @ step + layer.bias_ih_l0 + layer.weight_hh_l0 @ hidden + layer.bias_hh_l0
+        gates = (
+            layer.weight_ih_l0 @ step
+            + layer.bias_ih_l0
+            + layer.weight_hh_l0 @ hidden
+            + layer.bias_hh_l0
+        )
         write, forget, value, read = gates.chunk(4)
         cell = forget.sigmoid() * cell + write.sigmoid() * value.tanh()
         hidden = read.sigmoid() * cell.tanh()
@@ -76,9 +85,16 @@ def test_skipped_padding_makes_a_text_independent_of_its_batch() -> None:
     model = build_model("lyrics", None, 3, skip_padding=True, **SIZES)
     nn.init.normal_(model.embedding.weight)  # far apart, so that one word more or less shows
     batch = torch.tensor([[1, 2, 3, 4, 5], [0, 0, 0, 7, 8], [0, 9, 0, 9, 9], [0, 0, 0, 0, 0]])
-    texts = [torch.tensor([[1, 2, 3, 4, 5]]), torch.tensor([[7, 8]]), torch.tensor([[9, 0, 9, 9]]), torch.tensor([[0]])]
+    texts = [
+        torch.tensor([[1, 2, 3, 4, 5]]),
+        torch.tensor([[7, 8]]),
+        torch.tensor([[9, 0, 9, 9]]),
+        torch.tensor([[0]]),
+    ]
     together = model(batch)
-    model.skip_padding = False  # the texts alone have no padding to skip; a 0 inside one is not padding
+    model.skip_padding = (
+        False  # the texts alone have no padding to skip; a 0 inside one is not padding
+    )
     torch.testing.assert_close(together, torch.cat([model(text) for text in texts]))
 
 

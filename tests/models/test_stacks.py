@@ -26,7 +26,9 @@ def test_classifier_stack_is_dense_relu_over_the_concatenation_in_order(name: st
     torch.testing.assert_close(stack(shuffled), vector @ stack.head.weight.T + stack.head.bias)
 
 
-@pytest.mark.parametrize(("name", "widths"), [("time_freq", [256, 128]), ("genre_ensemble", [1024, 512, 256])])
+@pytest.mark.parametrize(
+    ("name", "widths"), [("time_freq", [256, 128]), ("genre_ensemble", [1024, 512, 256])]
+)
 def test_widths_dropout_and_penalty_of_the_thesis(name: str, widths: list[int]) -> None:
     stack = build_stack(name, CLASSES)
     assert [layer.out_features for layer in stack.hidden] == widths
@@ -60,7 +62,9 @@ def test_average_of_probabilities_comes_back_as_a_logit(activation: str) -> None
     stack = build_stack("time_freq_avg", CLASSES, submodels=submodels, activation=activation)
     inputs = outputs_of(submodels)
     apply = torch.sigmoid if activation == "sigmoid" else lambda logits: logits.softmax(dim=1)
-    torch.testing.assert_close(apply(stack(inputs)), sum(apply(value) for value in inputs.values()) / 3)
+    torch.testing.assert_close(
+        apply(stack(inputs)), sum(apply(value) for value in inputs.values()) / 3
+    )
     certain = {name: torch.full((1, CLASSES), -200.0) for name in submodels}
     assert stack(certain).isfinite().all()
 

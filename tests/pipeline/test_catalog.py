@@ -30,7 +30,9 @@ def folder(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("task", ["single_genre", "many_genres"])
 @pytest.mark.parametrize("related", [None, "artist_id,related_artist_id,rank\n"])
-def test_genres_are_learnt_without_relations(folder: str, tmp_path: Path, task: str, related: str | None) -> None:
+def test_genres_are_learnt_without_relations(
+    folder: str, tmp_path: Path, task: str, related: str | None
+) -> None:
     if related is not None:
         (Path(folder) / "related.csv").write_text(related)
     run = open_run(Config(store=str(tmp_path / "store"), catalog=folder, task=task))
@@ -42,25 +44,35 @@ def test_genres_are_learnt_without_relations(folder: str, tmp_path: Path, task: 
 def test_embeddings_are_not(folder: str, tmp_path: Path) -> None:
     config = Config(store=str(tmp_path / "store"), catalog=folder)
     for read in (open_run, report_catalog):
-        with pytest.raises(CatalogError, match=r"related: missing table; related.csv or related.parquet must lie"):
+        with pytest.raises(
+            CatalogError, match=r"related: missing table; related.csv or related.parquet must lie"
+        ):
             read(config)
 
 
 @pytest.mark.parametrize("form", ["fma", "cifar100"])
 def test_a_published_data_set_has_a_folder(tmp_path: Path, form: str) -> None:
-    with pytest.raises(ConfigError, match=f"form is '{form}'.*name the data set's folder with --catalog"):
+    with pytest.raises(
+        ConfigError, match=f"form is '{form}'.*name the data set's folder with --catalog"
+    ):
         open_run(Config(store=str(tmp_path), catalog_rules=CatalogSettings(form=form)))
 
 
 def grow(folder: str, artists: range, tracks_each: int = 2) -> None:
     """A catalog of these artists, without splits."""
-    rows = [f"{artist}-{track},{artist},{artist}-{track}.mp3" for artist in artists for track in range(tracks_each)]
+    rows = [
+        f"{artist}-{track},{artist},{artist}-{track}.mp3"
+        for artist in artists
+        for track in range(tracks_each)
+    ]
     (Path(folder) / "tracks.csv").write_text("\n".join(["track_id,artist_id,audio", *rows]) + "\n")
 
 
 def splits(config: Config) -> dict[str, str]:
     tracks = open_run(config).catalog.tracks
-    return dict(zip(tracks.column("artist_id").to_pylist(), tracks.column("split").to_pylist(), strict=True))
+    return dict(
+        zip(tracks.column("artist_id").to_pylist(), tracks.column("split").to_pylist(), strict=True)
+    )
 
 
 def test_the_splits_of_a_catalog_that_grows_and_shrinks_stay(folder: str, tmp_path: Path) -> None:
@@ -69,18 +81,27 @@ def test_the_splits_of_a_catalog_that_grows_and_shrinks_stay(folder: str, tmp_pa
     first = splits(config)
     grow(folder, range(10, 44))
     second = splits(config)
-    assert second.items() >= {artist: split for artist, split in first.items() if int(artist) >= 10}.items()
+    assert (
+        second.items()
+        >= {artist: split for artist, split in first.items() if int(artist) >= 10}.items()
+    )
     grow(folder, range(44))
     assert splits(config) == first | second  # who comes back is where they were
     other = Config(store=str(tmp_path / "store"), catalog=folder, task="many_genres", seed=1)
     assert splits(other) != first | second
 
 
-def test_an_artist_whose_own_split_changed_is_told(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_artist_whose_own_split_changed_is_told(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = Config(store=str(tmp_path / "store"), catalog=folder, task="many_genres")
     open_run(config)
     assert "another split" not in capsys.readouterr().out
-    moved = TRACKS.replace("rock,rock,train", "rock,rock,left").replace("rock,rock,test", "rock,rock,train").replace("left", "test")
+    moved = (
+        TRACKS.replace("rock,rock,train", "rock,rock,left")
+        .replace("rock,rock,test", "rock,rock,train")
+        .replace("left", "test")
+    )
     (Path(folder) / "tracks.csv").write_text(moved)
     assert splits(config) == {"a": "test", "b": "validation", "c": "train"}
     assert "artists that are in another split than in an earlier run" in capsys.readouterr().out

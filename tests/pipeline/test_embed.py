@@ -18,8 +18,21 @@ from musicrec.pipeline.base import Run
 from musicrec.pipeline.embed import REGIONS, TABLE, embed, relations_without
 from musicrec.storage.store import Store
 
-EDGES = [("a", "b"), ("b", "a"), ("a", "v"), ("v", "t"), ("t", "a"), ("t", "only named by t"), ("b", "untracked")]
-ONE_STAGE = {"learning_rates": (0.1,), "artists_per_step": (1,), "patience": (5,), "maximum_passes": 5}
+EDGES = [
+    ("a", "b"),
+    ("b", "a"),
+    ("a", "v"),
+    ("v", "t"),
+    ("t", "a"),
+    ("t", "only named by t"),
+    ("b", "untracked"),
+]
+ONE_STAGE = {
+    "learning_rates": (0.1,),
+    "artists_per_step": (1,),
+    "patience": (5,),
+    "maximum_passes": 5,
+}
 QUICK = EmbedSettings(dimensions=4, full_batch=True, hold_out_test_relations=True, **ONE_STAGE)
 
 
@@ -34,7 +47,13 @@ def run_of(tmp_path: Path, edges: list[tuple[str, str]], embed: EmbedSettings = 
         "split": ["train", "train", "validation", "test"],
     }
     heads, tails = zip(*edges, strict=True)
-    related = pa.table({"artist_id": heads, "related_artist_id": tails, "rank": pa.array(range(1, len(edges) + 1), pa.int32())})
+    related = pa.table(
+        {
+            "artist_id": heads,
+            "related_artist_id": tails,
+            "rank": pa.array(range(1, len(edges) + 1), pa.int32()),
+        }
+    )
     catalog = Catalog(
         str(tmp_path),
         schema.conform(pa.table(tracks), schema.TRACKS, "tracks"),
@@ -56,12 +75,28 @@ def test_relations_of_an_artist_are_left_out_on_either_side(tmp_path: Path) -> N
 
 def test_held_out_embeddings_are_those_of_a_catalog_without_the_relations(tmp_path: Path) -> None:
     held_out = embed(run_of(tmp_path, EDGES))
-    run = run_of(tmp_path, [edge for edge in EDGES if "t" not in edge], dataclasses.replace(QUICK, hold_out_test_relations=False))
-    ids = run.store.read_table(held_out.stage.path(TABLE), schema.EMBEDDINGS).column("artist_id").to_pylist()
-    assert ids == ["a", "b", "t", "untracked", "v"]  # "t" has tracks, and so a row; who only t names is not there
+    run = run_of(
+        tmp_path,
+        [edge for edge in EDGES if "t" not in edge],
+        dataclasses.replace(QUICK, hold_out_test_relations=False),
+    )
+    ids = (
+        run.store.read_table(held_out.stage.path(TABLE), schema.EMBEDDINGS)
+        .column("artist_id")
+        .to_pylist()
+    )
+    assert ids == [
+        "a",
+        "b",
+        "t",
+        "untracked",
+        "v",
+    ]  # "t" has tracks, and so a row; who only t names is not there
     ranks = pa.array([1, 2, 3, 7], pa.int32())
     related = run.catalog.related.set_column(2, schema.RELATED.field("rank"), ranks)
-    same = embed(dataclasses.replace(run, catalog=dataclasses.replace(run.catalog, related=related)))
+    same = embed(
+        dataclasses.replace(run, catalog=dataclasses.replace(run.catalog, related=related))
+    )
     assert not same.worked
     assert same.stage.key == held_out.stage.key
     everything = run_of(tmp_path, EDGES, dataclasses.replace(QUICK, hold_out_test_relations=False))
@@ -75,7 +110,14 @@ def test_nothing_left_to_learn_from_is_said(tmp_path: Path) -> None:
 
 def test_the_contrastive_objective_and_regions_by_configuration(tmp_path: Path) -> None:
     settings = EmbedSettings(
-        dimensions=4, objective="contrastive", initial="spread", steps="near", decay="linear", uniform_negatives=2, regions=2, **ONE_STAGE
+        dimensions=4,
+        objective="contrastive",
+        initial="spread",
+        steps="near",
+        decay="linear",
+        uniform_negatives=2,
+        regions=2,
+        **ONE_STAGE,
     )
     run = run_of(tmp_path, EDGES, settings)
     outcome = embed(run)
@@ -84,6 +126,10 @@ def test_the_contrastive_objective_and_regions_by_configuration(tmp_path: Path) 
     assert 0 < record["jaccard"] <= 1
     assert 0 < record["jaccard_regions"] <= 1
     spaces = RisingSpaces.from_arrays(load(run.store.read(outcome.stage.path(REGIONS))))
-    vectors = run.store.read_table(outcome.stage.path(TABLE), schema.EMBEDDINGS).column("vector").to_pylist()
+    vectors = (
+        run.store.read_table(outcome.stage.path(TABLE), schema.EMBEDDINGS)
+        .column("vector")
+        .to_pylist()
+    )
     np.testing.assert_allclose(spaces.general, vectors)
     assert spaces.nearest(spaces.general, 3).shape == (6, 3)

@@ -36,19 +36,30 @@ def folder(tmp_path: Path) -> Path:
 def write(folder: Path, artists: range) -> None:
     """Artists on a ring, each related to the two that follow; one track each."""
     tracks = [f"{artist},{artist},{artist}.mp3" for artist in artists]
-    related = [f"{artist},{(artist + rank) % len(artists)},{rank}" for artist in artists for rank in (1, 2)]
-    for name, header, rows in (("tracks", "track_id,artist_id,audio", tracks), ("related", "artist_id,related_artist_id,rank", related)):
+    related = [
+        f"{artist},{(artist + rank) % len(artists)},{rank}" for artist in artists for rank in (1, 2)
+    ]
+    for name, header, rows in (
+        ("tracks", "track_id,artist_id,audio", tracks),
+        ("related", "artist_id,related_artist_id,rank", related),
+    ):
         (folder / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n")
 
 
 def embedded(folder: Path, **settings: Any) -> Outcome:
-    config = Config(store=str(folder.parent / "store"), catalog=str(folder), embed=EmbedSettings(**SETTINGS, **settings))
+    config = Config(
+        store=str(folder.parent / "store"),
+        catalog=str(folder),
+        embed=EmbedSettings(**SETTINGS, **settings),
+    )
     return embed(open_run(config))
 
 
 def vectors(outcome: Outcome) -> dict[str, np.ndarray]:
     table = outcome.stage.store.read_table(outcome.stage.path(TABLE), schema.EMBEDDINGS)
-    return dict(zip(table.column("artist_id").to_pylist(), table.column("vector").to_numpy(), strict=True))
+    return dict(
+        zip(table.column("artist_id").to_pylist(), table.column("vector").to_numpy(), strict=True)
+    )
 
 
 def cosines(before: Outcome, after: Outcome) -> list[float]:
@@ -66,8 +77,12 @@ def test_known_artists_move_no_further_than_is_allowed(folder: Path, drift: floa
     assert second.record["started_from"] == first.stage.key
     assert (second.record["rows_out"], second.record["artists_new"]) == (14, 2)
     assert min(cosines(first, second)) >= 1 - drift - 1e-5
-    assert second.record["least_cosine_to_before"] == pytest.approx(min(cosines(first, second)), abs=1e-5)
-    assert second.record["mean_cosine_to_before"] == pytest.approx(np.mean(cosines(first, second)), abs=1e-5)
+    assert second.record["least_cosine_to_before"] == pytest.approx(
+        min(cosines(first, second)), abs=1e-5
+    )
+    assert second.record["mean_cosine_to_before"] == pytest.approx(
+        np.mean(cosines(first, second)), abs=1e-5
+    )
 
 
 def test_the_same_catalog_again_is_complete_whatever_it_started_from(folder: Path) -> None:
@@ -96,7 +111,9 @@ def test_another_limit_starts_from_the_same_and_none_from_nothing(folder: Path) 
     assert "started_from" not in alone.record
     assert min(cosines(first, alone)) < 0.9
     (folder.parent / "store").rename(folder.parent / "gone")
-    np.testing.assert_array_equal(list(vectors(embedded(folder)).values()), list(vectors(moved(alone, folder)).values()))
+    np.testing.assert_array_equal(
+        list(vectors(embedded(folder)).values()), list(vectors(moved(alone, folder)).values())
+    )
 
 
 def moved(outcome: Outcome, folder: Path) -> Outcome:
@@ -110,5 +127,10 @@ def test_other_settings_and_seeds_start_from_nothing(folder: Path) -> None:
     embedded(folder)
     write(folder, GROWN)
     assert "started_from" not in embedded(folder, select_by="jaccard").record
-    other = Config(store=str(folder.parent / "store"), catalog=str(folder), seed=1, embed=EmbedSettings(**SETTINGS))
+    other = Config(
+        store=str(folder.parent / "store"),
+        catalog=str(folder),
+        seed=1,
+        embed=EmbedSettings(**SETTINGS),
+    )
     assert "started_from" not in embed(open_run(other)).record

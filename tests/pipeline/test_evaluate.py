@@ -16,8 +16,22 @@ from musicrec.pipeline.evaluate import TestSplit
 from musicrec.storage.store import Store
 
 # Training artists "a" to "d" at the first four axes; the test artists' places follow from the relations, if these may be known.
-AXES = {name: np.eye(6, dtype=np.float32)[row] for row, name in enumerate(("a", "b", "c", "d", "s", "t"))}
-EDGES = [("a", "b"), ("b", "a"), ("c", "a"), ("d", "c"), ("a", "t"), ("s", "a"), ("s", "t"), ("t", "c"), ("t", "d"), ("t", "s")]
+AXES = {
+    name: np.eye(6, dtype=np.float32)[row]
+    for row, name in enumerate(("a", "b", "c", "d", "s", "t"))
+}
+EDGES = [
+    ("a", "b"),
+    ("b", "a"),
+    ("c", "a"),
+    ("d", "c"),
+    ("a", "t"),
+    ("s", "a"),
+    ("s", "t"),
+    ("t", "c"),
+    ("t", "d"),
+    ("t", "s"),
+]
 TESTS = [("s1", "s", "x"), ("s2", "s", None), ("t1", "t", "y"), ("t2", "t", "y"), ("t3", "t", "z")]
 METRICS = {f"{name}@{k}" for name in ("ndcg", "recall", "precision") for k in (1, 2)} | {"mrr"}
 
@@ -33,30 +47,52 @@ def split_of(tmp_path: Path, held_out: bool = False) -> TestSplit:
         "split": ["train"] * 4 + ["test"] * 5,
     }
     heads, tails = zip(*EDGES, strict=True)
-    related = {"artist_id": heads, "related_artist_id": tails, "rank": pa.array(range(1, len(EDGES) + 1), pa.int32())}
+    related = {
+        "artist_id": heads,
+        "related_artist_id": tails,
+        "rank": pa.array(range(1, len(EDGES) + 1), pa.int32()),
+    }
     catalog = Catalog(
         str(tmp_path),
         schema.conform(pa.table(tracks), schema.TRACKS, "tracks"),
-        schema.conform(pa.table({"artist_id": list(AXES), "genres": [[]] * 6}), schema.ARTISTS, "artists"),
+        schema.conform(
+            pa.table({"artist_id": list(AXES), "genres": [[]] * 6}), schema.ARTISTS, "artists"
+        ),
         schema.conform(pa.table(related), schema.RELATED, "related"),
     )
-    embeddings = pa.table({"artist_id": list(AXES), "vector": pa.array(list(AXES.values()), pa.list_(pa.float32()))})
+    embeddings = pa.table(
+        {"artist_id": list(AXES), "vector": pa.array(list(AXES.values()), pa.list_(pa.float32()))}
+    )
     config = Config(embed=EmbedSettings(hold_out_test_relations=held_out))
     return TestSplit(Run(config, Store(str(tmp_path)), catalog, "key"), embeddings)
 
 
 def predictions() -> np.ndarray:
     """Of both tracks of "s" at "a", then "b"; of "t" one at "c", one at "t" itself, one at "d"."""
-    places = {"s1": AXES["a"] + 0.1 * AXES["b"], "s2": AXES["b"], "t1": 3 * AXES["c"], "t2": AXES["t"], "t3": AXES["d"] + 0.1 * AXES["c"]}
+    places = {
+        "s1": AXES["a"] + 0.1 * AXES["b"],
+        "s2": AXES["b"],
+        "t1": 3 * AXES["c"],
+        "t2": AXES["t"],
+        "t3": AXES["d"] + 0.1 * AXES["c"],
+    }
     return np.array([places[track] for track, _, _ in TESTS], dtype=np.float32)
 
 
 def test_tracks_albums_and_artists_are_asked_for_apart(tmp_path: Path) -> None:
     scores = split_of(tmp_path).score(predictions(), (1, 2), seed=0)
     levels = scores["levels"]
-    assert {name: level["queries"] for name, level in levels.items()} == {"track": 5, "album": 3, "artist": 2}  # "s2" has no album
+    assert {name: level["queries"] for name, level in levels.items()} == {
+        "track": 5,
+        "album": 3,
+        "artist": 2,
+    }  # "s2" has no album
     assert scores["cosine"] == pytest.approx(1 / 5)  # "t2" alone lies at its artist
-    assert scores["cosine_interval"] == scores["intervals"]["cosine"] == levels["track"]["intervals"]["cosine"]
+    assert (
+        scores["cosine_interval"]
+        == scores["intervals"]["cosine"]
+        == levels["track"]["intervals"]["cosine"]
+    )
     mean_of_t = AXES["c"] + AXES["t"] + predictions()[4] / math.sqrt(1.01)
     assert levels["artist"]["cosine"] == pytest.approx((0 + 1 / np.linalg.norm(mean_of_t)) / 2)
     # Nearest are "a" and "b" for the tracks of "s", "c", "a" (all are as far from "t") and "d" for those of "t".
@@ -90,18 +126,29 @@ def test_among_artists_without_the_test_split(tmp_path: Path) -> None:
 
 
 def test_held_out_test_artists_have_no_target_and_are_no_candidates(tmp_path: Path) -> None:
-    scores, transductive = (split_of(tmp_path, held_out).score(predictions(), (1, 2), seed=0) for held_out in (True, False))
+    scores, transductive = (
+        split_of(tmp_path, held_out).score(predictions(), (1, 2), seed=0)
+        for held_out in (True, False)
+    )
     assert "cosine" not in scores
     assert all("cosine" not in level for level in scores["levels"].values())
-    assert {name: scores[name] for name in METRICS} == {name: transductive["without_test_artists"][name] for name in METRICS}
+    assert {name: scores[name] for name in METRICS} == {
+        name: transductive["without_test_artists"][name] for name in METRICS
+    }
 
 
 def test_popularity_has_the_same_figures_without_a_cosine(tmp_path: Path) -> None:
     scores = split_of(tmp_path).popularity((1, 2), seed=0)
     assert scores["recall@1"] == pytest.approx((1 / 2 + 0) / 2)  # "a" is first for both
     assert scores["levels"].keys() == {"artist"}
-    assert scores.keys() == split_of(tmp_path).score(predictions(), (1, 2), seed=0).keys() - {"cosine", "cosine_interval"}
+    assert scores.keys() == split_of(tmp_path).score(predictions(), (1, 2), seed=0).keys() - {
+        "cosine",
+        "cosine_interval",
+    }
 
 
 def test_without_a_prediction_there_is_no_figure(tmp_path: Path) -> None:
-    assert split_of(tmp_path).score(np.zeros((5, 6), np.float32), (1, 2), seed=0) == {"tracks": 0, "artists": 0}
+    assert split_of(tmp_path).score(np.zeros((5, 6), np.float32), (1, 2), seed=0) == {
+        "tracks": 0,
+        "artists": 0,
+    }

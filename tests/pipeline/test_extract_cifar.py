@@ -52,11 +52,15 @@ def broken(root: Path) -> dict[str, str]:
     return reasons | {"train-00005": "unlabelled", f"train-{len(rows) - 1:05d}": "not_found"}
 
 
-def test_every_picture_is_read_back_exactly(tmp_path: Path, store_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_picture_is_read_back_exactly(
+    tmp_path: Path, store_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pictures, "PART_ROWS", 16)  # several parts of two row groups
     root = build_cifar_tree(tmp_path / "catalog", train=40, test=10)
     run, done = extracted(config_of(root, store_root))
-    assert {key: done.record[key] for key in ("rows_in", "rows_out", "rows_in_errors", "artwork_errors")} == {
+    assert {
+        key: done.record[key] for key in ("rows_in", "rows_out", "rows_in_errors", "artwork_errors")
+    } == {
         "rows_in": 50,
         "rows_out": 50,
         "rows_in_errors": 0,
@@ -66,7 +70,12 @@ def test_every_picture_is_read_back_exactly(tmp_path: Path, store_root: str, mon
     assert len({part for part, _ in found.values()}) == 4
     order = np.random.default_rng(0).permutation(50)
     tracks = [run.catalog.tracks.column("track_id")[row].as_py() for row in order.tolist()]
-    rows = FeatureRows(SPEC, [found[track][0] for track in tracks], np.array([found[track][1] for track in tracks]), 1e9)
+    rows = FeatureRows(
+        SPEC,
+        [found[track][0] for track in tracks],
+        np.array([found[track][1] for track in tracks]),
+        1e9,
+    )
     (batch,) = rows.read(np.arange(50), None)
     assert batch.shape == (50, 3, 32, 32)
     assert batch.dtype == torch.float32
@@ -89,7 +98,9 @@ def test_a_model_learns_from_what_is_read(tmp_path: Path) -> None:
     root = build_cifar_tree(tmp_path / "catalog", train=10, test=5)
     run, done = extracted(config_of(root, str(tmp_path / "store")))
     found = list(places(run, done, "cifar").values())
-    (batch,) = FeatureRows(SPEC, [part for part, _ in found], np.array([row for _, row in found]), 1e9).read(np.arange(4), None)
+    (batch,) = FeatureRows(
+        SPEC, [part for part, _ in found], np.array([row for _, row in found]), 1e9
+    ).read(np.arange(4), None)
     outputs = SPEC.build()(batch)
     assert outputs.shape == (4, 5)
     outputs.sum().backward()
@@ -103,7 +114,9 @@ def test_each_broken_picture_is_in_the_errors_table(tmp_path: Path) -> None:
     errors = run.store.read_table(done.stage.path("errors.parquet"), schema.ERRORS).to_pylist()
     assert {row["track_id"]: row["reason"] for row in errors} == reasons
     assert {row["reason"] for row in errors} <= {*schema.ERROR_REASONS}
-    assert all(row["stage"] == "extract" and "cifar-100-python/train#" in row["detail"] for row in errors)
+    assert all(
+        row["stage"] == "extract" and "cifar-100-python/train#" in row["detail"] for row in errors
+    )
     assert done.record["rows_in"] == 120 == done.record["rows_out"] + len(reasons)
     assert places(run, done, "cifar").keys() & reasons.keys() == set()
 
@@ -112,9 +125,13 @@ def test_too_many_broken_pictures_stop_the_run(tmp_path: Path) -> None:
     root = build_cifar_tree(tmp_path / "catalog", train=100, test=20)
     broken(root)
     run = open_run(config_of(root, str(tmp_path / "store"), maximum_failed_share=0.04))
-    with pytest.raises(TooManyErrors, match=r"5 of 120 pictures failed.*maximum_failed_share = 0.04"):
+    with pytest.raises(
+        TooManyErrors, match=r"5 of 120 pictures failed.*maximum_failed_share = 0.04"
+    ):
         extract(run)
-    raised = dataclasses.replace(run, config=config_of(root, str(tmp_path / "store"), maximum_failed_share=0.05))
+    raised = dataclasses.replace(
+        run, config=config_of(root, str(tmp_path / "store"), maximum_failed_share=0.05)
+    )
     assert extract(raised).worked
 
 
@@ -135,7 +152,9 @@ def test_a_finished_stage_is_not_done_again_and_mended_pictures_are(tmp_path: Pa
     assert not extracted(config)[1].worked
 
 
-def test_a_catalog_of_this_form_is_kept_in_the_store_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_catalog_of_this_form_is_kept_in_the_store_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = build_cifar_tree(tmp_path / "catalog", train=20, test=5)
     config = config_of(root, str(tmp_path / "store"))
     run = open_run(config)

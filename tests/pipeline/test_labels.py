@@ -18,7 +18,9 @@ GENRES = [["rock", "pop"], ["folk"], [], ["pop", "pop"]]
 TOPS = ["rock", "folk", None, "pop"]
 
 
-def run_of(tmp_path: Path, task: str, genres: list[list[str]] = GENRES, tops: list[str | None] = TOPS) -> Run:
+def run_of(
+    tmp_path: Path, task: str, genres: list[list[str]] = GENRES, tops: list[str | None] = TOPS
+) -> Run:
     count = len(genres)
     tracks = {
         "track_id": [f"t{row}" for row in range(count)],
@@ -28,14 +30,24 @@ def run_of(tmp_path: Path, task: str, genres: list[list[str]] = GENRES, tops: li
         "genre_top": pa.array(tops, pa.string()),
         "split": ["train"] * count,
     }
-    artists = schema.conform(pa.table({"artist_id": ["a"], "genres": [["unused"]]}), schema.ARTISTS, "artists")
-    catalog = Catalog(str(tmp_path), schema.conform(pa.table(tracks), schema.TRACKS, "tracks"), artists, schema.RELATED.empty_table())
+    artists = schema.conform(
+        pa.table({"artist_id": ["a"], "genres": [["unused"]]}), schema.ARTISTS, "artists"
+    )
+    catalog = Catalog(
+        str(tmp_path),
+        schema.conform(pa.table(tracks), schema.TRACKS, "tracks"),
+        artists,
+        schema.RELATED.empty_table(),
+    )
     return Run(Config(task=task), Store(str(tmp_path / "store")), catalog, "key")
 
 
 @pytest.mark.parametrize(
     ("task", "classes"),
-    [("single_genre", {"t0": [2], "t1": [0], "t3": [1]}), ("many_genres", {"t0": [1, 2], "t1": [0], "t3": [1]})],
+    [
+        ("single_genre", {"t0": [2], "t1": [0], "t3": [1]}),
+        ("many_genres", {"t0": [1, 2], "t1": [0], "t3": [1]}),
+    ],
 )
 def test_labels_are_numbers_of_the_sorted_genres_and_unlabelled_tracks_are_counted(
     tmp_path: Path, task: str, classes: dict[str, list[int]], capsys: pytest.CaptureFixture[str]
@@ -46,7 +58,11 @@ def test_labels_are_numbers_of_the_sorted_genres_and_unlabelled_tracks_are_count
     assert outcome.record["dimensions"] == 3
     table = run.store.read_table(outcome.stage.path(TABLE), schema.LABELS)
     assert {row["track_id"]: row["classes"] for row in table.to_pylist()} == classes
-    assert (outcome.record["rows_in"], outcome.record["rows_out"], outcome.record["rows_incomplete"]) == (4, 3, 1)
+    assert (
+        outcome.record["rows_in"],
+        outcome.record["rows_out"],
+        outcome.record["rows_incomplete"],
+    ) == (4, 3, 1)
     assert "1 tracks have no genre" in capsys.readouterr().out
     assert not label(run).worked
 

@@ -35,24 +35,45 @@ def run_of(tmp_path: Path, config: Config, **columns: list) -> Run:
     return Run(config, Store(str(tmp_path)), catalog, "key")
 
 
-def test_audio_alone_leaves_the_audio_branches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_audio_alone_leaves_the_audio_branches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fitted = fit_to_catalog(run_of(tmp_path, preset("demo"))).config
     assert fitted.ensemble.branches == ("chroma", "mfcc", "cqt", "mel")
-    assert set(fitted.models) == {"mel.time", "mel.freq", "cqt.time", "cqt.freq", "chroma.large_rnn", "mfcc.large_rnn"}
+    assert set(fitted.models) == {
+        "mel.time",
+        "mel.freq",
+        "cqt.time",
+        "cqt.freq",
+        "chroma.large_rnn",
+        "mfcc.large_rnn",
+    }
     said = capsys.readouterr().out
     assert all(f"'{name}' is left out" in said for name in ("lyrics", "albums", "location", "year"))
 
 
 def test_an_input_must_be_there_in_training_and_in_validation(tmp_path: Path) -> None:
     sung = ["la la", None, "la la", None, None, None]
-    only_trained = ["la la", "la la", "[Chorus]", "x2", None, None]  # directions and repeat marks are no words
+    only_trained = [
+        "la la",
+        "la la",
+        "[Chorus]",
+        "x2",
+        None,
+        None,
+    ]  # directions and repeat marks are no words
     assert "lyrics" in fit_to_catalog(run_of(tmp_path, preset("demo"), lyrics=sung)).config.models
-    assert "lyrics" not in fit_to_catalog(run_of(tmp_path, preset("demo"), lyrics=only_trained)).config.models
+    assert (
+        "lyrics"
+        not in fit_to_catalog(run_of(tmp_path, preset("demo"), lyrics=only_trained)).config.models
+    )
 
 
 def test_a_branch_of_two_numbers_needs_both(tmp_path: Path) -> None:
     everything = {"year": [1800] * 6, "artwork": ["x.png"] * 6, "lyrics": ["la"] * 6}
-    placed = run_of(tmp_path, preset("demo"), **everything, latitude=[1.0, 2.0, 3.0], longitude=[1.0, 2.0, 3.0])
+    placed = run_of(
+        tmp_path, preset("demo"), **everything, latitude=[1.0, 2.0, 3.0], longitude=[1.0, 2.0, 3.0]
+    )
     assert fit_to_catalog(placed).config == preset("demo")
     half = run_of(tmp_path, preset("demo"), **everything, latitude=[1.0, 2.0, 3.0])
     assert "location" not in fit_to_catalog(half).config.ensemble.branches
@@ -60,21 +81,35 @@ def test_a_branch_of_two_numbers_needs_both(tmp_path: Path) -> None:
 
 def test_a_run_that_needs_every_input_is_not_fitted(tmp_path: Path) -> None:
     demo = preset("demo")
-    strict = dataclasses.replace(demo, ensemble=dataclasses.replace(demo.ensemble, modality_dropout=0.0))
+    strict = dataclasses.replace(
+        demo, ensemble=dataclasses.replace(demo.ensemble, modality_dropout=0.0)
+    )
     assert fit_to_catalog(run_of(tmp_path, strict)).config == strict
 
 
 @pytest.mark.parametrize(
     ("model", "change", "said"),
     [
-        ("mel.freq", {"pool": (4, 4)}, "models.mel.freq (sizes, pool): a valid kernel of 9 does not fit an axis of 8"),
-        ("lyrics", {"sizes": {"hiden": [8]}}, "models.lyrics (sizes, pool): 'lyrics' has no size 'hiden'"),
+        (
+            "mel.freq",
+            {"pool": (4, 4)},
+            "models.mel.freq (sizes, pool): a valid kernel of 9 does not fit an axis of 8",
+        ),
+        (
+            "lyrics",
+            {"sizes": {"hiden": [8]}},
+            "models.lyrics (sizes, pool): 'lyrics' has no size 'hiden'",
+        ),
     ],
 )
-def test_a_size_that_does_not_fit_is_said_before_the_work(model: str, change: dict, said: str) -> None:
+def test_a_size_that_does_not_fit_is_said_before_the_work(
+    model: str, change: dict, said: str
+) -> None:
     demo = preset("demo")
     check_sizes(demo)
-    changed = dataclasses.replace(demo, models=demo.models | {model: dataclasses.replace(demo.models[model], **change)})
+    changed = dataclasses.replace(
+        demo, models=demo.models | {model: dataclasses.replace(demo.models[model], **change)}
+    )
     with pytest.raises(ConfigError) as caught:
         check_sizes(changed)
     assert str(caught.value).startswith(said)

@@ -30,8 +30,15 @@ def trained(run: Run) -> Trained:
     outcomes = {}
     for name, vectors in OUTPUTS.items():
         stage = run.store.stage("submodels", name)
-        rows = [{"track_id": track, "submodel": name, "fold": NO_FOLD, "vector": vector} for track, vector in vectors.items()]
-        run.store.write_table(stage.path("p.parquet"), pa.Table.from_pylist(rows, schema=schema.PREDICTIONS), schema.PREDICTIONS)
+        rows = [
+            {"track_id": track, "submodel": name, "fold": NO_FOLD, "vector": vector}
+            for track, vector in vectors.items()
+        ]
+        run.store.write_table(
+            stage.path("p.parquet"),
+            pa.Table.from_pylist(rows, schema=schema.PREDICTIONS),
+            schema.PREDICTIONS,
+        )
         outcomes[name] = Outcome(stage, {"predictions": [stage.path("p.parquet")]}, worked=True)
     return Trained(outcomes, {})
 
@@ -39,10 +46,17 @@ def trained(run: Run) -> Trained:
 def averaging(tmp_path: Path, task: str) -> Run:
     run = run_of(tmp_path, task)
     tracks = run.catalog.tracks.set_column(
-        run.catalog.tracks.schema.get_field_index("split"), schema.TRACKS.field("split"), pa.array(["validation"] * 4)
+        run.catalog.tracks.schema.get_field_index("split"),
+        schema.TRACKS.field("split"),
+        pa.array(["validation"] * 4),
     )
-    config = dataclasses.replace(run.config, stacks={"mean": StackSettings(architecture="time_freq_avg", submodels=("one", "two"))})
-    return dataclasses.replace(run, config=config, catalog=dataclasses.replace(run.catalog, tracks=tracks))
+    config = dataclasses.replace(
+        run.config,
+        stacks={"mean": StackSettings(architecture="time_freq_avg", submodels=("one", "two"))},
+    )
+    return dataclasses.replace(
+        run, config=config, catalog=dataclasses.replace(run.catalog, tracks=tracks)
+    )
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
@@ -52,11 +66,20 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
 def test_an_average_of_many_genres_is_one_of_probabilities(tmp_path: Path) -> None:
     run = averaging(tmp_path, "many_genres")
     outcome = stack(run, label(run), trained(run))["mean"]
-    predicted = read_predictions(run.store, outcome.record["predictions"], ["t0", "t1", "t2", "t3"], 3)
-    expected = np.mean([[sigmoid(np.array(OUTPUTS[name][track])) for track in ("t0", "t1")] for name in OUTPUTS], axis=0)
+    predicted = read_predictions(
+        run.store, outcome.record["predictions"], ["t0", "t1", "t2", "t3"], 3
+    )
+    expected = np.mean(
+        [[sigmoid(np.array(OUTPUTS[name][track])) for track in ("t0", "t1")] for name in OUTPUTS],
+        axis=0,
+    )
     np.testing.assert_allclose(sigmoid(predicted[:2]), expected, atol=1e-6)
     assert not predicted[2:].any()
-    assert (outcome.record["rows_in"], outcome.record["rows_out"], outcome.record["rows_incomplete"]) == (3, 2, 1)
+    assert (
+        outcome.record["rows_in"],
+        outcome.record["rows_out"],
+        outcome.record["rows_incomplete"],
+    ) == (3, 2, 1)
     truth = np.array([[0, 1, 1], [1, 0, 0]])  # folk, pop, rock
     entropy = -np.mean(truth * np.log(expected) + (1 - truth) * np.log(1 - expected))
     assert outcome.record["validation"] == pytest.approx(entropy, rel=1e-5)

@@ -16,7 +16,9 @@ from musicrec.registry.training_log import run_key
 from musicrec.storage.store import Store
 
 
-def test_two_stores_of_one_process_have_a_database_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_stores_of_one_process_have_a_database_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(tracking.URI_VARIABLE, raising=False)
     uris = []
     for name in ("one", "two"):
@@ -26,7 +28,9 @@ def test_two_stores_of_one_process_have_a_database_each(tmp_path: Path, monkeypa
     assert tracking.URI_VARIABLE not in os.environ
 
 
-def test_the_users_variable_is_kept_and_a_configured_uri_comes_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_variable_is_kept_and_a_configured_uri_comes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     users, configured = (f"sqlite:///{tmp_path}/{name}.db" for name in ("users", "configured"))
     monkeypatch.setenv(tracking.URI_VARIABLE, users)
     store = Store(str(tmp_path / "store"))
@@ -38,13 +42,24 @@ def test_the_users_variable_is_kept_and_a_configured_uri_comes_before_it(tmp_pat
     ("change", "same"),
     [
         ({"launch": "task"}, True),
-        ({"workers": 8, "minimum_workers": 2, "gpu": True, "parallel_runs": 4, "maximum_failures": 0}, True),
+        (
+            {
+                "workers": 8,
+                "minimum_workers": 2,
+                "gpu": True,
+                "parallel_runs": 4,
+                "maximum_failures": 0,
+            },
+            True,
+        ),
         ({"batch_factor": 2}, False),
         ({"precision": "bfloat16"}, False),
         ({"folds": 3}, False),
     ],
 )
-def test_a_run_that_goes_on_with_other_workers_is_the_same_run(change: dict[str, object], same: bool) -> None:
+def test_a_run_that_goes_on_with_other_workers_is_the_same_run(
+    change: dict[str, object], same: bool
+) -> None:
     config = preset("demo")
     changed = dataclasses.replace(config, train=dataclasses.replace(config.train, **change))
     assert (run_key(changed, "catalog") == run_key(config, "catalog")) is same

@@ -58,30 +58,46 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 
 @pytest.fixture(scope="module", params=["desktop", "phone"])
-def opened(request: pytest.FixtureRequest, browser: Any, report: tuple[Path, list[str]]) -> Iterator[tuple[Any, list[str]]]:
+def opened(
+    request: pytest.FixtureRequest, browser: Any, report: tuple[Path, list[str]]
+) -> Iterator[tuple[Any, list[str]]]:
     """The page once all charts are drawn, and what the browser complained of."""
     phone = request.param == "phone"
-    context = browser.new_context(viewport=PHONE if phone else DESKTOP, has_touch=phone, is_mobile=phone)
+    context = browser.new_context(
+        viewport=PHONE if phone else DESKTOP, has_touch=phone, is_mobile=phone
+    )
     page, said = context.new_page(), []
     page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
     page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
-    page.on("request", lambda request: said.append(f"request: {request.url}") if not request.url.startswith(("file:", "data:")) else None)
+    page.on(
+        "request",
+        lambda request: (
+            said.append(f"request: {request.url}")
+            if not request.url.startswith(("file:", "data:"))
+            else None
+        ),
+    )
     page.goto(report[0].as_uri())
     page.wait_for_selector("html[data-drawn=yes]")
     yield page, said
     context.close()
 
 
-def test_it_loads_without_a_complaint_and_fits(opened: tuple[Any, list[str]], report: tuple[Path, list[str]]) -> None:
+def test_it_loads_without_a_complaint_and_fits(
+    opened: tuple[Any, list[str]], report: tuple[Path, list[str]]
+) -> None:
     page, said = opened
     assert said == []
     drawn = page.eval_on_selector_all(
-        "[data-chart]", "places => places.filter(p => p.querySelector('svg.main-svg')).map(p => p.dataset.chart)"
+        "[data-chart]",
+        "places => places.filter(p => p.querySelector('svg.main-svg')).map(p => p.dataset.chart)",
     )
     assert set(report[1]) < set(drawn)  # the charts, and the matrix
     assert page.evaluate("document.documentElement.scrollWidth") == page.viewport_size["width"]
-    assert page.evaluate("Array.from(document.images).every(image => image.complete && image.naturalWidth > 100)")
+    assert page.evaluate(
+        "Array.from(document.images).every(image => image.complete && image.naturalWidth > 100)"
+    )
     assert page.evaluate("window.attacked") is None
     assert " ".join(page.title().split()) == " ".join(HOSTILE.split())
 
@@ -103,7 +119,9 @@ def test_pointing_at_an_artist_shows_the_name(opened: tuple[Any, list[str]]) -> 
 def test_what_is_drawn_can_be_seen(opened: tuple[Any, list[str]]) -> None:
     chart = opened[0].locator("[data-chart=figure-19-country]")
     picture = np.asarray(Image.open(io.BytesIO(chart.screenshot())).convert("RGB")).astype(int)
-    assert (np.abs(picture - BLUE).max(axis=2) < 12).sum() > 12 * 20  # twelve artists of one country
+    assert (
+        np.abs(picture - BLUE).max(axis=2) < 12
+    ).sum() > 12 * 20  # twelve artists of one country
     assert (picture.min(axis=2) > 250).mean() > 0.8  # on white
     assert (picture.max(axis=2) < 90).sum() > 100  # axes and letters are dark
 

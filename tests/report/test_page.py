@@ -58,20 +58,37 @@ def page(sections: list[Section], stills: dict[str, bytes]) -> Elements:
 def test_no_name_becomes_an_element_or_an_attribute(page: Elements) -> None:
     attributes = [(tag, name) for tag, found in page.elements for name in found]
     assert [one for one in attributes if one[1].startswith("on")] == []
-    assert {tag for tag, _ in page.elements} & {"b", "iframe", "object", "embed", "base", "form"} == set()
+    assert {tag for tag, _ in page.elements} & {
+        "b",
+        "iframe",
+        "object",
+        "embed",
+        "base",
+        "form",
+    } == set()
     assert sum(HOSTILE in text for text in page.texts) >= 10
 
 
 def test_nothing_is_loaded_from_anywhere(page: Elements) -> None:
-    sources = [value for _, found in page.elements for name, value in found.items() if name in ("src", "href", "srcset", "data")]
-    assert {source.split(":", maxsplit=1)[0] if source.startswith("data:") else source[0] for source in sources} == {"data", "#"}
+    sources = [
+        value
+        for _, found in page.elements
+        for name, value in found.items()
+        if name in ("src", "href", "srcset", "data")
+    ]
+    assert {
+        source.split(":", maxsplit=1)[0] if source.startswith("data:") else source[0]
+        for source in sources
+    } == {"data", "#"}
     assert all(source.startswith(("data:image/", "data:,", "#")) for source in sources)
 
 
 def test_the_page_s_own_two_scripts_alone_may_run(page: Elements) -> None:
     running = [text for found, text in page.scripts if found.get("type") != "application/json"]
     assert len(running) == 2
-    (policy,) = (found["content"] for tag, found in page.elements if tag == "meta" and "http-equiv" in found)
+    (policy,) = (
+        found["content"] for tag, found in page.elements if tag == "meta" and "http-equiv" in found
+    )
     assert "default-src 'none'" in policy
     assert policy.count("'sha256-") == 2
     assert "unsafe-eval" not in policy
@@ -79,27 +96,44 @@ def test_the_page_s_own_two_scripts_alone_may_run(page: Elements) -> None:
 
 
 def test_the_charts_have_the_names_as_plotly_shows_them(page: Elements) -> None:
-    charts = {found["id"]: json.loads(text) for found, text in page.scripts if found.get("type") == "application/json"}
+    charts = {
+        found["id"]: json.loads(text)
+        for found, text in page.scripts
+        if found.get("type") == "application/json"
+    }
     (named,) = charts["data-figure-19-country"]["data"]
     first = named["hovertext"][0].split("<br>")[0]
     assert "<" not in first
     assert html.unescape(first).startswith(f"0 {HOSTILE}"[:100])
 
 
-def test_every_picture_lies_beside_the_page_too(sections: list[Section], stills: dict[str, bytes]) -> None:
+def test_every_picture_lies_beside_the_page_too(
+    sections: list[Section], stills: dict[str, bytes]
+) -> None:
     names = {name.rpartition(".")[0] for name in stills}
-    assert {"figure-03-mel", "figure-08-edge-kernels", "figure-19-country", "figure-22-artist-1", "calibration", "example-1"} <= names
+    assert {
+        "figure-03-mel",
+        "figure-08-edge-kernels",
+        "figure-19-country",
+        "figure-22-artist-1",
+        "calibration",
+        "example-1",
+    } <= names
     for name, content in stills.items():
         if name.endswith(".png"):
             width, height = Image.open(io.BytesIO(content)).size
             assert min(width, height) > 100, name
         else:
-            tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(content).iter()}
+            tags = {
+                element.tag.rpartition("}")[2] for element in ElementTree.fromstring(content).iter()
+            }
             assert not tags & {"script", "img", "foreignObject"}, name
     shown = "".join(ElementTree.fromstring(stills["figure-22-artist-1.svg"]).itertext())
     assert "".join(HOSTILE.split()) in "".join(shown.split())
 
 
 def test_3000_artists_with_long_names_stay_a_page_that_opens() -> None:
-    page = render(HEAD, [artist_maps(3000, "An artist with a name of more than average length ")], {}, [])
+    page = render(
+        HEAD, [artist_maps(3000, "An artist with a name of more than average length ")], {}, []
+    )
     assert len(page.encode()) < MOST_BYTES

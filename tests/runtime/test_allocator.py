@@ -12,7 +12,9 @@ import pytest
 
 from musicrec.runtime.allocator import ARROW_POOL
 
-pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc alone has a heap for each thread")
+pytestmark = pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc alone has a heap for each thread"
+)
 
 HEAPS_OF_THREADS = """
 import ctypes, sys, threading
@@ -20,8 +22,8 @@ libc = ctypes.CDLL(None)
 libc.fopen.restype = libc.malloc.restype = ctypes.c_void_p
 libc.malloc_info.argtypes, libc.fclose.argtypes = (ctypes.c_int, ctypes.c_void_p), (ctypes.c_void_p,)
 if sys.argv[2:]:
-    from musicrec.runtime.allocator import use_one_heap
-    use_one_heap()
+    from musicrec.runtime.allocator import use_one_arena
+    use_one_arena()
 together = threading.Barrier(8)
 def allocate():
     together.wait()
@@ -45,9 +47,18 @@ run_job("A job.", work, ["--catalog", "nowhere"])
 
 
 def run(script: str, *arguments: str, **variables: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != ARROW_POOL} | variables
+    environment = {
+        name: value for name, value in os.environ.items() if name != ARROW_POOL
+    } | variables
     command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        command,
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 @pytest.mark.parametrize("one", [True, False])

@@ -14,13 +14,27 @@ import torch
 
 from musicrec import schema
 from musicrec.audio import AudioError, decode, extract_features
-from musicrec.extraction.index import INDEX, found_and_failed
+from musicrec.extraction.index import INDEX, build_index
 from musicrec.extraction.manifest import Blocks
 from musicrec.extraction.pipeline import outstanding
 from musicrec.features.columns import AudioReader
 from musicrec.features.lyrics import Vocabulary
-from musicrec.serving.query_table import ANSWERS, AnswerBlocks, Answerer, of_folder, with_places, write_queries
-from musicrec.serving.recommender import ARTISTS, ENSEMBLE, Features, MissingInput, Query, Recommender
+from musicrec.serving.query_table import (
+    ANSWERS,
+    AnswerBlocks,
+    Answerer,
+    of_folder,
+    with_places,
+    write_queries,
+)
+from musicrec.serving.recommender import (
+    ARTISTS,
+    ENSEMBLE,
+    Features,
+    MissingInput,
+    Query,
+    Recommender,
+)
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store
@@ -36,22 +50,37 @@ def recommender() -> Recommender:
     words = Vocabulary(("one", "two", "three"), (0.5, 0.3, 0.2), cut=False)
     sizes = {"hidden": [8, 8, 8]}
     submodels = {
-        "mfcc.large_rnn": SubmodelSpec("mfcc.large_rnn", "large_rnn", OUTPUTS, "mfcc", sizes, pool=(1, 8)),
-        "lyrics": SubmodelSpec("lyrics", "lyrics", OUTPUTS, sizes={"embedding_size": 8, **sizes}, vocabulary=words),
+        "mfcc.large_rnn": SubmodelSpec(
+            "mfcc.large_rnn", "large_rnn", OUTPUTS, "mfcc", sizes, pool=(1, 8)
+        ),
+        "lyrics": SubmodelSpec(
+            "lyrics", "lyrics", OUTPUTS, sizes={"embedding_size": 8, **sizes}, vocabulary=words
+        ),
     }
     head = {"branch_hidden": 16, "branch_outputs": 8, "location_hidden": 8, "head": [16]}
     ranges = {"year": (1600.0, 2000.0), "latitude": (-90.0, 90.0), "longitude": (-180.0, 180.0)}
-    ensemble = EnsembleSpec(OUTPUTS, ("mfcc", "lyrics", "location", "year"), head, ranges, needs_all=False)
+    ensemble = EnsembleSpec(
+        OUTPUTS, ("mfcc", "lyrics", "location", "year"), head, ranges, needs_all=False
+    )
     models = {name: spec.build() for name, spec in {**submodels, ENSEMBLE: ensemble}.items()}
-    vectors = np.random.default_rng(0).standard_normal((len(ARTIST_IDS), OUTPUTS)).astype(np.float32)
-    artists = schema.conform(pa.table({"artist_id": ARTIST_IDS, "vector": list(vectors)}), ARTISTS, "artists")
+    vectors = (
+        np.random.default_rng(0).standard_normal((len(ARTIST_IDS), OUTPUTS)).astype(np.float32)
+    )
+    artists = schema.conform(
+        pa.table({"artist_id": ARTIST_IDS, "vector": list(vectors)}), ARTISTS, "artists"
+    )
     return Recommender(ensemble, submodels, models, artists, "librosa")
 
 
 def sound(number: int) -> bytes:
     stream = io.BytesIO()
     noise = np.random.default_rng(number).standard_normal(2 * 22050)
-    soundfile.write(stream, 0.1 * np.sin(np.arange(2 * 22050) * (0.05 + 0.02 * number)) + 0.01 * noise, 22050, format="FLAC")
+    soundfile.write(
+        stream,
+        0.1 * np.sin(np.arange(2 * 22050) * (0.05 + 0.02 * number)) + 0.01 * noise,
+        22050,
+        format="FLAC",
+    )
     return stream.getvalue()
 
 
@@ -66,7 +95,11 @@ def test_queries_that_are_answered_together_are_answered_as_alone(recommender: R
         Query(year=1700),
     ]
     vectors, failures = recommender.embed_many(queries, threads=2)
-    assert [type(failure) for failure in failures] == [type(None)] * 2 + [AudioError, type(None), MissingInput] + [type(None)] * 2
+    assert [type(failure) for failure in failures] == [type(None)] * 2 + [
+        AudioError,
+        type(None),
+        MissingInput,
+    ] + [type(None)] * 2
     for query, vector, failure in zip(queries, vectors, failures, strict=True):
         if failure is None:
             np.testing.assert_allclose(recommender.embed(query), vector, atol=1e-5)
@@ -74,14 +107,20 @@ def test_queries_that_are_answered_together_are_answered_as_alone(recommender: R
             assert not vector.any()
             with pytest.raises(type(failure)):
                 recommender.embed(query)
-    assert len({tuple(vector) for vector in vectors}) == 6  # five answers, and the zeros of the other two
+    assert (
+        len({tuple(vector) for vector in vectors}) == 6
+    )  # five answers, and the zeros of the other two
 
 
-def test_of_a_longer_recording_each_submodel_says_the_mean_of_its_windows(recommender: Recommender) -> None:
+def test_of_a_longer_recording_each_submodel_says_the_mean_of_its_windows(
+    recommender: Recommender,
+) -> None:
     class Heard(torch.nn.Module):
         """An ensemble that answers with what one submodel said."""
 
-        def forward(self, vectors: dict[str, torch.Tensor], present: dict[str, torch.Tensor]) -> torch.Tensor:
+        def forward(
+            self, vectors: dict[str, torch.Tensor], present: dict[str, torch.Tensor]
+        ) -> torch.Tensor:
             return vectors["mfcc.large_rnn"]
 
     minutes = [np.tile(decode(sound(number), minimum_seconds=1.0).samples, 15) for number in (0, 1)]
@@ -90,10 +129,14 @@ def test_of_a_longer_recording_each_submodel_says_the_mean_of_its_windows(recomm
     query = Query(audio=stream.getvalue(), lyrics="one")
     listening = copy.copy(recommender)
     listening.models = {**recommender.models, ENSEMBLE: Heard()}
-    features: list[Features | None] = [{"mfcc": (extract_features(half, ("mfcc",))["mfcc"], None)} for half in minutes]
+    features: list[Features | None] = [
+        {"mfcc": (extract_features(half, ("mfcc",))["mfcc"], None)} for half in minutes
+    ]
     halves, _ = listening.embed_many([Query(), Query()], features)
     assert np.abs(halves[0] - halves[1]).max() > 1e-3
-    np.testing.assert_allclose(listening.embed(query), halves[0], atol=1e-4)  # the first 30 s, as the thesis
+    np.testing.assert_allclose(
+        listening.embed(query), halves[0], atol=1e-4
+    )  # the first 30 s, as the thesis
     listening.segments = 2
     spread, failures = listening.embed_many([query, Query(audio=sound(2))])
     assert failures == [None, None]
@@ -104,9 +147,13 @@ def test_of_a_longer_recording_each_submodel_says_the_mean_of_its_windows(recomm
 
 def test_a_feature_that_is_given_stands_for_the_audio(recommender: Recommender) -> None:
     feature = extract_features(decode(sound(0), minimum_seconds=1.0).samples, ("mfcc",))["mfcc"]
-    given, failures = recommender.embed_many([Query(audio="nowhere.mp3"), Query(audio=sound(1))], [{"mfcc": (feature, None)}, None])
+    given, failures = recommender.embed_many(
+        [Query(audio="nowhere.mp3"), Query(audio=sound(1))], [{"mfcc": (feature, None)}, None]
+    )
     assert failures == [None, None]
-    np.testing.assert_allclose(given, recommender.embed_many([Query(audio=sound(0)), Query(audio=sound(1))])[0], atol=1e-6)
+    np.testing.assert_allclose(
+        given, recommender.embed_many([Query(audio=sound(0)), Query(audio=sound(1))])[0], atol=1e-6
+    )
 
 
 @pytest.fixture
@@ -121,20 +168,37 @@ def music(tmp_path: Path) -> Path:
     return tmp_path / "music"
 
 
-def answer(recommender: Recommender, out: Store, queries: pa.Table, neighbours: int = 3, rows_per_block: int = 2) -> AnswerBlocks:
+def answer(
+    recommender: Recommender,
+    out: Store,
+    queries: pa.Table,
+    neighbours: int = 3,
+    rows_per_block: int = 2,
+) -> AnswerBlocks:
     write_queries(out, queries, rows_per_block)
     blocks = AnswerBlocks(out, "blocks")
     plan = blocks.extend(queries.select(["item", "uri"]), [ANSWERS], rows_per_block)
     for block in outstanding(blocks, plan).column("block").to_pylist():
-        blocks.commit(block, Answerer(recommender, out, neighbours=neighbours)(plan.filter(pa.compute.equal(plan.column("block"), block))))
+        blocks.commit(
+            block,
+            Answerer(recommender, out, neighbours=neighbours)(
+                plan.filter(pa.compute.equal(plan.column("block"), block))
+            ),
+        )
     return blocks
 
 
 def answers(out: Store) -> list[dict]:
-    return [row for name in out.names(ANSWERS) for row in out.read_table(f"{ANSWERS}/{name}", schema.RECOMMENDATIONS).to_pylist()]
+    return [
+        row
+        for name in out.names(ANSWERS)
+        for row in out.read_table(f"{ANSWERS}/{name}", schema.RECOMMENDATIONS).to_pylist()
+    ]
 
 
-def test_every_query_is_in_the_answers_or_in_the_errors(recommender: Recommender, music: Path, store_root: str) -> None:
+def test_every_query_is_in_the_answers_or_in_the_errors(
+    recommender: Recommender, music: Path, store_root: str
+) -> None:
     queries, out = of_folder(str(music)), Store(store_root)
     assert queries.num_rows == 6
     outcomes = answer(recommender, out, queries).outcomes()
@@ -142,20 +206,30 @@ def test_every_query_is_in_the_answers_or_in_the_errors(recommender: Recommender
     assert (failed["item"], failed["reason"]) == (str(music / "broken.OGG"), "empty")
     rows = answers(out)
     good = [name for name in queries.column("item").to_pylist() if name != failed["item"]]
-    assert [(row["query"], row["rank"]) for row in rows] == [(name, rank) for name in good for rank in (1, 2, 3)]
+    assert [(row["query"], row["rank"]) for row in rows] == [
+        (name, rank) for name in good for rank in (1, 2, 3)
+    ]
     for start in range(0, len(rows), 3):
         expected = recommender.recommend(Query(audio=rows[start]["query"]), 3)
-        assert [row["artist_id"] for row in rows[start : start + 3]] == [ARTIST_IDS[row] for row in expected.artists]
-        np.testing.assert_allclose([row["similarity"] for row in rows[start : start + 3]], expected.similarity, atol=1e-5)
+        assert [row["artist_id"] for row in rows[start : start + 3]] == [
+            ARTIST_IDS[row] for row in expected.artists
+        ]
+        np.testing.assert_allclose(
+            [row["similarity"] for row in rows[start : start + 3]], expected.similarity, atol=1e-5
+        )
 
 
-def test_more_neighbours_than_there_are_artists_are_all_of_them(recommender: Recommender, music: Path, tmp_path: Path) -> None:
+def test_more_neighbours_than_there_are_artists_are_all_of_them(
+    recommender: Recommender, music: Path, tmp_path: Path
+) -> None:
     out = Store(str(tmp_path / "out"))
     answer(recommender, out, of_folder(str(music)), neighbours=50)
     assert {row["rank"] for row in answers(out)} == {1, 2, 3, 4, 5}
 
 
-def test_rows_of_a_block_may_be_read_one_by_one(recommender: Recommender, music: Path, tmp_path: Path) -> None:
+def test_rows_of_a_block_may_be_read_one_by_one(
+    recommender: Recommender, music: Path, tmp_path: Path
+) -> None:
     """As after a block took its worker with it."""
     queries, out = of_folder(str(music)), Store(str(tmp_path / "out"))
     whole = answer(recommender, out, queries, rows_per_block=3)
@@ -163,19 +237,26 @@ def test_rows_of_a_block_may_be_read_one_by_one(recommender: Recommender, music:
     single = [Answerer(recommender, out, neighbours=3)(plan.slice(row, 1)) for row in range(3)]
     whole.commit("0000-000001", pa.concat_tables(single))
     after = answers(out)
-    assert [(row["query"], row["artist_id"]) for row in after] == [(row["query"], row["artist_id"]) for row in before]
+    assert [(row["query"], row["artist_id"]) for row in after] == [
+        (row["query"], row["artist_id"]) for row in before
+    ]
 
 
-def test_what_was_extracted_is_used_where_it_is_whole(recommender: Recommender, music: Path, tmp_path: Path) -> None:
+def test_what_was_extracted_is_used_where_it_is_whole(
+    recommender: Recommender, music: Path, tmp_path: Path
+) -> None:
     queries, store = of_folder(str(music)), Store(str(tmp_path / "store"))
     features, reader = Blocks(store, "features/key"), AudioReader("float16", "librosa", 1.0)
     items = queries.select(["item", "uri"]).slice(0, 4)
-    for block in dict.fromkeys((plan := features.extend(items, ["mfcc"], 3)).column("block").to_pylist()):
+    for block in dict.fromkeys(
+        (plan := features.extend(items, ["mfcc"], 3)).column("block").to_pylist()
+    ):
         features.commit(block, reader(plan.filter(pa.compute.equal(plan.column("block"), block))))
-    index, _ = found_and_failed(features, items, ("mfcc",), "extract")
+    index, _ = build_index(features, items, ("mfcc",), "extract")
     placed = with_places(queries, index, recommender.features)
     assert [place is None for place in placed.column("mfcc").to_pylist()] == [
-        name not in index.column("track_id").to_pylist() for name in queries.column("item").to_pylist()
+        name not in index.column("track_id").to_pylist()
+        for name in queries.column("item").to_pylist()
     ]
     outs = Store(str(tmp_path / "stored")), Store(str(tmp_path / "decoded"))
     answer(recommender, outs[1], queries)
@@ -184,5 +265,7 @@ def test_what_was_extracted_is_used_where_it_is_whole(recommender: Recommender, 
     answer(recommender, outs[0], placed)
     stored, decoded = answers(outs[0]), answers(outs[1])
     assert [row["query"] for row in stored] == [row["query"] for row in decoded]
-    np.testing.assert_allclose([row["similarity"] for row in stored], [row["similarity"] for row in decoded], atol=2e-2)
+    np.testing.assert_allclose(
+        [row["similarity"] for row in stored], [row["similarity"] for row in decoded], atol=2e-2
+    )
     assert with_places(queries, INDEX.empty_table(), ["mfcc"]).column("mfcc").null_count == 6

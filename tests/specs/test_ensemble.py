@@ -13,7 +13,13 @@ BRANCHES = ("mel", "lyrics", "location", "year")
 SPEC = EnsembleSpec(
     OUTPUTS,
     BRANCHES,
-    sizes={"branch_hidden": 8, "branch_outputs": 5, "pair_hidden": [7, 6], "location_hidden": 4, "head": [9, 8]},
+    sizes={
+        "branch_hidden": 8,
+        "branch_outputs": 5,
+        "pair_hidden": [7, 6],
+        "location_hidden": 4,
+        "head": [9, 8],
+    },
     ranges={"latitude": (-10.0, 50.0), "longitude": (0.0, 20.0), "year": (1700.0, 1900.0)},
     needs_all=False,
 )
@@ -21,11 +27,18 @@ SPEC = EnsembleSpec(
 
 def vectors(tracks: int = 6) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
-    return {name: generator.standard_normal((tracks, OUTPUTS)).astype(np.float32) for name in ("mel.time", "mel.freq", "lyrics")}
+    return {
+        name: generator.standard_normal((tracks, OUTPUTS)).astype(np.float32)
+        for name in ("mel.time", "mel.freq", "lyrics")
+    }
 
 
 def numbers(tracks: int = 6) -> dict[str, np.ndarray]:
-    return {"latitude": np.full(tracks, 20.0), "longitude": np.full(tracks, 5.0), "year": np.full(tracks, 1750.0)}
+    return {
+        "latitude": np.full(tracks, 20.0),
+        "longitude": np.full(tracks, 5.0),
+        "year": np.full(tracks, 1750.0),
+    }
 
 
 def with_gaps() -> StackInputs:
@@ -104,7 +117,9 @@ def present(examples: int, branches: int = 4) -> dict[str, torch.Tensor]:
 
 
 def test_modalities_are_dropped_at_their_rate_and_independently() -> None:
-    kept = torch.stack(list(drop_modalities(present(20_000), 0.3, np.random.default_rng(0)).values())).numpy()
+    kept = torch.stack(
+        list(drop_modalities(present(20_000), 0.3, np.random.default_rng(0)).values())
+    ).numpy()
     # All four lost, 0.3^4 = 0.81 %, are kept whole instead.
     expected = 0.7 + 0.3**4
     np.testing.assert_allclose(kept.mean(axis=1), expected, atol=4 * np.sqrt(0.21 / 20_000))
@@ -115,7 +130,13 @@ def test_no_example_loses_all_its_modalities() -> None:
     all_there = drop_modalities(present(1000), 1.0, np.random.default_rng(0))
     assert torch.stack(list(all_there.values())).min() == 1
     for seed in range(20):
-        assert torch.stack(list(drop_modalities(present(100, 2), 0.9, np.random.default_rng(seed)).values())).any(dim=0).all()
+        assert (
+            torch.stack(
+                list(drop_modalities(present(100, 2), 0.9, np.random.default_rng(seed)).values())
+            )
+            .any(dim=0)
+            .all()
+        )
 
 
 def test_a_modality_that_is_absent_is_never_brought_back() -> None:
@@ -129,7 +150,10 @@ def test_a_modality_that_is_absent_is_never_brought_back() -> None:
 
 
 def test_the_draw_is_the_generators_alone() -> None:
-    draws = [torch.stack(list(drop_modalities(present(50), 0.5, np.random.default_rng(seed)).values())) for seed in (0, 0, 1)]
+    draws = [
+        torch.stack(list(drop_modalities(present(50), 0.5, np.random.default_rng(seed)).values()))
+        for seed in (0, 0, 1)
+    ]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
 

@@ -24,7 +24,7 @@ from musicrec.pipeline.base import Outcome, Run, run_stage
 from musicrec.pipeline.run_trainings import run_trainings
 from musicrec.runtime.job import run_job
 from musicrec.storage import lock
-from musicrec.storage.lock import LockLost, Owner, StageLocked, Times, hold, owner_of
+from musicrec.storage.lock import LockLost, Owner, StageLocked, Times, acquire, owner_of
 from musicrec.storage.store import Stage, Store
 
 FOLDER = "extract/key"
@@ -45,8 +45,15 @@ def local(tmp_path: Path) -> Store:
 
 def elsewhere(store: Store, folder: str = FOLDER, **facts: Any) -> Owner:
     """Someone on another machine takes the lock and then says nothing more."""
-    with hold(store, folder, "extract", times=QUICK) as taken:
-        owner = dataclasses.replace(taken.owner, token="theirs", run="retrain-elsewhere", host="node-7", machine="another boot", **facts)
+    with acquire(store, folder, "extract", times=QUICK) as taken:
+        owner = dataclasses.replace(
+            taken.owner,
+            token="theirs",
+            run="retrain-elsewhere",
+            host="node-7",
+            machine="another boot",
+            **facts,
+        )
     store.write(f"{folder}/locks/{taken.number:04d}.json", owner.as_bytes())
     return owner
 
@@ -63,7 +70,7 @@ def test_of_many_runs_one_at_a_time_is_inside(store: Store) -> None:
 
     def work(number: int) -> None:
         nonlocal inside, most
-        with hold(Store(store.root), FOLDER, "extract", times=QUICK) as held:
+        with acquire(Store(store.root), FOLDER, "extract", times=QUICK) as held:
             with counting:
                 inside += 1
                 most = max(most, inside)
@@ -75,22 +82,32 @@ def test_of_many_runs_one_at_a_time_is_inside(store: Store) -> None:
         list(pool.map(work, range(6)))
     assert most == 1
     assert sorted(number for number, _ in entered) == list(range(6))
-    assert [number for _, number in entered] == [1, 2, 3, 4, 5, 6]  # each had a lock of its own, in the order in which they were inside
+    assert [number for _, number in entered] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]  # each had a lock of its own, in the order in which they were inside
     assert owner_of(store, FOLDER).released
 
 
 def test_a_run_that_is_not_to_wait_names_the_one_at_work(local: Store) -> None:
     elsewhere(local, since=0.0)
     with (
-        pytest.raises(StageLocked, match=r"run retrain-elsewhere on node-7 \(process \d+\), since 1970-01-01 00:00:00 UTC works on .*key"),
-        hold(local, FOLDER, "extract", wait=False),
+        pytest.raises(
+            StageLocked,
+            match=r"run retrain-elsewhere on node-7 \(process \d+\), since 1970-01-01 00:00:00 UTC works on .*key",
+        ),
+        acquire(local, FOLDER, "extract", wait=False),
     ):
         pass
 
 
 def test_an_owner_that_gives_no_sign_of_life_is_replaced_when_it_is_stale(store: Store) -> None:
     elsewhere(store, seen=4e9)  # its clock is half a century ahead, and does not matter
-    with hold(store, FOLDER, "extract", times=QUICK) as held:
+    with acquire(store, FOLDER, "extract", times=QUICK) as held:
         assert held.number == 2
         held.check()
 
@@ -103,10 +120,13 @@ def test_an_owner_that_gives_signs_of_life_is_not_replaced(local: Store) -> None
         beats = 0
         while not ended.wait(QUICK.stale / 10):
             beats += 1
-            local.write(f"{FOLDER}/locks/0001.json", dataclasses.replace(owner, seen=float(beats)).as_bytes())
+            local.write(
+                f"{FOLDER}/locks/0001.json",
+                dataclasses.replace(owner, seen=float(beats)).as_bytes(),
+            )
 
     def wait() -> None:
-        with hold(Store(local.root), FOLDER, "extract", times=QUICK):
+        with acquire(Store(local.root), FOLDER, "extract", times=QUICK):
             entered.set()
 
     alive, waiting = in_another_thread(live), in_another_thread(wait)
@@ -118,7 +138,7 @@ def test_an_owner_that_gives_signs_of_life_is_not_replaced(local: Store) -> None
 
 
 def test_the_owner_gives_signs_of_life_by_itself(local: Store) -> None:
-    with hold(local, FOLDER, "extract", times=QUICK):
+    with acquire(local, FOLDER, "extract", times=QUICK):
         first = owner_of(local, FOLDER)
         seen = threading.Event()
         for _ in range(1000):
@@ -132,14 +152,17 @@ def test_the_owner_gives_signs_of_life_by_itself(local: Store) -> None:
 
 
 def test_a_thread_that_has_the_lock_goes_on_with_it(local: Store) -> None:
-    with hold(local, FOLDER, "train") as outer, hold(local, FOLDER, "train", wait=False) as inner:
+    with (
+        acquire(local, FOLDER, "train") as outer,
+        acquire(local, FOLDER, "train", wait=False) as inner,
+    ):
         assert inner is outer
     assert local.names(f"{FOLDER}/locks") == ["0001.json"]
     assert owner_of(local, FOLDER).released
 
 
 def take_and_say(root: str, taken: Any) -> None:
-    with hold(Store(root), FOLDER, "extract"):
+    with acquire(Store(root), FOLDER, "extract"):
         taken.set()
         signal.pause()
 
@@ -151,11 +174,16 @@ def test_a_killed_owner_on_this_machine_is_replaced_at_once(local: Store) -> Non
     process.start()
     try:
         assert taken.wait(SECONDS_TO_START)
-        with pytest.raises(StageLocked, match=f"process {process.pid}"), hold(local, FOLDER, "extract", wait=False):
+        with (
+            pytest.raises(StageLocked, match=f"process {process.pid}"),
+            acquire(local, FOLDER, "extract", wait=False),
+        ):
             pass
         os.kill(process.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the process table
-        with hold(local, FOLDER, "extract", wait=False) as held:
+        os.waitid(
+            os.P_PID, process.pid, os.WEXITED | os.WNOWAIT
+        )  # dead, and still in the process table
+        with acquire(local, FOLDER, "extract", wait=False) as held:
             assert held.number == 2
     finally:
         process.kill()
@@ -164,7 +192,7 @@ def test_a_killed_owner_on_this_machine_is_replaced_at_once(local: Store) -> Non
 
 def hold_in_a_job(root: str, taken: Any) -> None:
     def work(config: Config) -> None:
-        with hold(Store(root), FOLDER, "extract"):
+        with acquire(Store(root), FOLDER, "extract"):
             taken.set()
             threading.Event().wait()
 
@@ -184,16 +212,20 @@ def test_a_job_that_is_told_to_end_gives_its_lock_back(local: Store) -> None:
 
 
 def test_another_process_of_the_same_number_is_not_the_owner(local: Store) -> None:
-    with hold(local, FOLDER, "extract") as held:
+    with acquire(local, FOLDER, "extract") as held:
         assert not held.owner.is_gone
         assert dataclasses.replace(held.owner, process_started="1").is_gone
-        assert not dataclasses.replace(held.owner, process_started="1", machine="another boot").is_gone
+        assert not dataclasses.replace(
+            held.owner, process_started="1", machine="another boot"
+        ).is_gone
 
 
 def test_an_owner_that_was_taken_for_dead_is_told_and_writes_in_vain(local: Store) -> None:
-    with hold(local, FOLDER, "extract") as late:
+    with acquire(local, FOLDER, "extract") as late:
         elsewhere_number = f"{FOLDER}/locks/0002.json"
-        other = dataclasses.replace(late.owner, token="other", run="retrain-2", host="node-7", machine="another boot")
+        other = dataclasses.replace(
+            late.owner, token="other", run="retrain-2", host="node-7", machine="another boot"
+        )
         assert local.create(elsewhere_number, other.as_bytes())
         late.write()
         with pytest.raises(LockLost, match="retrain-2 on node-7"):
@@ -202,7 +234,9 @@ def test_an_owner_that_was_taken_for_dead_is_told_and_writes_in_vain(local: Stor
     assert owner_of(local, FOLDER) == other  # nor does giving its own lock back open the other's
 
 
-def test_a_storage_that_fails_for_a_while_costs_no_lock(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_storage_that_fails_for_a_while_costs_no_lock(
+    local: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write, failed = Store.write, threading.Event()
 
     def fail_once(self: Store, name: str, content: bytes) -> None:
@@ -211,7 +245,7 @@ def test_a_storage_that_fails_for_a_while_costs_no_lock(local: Store, monkeypatc
             raise OSError("503 slow down")
         write(self, name, content)
 
-    with hold(local, FOLDER, "extract", times=QUICK) as held:
+    with acquire(local, FOLDER, "extract", times=QUICK) as held:
         first = owner_of(local, FOLDER)
         monkeypatch.setattr(Store, "write", fail_once)
         assert failed.wait(SECONDS_TO_SEE)
@@ -225,7 +259,7 @@ def test_a_storage_that_fails_for_a_while_costs_no_lock(local: Store, monkeypatc
 
 
 def test_a_lock_is_readable_by_people(local: Store) -> None:
-    with hold(local, FOLDER, "extract"):
+    with acquire(local, FOLDER, "extract"):
         facts = json.loads(local.read(f"{FOLDER}/locks/0001.json"))
     assert facts["pid"] == os.getpid()
     assert {"run", "host", "since"} <= set(facts)
@@ -255,7 +289,9 @@ def test_a_run_that_waited_finds_the_stage_complete(local: Store) -> None:
         outcomes["first"] = run_stage(run, stage, slow)
 
     def second() -> None:
-        outcomes["second"] = run_stage(run, stage, lambda stage: works.append("second") or {"rows_in": 2})
+        outcomes["second"] = run_stage(
+            run, stage, lambda stage: works.append("second") or {"rows_in": 2}
+        )
 
     one = in_another_thread(first)
     assert begun.wait(SECONDS_TO_SEE)
@@ -275,7 +311,10 @@ def test_a_run_that_lost_its_lock_commits_nothing(local: Store) -> None:
 
     def work(stage: Stage) -> dict[str, Any]:
         owner = owner_of(local, stage.folder)
-        local.create(f"{stage.folder}/locks/0002.json", dataclasses.replace(owner, token="other", machine="another boot").as_bytes())
+        local.create(
+            f"{stage.folder}/locks/0002.json",
+            dataclasses.replace(owner, token="other", machine="another boot").as_bytes(),
+        )
         return {"rows_in": 1}
 
     with pytest.raises(LockLost):
@@ -299,7 +338,12 @@ def test_a_complete_stage_works_again_where_its_record_asks_for_it(local: Store)
     records = iter([{"rows_in_errors": 2}, {"rows_in_errors": 0}])
 
     def retry() -> Outcome:
-        return run_stage(run, stage, lambda stage: next(records), again=lambda record: record["rows_in_errors"] > 0)
+        return run_stage(
+            run,
+            stage,
+            lambda stage: next(records),
+            should_rerun=lambda record: record["rows_in_errors"] > 0,
+        )
 
     assert [retry().worked for _ in range(3)] == [True, True, False]
     assert stage.success()["versions"]
@@ -328,17 +372,24 @@ def test_late_commits_of_a_dead_run_leave_one_row_each(store: Store) -> None:
 
     def outcome(rows: pa.Table) -> pa.Table:
         fields = pa.schema([("track_id", pa.string()), *OUTCOME_FIELDS])
-        return pa.Table.from_pylist([{"track_id": item} for item in rows.column("item").to_pylist()], schema=fields)
+        return pa.Table.from_pylist(
+            [{"track_id": item} for item in rows.column("item").to_pylist()], schema=fields
+        )
 
     def parts(plan: pa.Table) -> dict[str, pa.Table]:
-        return {block: plan.filter(pa.compute.equal(plan.column("block"), block)) for block in plan.column("block").unique().to_pylist()}
+        return {
+            block: plan.filter(pa.compute.equal(plan.column("block"), block))
+            for block in plan.column("block").unique().to_pylist()
+        }
 
     dead = parts(blocks.extend(items, ["mel"], rows_per_block=2))
     elsewhere(store)
     first, second, third = dead
     blocks.commit(first, outcome(dead[first]))
-    with hold(store, FOLDER, "extract", times=QUICK):  # after the stale time
-        taken = parts(blocks.extend(items, ["mel"], rows_per_block=4))  # configured otherwise, and still the blocks that were planned
+    with acquire(store, FOLDER, "extract", times=QUICK):  # after the stale time
+        taken = parts(
+            blocks.extend(items, ["mel"], rows_per_block=4)
+        )  # configured otherwise, and still the blocks that were planned
         assert taken == dead
         blocks.commit(second, outcome(dead[second]))  # a task of the dead run ends now
         for block in (second, third):

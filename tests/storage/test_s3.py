@@ -38,19 +38,26 @@ def test_nothing_is_said_where_all_is_well_and_nothing_is_left(s3_server: Any) -
 
 def test_a_bucket_that_is_not_there_is_one_line(s3_server: Any) -> None:
     (line,) = s3.access_problems("s3://not-there/store", write=True)
-    assert line.startswith(f"s3://not-there/store: there is no bucket 'not-there' at {s3_server.endpoint}: create it, or correct")
+    assert line.startswith(
+        f"s3://not-there/store: there is no bucket 'not-there' at {s3_server.endpoint}: create it, or correct"
+    )
 
 
-def test_each_right_that_is_missing_is_a_line(s3_server: Any, fresh_session: pytest.MonkeyPatch) -> None:
+def test_each_right_that_is_missing_is_a_line(
+    s3_server: Any, fresh_session: pytest.MonkeyPatch
+) -> None:
     root = s3_server.fresh()
     fresh_session.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     lines = s3.access_problems(root, write=True)
     assert [line.partition(" (")[0] for line in lines] == [
-        f"{root}: these S3 credentials may not {right} there" for right in ("list and read", "write and delete")
+        f"{root}: these S3 credentials may not {right} there"
+        for right in ("list and read", "write and delete")
     ]
 
 
-def test_missing_credentials_are_one_line(s3_server: Any, fresh_session: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_one_line(
+    s3_server: Any, fresh_session: pytest.MonkeyPatch
+) -> None:
     for name in KEY_NAMES:
         fresh_session.delenv(name)
     root = s3_server.fresh()
@@ -66,21 +73,34 @@ def test_a_key_that_may_only_read(s3_server: Any, fresh_session: pytest.MonkeyPa
         fresh_session.setenv(name, value)
     assert s3.access_problems(root, write=False) == []
     (line,) = s3.access_problems(root, write=True)
-    assert line.startswith(f"{root}: these S3 credentials may not write and delete there (AccessDenied)")
+    assert line.startswith(
+        f"{root}: these S3 credentials may not write and delete there (AccessDenied)"
+    )
 
 
 def test_a_job_says_so_before_it_starts_anything(s3_server: Any, tmp_path: Path) -> None:
     ended = run_job_process(
-        "retrain", "--store", "s3://not-there/store", "--catalog", "s3://nor-this/catalog", timeout=120, RAY_TMPDIR=str(tmp_path)
+        "retrain",
+        "--store",
+        "s3://not-there/store",
+        "--catalog",
+        "s3://nor-this/catalog",
+        timeout=120,
+        RAY_TMPDIR=str(tmp_path),
     )
     assert ended.returncode == 2
     said = ended.stderr.splitlines()
     assert said[0] == "ConfigError: the object storage cannot be used:"
-    assert [line.partition(":")[2][:24] for line in said[1:]] == ["//not-there/store: there", "//nor-this/catalog: ther"]
+    assert [line.partition(":")[2][:24] for line in said[1:]] == [
+        "//not-there/store: there",
+        "//nor-this/catalog: ther",
+    ]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_operation_gets_through_a_failing_storage(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_operation_gets_through_a_failing_storage(
+    s3_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage, table = FaultyS3(s3_server.endpoint, SHARE), pa.table({"a": [1, 2], "b": ["x", "y"]})
     with storage.running() as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
@@ -92,7 +112,9 @@ def test_every_operation_gets_through_a_failing_storage(s3_server: Any, monkeypa
             assert store.read(f"many/{number}") == content
             assert store.exists(f"many/{number}")
             assert not store.exists(f"none/{number}")
-            store.write_table(f"tables/{number}", table, table.schema)  # its chunks are shorter than the answers that say what failed
+            store.write_table(
+                f"tables/{number}", table, table.schema
+            )  # its chunks are shorter than the answers that say what failed
             assert store.read_table(f"tables/{number}", table.schema).equals(table)
             store.remove(f"many/{number}")
             return Counter(created=store.create(f"created/{number % 4}", content))
@@ -106,7 +128,9 @@ def test_every_operation_gets_through_a_failing_storage(s3_server: Any, monkeypa
     assert set(storage.faults) == set(FAULTS)
 
 
-def test_a_conditional_write_whose_answer_was_lost_is_ours(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conditional_write_whose_answer_was_lost_is_ours(
+    s3_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage = FaultyS3(s3_server.endpoint, share=0.0)
     with storage.running() as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
@@ -123,7 +147,9 @@ def test_a_copy_in_another_process_tries_again_too(s3_server: Any) -> None:
     assert pickle.loads(pickle.dumps(filesystem)) is filesystem
 
 
-def test_a_short_read_that_is_answered_with_a_long_error_is_tried_again(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_read_that_is_answered_with_a_long_error_is_tried_again(
+    s3_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage = FaultyS3(s3_server.endpoint, share=0.0)
     with storage.running() as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)

@@ -13,9 +13,20 @@ import pytest
 
 from musicrec.schema import SchemaError
 from musicrec.storage import s3
-from musicrec.storage.store import SUCCESS, Store, StoreError, absolute, fingerprint, parquet_bytes, resolve, write_atomically
+from musicrec.storage.store import (
+    SUCCESS,
+    Store,
+    StoreError,
+    absolute,
+    fingerprint,
+    parquet_bytes,
+    resolve,
+    write_atomically,
+)
 
-CONTRACT = pa.schema([pa.field("track_id", pa.string(), nullable=False), pa.field("year", pa.int32())])
+CONTRACT = pa.schema(
+    [pa.field("track_id", pa.string(), nullable=False), pa.field("year", pa.int32())]
+)
 # Above pyarrow's buffer for one request, so that an S3 upload takes several parts.
 LARGE = 12 * 2**20
 
@@ -57,7 +68,9 @@ def test_a_missing_file_is_an_error(store: Store) -> None:
 
 
 def test_tables_are_checked_at_writing_and_at_reading(store: Store) -> None:
-    table = pa.table({"year": pa.array([1791, None], pa.int64()), "track_id": ["a", "b"], "extra": [1, 2]})
+    table = pa.table(
+        {"year": pa.array([1791, None], pa.int64()), "track_id": ["a", "b"], "extra": [1, 2]}
+    )
     store.write_table("t.parquet", table, CONTRACT)
     read = store.read_table("t.parquet", CONTRACT)
     assert read.schema == CONTRACT
@@ -72,7 +85,10 @@ def test_tables_are_checked_at_writing_and_at_reading(store: Store) -> None:
 
 def test_a_folder_named_like_a_partition_adds_no_column(store: Store) -> None:
     store.write_table("year=3/t.parquet", pa.table({"track_id": ["a"]}), CONTRACT)
-    assert store.read_table("year=3/t.parquet", CONTRACT).to_pydict() == {"track_id": ["a"], "year": [None]}
+    assert store.read_table("year=3/t.parquet", CONTRACT).to_pydict() == {
+        "track_id": ["a"],
+        "year": [None],
+    }
 
 
 def test_create_keeps_what_is_there(store: Store) -> None:
@@ -134,7 +150,10 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     _write_over_and_over(str(path), b"-", 1)
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_over_and_over, args=(str(path), letter, 8)) for letter in (b"x", b"y")]
+    writers = [
+        context.Process(target=_write_over_and_over, args=(str(path), letter, 8))
+        for letter in (b"x", b"y")
+    ]
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
@@ -162,7 +181,9 @@ def test_leftovers_of_a_killed_writer_are_not_listed(tmp_path: Path) -> None:
     assert store.names("f") == ["a"]
 
 
-def test_a_local_root_means_the_same_in_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_root_means_the_same_in_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     store = Store("here")
     (tmp_path / "sub").mkdir()
@@ -187,11 +208,21 @@ def test_fingerprint_depends_on_values_alone() -> None:
 
 
 def test_parquet_is_written_without_dictionaries(tmp_path: Path) -> None:
-    table = pa.table({"track_id": ["a"] * 20, "cell": pa.array([b"x" * 10] * 20, pa.large_binary())})
-    metadata = pa.parquet.read_metadata(pa.BufferReader(parquet_bytes(table, row_group_size=8, statistics=["track_id"])))
-    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [8, 8, 4]
+    table = pa.table(
+        {"track_id": ["a"] * 20, "cell": pa.array([b"x" * 10] * 20, pa.large_binary())}
+    )
+    metadata = pa.parquet.read_metadata(
+        pa.BufferReader(parquet_bytes(table, row_group_size=8, statistics=["track_id"]))
+    )
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [
+        8,
+        8,
+        4,
+    ]
     columns = [metadata.row_group(0).column(index) for index in range(2)]
-    assert all(not column.has_dictionary_page and column.compression == "ZSTD" for column in columns)
+    assert all(
+        not column.has_dictionary_page and column.compression == "ZSTD" for column in columns
+    )
     assert [column.is_stats_set for column in columns] == [True, False]
 
 

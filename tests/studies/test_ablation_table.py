@@ -20,14 +20,26 @@ from musicrec.studies.ablation_table import (
 ARTISTS = [f"artist {number}" for number in range(12)]
 
 
-def scores(seed: int, cosine: float, ndcg: float, artists: list[str] = ARTISTS, targets: str = "table") -> SeedScores:
+def scores(
+    seed: int, cosine: float, ndcg: float, artists: list[str] = ARTISTS, targets: str = "table"
+) -> SeedScores:
     """Two tracks of each artist, whose cosines lie .1 on either side of the mean, and an artist's share of them is its own."""
     own = np.random.default_rng(0).normal(0, 0.2, len(ARTISTS)).tolist()
     of = dict(zip(ARTISTS, own, strict=True))
-    tracks = {f"{artist}-{n}": cosine + of[artist] + (0.1 if n else -0.1) for artist in artists for n in range(2)}
+    tracks = {
+        f"{artist}-{n}": cosine + of[artist] + (0.1 if n else -0.1)
+        for artist in artists
+        for n in range(2)
+    }
     retrieval = {artist: ndcg + of[artist] for artist in artists}
     artist_of = {track: track.rpartition("-")[0] for track in tracks}
-    return SeedScores(seed, {"cosine": tracks, "ndcg@10": retrieval, "recall@10": retrieval}, artist_of, f"{targets} {seed}", seconds=30.0)
+    return SeedScores(
+        seed,
+        {"cosine": tracks, "ndcg@10": retrieval, "recall@10": retrieval},
+        artist_of,
+        f"{targets} {seed}",
+        seconds=30.0,
+    )
 
 
 BASE = [scores(0, 0.3, 0.4), scores(1, 0.4, 0.5)]
@@ -36,7 +48,9 @@ BASE = [scores(0, 0.3, 0.4), scores(1, 0.4, 0.5)]
 def test_a_difference_is_paired_over_what_both_tested() -> None:
     better = [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5, artists=ARTISTS[:6]), scores(2, 9.0, 9.0)]
     found = difference(better, BASE, "cosine")
-    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))  # what is the artists' own falls out, and so does seed 2
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (0.1, 0.1, 0.1)
+    )  # what is the artists' own falls out, and so does seed 2
     assert found.artists == 12
     assert difference(better, BASE, "ndcg@10").mean == pytest.approx(0)
     assert difference([scores(2, 1.0, 1.0)], BASE, "cosine") is None
@@ -47,10 +61,15 @@ def test_an_interval_is_over_artists_with_all_their_tracks_and_seeds() -> None:
     values = [{name: dict(of) for name, of in one.values.items()} for one in lucky]
     for of in values:
         of["cosine"] |= {f"artist 0-{n}": of["cosine"][f"artist 0-{n}"] + 1.2 for n in range(2)}
-    ours = [SeedScores(one.seed, of, one.artist_of, one.targets, one.seconds) for one, of in zip(lucky, values, strict=True)]
+    ours = [
+        SeedScores(one.seed, of, one.artist_of, one.targets, one.seconds)
+        for one, of in zip(lucky, values, strict=True)
+    ]
     found = difference(ours, lucky, "cosine")
     assert found.mean == pytest.approx(0.1)
-    assert found.low == pytest.approx(0)  # one artist of twelve is not drawn in a third of the resamples, whatever its four values are
+    assert found.low == pytest.approx(
+        0
+    )  # one artist of twelve is not drawn in a third of the resamples, whatever its four values are
     assert found.high == pytest.approx(0.3, abs=0.11)
 
 
@@ -75,7 +94,11 @@ def test_a_verdict_asks_whether_an_interval_leaves_out_nothing(
     cosine: tuple[float, float] | None, ndcg: tuple[float, float] | None, verdict: str
 ) -> None:
     intervals = {"cosine": cosine, "ndcg@10": ndcg}
-    differences = {name: Difference(sum(ends) / 2, *ends, artists=3) for name, ends in intervals.items() if ends is not None}
+    differences = {
+        name: Difference(sum(ends) / 2, *ends, artists=3)
+        for name, ends in intervals.items()
+        if ends is not None
+    }
     assert AblationRow("row", "", "base", [], differences).verdict == verdict
 
 
@@ -87,7 +110,9 @@ def test_the_table_shows_every_row_and_names_the_losers() -> None:
         AblationRow("later", "not yet run", "base", []),
         AblationRow("best", "masks + mixup", "base", [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5)]),
         AblationRow("best without masks", "no masks", "best", BASE),
-        AblationRow("best without mixup", "no mixup", "best", [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5)]),
+        AblationRow(
+            "best without mixup", "no mixup", "best", [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5)]
+        ),
     ]
     found = ablation_rows(rows)
     text = to_markdown(found, (0, 1), "a study")

@@ -23,7 +23,10 @@ def test_every_count_is_printed_and_agrees() -> None:
 
 def test_a_difference_is_shown_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     table = counts.TABLES[4]
-    wrong = replace(table, rows=(replace(table.rows[0], parameters=table.rows[0].parameters + 3), *table.rows[1:]))
+    wrong = replace(
+        table,
+        rows=(replace(table.rows[0], parameters=table.rows[0].parameters + 3), *table.rows[1:]),
+    )
     monkeypatch.setitem(counts.TABLES, 4, wrong)
     text = io.StringIO()
     assert not counts.print_counts(Console(file=text, width=100))

@@ -40,10 +40,21 @@ ray.shutdown()
 
 def test_ray_exports_every_metric_under_the_name_that_we_say() -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2], check=True
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+        check=True,
     )
-    lines = [re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line) for line in json.loads(ran.stdout.splitlines()[-1])]
-    values = {(line[1], re.search(r'(?:stage|model)="([^"]+)"', line[2])[1]): float(line[3]) for line in lines}
+    lines = [
+        re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line)
+        for line in json.loads(ran.stdout.splitlines()[-1])
+    ]
+    values = {
+        (line[1], re.search(r'(?:stage|model)="([^"]+)"', line[2])[1]): float(line[3])
+        for line in lines
+    }
     assert values == {
         ("ray_musicrec_blocks_queued", "extract"): 7,
         ("ray_musicrec_clips_done_total", "extract"): 62,
@@ -57,9 +68,13 @@ def test_ray_exports_every_metric_under_the_name_that_we_say() -> None:
         ("ray_musicrec_validation", "mel.time"): 0.25,
         ("ray_musicrec_epoch_seconds", "mel.time"): 1.5,
     }
-    assert {name for name, _ in values} == {definition.exported(name) for name, definition in METRICS.items()}
+    assert {name for name, _ in values} == {
+        definition.exported(name) for name, definition in METRICS.items()
+    }
     assert all('run="' in line[2] for line in lines)
 
 
 def test_names_are_ours_and_plain() -> None:
-    assert all(re.fullmatch(r"musicrec_[a-z_]+", name) and not name.endswith("_total") for name in METRICS)
+    assert all(
+        re.fullmatch(r"musicrec_[a-z_]+", name) and not name.endswith("_total") for name in METRICS
+    )

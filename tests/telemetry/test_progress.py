@@ -41,34 +41,51 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[dict]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_an_event_is_one_json_line_where_there_is_no_terminal(lines: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_event_is_one_json_line_where_there_is_no_terminal(
+    lines: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     event("extract", "done\nindeed", rows_in=3, share=0.5, where=Path("x"))
     (line,) = said(capsys)
     assert abs(line.pop("time") - time.time()) < 60
     assert line.pop("run") == progress.run_name()
-    assert line == {"stage": "extract", "event": "done\nindeed", "rows_in": 3, "share": 0.5, "where": "x"}
+    assert line == {
+        "stage": "extract",
+        "event": "done\nindeed",
+        "rows_in": 3,
+        "share": 0.5,
+        "where": "x",
+    }
 
 
-def test_an_event_is_prose_at_a_terminal(terminal: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_event_is_prose_at_a_terminal(
+    terminal: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
     event("extract", "done", rows_in=3, share=0.123456)
     assert capsys.readouterr().out == ""
     assert "done" in terminal.getvalue()
     assert "rows in 3, share 0.123" in terminal.getvalue()
 
 
-def test_a_meter_says_its_counts_at_most_every_ten_seconds(lines: None, clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_meter_says_its_counts_at_most_every_ten_seconds(
+    lines: None, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     with Meter("extract", 100, "rows") as meter:
         for second in range(25):
             clock[0] = 100.0 + second
             meter.advance(2, errors=second)
-    assert [(line["event"], line["done"], line["total"], line["unit"], line["errors"]) for line in said(capsys)] == [
+    assert [
+        (line["event"], line["done"], line["total"], line["unit"], line["errors"])
+        for line in said(capsys)
+    ] == [
         ("progress", 24, 100, "rows", 11),
         ("progress", 46, 100, "rows", 22),
     ]
     assert meter.done == 50
 
 
-def test_a_count_can_be_dropped(lines: None, clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_count_can_be_dropped(
+    lines: None, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     with Meter("train", 2, "models") as meter:
         meter.advance(0, first="epoch 1", second="epoch 2")
         meter.drop("first")
@@ -80,7 +97,9 @@ def test_a_count_can_be_dropped(lines: None, clock: list[float], capsys: pytest.
     assert "first" not in line
 
 
-def test_a_meter_is_a_bar_at_a_terminal(terminal: io.StringIO, clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_meter_is_a_bar_at_a_terminal(
+    terminal: io.StringIO, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     with Meter("extract", 4, "rows") as meter:
         clock[0] += 60
         meter.advance(3, cpu_seconds=1.23456)
@@ -101,5 +120,12 @@ def test_a_bar_ends_where_the_work_fails(terminal: io.StringIO) -> None:
 def test_a_pipe_gets_json_lines_as_they_happen() -> None:
     code = "from musicrec.telemetry.progress import event; event('a', 'b', rows=1); import os; os._exit(0)"  # nothing flushes at the end
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert json.loads(done.stdout)["rows"] == 1

@@ -23,7 +23,9 @@ def test_masks_are_one_block_an_axis_within_their_share() -> None:
         found = widths(features, axis)
         assert found.max() <= share * size
         assert found.min() == 0
-        assert found.mean() == pytest.approx(share * size / 2, rel=0.15)  # uniform between nothing and the share
+        assert found.mean() == pytest.approx(
+            share * size / 2, rel=0.15
+        )  # uniform between nothing and the share
     lines = (features == 0).all(dim=2).squeeze(1).numpy().astype(int)  # (B, T)
     assert (np.diff(np.pad(lines, ((0, 0), (1, 1)))) == 1).sum(axis=1).max() == 1
 
@@ -38,7 +40,9 @@ def test_masks_reach_both_ends_of_an_axis() -> None:
 def test_examples_are_masked_differently_and_repeatably() -> None:
     ones = torch.ones(8, 1, 20, 100)
     assert torch.equal(masked(ones, 0.3, 0.3, generator()), masked(ones, 0.3, 0.3, generator()))
-    assert not torch.equal(masked(ones, 0.3, 0.3, generator()), masked(ones, 0.3, 0.3, generator(1)))
+    assert not torch.equal(
+        masked(ones, 0.3, 0.3, generator()), masked(ones, 0.3, 0.3, generator(1))
+    )
     features = masked(ones, 0.3, 0.3, generator())
     assert len({tuple(example.flatten().tolist()) for example in features}) == 8
 
@@ -65,6 +69,11 @@ def test_a_small_alpha_leaves_most_examples_nearly_alone_and_a_large_one_halves_
     for alpha, expected in ((0.01, 0.0), (1000.0, 0.5)):
         share = mixed(torch.ones(1000, 1), torch.zeros(1000, 1), alpha, np.random.default_rng(0))
         assert torch.equal(share[0], torch.ones(1000, 1))
-        _, targets = mixed(inputs, torch.nn.functional.one_hot(torch.arange(1000)).float(), alpha, np.random.default_rng(0))
+        _, targets = mixed(
+            inputs,
+            torch.nn.functional.one_hot(torch.arange(1000)).float(),
+            alpha,
+            np.random.default_rng(0),
+        )
         smaller = 1 - targets.max(dim=1).values
         assert smaller.median() == pytest.approx(expected, abs=0.05)

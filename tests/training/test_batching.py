@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from musicrec.training.batching import batches, epoch_order, share
+from musicrec.training.batching import batches, epoch_order, shard
 
 
 def groups(sizes: tuple[int, ...]) -> list[np.ndarray]:
@@ -20,7 +20,10 @@ def test_every_row_comes_once_an_epoch(window: int) -> None:
 
 
 def test_an_order_depends_on_the_seed_and_the_epoch_alone() -> None:
-    orders = [epoch_order(groups((50, 50)), seed, epoch, 2).tolist() for seed, epoch in ((0, 0), (0, 0), (0, 1), (1, 0))]
+    orders = [
+        epoch_order(groups((50, 50)), seed, epoch, 2).tolist()
+        for seed, epoch in ((0, 0), (0, 0), (0, 1), (1, 0))
+    ]
     assert orders[0] == orders[1]
     assert len({tuple(order) for order in orders}) == 3
 
@@ -36,7 +39,9 @@ def test_no_more_groups_than_the_window_holds_are_read_at_a_time(window: int) ->
 def test_groups_are_permuted_and_their_rows_mixed() -> None:
     order = epoch_order(groups((8,) * 20), seed=0, epoch=0, window=2)
     assert order[:16].tolist() != sorted(order[:16])
-    first_groups = [sorted({*(order[start : start + 16] // 8).tolist()}) for start in range(0, 160, 16)]
+    first_groups = [
+        sorted({*(order[start : start + 16] // 8).tolist()}) for start in range(0, 160, 16)
+    ]
     assert first_groups != sorted(first_groups)
 
 
@@ -69,16 +74,18 @@ def test_workers_together_take_what_one_would(workers: int) -> None:
 
 
 def test_a_last_batch_smaller_than_the_workers_is_left_out() -> None:
-    assert [[batch.tolist() for batch in batches(np.arange(9), 8, rank, 2)] for rank in range(2)] == [[[0, 2, 4, 6]], [[1, 3, 5, 7]]]
+    assert [
+        [batch.tolist() for batch in batches(np.arange(9), 8, rank, 2)] for rank in range(2)
+    ] == [[[0, 2, 4, 6]], [[1, 3, 5, 7]]]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_a_share_takes_every_row_once_over_the_workers(workers: int) -> None:
     rows = np.array([4, 8, 15, 16, 23, 42, 7])
-    parts = [list(share(rows, 2, rank, workers)) for rank in range(workers)]
+    parts = [list(shard(rows, 2, rank, workers)) for rank in range(workers)]
     assert sorted(np.concatenate([np.concatenate(part) for part in parts])) == sorted(rows)
     assert max(len(batch) for part in parts for batch in part) <= 2
 
 
 def test_a_worker_without_rows_has_no_share() -> None:
-    assert list(share(np.array([1]), 2, 1, 2)) == []
+    assert list(shard(np.array([1]), 2, 1, 2)) == []

@@ -25,11 +25,16 @@ def test_losses_in_their_order() -> None:
 def test_a_loss_that_is_not_finite_names_its_epoch_rate_and_batch(value: float) -> None:
     epoch = Losses(3, 1e-3, named)
     epoch.add(torch.tensor(1.0), np.array([1, 2]))
-    with pytest.raises(Diverged, match=rf"^the loss is {value} in epoch 3 at learning rate 0.001: .* batch: track 7, track 9$"):
+    with pytest.raises(
+        Diverged,
+        match=rf"^the loss is {value} in epoch 3 at learning rate 0.001: .* batch: track 7, track 9$",
+    ):
         epoch.add(torch.tensor(value), np.array([7, 9]))
 
 
-def test_losses_on_another_device_are_read_together_and_none_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_on_another_device_are_read_together_and_none_is_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The CPU stands for the device; what is put off is the same."""
     monkeypatch.setattr(losses, "AT_ONCE", 3)
 

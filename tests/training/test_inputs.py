@@ -30,12 +30,20 @@ def chroma(track: int) -> np.ndarray:
     return np.full(FEATURE_SHAPES["chroma"], track / 8, np.float32)
 
 
-def written(root: str, tracks: int = 20, rows_per_block: int = 10, failed: tuple[int, ...] = ()) -> tuple[Blocks, list[str], np.ndarray]:
+def written(
+    root: str, tracks: int = 20, rows_per_block: int = 10, failed: tuple[int, ...] = ()
+) -> tuple[Blocks, list[str], np.ndarray]:
     """Parts with the chroma of each track, and where each track lies."""
     blocks = Blocks(Store(root), "features/key")
     names = [str(track) for track in range(tracks)]
     plan = blocks.extend(pa.table({"item": names, "uri": names}), ["chroma"], rows_per_block)
-    schema = pa.schema([("track_id", pa.string()), codec.field("chroma", FEATURE_SHAPES["chroma"], "float16"), *OUTCOME_FIELDS])
+    schema = pa.schema(
+        [
+            ("track_id", pa.string()),
+            codec.field("chroma", FEATURE_SHAPES["chroma"], "float16"),
+            *OUTCOME_FIELDS,
+        ]
+    )
     for block in dict.fromkeys(plan.column("block").to_pylist()):
         members = [int(row["item"]) for row in plan.to_pylist() if row["block"] == block]
         rows = [
@@ -46,7 +54,11 @@ def written(root: str, tracks: int = 20, rows_per_block: int = 10, failed: tuple
         ]
         blocks.commit(block, pa.Table.from_pylist(rows, schema=schema))
     outcomes = blocks.outcomes()
-    return blocks, [blocks.part_uri(block) for block in outcomes.column("block").to_pylist()], outcomes.column("row").to_numpy()
+    return (
+        blocks,
+        [blocks.part_uri(block) for block in outcomes.column("block").to_pylist()],
+        outcomes.column("row").to_numpy(),
+    )
 
 
 class Counted(FeatureRows):
@@ -91,7 +103,12 @@ def test_rows_that_are_stored_together_are_one_group(tmp_path: Path) -> None:
     _, parts, places = written(str(tmp_path))
     rows = FeatureRows(CHROMA, parts, places, cache_bytes=1e9)
     groups = [group.tolist() for group in rows.groups(np.array([15, 1, 9, 0, 18, 8]))]
-    assert groups == [[15], [1, 0], [9, 8], [18]]  # row groups of 8 in parts of 10: 0-7, 8-9, 10-17, 18-19
+    assert groups == [
+        [15],
+        [1, 0],
+        [9, 8],
+        [18],
+    ]  # row groups of 8 in parts of 10: 0-7, 8-9, 10-17, 18-19
 
 
 def test_a_row_group_is_read_once_where_it_fits(tmp_path: Path) -> None:
@@ -103,8 +120,12 @@ def test_a_row_group_is_read_once_where_it_fits(tmp_path: Path) -> None:
     assert rows.reads == 4
 
 
-@pytest.mark.parametrize(("cache_bytes", "capacity"), [(0, 2), (2 * GROUP_BYTES, 2), (3 * GROUP_BYTES, 3)])
-def test_no_more_is_kept_than_the_memory_allows(tmp_path: Path, cache_bytes: float, capacity: int) -> None:
+@pytest.mark.parametrize(
+    ("cache_bytes", "capacity"), [(0, 2), (2 * GROUP_BYTES, 2), (3 * GROUP_BYTES, 3)]
+)
+def test_no_more_is_kept_than_the_memory_allows(
+    tmp_path: Path, cache_bytes: float, capacity: int
+) -> None:
     _, parts, places = written(str(tmp_path), tracks=60)
     rows = Counted(CHROMA, parts, places, cache_bytes)
     for track in np.random.default_rng(0).permutation(60).tolist():
@@ -123,7 +144,9 @@ def test_an_epoch_in_windows_reads_each_group_once(tmp_path: Path) -> None:
     order = epoch_order(rows.groups(np.arange(60)), seed=0, epoch=0, window=rows.window())
     for batch in batches(order, 4, 0, 1):
         rows.read(batch, None)
-    assert rows.reads <= 12 + 4 * 2  # twelve groups; a batch over the edge of two of the four windows may bring one or two back
+    assert (
+        rows.reads <= 12 + 4 * 2
+    )  # twelve groups; a batch over the edge of two of the four windows may bring one or two back
 
 
 def test_the_least_recently_used_group_is_given_up(tmp_path: Path) -> None:
@@ -140,51 +163,74 @@ def test_inputs_are_prepared_as_the_model_was_told(tmp_path: Path) -> None:
     blocks = Blocks(Store(str(tmp_path)), "features/key")
     values = np.random.default_rng(0).uniform(-80, 0, FEATURE_SHAPES["cqt"]).astype(np.float32)
     schema = pa.schema([("track_id", pa.string()), codec.field("cqt", values.shape, "float16")])
-    blocks.commit("0000-000000", pa.table({"track_id": ["a"], "cqt": [codec.encode(values, "float16")]}, schema=schema))
+    blocks.commit(
+        "0000-000000",
+        pa.table({"track_id": ["a"], "cqt": [codec.encode(values, "float16")]}, schema=schema),
+    )
     spec = SubmodelSpec("cqt.time", "time", 8, feature="cqt", pool=(2, 4))
-    (batch,) = FeatureRows(spec, [blocks.part_uri("0000-000000")], np.array([0]), 1e9).read(np.array([0]), None)
+    (batch,) = FeatureRows(spec, [blocks.part_uri("0000-000000")], np.array([0]), 1e9).read(
+        np.array([0]), None
+    )
     standard = (values - values.mean(axis=0)) / values.std(axis=0)
-    pooled = np.stack([standard[:, frame : frame + 4].mean(axis=1) for frame in range(0, 640, 4)], axis=1)
+    pooled = np.stack(
+        [standard[:, frame : frame + 4].mean(axis=1) for frame in range(0, 640, 4)], axis=1
+    )
     np.testing.assert_allclose(batch[0, 0], (pooled[::2] + pooled[1::2]) / 2, atol=2e-3)
 
 
 def test_bins_are_standardised_by_the_numbers_of_the_specification(tmp_path: Path) -> None:
     _, parts, places = written(str(tmp_path), tracks=4)
     mean, deviation = np.arange(12, dtype=np.float32) / 8, np.arange(1, 13, dtype=np.float32)
-    settings = SubmodelSettings(architecture="large_rnn", feature="chroma", standardise="per_feature_bin", pool=(1, 4))
+    settings = SubmodelSettings(
+        architecture="large_rnn", feature="chroma", standardise="per_feature_bin", pool=(1, 4)
+    )
     spec = SubmodelSpec.from_settings("chroma.large_rnn", settings, 8, 96, bins=(mean, deviation))
     assert SubmodelSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec
     (batch,) = FeatureRows(spec, parts, places, cache_bytes=1e9).read(np.array([3]), None)
-    np.testing.assert_allclose(batch[0, 0], np.repeat((3 / 8 - mean) / deviation, 160).reshape(12, 160), rtol=1e-5)
+    np.testing.assert_allclose(
+        batch[0, 0], np.repeat((3 / 8 - mean) / deviation, 160).reshape(12, 160), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("how", ["per_frame", "per_clip", "none"])
-def test_the_halved_transform_is_the_same_from_the_whole_and_alone(tmp_path: Path, how: str) -> None:
+def test_the_halved_transform_is_the_same_from_the_whole_and_alone(
+    tmp_path: Path, how: str
+) -> None:
     stft = np.random.default_rng(0).uniform(-80, 0, FEATURE_SHAPES["stft"]).astype(np.float32)
     stft[1024:] -= 40  # the upper half differs, so that halving before standardising would show
     halved, statistics = halve(stft)
-    stored = {name: [values.astype("<f4").tobytes()] for name, values in zip(HALVED_STATISTICS, statistics, strict=True)}
+    stored = {
+        name: [values.astype("<f4").tobytes()]
+        for name, values in zip(HALVED_STATISTICS, statistics, strict=True)
+    }
     columns = {
         "whole": {"stft": [codec.encode(stft, "float16")]},
         "alone": {"stft_halved": [codec.encode(halved, "float16")]} | stored,
     }
     fields = {
         "whole": [codec.field("stft", stft.shape, "float16")],
-        "alone": [codec.field("stft_halved", halved.shape, "float16"), *((name, pa.large_binary()) for name in HALVED_STATISTICS)],
+        "alone": [
+            codec.field("stft_halved", halved.shape, "float16"),
+            *((name, pa.large_binary()) for name in HALVED_STATISTICS),
+        ],
     }
     spec = SubmodelSpec("stft_halved.time", "time", 8, feature="stft_halved", standardise=how)
     read = {}
     for name, cells in columns.items():
         blocks = Blocks(Store(str(tmp_path)), name)
         blocks.commit("0000-000000", pa.table(cells, schema=pa.schema(fields[name])))
-        (read[name],) = FeatureRows(spec, [blocks.part_uri("0000-000000")], np.array([0]), 1e9).read(np.array([0]), None)
+        (read[name],) = FeatureRows(
+            spec, [blocks.part_uri("0000-000000")], np.array([0]), 1e9
+        ).read(np.array([0]), None)
     assert read["whole"].shape == (1, 1, *FEATURE_SHAPES["stft_halved"])
     np.testing.assert_allclose(read["whole"], read["alone"], atol=2e-3)
     if how == "per_frame":
         np.testing.assert_allclose(read["alone"][0, 0], standardise(stft)[:1024], atol=2e-3)
 
 
-def test_only_the_models_own_column_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_models_own_column_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, parts, places = written(str(tmp_path))
     asked: list[list[str]] = []
     read_row_group = pa.parquet.ParquetFile.read_row_group
@@ -220,7 +266,9 @@ def test_pictures_are_read_in_the_range_and_axes_of_the_model(tmp_path: Path) ->
     (batch,) = rows.read(np.array([9, 2]), None)
     assert batch.shape == (2, 3, 32, 32)
     assert batch.is_contiguous()
-    np.testing.assert_allclose(batch[:, :, 0, 0], np.array([[9, 100, 255], [2, 100, 255]]) / 255, atol=1e-6)
+    np.testing.assert_allclose(
+        batch[:, :, 0, 0], np.array([[9, 100, 255], [2, 100, 255]]) / 255, atol=1e-6
+    )
     torch.testing.assert_close(batch[0], pictures(load_artwork(uris[9], 32)[None])[0])
 
 

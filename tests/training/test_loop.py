@@ -48,7 +48,9 @@ class Planted:
         inputs = self.inputs[rows]
         if generator is not None:
             self.batches_drawn += 1
-            inputs = inputs + self.noise * torch.from_numpy(generator.standard_normal(inputs.shape, dtype=np.float32))
+            inputs = inputs + self.noise * torch.from_numpy(
+                generator.standard_normal(inputs.shape, dtype=np.float32)
+            )
         return (inputs,), self.targets[rows]
 
 
@@ -77,11 +79,23 @@ class Memory:
 def network() -> nn.Module:
     """Everything that makes two runs differ where a state is lost: batch norm's running values, dropout's draws, Adam's moments."""
     torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(INPUTS, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, OUTPUTS))
+    return nn.Sequential(
+        nn.Linear(INPUTS, 16),
+        nn.BatchNorm1d(16),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(16, OUTPUTS),
+    )
 
 
 def schedule(**changes: Any) -> Schedule:
-    defaults = {"learning_rates": (1e-2, 1e-3), "patience": (2, 2), "maximum_epochs": 4, "batch_size": 8, "gradient_norm": 1.0}
+    defaults = {
+        "learning_rates": (1e-2, 1e-3),
+        "patience": (2, 2),
+        "maximum_epochs": 4,
+        "batch_size": 8,
+        "gradient_norm": 1.0,
+    }
     return Schedule(**(defaults | changes))
 
 
@@ -104,14 +118,24 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
     timed = ("seconds", "examples_per_second", "peak_mebibytes", "ended")
-    return [{name: value for name, value in record.items() if name not in timed} for record in history]
+    return [
+        {name: value for name, value in record.items() if name not in timed} for record in history
+    ]
 
 
 def test_a_model_learns_and_its_history_says_how() -> None:
     model, records = network(), []
     examples = Planted()
     before = evaluate(model, examples, examples.validation, EMBEDDING, 8, World())
-    progress = fit(model, examples, EMBEDDING, schedule(maximum_epochs=30, patience=(5, 5)), SEED, Memory(), on_epoch=records.append)
+    progress = fit(
+        model,
+        examples,
+        EMBEDDING,
+        schedule(maximum_epochs=30, patience=(5, 5)),
+        SEED,
+        Memory(),
+        on_epoch=records.append,
+    )
     assert before < 0.5
     assert progress.best > 0.9
     assert progress.best == max(record["validation"] for record in progress.history)
@@ -131,26 +155,56 @@ def test_every_row_is_trained_on_once_an_epoch() -> None:
 def test_a_stage_ends_when_its_patience_is_spent_and_the_next_has_its_rate() -> None:
     # Better at epochs 0 and 1; two epochs of waiting; then one better and one of waiting.
     objective = scripted([0.1, 0.3, 0.2, 0.3, 0.4, 0.35])
-    progress = fit(network(), Planted(), objective, schedule(patience=(2, 1), maximum_epochs=50, batch_size=VALIDATION), SEED, Memory())
-    assert [(record["stage"], record["learning_rate"]) for record in progress.history] == [(0, 1e-2)] * 4 + [(1, 1e-3)] * 2
+    progress = fit(
+        network(),
+        Planted(),
+        objective,
+        schedule(patience=(2, 1), maximum_epochs=50, batch_size=VALIDATION),
+        SEED,
+        Memory(),
+    )
+    assert [(record["stage"], record["learning_rate"]) for record in progress.history] == [
+        (0, 1e-2)
+    ] * 4 + [(1, 1e-3)] * 2
     assert (progress.best, progress.best_epoch, progress.stage) == (pytest.approx(0.4), 4, 2)
 
 
 def test_a_stage_that_never_improves_waits_out_its_patience() -> None:
     objective = scripted([0.5, 0.1, 0.1, 0.1, 0.1])
-    progress = fit(network(), Planted(), objective, schedule(patience=(2, 2), maximum_epochs=50, batch_size=VALIDATION), SEED, Memory())
+    progress = fit(
+        network(),
+        Planted(),
+        objective,
+        schedule(patience=(2, 2), maximum_epochs=50, batch_size=VALIDATION),
+        SEED,
+        Memory(),
+    )
     assert [record["stage"] for record in progress.history] == [0, 0, 0, 1, 1]
     assert progress.best_epoch == 0
 
 
 def test_where_lower_is_better() -> None:
     objective = scripted([0.5, 0.2, 0.3], better=-1)
-    progress = fit(network(), Planted(), objective, schedule(learning_rates=(1e-2,), patience=(1,), batch_size=VALIDATION), SEED, Memory())
+    progress = fit(
+        network(),
+        Planted(),
+        objective,
+        schedule(learning_rates=(1e-2,), patience=(1,), batch_size=VALIDATION),
+        SEED,
+        Memory(),
+    )
     assert (progress.best, progress.best_epoch) == (pytest.approx(0.2), 1)
 
 
 def test_a_stage_has_at_most_its_epochs() -> None:
-    progress = fit(network(), Planted(), EMBEDDING, schedule(maximum_epochs=3, patience=(99, 99)), SEED, Memory())
+    progress = fit(
+        network(),
+        Planted(),
+        EMBEDDING,
+        schedule(maximum_epochs=3, patience=(99, 99)),
+        SEED,
+        Memory(),
+    )
     assert [record["stage"] for record in progress.history] == [0, 0, 0, 1, 1, 1]
 
 
@@ -178,12 +232,16 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("killed_at", range(7))
-def test_a_run_that_was_killed_and_continued_equals_the_uninterrupted_one(tmp_path: Path, killed_at: int) -> None:
+def test_a_run_that_was_killed_and_continued_equals_the_uninterrupted_one(
+    tmp_path: Path, killed_at: int
+) -> None:
     plan = schedule(maximum_epochs=4, patience=(2, 3))
     whole_store = StoreCheckpoints(Store(str(tmp_path)), "whole")
     whole = network()
     expected = fit(whole, Planted(), EMBEDDING, plan, SEED, whole_store)
-    assert expected.epoch == 8  # four in each stage: a kill after the fourth falls between two stages
+    assert (
+        expected.epoch == 8
+    )  # four in each stage: a kill after the fourth falls between two stages
 
     def kill(record: dict[str, float]) -> None:
         if record["epoch"] == killed_at:
@@ -262,14 +320,18 @@ def test_every_epoch_draws_anew() -> None:
 def test_a_loss_that_is_not_finite_names_epoch_rate_and_batch() -> None:
     examples = Planted(noise=0)
     examples.inputs[17] = math.inf
-    with pytest.raises(Diverged, match=r"loss is nan in epoch 0 at learning rate 0\.01: .* batch: .*track 17(,|$)"):
+    with pytest.raises(
+        Diverged, match=r"loss is nan in epoch 0 at learning rate 0\.01: .* batch: .*track 17(,|$)"
+    ):
         fit(network(), examples, EMBEDDING, schedule(), SEED, Memory())
 
 
 def test_outputs_for_the_validation_set_that_are_not_finite_end_the_training_too() -> None:
     examples = Planted(noise=0)
     examples.inputs[examples.validation[0]] = math.inf
-    with pytest.raises(Diverged, match=r"validation rows are not finite after epoch 0, learning rate 0\.01"):
+    with pytest.raises(
+        Diverged, match=r"validation rows are not finite after epoch 0, learning rate 0\.01"
+    ):
         fit(network(), examples, EMBEDDING, schedule(), SEED, Memory())
 
 
@@ -293,13 +355,27 @@ def test_gradients_are_clipped_at_their_norm() -> None:
     step = torch.optim.AdamW.step
 
     def watch(optimizer: torch.optim.Optimizer, *arguments: Any) -> Any:
-        norms.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).norm().item())
+        norms.append(
+            torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).norm().item()
+        )
         return step(optimizer, *arguments)
 
-    objective = Objective("steep", lambda output, target: 1000 * (output - target).square().mean(), EMBEDDING.metric, 1)
+    objective = Objective(
+        "steep",
+        lambda output, target: 1000 * (output - target).square().mean(),
+        EMBEDDING.metric,
+        1,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", watch)
-        fit(model, Planted(), objective, schedule(maximum_epochs=1, gradient_norm=0.5), SEED, Memory())
+        fit(
+            model,
+            Planted(),
+            objective,
+            schedule(maximum_epochs=1, gradient_norm=0.5),
+            SEED,
+            Memory(),
+        )
     assert len(norms) == 2 * TRAIN / 8
     np.testing.assert_allclose(norms, 0.5, rtol=1e-4)
 
@@ -320,7 +396,9 @@ def test_weights_decay_where_asked_for() -> None:
     flat = Objective("flat", lambda output, target: 0.0 * output.sum(), EMBEDDING.metric, 1)
     model = nn.Linear(INPUTS, OUTPUTS)
     before = model.weight.detach().clone()
-    plan = schedule(learning_rates=(0.1,), patience=(9,), maximum_epochs=1, batch_size=TRAIN, weight_decay=0.5)
+    plan = schedule(
+        learning_rates=(0.1,), patience=(9,), maximum_epochs=1, batch_size=TRAIN, weight_decay=0.5
+    )
     fit(model, Planted(), flat, plan, SEED, Memory())
     torch.testing.assert_close(model.weight.detach(), before * 0.95)
 
@@ -329,10 +407,14 @@ def test_the_forward_pass_may_be_in_bfloat16_and_the_weights_stay_float32() -> N
     model, kept, types = network(), Memory(), set()
     model[0].register_forward_hook(lambda _module, _inputs, output: types.add(output.dtype))
     world = World(precision=torch.bfloat16)
-    progress = fit(model, Planted(), EMBEDDING, schedule(maximum_epochs=30, patience=(5, 5)), SEED, kept, world)
+    progress = fit(
+        model, Planted(), EMBEDDING, schedule(maximum_epochs=30, patience=(5, 5)), SEED, kept, world
+    )
     assert types == {torch.bfloat16}
     assert progress.best > 0.9
-    assert {value.dtype for value in kept.last["model"].values() if value.is_floating_point()} == {torch.float32}
+    assert {value.dtype for value in kept.last["model"].values() if value.is_floating_point()} == {
+        torch.float32
+    }
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
@@ -340,20 +422,29 @@ def test_a_compiled_model_has_the_same_history_and_names_of_weights() -> None:
     plan, histories, kept = schedule(maximum_epochs=2), [], [Memory(), Memory()]
     for memory, compiled in zip(kept, (False, True), strict=True):
         torch.manual_seed(1)
-        model = nn.Sequential(nn.Linear(INPUTS, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, OUTPUTS))
+        model = nn.Sequential(
+            nn.Linear(INPUTS, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, OUTPUTS)
+        )
         if compiled:
             model.compile()
         histories.append(fit(model, Planted(noise=0), EMBEDDING, plan, SEED, memory).history)
     for eager, found in zip(*histories, strict=True):
-        assert [found[name] for name in ("loss", "validation")] == pytest.approx([eager[name] for name in ("loss", "validation")], abs=1e-5)
+        assert [found[name] for name in ("loss", "validation")] == pytest.approx(
+            [eager[name] for name in ("loss", "validation")], abs=1e-5
+        )
     assert kept[0].best.keys() == kept[1].best.keys()
 
 
 def test_evaluation_is_over_every_row_and_changes_nothing() -> None:
     model, examples = network(), Planted()
     before = copy.deepcopy(model.state_dict())
-    values = [evaluate(model, examples, examples.validation, EMBEDDING, size, World()) for size in (1, 5, VALIDATION)]
-    np.testing.assert_allclose(values, values[0], atol=1e-6)  # the last, smaller batch weighs no more than its rows
+    values = [
+        evaluate(model, examples, examples.validation, EMBEDDING, size, World())
+        for size in (1, 5, VALIDATION)
+    ]
+    np.testing.assert_allclose(
+        values, values[0], atol=1e-6
+    )  # the last, smaller batch weighs no more than its rows
     assert same(model.state_dict(), before)
     assert examples.batches_drawn == 0
 
@@ -369,7 +460,9 @@ def test_progress_survives_a_checkpoint(tmp_path: Path) -> None:
     checkpoints = StoreCheckpoints(Store(str(tmp_path)), "run")
     assert checkpoints.load_last() is None
     progress = Progress(stage=1, epoch=7, best=math.inf, history=[{"epoch": 0, "loss": 0.5}])
-    checkpoints.save_last({"progress": vars(progress), "model": {"w": torch.ones(2, 3).T}, "optimizer": {}})
+    checkpoints.save_last(
+        {"progress": vars(progress), "model": {"w": torch.ones(2, 3).T}, "optimizer": {}}
+    )
     saved = checkpoints.load_last()
     assert Progress(**saved["progress"]) == progress
     assert torch.equal(saved["model"]["w"], torch.ones(3, 2))
@@ -378,7 +471,9 @@ def test_progress_survives_a_checkpoint(tmp_path: Path) -> None:
 def _worker(rank: int, size: int, folder: str) -> None:
     """One of several processes that train together."""
     rendezvous = f"file://{folder}/rendezvous"
-    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size, timeout=timedelta(seconds=120))
+    torch.distributed.init_process_group(
+        "gloo", init_method=rendezvous, rank=rank, world_size=size, timeout=timedelta(seconds=120)
+    )
     try:
         world = World(rank, size)
         norm = nn.BatchNorm1d(2)
@@ -389,7 +484,10 @@ def _worker(rank: int, size: int, folder: str) -> None:
         model = nn.parallel.DistributedDataParallel(linear(), **PARALLEL)
         checkpoints = StoreCheckpoints(Store(folder), "two")
         progress = fit(model, Planted(noise=0), EMBEDDING, TOGETHER, SEED, checkpoints, world)
-        torch.save({"history": without_seconds(progress.history), "model": model.module.state_dict()}, f"{folder}/{rank}.pt")
+        torch.save(
+            {"history": without_seconds(progress.history), "model": model.module.state_dict()},
+            f"{folder}/{rank}.pt",
+        )
     finally:
         torch.distributed.destroy_process_group()
 

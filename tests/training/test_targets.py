@@ -23,16 +23,23 @@ class Inputs:
 
 def data(table: Tensor, mixup: float) -> TrainingData:
     rows = np.arange(3)
-    return TrainingData(Inputs(), Targets(table, rows, OUTPUTS), [f"t{row}" for row in rows], rows, rows, mixup)
+    return TrainingData(
+        Inputs(), Targets(table, rows, OUTPUTS), [f"t{row}" for row in rows], rows, rows, mixup
+    )
 
 
-@pytest.mark.parametrize(("objective", "table"), [(EMBEDDING, VECTORS), (SINGLE_GENRE, CLASSES), (MANY_GENRES, INDICATORS)])
+@pytest.mark.parametrize(
+    ("objective", "table"),
+    [(EMBEDDING, VECTORS), (SINGLE_GENRE, CLASSES), (MANY_GENRES, INDICATORS)],
+)
 def test_mixed_targets_fit_the_loss_of_every_task(objective: Objective, table: Tensor) -> None:
     rows = np.arange(3)
     _, targets = data(table, mixup=0.4).batch(rows, np.random.default_rng(3))
     assert targets.shape == (3, OUTPUTS)
     soft = torch.nn.functional.one_hot(CLASSES, OUTPUTS) if table is CLASSES else table
-    assert torch.allclose(targets.sum(), soft.float().sum(), atol=1) and not torch.equal(targets, soft.float())
+    assert torch.allclose(targets.sum(), soft.float().sum(), atol=1) and not torch.equal(
+        targets, soft.float()
+    )
     output = torch.randn(3, OUTPUTS, generator=torch.Generator().manual_seed(0), requires_grad=True)
     objective.loss(output, targets).backward()
     assert output.grad.abs().sum() > 0
@@ -50,4 +57,6 @@ def test_without_a_generator_or_alpha_targets_are_as_they_are(mixup: float) -> N
 def test_hard_and_one_hot_targets_of_one_class_cost_the_same() -> None:
     output = torch.randn(3, OUTPUTS, generator=torch.Generator().manual_seed(0))
     hard = SINGLE_GENRE.loss(output, CLASSES)
-    assert SINGLE_GENRE.loss(output, data(CLASSES, 0.1).targets.soft(np.arange(3))) == pytest.approx(hard.item())
+    assert SINGLE_GENRE.loss(
+        output, data(CLASSES, 0.1).targets.soft(np.arange(3))
+    ) == pytest.approx(hard.item())

@@ -27,12 +27,20 @@ TOTAL, FAILING = 8, 5
 class Process:
     """One process of a search, up to its kill."""
 
-    def __init__(self, folder: Path, parameters: dict[str, Parameter] = RANGES, own: dict[str, Any] = OWN, total: int = TOTAL) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        parameters: dict[str, Parameter] = RANGES,
+        own: dict[str, Any] = OWN,
+        total: int = TOTAL,
+    ) -> None:
         self.trials = Trials(Store(str(folder)).stage("searches", "key"))
         if not self.trials.drawn:
             self.trials.propose(1, own)
         space = Space("space.yaml", "time", parameters)
-        self.searcher = Proposals(self.trials, total, space, better=1, seed=2**32 - 3, random_trials=3)
+        self.searcher = Proposals(
+            self.trials, total, space, better=1, seed=2**32 - 3, random_trials=3
+        )
 
     def suggest(self) -> dict[str, Any]:
         return self.searcher.suggest("id")
@@ -40,14 +48,26 @@ class Process:
     def end(self, proposal: dict[str, Any]) -> None:
         """Train a trial, and keep how it ended."""
         number, drawn = proposal["number"], proposal["drawn"]
-        state, validation = ("failed", None) if number == FAILING else ("trained", -((drawn["rate"] - 0.3) ** 2) - drawn["layers"])
-        result = TrialResult(number, state, drawn, drawn, validation, 1, 1, 1.0, f"submodels/{number}", None)
+        state, validation = (
+            ("failed", None)
+            if number == FAILING
+            else ("trained", -((drawn["rate"] - 0.3) ** 2) - drawn["layers"])
+        )
+        result = TrialResult(
+            number, state, drawn, drawn, validation, 1, 1, 1.0, f"submodels/{number}", None
+        )
         self.trials.end(result)
         self.searcher.on_trial_complete("id", {"validation": validation}, error=state == "failed")
 
 
-@pytest.mark.parametrize("killed", [set(), {"proposed"}, {"ended"}, {"proposed", "ended"}], ids=lambda killed: "-".join(sorted(killed)))
-def test_a_killed_search_proposes_what_it_would_have_proposed(tmp_path: Path, killed: set[str]) -> None:
+@pytest.mark.parametrize(
+    "killed",
+    [set(), {"proposed"}, {"ended"}, {"proposed", "ended"}],
+    ids=lambda killed: "-".join(sorted(killed)),
+)
+def test_a_killed_search_proposes_what_it_would_have_proposed(
+    tmp_path: Path, killed: set[str]
+) -> None:
     calm = Process(tmp_path / "calm")
     for _ in range(TOTAL):
         calm.end(calm.suggest())
@@ -71,7 +91,11 @@ def test_a_killed_search_proposes_what_it_would_have_proposed(tmp_path: Path, ki
 def test_trials_side_by_side_keep_their_numbers(tmp_path: Path) -> None:
     process = Process(tmp_path)
     first, second, third = (process.searcher.suggest(name) for name in "abc")
-    process.trials.end(TrialResult(2, "stopped", second["drawn"], second["drawn"], 0.5, 1, 1, 1.0, "submodels/2", None))
+    process.trials.end(
+        TrialResult(
+            2, "stopped", second["drawn"], second["drawn"], 0.5, 1, 1, 1.0, "submodels/2", None
+        )
+    )
     process = Process(tmp_path)
     assert [process.searcher.suggest(name) for name in "ab"] == [first, third]
     fourth = process.searcher.suggest("c")
@@ -79,9 +103,13 @@ def test_trials_side_by_side_keep_their_numbers(tmp_path: Path) -> None:
     assert fourth["drawn"] not in (first["drawn"], second["drawn"], third["drawn"])
 
 
-def test_a_space_of_few_choices_is_tried_to_its_end_before_a_trial_repeats_another(tmp_path: Path) -> None:
+def test_a_space_of_few_choices_is_tried_to_its_end_before_a_trial_repeats_another(
+    tmp_path: Path,
+) -> None:
     process = Process(tmp_path, CHOICES, {"rate": "0.1", "layers": "1"}, total=5)
     drawn = [process.searcher.suggest(str(number))["drawn"] for number in range(5)]
-    combinations = [{"rate": rate, "layers": layers} for rate in ("0.1", "0.2") for layers in ("1", "2")]
+    combinations = [
+        {"rate": rate, "layers": layers} for rate in ("0.1", "0.2") for layers in ("1", "2")
+    ]
     assert sorted(map(str, drawn[:4])) == sorted(map(str, combinations))
     assert drawn[4] in combinations

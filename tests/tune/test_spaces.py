@@ -73,27 +73,43 @@ def test_the_first_trial_has_the_configurations_own_values(name: str) -> None:
 
 def test_an_own_value_that_the_file_does_not_list_is_one_more(tmp_path: Path) -> None:
     path = written(
-        tmp_path, {"batch_size": {"choice": [16, 32]}, "learning_rate": {"log_range": [0.01, 0.1]}, "time_mask": {"range": [0, 0.1]}}
+        tmp_path,
+        {
+            "batch_size": {"choice": [16, 32]},
+            "learning_rate": {"log_range": [0.01, 0.1]},
+            "time_mask": {"range": [0, 0.1]},
+        },
     )
     space, own = load_space(path).of(preset("demo"), "mel.time")
     assert space.parameters["batch_size"].choices == (8, 16, 32)
-    assert (space.parameters["learning_rate"].low, space.parameters["learning_rate"].high) == (0.001, 0.1)
+    assert (space.parameters["learning_rate"].low, space.parameters["learning_rate"].high) == (
+        0.001,
+        0.1,
+    )
     assert space.parameters["time_mask"].high == 0.2
     assert own == {"batch_size": "8", "learning_rate": 0.001, "time_mask": 0.2}
 
 
 def test_an_own_value_is_the_same_number_with_and_without_a_point(tmp_path: Path) -> None:
-    space, own = load_space(written(tmp_path, {"mixup": {"choice": [0, 1]}})).of(preset("demo"), "mel.time")
+    space, own = load_space(written(tmp_path, {"mixup": {"choice": [0, 1]}})).of(
+        preset("demo"), "mel.time"
+    )
     assert space.parameters["mixup"].distribution().to_internal_repr(own["mixup"]) == 0
 
 
 def test_values_become_settings() -> None:
     config = preset("thesis-webapi")
     values = {"learning_rate": 2e-3, "sizes.hidden": [8, 8], "pool": [1, 4], "standardise": "none"}
-    changed = with_values(config, "mfcc.large_rnn", decoded({key: Parameter(choices=(v,)).drawn(v) for key, v in values.items()}))
+    changed = with_values(
+        config,
+        "mfcc.large_rnn",
+        decoded({key: Parameter(choices=(v,)).drawn(v) for key, v in values.items()}),
+    )
     model, before = changed.models["mfcc.large_rnn"], config.models["mfcc.large_rnn"]
     assert model.learning_rates[0] == pytest.approx(2e-3)
-    assert model.learning_rates == pytest.approx([rate * 2e-3 / before.learning_rates[0] for rate in before.learning_rates])
+    assert model.learning_rates == pytest.approx(
+        [rate * 2e-3 / before.learning_rates[0] for rate in before.learning_rates]
+    )
     assert (model.sizes["hidden"], model.pool, model.standardise) == ([8, 8], (1, 4), "none")
     assert changed.models["mel.time"] == config.models["mel.time"]
 
@@ -101,34 +117,60 @@ def test_values_become_settings() -> None:
 @pytest.mark.parametrize(
     ("search", "said"),
     [
-        ({"learning_rat": {"choice": [0.1]}}, r"learning_rat: mel.time has no such setting \(did you mean 'learning_rate'\?\)"),
+        (
+            {"learning_rat": {"choice": [0.1]}},
+            r"learning_rat: mel.time has no such setting \(did you mean 'learning_rate'\?\)",
+        ),
         ({"sizes.kernels": {"choice": [1]}}, r"sizes.kernels: .*sizes.kernel_"),
         ({"architecture": {"choice": ["freq"]}}, r"architecture: mel.time has no such setting"),
         ({"learning_rate": [0.1, 0.2]}, r"learning_rate: give one of choice: \[a, b, ...\], range"),
         ({"learning_rate": {"log_range": ["1e-4", 0.1]}}, r"1.0e-4 needs its point"),
         ({"learning_rate": {"log_range": [0, 0.1]}}, r"log_range begins at 0"),
-        ({"time_mask": {"range": [0.4, 0.1]}}, r"time_mask: range takes the least and the greatest"),
-        ({"time_mask": {"range": [0.0, 1.5]}}, r"time_mask: .*models.mel.time.time_mask = 1.5.*less than or equal to 1"),
+        (
+            {"time_mask": {"range": [0.4, 0.1]}},
+            r"time_mask: range takes the least and the greatest",
+        ),
+        (
+            {"time_mask": {"range": [0.0, 1.5]}},
+            r"time_mask: .*models.mel.time.time_mask = 1.5.*less than or equal to 1",
+        ),
         ({"batch_size": {"choice": [0]}}, r"models.mel.time.batch_size = 0"),
-        ({"standardise": {"range": [0, 1]}}, r"own value 'per_frame' has no place in a range: give a choice"),
-        ({"sizes.kernel_divisors": {"choice": [[500]]}}, r"sizes.kernel_divisors \[500\] cannot be built.*time axis' size 160"),
+        (
+            {"standardise": {"range": [0, 1]}},
+            r"own value 'per_frame' has no place in a range: give a choice",
+        ),
+        (
+            {"sizes.kernel_divisors": {"choice": [[500]]}},
+            r"sizes.kernel_divisors \[500\] cannot be built.*time axis' size 160",
+        ),
         # Each alone can be built, both together cannot: 160 frames are 80 after the first layer, which lose 24 in each of four layers.
-        ({"sizes.kernel_size": {"choice": [25]}, "pool": {"choice": [[4, 8]]}}, r"pool \[4, [48]\], sizes.kernel_size 25 cannot be built"),
+        (
+            {"sizes.kernel_size": {"choice": [25]}, "pool": {"choice": [[4, 8]]}},
+            r"pool \[4, [48]\], sizes.kernel_size 25 cannot be built",
+        ),
         ({}, r"search names no setting"),
         ("all", r"two keys 'architecture' and 'search'"),
     ],
 )
-def test_a_wrong_space_is_answered_with_the_key_and_the_fix(tmp_path: Path, search: Any, said: str) -> None:
+def test_a_wrong_space_is_answered_with_the_key_and_the_fix(
+    tmp_path: Path, search: Any, said: str
+) -> None:
     with pytest.raises(ConfigError, match=said):
         load_space(written(tmp_path, search)).of(preset("demo"), "mel.time")
 
 
 def test_a_space_of_another_architecture_names_the_right_one() -> None:
-    with pytest.raises(ConfigError, match=r"for the architecture 'time', and mel.freq is 'freq': take tune/spaces/freq.yaml"):
+    with pytest.raises(
+        ConfigError,
+        match=r"for the architecture 'time', and mel.freq is 'freq': take tune/spaces/freq.yaml",
+    ):
         load_space(str(SPACES / "time.yaml")).of(preset("demo"), "mel.freq")
 
 
-@pytest.mark.parametrize(("name", "said"), [("mel.tim", r"did you mean 'mel.time'\?"), ("", "--submodel is not given; name one of")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("mel.tim", r"did you mean 'mel.time'\?"), ("", "--submodel is not given; name one of")],
+)
 def test_a_search_of_nothing_that_exists(name: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_space(str(SPACES / "time.yaml")).of(preset("demo"), name)

@@ -22,7 +22,11 @@ def stopped_after(grace: int, *trials: list[float]) -> list[int | None]:
         trial = SimpleNamespace(trial_id=str(number))
         scheduler.on_trial_add(None, trial)
         results = [{"epoch": epoch, "validation": value} for epoch, value in enumerate(values, 1)]
-        stops = (result["epoch"] for result in results if scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP)
+        stops = (
+            result["epoch"]
+            for result in results
+            if scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP
+        )
         found.append(next(stops, None))
     return found
 
@@ -32,6 +36,8 @@ def test_a_trial_that_falls_behind_at_its_last_epoch_comes_to_its_end(grace: int
     assert stopped_after(grace, [0.5, 0.6, 0.7, 0.8], [0.5, 0.6, 0.7, 0.1]) == [None, None]
 
 
-@pytest.mark.parametrize(("grace", "epoch"), [(1, 1), (2, 2), (3, 3), (EPOCHS, None), (2 * EPOCHS, None)])
+@pytest.mark.parametrize(
+    ("grace", "epoch"), [(1, 1), (2, 2), (3, 3), (EPOCHS, None), (2 * EPOCHS, None)]
+)
 def test_a_trial_that_lags_behind_is_stopped_after_its_grace(grace: int, epoch: int | None) -> None:
     assert stopped_after(grace, [0.5, 0.6, 0.7, 0.8], [0.1, 0.1, 0.1, 0.1]) == [None, epoch]

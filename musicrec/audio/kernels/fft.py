@@ -13,13 +13,23 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from musicrec.audio.kernels.simd import LANES, Vector, as_type_of, broadcast, load, store, transpose_block
+from musicrec.audio.kernels.simd import (
+    LANES,
+    Vector,
+    as_type_of,
+    broadcast,
+    load,
+    store,
+    transpose_block,
+)
 
 Complex = tuple[Vector, Vector]  # real and imaginary parts of sixteen frames
 
 
 @cache
-def roots_of_unity(size: int, dtype: type[np.floating] = np.float32) -> tuple[np.ndarray, np.ndarray]:
+def roots_of_unity(
+    size: int, dtype: type[np.floating] = np.float32
+) -> tuple[np.ndarray, np.ndarray]:
     """exp(-2 pi i k / n), as (real, imaginary) pairs, for n = size / 2, which `transform` needs, and n = size, which `real_bins` needs."""
     angles = -2 * np.pi * np.arange(size) / size
     roots = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(dtype)
@@ -79,9 +89,21 @@ def _write(re: np.ndarray, im: np.ndarray, position: int, a: Complex) -> None:
 
 
 @njit(cache=True, forceinline=True)
-def _dft_4(a: Complex, b: Complex, c: Complex, d: Complex) -> tuple[Complex, Complex, Complex, Complex]:
-    sum_ac, difference_ac, sum_bd, difference_bd = _plus(a, c), _minus(a, c), _plus(b, d), _minus(b, d)
-    return _plus(sum_ac, sum_bd), _minus_i(difference_ac, difference_bd), _minus(sum_ac, sum_bd), _plus_i(difference_ac, difference_bd)
+def _dft_4(
+    a: Complex, b: Complex, c: Complex, d: Complex
+) -> tuple[Complex, Complex, Complex, Complex]:
+    sum_ac, difference_ac, sum_bd, difference_bd = (
+        _plus(a, c),
+        _minus(a, c),
+        _plus(b, d),
+        _minus(b, d),
+    )
+    return (
+        _plus(sum_ac, sum_bd),
+        _minus_i(difference_ac, difference_bd),
+        _minus(sum_ac, sum_bd),
+        _plus_i(difference_ac, difference_bd),
+    )
 
 
 @njit(cache=True, forceinline=True)
@@ -92,9 +114,14 @@ def _radix_8(
     """DFT of eight numbers; result j, times root j * turn, is written to position `at` + j * `step`."""
     even_0, even_1, even_2, even_3 = _dft_4(a, c, e, g)
     odd_0, odd_1, odd_2, odd_3 = _dft_4(b, d, f, h)
-    half = broadcast(roots.dtype.type(0.7071067811865476))  # odd result j is turned by the eighth root j
+    half = broadcast(
+        roots.dtype.type(0.7071067811865476)
+    )  # odd result j is turned by the eighth root j
     odd_1 = (odd_1[0] + odd_1[1]) * half, (odd_1[1] - odd_1[0]) * half
-    odd_3 = (odd_3[0] - odd_3[1]) * half, (odd_3[0] + odd_3[1]) * half  # and by -1, made up for below
+    odd_3 = (
+        (odd_3[0] - odd_3[1]) * half,
+        (odd_3[0] + odd_3[1]) * half,
+    )  # and by -1, made up for below
     _write(out_re, out_im, at, _plus(even_0, odd_0))
     _write(out_re, out_im, at + step, _turn(_plus(even_1, odd_1), roots, turn))
     _write(out_re, out_im, at + 2 * step, _turn(_minus_i(even_2, odd_2), roots, 2 * turn))
@@ -123,7 +150,12 @@ def hop_matrix(samples: np.ndarray, hop: int, size: int) -> HopMatrix:
     """Lay out a recording (N,), float32, for all centred frames of `size` samples, `hop` apart; both are powers of two, hop at least 16."""
     columns = frame_groups(len(samples), hop) * LANES + max(size // hop, 1)
     columns = -(-columns // LANES) * LANES
-    return HopMatrix(_side_by_side(np.ascontiguousarray(samples), size // 2, hop, columns), columns, hop.bit_length() - 1, size // 2)
+    return HopMatrix(
+        _side_by_side(np.ascontiguousarray(samples), size // 2, hop, columns),
+        columns,
+        hop.bit_length() - 1,
+        size // 2,
+    )
 
 
 def frame_groups(samples: int, hop: int) -> int:
@@ -154,13 +186,28 @@ def _side_by_side(samples: np.ndarray, padding: int, hop: int, columns: int) -> 
 def _sample_pair(matrix: HopMatrix, frame: int, shift: int, window: np.ndarray, n: int) -> Complex:
     """Windowed samples 2 n and 2 n + 1 of sixteen frames, as one complex number each."""
     k = 2 * n
-    at = ((k + shift) & ((1 << matrix.hop_bits) - 1)) * matrix.columns + frame + ((k + shift) >> matrix.hop_bits)
-    first, second = as_type_of(window, load(matrix.values, at)), as_type_of(window, load(matrix.values, at + matrix.columns))
+    at = (
+        ((k + shift) & ((1 << matrix.hop_bits) - 1)) * matrix.columns
+        + frame
+        + ((k + shift) >> matrix.hop_bits)
+    )
+    first, second = (
+        as_type_of(window, load(matrix.values, at)),
+        as_type_of(window, load(matrix.values, at + matrix.columns)),
+    )
     return first * broadcast(window[k]), second * broadcast(window[k + 1])
 
 
 @njit(cache=True)
-def transform(matrix: HopMatrix, frame: int, shift: int, window: np.ndarray, roots: np.ndarray, points: int, work: np.ndarray) -> int:
+def transform(
+    matrix: HopMatrix,
+    frame: int,
+    shift: int,
+    window: np.ndarray,
+    roots: np.ndarray,
+    points: int,
+    work: np.ndarray,
+) -> int:
     """Complex FFT over `points` sample pairs of the frames in columns `frame` to `frame` + 15, which begin at row `shift` there (even).
 
     `points` is a power of two, 8 at least. `work` is a `workspace`, between whose buffers the passes alternate. `window`, `roots`
@@ -208,7 +255,12 @@ def _last_pass(work: np.ndarray, source: int, s: int, points: int) -> None:
             _write(out_re, out_im, q, _plus(a, b))
             _write(out_re, out_im, q + s, _minus(a, b))
         else:
-            a, b, c, d = _dft_4(_read(re, im, q), _read(re, im, q + s), _read(re, im, q + 2 * s), _read(re, im, q + 3 * s))
+            a, b, c, d = _dft_4(
+                _read(re, im, q),
+                _read(re, im, q + s),
+                _read(re, im, q + 2 * s),
+                _read(re, im, q + 3 * s),
+            )
             _write(out_re, out_im, q, a)
             _write(out_re, out_im, q + s, b)
             _write(out_re, out_im, q + 2 * s, c)
@@ -216,7 +268,9 @@ def _last_pass(work: np.ndarray, source: int, s: int, points: int) -> None:
 
 
 @njit(cache=True, forceinline=True)
-def real_bins(re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, k: int) -> tuple[Vector, Vector, Vector, Vector]:
+def real_bins(
+    re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, k: int
+) -> tuple[Vector, Vector, Vector, Vector]:
     """Bins k and points - k of the real frames' spectrum, 1 <= k <= points / 2; `roots` are those of 2 * points."""
     half = broadcast(re.dtype.type(0.5))
     a, b = _place(k), _place(points - k)

@@ -29,7 +29,9 @@ class Vector(types.Type):
 
     def __init__(self, element: types.Float) -> None:
         self.element = element
-        self.llvm = ir.VectorType(ir.FloatType() if element == types.float32 else ir.DoubleType(), LANES)
+        self.llvm = ir.VectorType(
+            ir.FloatType() if element == types.float32 else ir.DoubleType(), LANES
+        )
         super().__init__(name=f"Vector({element})")
 
 
@@ -59,7 +61,12 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 
 def _is_flat(array: Any) -> bool:
-    return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and array.dtype in _VECTORS
+    return (
+        isinstance(array, types.Array)
+        and array.ndim == 1
+        and array.layout == "C"
+        and array.dtype in _VECTORS
+    )
 
 
 @intrinsic
@@ -69,7 +76,10 @@ def load(typingctx: Any, array: types.Type, index: types.Type) -> Any:
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_pointer(context, builder, signature.args[0], *arguments), align=array.dtype.bitwidth // 8)
+        return builder.load(
+            _pointer(context, builder, signature.args[0], *arguments),
+            align=array.dtype.bitwidth // 8,
+        )
 
     return _VECTORS[array.dtype](array, types.intp), generate
 
@@ -98,7 +108,9 @@ def as_type_of(typingctx: Any, array: types.Type, vector: types.Type) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if target is vector:
             return arguments[1]
-        return (builder.fpext if target is float64x16 else builder.fptrunc)(arguments[1], target.llvm)
+        return (builder.fpext if target is float64x16 else builder.fptrunc)(
+            arguments[1], target.llvm
+        )
 
     return target(array, vector), generate
 
@@ -114,16 +126,27 @@ def transpose_block(
     target_stride: types.Type,
 ) -> Any:
     """Write the 16 x 16 block of `source` at `start` (rows `source_stride` apart), transposed, to `target` at `at`."""
-    if not (_is_flat(source) and _is_flat(target) and source.dtype == target.dtype == types.float32):
+    if not (
+        _is_flat(source) and _is_flat(target) and source.dtype == target.dtype == types.float32
+    ):
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, start, source_stride, target, at, target_stride = arguments
 
         def row(array_type: types.Array, array: Any, first: Any, stride: Any, number: int) -> Any:
-            return _pointer(context, builder, array_type, array, builder.add(first, builder.mul(stride, stride.type(number))))
+            return _pointer(
+                context,
+                builder,
+                array_type,
+                array,
+                builder.add(first, builder.mul(stride, stride.type(number))),
+            )
 
-        rows = [builder.load(row(signature.args[0], source, start, source_stride, i), align=4) for i in range(LANES)]
+        rows = [
+            builder.load(row(signature.args[0], source, start, source_stride, i), align=4)
+            for i in range(LANES)
+        ]
         # Four rounds, each swapping the off-diagonal quarters of blocks of twice `width` lanes.
         width = 1
         while width < LANES:
@@ -148,7 +171,11 @@ def broadcast(typingctx: Any, number: types.Type) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         undefined = ir.Constant(_VECTORS[number].llvm, ir.Undefined)
-        return builder.shuffle_vector(builder.insert_element(undefined, arguments[0], _I32(0)), undefined, _integer_constant(0))
+        return builder.shuffle_vector(
+            builder.insert_element(undefined, arguments[0], _I32(0)),
+            undefined,
+            _integer_constant(0),
+        )
 
     return _VECTORS[number](number), generate
 
@@ -157,7 +184,9 @@ def _binary(instruction: str) -> Any:
     @intrinsic
     def operation(typingctx: Any, left: types.Type, right: types.Type) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return getattr(builder, instruction)(*arguments, flags=("contract",))  # a * b + c becomes one fused instruction
+            return getattr(builder, instruction)(
+                *arguments, flags=("contract",)
+            )  # a * b + c becomes one fused instruction
 
         return left(left, right), generate
 
@@ -172,7 +201,9 @@ def _overload(python_operator: Any, operation: Any) -> None:
     def choose(left: types.Type, right: types.Type) -> Any:
         if isinstance(left, Vector) and left is right:
 
-            def implementation(left: types.Type, right: types.Type) -> Any:  # Numba compares this signature with that of `choose`
+            def implementation(
+                left: types.Type, right: types.Type
+            ) -> Any:  # Numba compares this signature with that of `choose`
                 return operation(left, right)
 
             return implementation
@@ -201,20 +232,26 @@ def maximum(typingctx: Any, left: types.Type, right: types.Type) -> Any:
 @intrinsic
 def square_root(typingctx: Any, vector: types.Type) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), f"llvm.sqrt.v{LANES}f32")
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), f"llvm.sqrt.v{LANES}f32"
+        )
         return builder.call(function, arguments)
 
     return float32x16(float32x16), generate
 
 
 @intrinsic
-def peak_lanes(typingctx: Any, below: types.Type, centre: types.Type, above: types.Type, threshold: types.Type) -> Any:
+def peak_lanes(
+    typingctx: Any, below: types.Type, centre: types.Type, above: types.Type, threshold: types.Type
+) -> Any:
     """Bit i is set where lane i of `centre` is over the threshold, over `below`, and not under `above`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         below, centre, above, threshold = arguments
         mask = builder.and_(
-            builder.and_(builder.fcmp_ordered(">", centre, below), builder.fcmp_ordered(">=", centre, above)),
+            builder.and_(
+                builder.fcmp_ordered(">", centre, below), builder.fcmp_ordered(">=", centre, above)
+            ),
             builder.fcmp_ordered(">", centre, threshold),
         )
         return builder.zext(builder.bitcast(mask, ir.IntType(LANES)), ir.IntType(64))
@@ -233,7 +270,9 @@ def trailing_zeros(typingctx: Any, bits: types.Type) -> Any:
 
 
 # log(1 + f) / f for f in [-1/3, 1/3], by Chebyshev interpolation: 10 coefficients leave 2e-7 dB of error.
-_CHEBYSHEV = np.polynomial.Chebyshev.interpolate(lambda f: np.log1p(f) / f, 9, domain=[-1 / 3, 1 / 3])
+_CHEBYSHEV = np.polynomial.Chebyshev.interpolate(
+    lambda f: np.log1p(f) / f, 9, domain=[-1 / 3, 1 / 3]
+)
 _LOGARITHM = _CHEBYSHEV.convert(kind=np.polynomial.Polynomial).coef
 _TWO_THIRDS = 0x3F2AAAAB  # the bits of float32(2/3)
 
@@ -251,13 +290,20 @@ def decibels(typingctx: Any, power: types.Type, floor: types.Type) -> Any:
 
         # power = 2^exponent * mantissa, mantissa in [2/3, 4/3)
         bits = builder.bitcast(_maximum(builder, *arguments), _INTEGERS)
-        exponent = builder.ashr(builder.sub(bits, _integer_constant(_TWO_THIRDS)), _integer_constant(23))
-        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, _integer_constant(23))), _VECTOR)
+        exponent = builder.ashr(
+            builder.sub(bits, _integer_constant(_TWO_THIRDS)), _integer_constant(23)
+        )
+        mantissa = builder.bitcast(
+            builder.sub(bits, builder.shl(exponent, _integer_constant(23))), _VECTOR
+        )
         fraction = add(mantissa, _constant(-1.0))
         scale = 10 / np.log(10)
         series = _constant(_LOGARITHM[-1] * scale)
         for coefficient in _LOGARITHM[-2::-1]:
             series = add(multiply(series, fraction), _constant(coefficient * scale))
-        return add(multiply(builder.sitofp(exponent, _VECTOR), _constant(10 * np.log10(2))), multiply(series, fraction))
+        return add(
+            multiply(builder.sitofp(exponent, _VECTOR), _constant(10 * np.log10(2))),
+            multiply(series, fraction),
+        )
 
     return float32x16(float32x16, float32x16), generate

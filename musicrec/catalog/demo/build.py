@@ -23,20 +23,48 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from musicrec.catalog.demo.works import AUDIO_FORMATS, CLIP_SECONDS, Artist, Work, artist_table_text, demo_artists, demo_works
+from musicrec.catalog.demo.works import (
+    AUDIO_FORMATS,
+    CLIP_SECONDS,
+    Artist,
+    Work,
+    artist_table_text,
+    demo_artists,
+    demo_works,
+)
 
-__all__ = ["CLIP_SECONDS", "demo_works", "is_built", "related_artists", "render_work", "write_tables"]
+__all__ = [
+    "CLIP_SECONDS",
+    "demo_works",
+    "is_built",
+    "related_artists",
+    "render_work",
+    "write_tables",
+]
 
 MARKER = "catalog.json"
 RENDERING = 1  # raised when the same score gives other sound, picture or words: clips of an older number are rendered again
 PACKAGES = ("music21", "midirenderer", "pretty_midi", "soundfile")
-SOUND_FORMATS = {"mp3": ("MP3", "MPEG_LAYER_III"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS")}
+SOUND_FORMATS = {
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+}
 
 TRACK_COLUMNS = (
     *("track_id", "title", "artist_id", "artist", "album_id", "album", "year"),
     *("audio", "artwork", "lyrics", "language", "genres", "genre_top", "split"),
 )
-ARTIST_COLUMNS = ("artist_id", "name", "latitude", "longitude", "country", "genres", "origin", "birth_year")
+ARTIST_COLUMNS = (
+    "artist_id",
+    "name",
+    "latitude",
+    "longitude",
+    "country",
+    "genres",
+    "origin",
+    "birth_year",
+)
 RELATED_COLUMNS = ("artist_id", "related_artist_id", "rank")
 
 RELATED_LIMIT = 15
@@ -72,7 +100,11 @@ def render_work(work: Work, destination: str, longest: float = CLIP_SECONDS) -> 
         If the score has no such tune, no note, or ends before the clip starts.
     """
     folder = Path(destination).absolute()
-    audio, artwork, record = f"audio/{work.track_id}.{work.audio_format}", f"artwork/{work.track_id}.png", f"rows/{work.track_id}.json"
+    audio, artwork, record = (
+        f"audio/{work.track_id}.{work.audio_format}",
+        f"artwork/{work.track_id}.png",
+        f"rows/{work.track_id}.json",
+    )
     longer = f" {longest:g} s" if longest != CLIP_SECONDS else ""
     fingerprint = hashlib.sha256(f"{RENDERING} {work!r}{longer}".encode()).hexdigest()
     if (folder / record).exists() and (folder / audio).exists() and (folder / artwork).exists():
@@ -85,11 +117,18 @@ def render_work(work: Work, destination: str, longest: float = CLIP_SECONDS) -> 
 
         from musicrec.catalog.demo import render as demo_render
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"the demo catalog needs {error.name}: pip install 'musicrec[demo]'", name=error.name) from error
+        raise ModuleNotFoundError(
+            f"the demo catalog needs {error.name}: pip install 'musicrec[demo]'", name=error.name
+        ) from error
     parts = demo_render.read_parts(work)
     notes = demo_render.sounding_notes(parts)
-    clip, seconds = demo_render.cut_clip(notes, work.start), demo_render.track_seconds(notes, work.start, longest)
-    samples = demo_render.synthesize(demo_render.cut_clip(notes, work.start, seconds), work.program, seconds)
+    clip, seconds = (
+        demo_render.cut_clip(notes, work.start),
+        demo_render.track_seconds(notes, work.start, longest),
+    )
+    samples = demo_render.synthesize(
+        demo_render.cut_clip(notes, work.start, seconds), work.program, seconds
+    )
     lyrics = demo_render.sung_text(work, parts)
     row = {column: getattr(work, column, None) for column in TRACK_COLUMNS}
     row |= {
@@ -105,18 +144,27 @@ def render_work(work: Work, destination: str, longest: float = CLIP_SECONDS) -> 
     sound_format, subtype = SOUND_FORMATS[work.audio_format]
 
     def write(path: str) -> None:
-        with soundfile.SoundFile(path, "w", demo_render.SAMPLE_RATE, samples.shape[1], subtype, format=sound_format) as file:
-            at_once = round(CLIP_SECONDS * demo_render.SAMPLE_RATE)  # libvorbis has on its stack what it is given: minutes end the process
+        with soundfile.SoundFile(
+            path, "w", demo_render.SAMPLE_RATE, samples.shape[1], subtype, format=sound_format
+        ) as file:
+            at_once = round(
+                CLIP_SECONDS * demo_render.SAMPLE_RATE
+            )  # libvorbis has on its stack what it is given: minutes end the process
             for start in range(0, len(samples), at_once):
                 file.write(samples[start : start + at_once])
 
     _write(folder / audio, write)
-    _write(folder / artwork, lambda path: demo_render.draw_piano_roll(clip).save(path, format="PNG", optimize=True))
+    _write(
+        folder / artwork,
+        lambda path: demo_render.draw_piano_roll(clip).save(path, format="PNG", optimize=True),
+    )
     _write_json(folder / record, {"fingerprint": fingerprint, "row": row})
     return row
 
 
-def related_artists(artists: Sequence[Artist], limit: int = RELATED_LIMIT) -> list[tuple[str, str, int]]:
+def related_artists(
+    artists: Sequence[Artist], limit: int = RELATED_LIMIT
+) -> list[tuple[str, str, int]]:
     """Rank each artist's related artists by what is known of their lives; nothing is taken from the sound.
 
     The score of a pair is the sum of
@@ -136,9 +184,18 @@ def related_artists(artists: Sequence[Artist], limit: int = RELATED_LIMIT) -> li
     """
     rows = []
     for artist in sorted(artists, key=lambda item: item.artist_id):
-        scores = {other.artist_id: _relation_score(artist, other) for other in artists if other.artist_id != artist.artist_id}
-        ranked = sorted((name for name, score in scores.items() if score >= LEAST_SCORE), key=lambda name: (-scores[name], name))
-        rows += [(artist.artist_id, name, rank) for rank, name in enumerate(ranked[:limit], start=1)]
+        scores = {
+            other.artist_id: _relation_score(artist, other)
+            for other in artists
+            if other.artist_id != artist.artist_id
+        }
+        ranked = sorted(
+            (name for name, score in scores.items() if score >= LEAST_SCORE),
+            key=lambda name: (-scores[name], name),
+        )
+        rows += [
+            (artist.artist_id, name, rank) for rank, name in enumerate(ranked[:limit], start=1)
+        ]
     return rows
 
 
@@ -169,12 +226,20 @@ def write_tables(rows: Iterable[Mapping], destination: str, seed: int) -> None:
     tracks = sorted(rows, key=lambda row: row["track_id"])
     if not tracks:
         raise ValueError(f"no rows for {folder}/tracks.csv: render the works first")
-    repeated = [track_id for track_id, count in Counter(row["track_id"] for row in tracks).items() if count > 1]
+    repeated = [
+        track_id
+        for track_id, count in Counter(row["track_id"] for row in tracks).items()
+        if count > 1
+    ]
     if repeated:
         raise ValueError(f"track_id {repeated[0]} has several rows: give each work's row once")
     artists = demo_artists()
-    artist_rows = [{column: getattr(artist, column) for column in ARTIST_COLUMNS} for artist in artists]
-    related_rows = [dict(zip(RELATED_COLUMNS, relation, strict=True)) for relation in related_artists(artists)]
+    artist_rows = [
+        {column: getattr(artist, column) for column in ARTIST_COLUMNS} for artist in artists
+    ]
+    related_rows = [
+        dict(zip(RELATED_COLUMNS, relation, strict=True)) for relation in related_artists(artists)
+    ]
     for part in folder.glob("*/.*.part"):  # left by a build that was killed
         part.unlink(missing_ok=True)
     _write_csv(folder / "tracks.csv", TRACK_COLUMNS, tracks)
@@ -201,7 +266,9 @@ def is_built(destination: str, seed: int, clips: int | None = None) -> bool:
         return False
     built = json.loads(marker.read_text(encoding="utf-8"))
     wanted = None if clips is None else len(demo_works(seed, clips))
-    return built["seed"] == seed and built["recipe"] == _recipe() and wanted in (None, built["tracks"])
+    return (
+        built["seed"] == seed and built["recipe"] == _recipe() and wanted in (None, built["tracks"])
+    )
 
 
 def _recipe() -> str:

@@ -59,7 +59,9 @@ def read_parts(work: Work) -> list[stream.Stream]:
     """
     path = common.getCorpusFilePath() / work.score
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MusicXMLWarning)  # bars a few ticks too long: music21 mends them
+        warnings.simplefilter(
+            "ignore", MusicXMLWarning
+        )  # bars a few ticks too long: music21 mends them
         if work.tune is None:
             parsed = converter.parseFile(path, forceSource=True, storePickle=False)
         else:
@@ -109,11 +111,18 @@ def sounding_notes(parts: Sequence[stream.Stream]) -> list[Note]:
     notes = [Note(item.start - first, item.end - first, item.pitch, item.part) for item in notes]
     offsets = np.array(sorted(marks))
     positions = np.array([[item.start, item.end] for item in notes])
-    seconds = quarters_to_seconds(positions, offsets - first, np.array([marks[offset] for offset in offsets]))
-    return sorted(Note(start, end, item.pitch, item.part) for (start, end), item in zip(seconds.tolist(), notes, strict=True))
+    seconds = quarters_to_seconds(
+        positions, offsets - first, np.array([marks[offset] for offset in offsets])
+    )
+    return sorted(
+        Note(start, end, item.pitch, item.part)
+        for (start, end), item in zip(seconds.tolist(), notes, strict=True)
+    )
 
 
-def quarters_to_seconds(positions: np.ndarray, offsets: np.ndarray, quarters_per_minute: np.ndarray) -> np.ndarray:
+def quarters_to_seconds(
+    positions: np.ndarray, offsets: np.ndarray, quarters_per_minute: np.ndarray
+) -> np.ndarray:
     """Seconds at positions in quarter notes, for tempos that each hold from their (rising) offset to the next.
 
     The first tempo also holds before its offset; position 0 is at 0 seconds.
@@ -128,7 +137,9 @@ def _joined_notes(flat: stream.Stream, part: int) -> Iterable[Note]:
     """The notes of one flattened part in quarter notes, tied notes made one."""
     open_ties: dict[int, Note] = {}
     for element in flat.notes:
-        is_pitched = isinstance(element, note.Note | chord.Chord) and not isinstance(element, harmony.Harmony)
+        is_pitched = isinstance(element, note.Note | chord.Chord) and not isinstance(
+            element, harmony.Harmony
+        )
         if not is_pitched or element.duration.isGrace or element.quarterLength <= 0:
             continue
         start, end = float(element.offset), float(element.offset + element.quarterLength)
@@ -146,7 +157,10 @@ def _joined_notes(flat: stream.Stream, part: int) -> Iterable[Note]:
 
 def _beat_quarters(parts: Sequence[stream.Stream]) -> float:
     """The beat of the first time signature in quarter notes, between a quarter and a half note; compound metres beat in dotted notes."""
-    signature = next((item for part in parts for item in part.recurse().getElementsByClass("TimeSignature")), None)
+    signature = next(
+        (item for part in parts for item in part.recurse().getElementsByClass("TimeSignature")),
+        None,
+    )
     if signature is None:
         return 1.0
     is_compound = signature.numerator > 3 and signature.numerator % 3 == 0
@@ -158,7 +172,9 @@ def track_seconds(notes: Sequence[Note], start: float, longest: float) -> float:
     return min(longest, max(CLIP_SECONDS, max(item.end for item in notes) - start))
 
 
-def cut_clip(notes: Sequence[Note], start: float = 0.0, seconds: float = CLIP_SECONDS) -> list[Note]:
+def cut_clip(
+    notes: Sequence[Note], start: float = 0.0, seconds: float = CLIP_SECONDS
+) -> list[Note]:
     """The seconds from ``start`` on; the piece starts over at its end. A note that sounds at the cut begins with the clip.
 
     Raises
@@ -168,7 +184,9 @@ def cut_clip(notes: Sequence[Note], start: float = 0.0, seconds: float = CLIP_SE
     """
     period = max(item.end for item in notes)
     if start >= period:
-        raise ValueError(f"the clip starts at {start} s, but the piece lasts {period:.1f} s: correct the start in demo_artists.yaml")
+        raise ValueError(
+            f"the clip starts at {start} s, but the piece lasts {period:.1f} s: correct the start in demo_artists.yaml"
+        )
     clip = []
     for turn in range(math.ceil((start + seconds) / period)):
         shift = turn * period - start
@@ -197,7 +215,11 @@ def synthesize(notes: Sequence[Note], program: int, seconds: float = CLIP_SECOND
     midi = pretty_midi.PrettyMIDI()
     for part in sorted({item.part for item in notes}):
         instrument = pretty_midi.Instrument(program)
-        instrument.notes = [pretty_midi.Note(VELOCITY, item.pitch, item.start, item.end) for item in notes if item.part == part]
+        instrument.notes = [
+            pretty_midi.Note(VELOCITY, item.pitch, item.start, item.end)
+            for item in notes
+            if item.part == part
+        ]
         midi.instruments.append(instrument)
     buffer = io.BytesIO()
     midi.write(buffer)
@@ -225,9 +247,15 @@ def draw_piano_roll(notes: Sequence[Note]) -> Image.Image:
     rows = max(item.pitch for item in notes) + 2 - lowest
     pixels = np.zeros((ARTWORK_SIZE, ARTWORK_SIZE), dtype=np.uint8)
     for item in notes:
-        left, right = (round(moment / CLIP_SECONDS * ARTWORK_SIZE) for moment in (item.start, item.end))
-        bottom, top = (round((row - lowest) / rows * ARTWORK_SIZE) for row in (item.pitch, item.pitch + 1))
-        pixels[ARTWORK_SIZE - top : ARTWORK_SIZE - bottom, left : max(left + 1, right - 1)] = 1 + parts.index(item.part)
+        left, right = (
+            round(moment / CLIP_SECONDS * ARTWORK_SIZE) for moment in (item.start, item.end)
+        )
+        bottom, top = (
+            round((row - lowest) / rows * ARTWORK_SIZE) for row in (item.pitch, item.pitch + 1)
+        )
+        pixels[ARTWORK_SIZE - top : ARTWORK_SIZE - bottom, left : max(left + 1, right - 1)] = (
+            1 + parts.index(item.part)
+        )
     hue = zlib.crc32(bytes(item.pitch for item in notes)) / 2**32
     lightness = [0.12, *np.linspace(0.45, 0.85, len(parts))]
     colours = [colorsys.hls_to_rgb(hue, light, 0.6) for light in lightness]
@@ -245,10 +273,20 @@ def sung_text(work: Work, parts: Sequence[stream.Stream]) -> str | None:
     path = common.getCorpusFilePath() / work.score
     if path.suffix == ".abc":
         texts = [_tune_text(path, work.tune)] if work.tune is not None else _tunes(path)
-        voices = [re.sub(r"-\s*", "- ", " ".join(re.findall(r"(?m)^w:(.*)$", text))).split() for text in texts]
-        return next(filter(None, (join_syllables((token, None) for token in voice) for voice in voices)), None)
+        voices = [
+            re.sub(r"-\s*", "- ", " ".join(re.findall(r"(?m)^w:(.*)$", text))).split()
+            for text in texts
+        ]
+        return next(
+            filter(None, (join_syllables((token, None) for token in voice) for voice in voices)),
+            None,
+        )
     for part in parts:
-        syllables = [(item.lyrics[0].text, item.lyrics[0].syllabic) for item in part.recurse().notes if item.lyrics]
+        syllables = [
+            (item.lyrics[0].text, item.lyrics[0].syllabic)
+            for item in part.recurse().notes
+            if item.lyrics
+        ]
         if sum(bool(_letters(text)) for text, _ in syllables) * 2 > len(syllables):
             return join_syllables(syllables)
     return None

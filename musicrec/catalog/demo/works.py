@@ -77,7 +77,11 @@ class Work:
 
 def artist_table_text() -> str:
     """The table as it lies in the package."""
-    return importlib.resources.files("musicrec.catalog.demo").joinpath(ARTIST_TABLE).read_text(encoding="utf-8")
+    return (
+        importlib.resources.files("musicrec.catalog.demo")
+        .joinpath(ARTIST_TABLE)
+        .read_text(encoding="utf-8")
+    )
 
 
 @lru_cache(maxsize=1)
@@ -127,7 +131,10 @@ def demo_works(seed: int, clips: int = 220) -> list[Work]:
         raise ValueError(f"clips is {clips}: the demo catalog needs at least one clip")
     chosen = sorted(_work_facts(), key=lambda fact: fact["order"])[:clips]
     splits = split_artists({fact["artist_id"]: fact["genre_top"] for fact in chosen}, seed)
-    return [_draw(fact, splits[fact["artist_id"]], seed) for fact in sorted(chosen, key=lambda fact: fact["track_id"])]
+    return [
+        _draw(fact, splits[fact["artist_id"]], seed)
+        for fact in sorted(chosen, key=lambda fact: fact["track_id"])
+    ]
 
 
 def split_artists(genre_of_artist: Mapping[str, str], seed: int) -> dict[str, str]:
@@ -140,11 +147,19 @@ def split_artists(genre_of_artist: Mapping[str, str], seed: int) -> dict[str, st
         by_genre[genre_of_artist[artist_id]].append(artist_id)
     splits: dict[str, str] = {}
     for genre, artist_ids in sorted(by_genre.items()):
-        order = np.random.default_rng([seed, zlib.crc32(genre.encode())]).permutation(len(artist_ids))
+        order = np.random.default_rng([seed, zlib.crc32(genre.encode())]).permutation(
+            len(artist_ids)
+        )
         test = max(1, round(TEST_SHARE * len(order))) if len(order) > 1 else 0
         validation = max(1, round(VALIDATION_SHARE * len(order))) if len(order) > 2 else 0
         for position, index in enumerate(order):
-            split = "test" if position < test else "validation" if position < test + validation else "train"
+            split = (
+                "test"
+                if position < test
+                else "validation"
+                if position < test + validation
+                else "train"
+            )
             splits[artist_ids[index]] = split
     return splits
 
@@ -163,7 +178,11 @@ def _work_facts() -> list[dict]:
         if "albums" not in entry:
             continue
         genre_top = entry["genres"][0]
-        works = [(album, key, title) for album in entry["albums"] for key, title in album["works"].items()]
+        works = [
+            (album, key, title)
+            for album in entry["albums"]
+            for key, title in album["works"].items()
+        ]
         for rank, (album, key, title) in enumerate(works):
             score, tune, start = _selector(album.get("file"), key)
             facts.append(

@@ -17,12 +17,22 @@ import pyarrow as pa
 from pyarrow import fs
 
 from musicrec.catalog.published.pickles import ByteArray, PickleError, load_pickle
-from musicrec.catalog.tables import LIST_SEPARATOR, PROBLEM_LINES, Catalog, CatalogError, Problem, limited, with_all_artists
+from musicrec.catalog.tables import (
+    LIST_SEPARATOR,
+    PROBLEM_LINES,
+    Catalog,
+    CatalogError,
+    Problem,
+    limited,
+    with_all_artists,
+)
 from musicrec.schema import ARTISTS, RELATED, TRACKS, conform
 
 FOLDER = "cifar-100-python"
 FILES = ("train", "test")
-VALIDATION_EVERY = 5  # one of so many pictures of the training set is for validation: 20 % (thesis section 5)
+VALIDATION_EVERY = (
+    5  # one of so many pictures of the training set is for validation: 20 % (thesis section 5)
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,13 @@ class PictureFile:
             return None
         cell = self.pictures[row]
         cell = cell.array if isinstance(cell, ByteArray) else cell
-        return cell.tobytes() if isinstance(cell, np.ndarray) else cell if isinstance(cell, bytes) else b""
+        return (
+            cell.tobytes()
+            if isinstance(cell, np.ndarray)
+            else cell
+            if isinstance(cell, bytes)
+            else b""
+        )
 
     def label(self, row: int, classes: int) -> int | None:
         """The number of a picture's label; None where it has none of the ``classes``."""
@@ -51,7 +67,9 @@ class PictureFile:
         return label if type(label) is int and 0 <= label < classes else None
 
 
-def read_cifar100(root: str, filesystem: tuple[fs.FileSystem, str], *, seed: int) -> tuple[Catalog, list[Problem]]:
+def read_cifar100(
+    root: str, filesystem: tuple[fs.FileSystem, str], *, seed: int
+) -> tuple[Catalog, list[Problem]]:
     """The catalog of the published files, and the warnings.
 
     The published test set is the split "test"; of the training set a fifth is "validation", drawn from ``seed`` and in each class alike (to
@@ -65,7 +83,9 @@ def read_cifar100(root: str, filesystem: tuple[fs.FileSystem, str], *, seed: int
         The storage does not answer.
     """
     names = _label_names(filesystem)
-    columns: dict[str, list[Any]] = {name: [] for name in ("track_id", "audio", "genre_top", "split")}
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("track_id", "audio", "genre_top", "split")
+    }
     problems: list[Problem] = []
     for name in FILES:
         pictures = read_pictures(filesystem, name)
@@ -74,10 +94,16 @@ def read_cifar100(root: str, filesystem: tuple[fs.FileSystem, str], *, seed: int
         columns["track_id"] += [f"{name}-{row:05d}" for row in range(len(pictures))]
         columns["audio"] += [f"{FOLDER}/{name}#{row}" for row in range(len(pictures))]
         columns["genre_top"] += [None if label is None else names[label] for label in labels]
-        columns["split"] += ["test"] * len(labels) if name == "test" else _training_splits(labels, seed)
+        columns["split"] += (
+            ["test"] * len(labels) if name == "test" else _training_splits(labels, seed)
+        )
     genres = [[] if label is None else [label] for label in columns["genre_top"]]
-    tracks = conform(pa.table({**columns, "artist_id": columns["track_id"], "genres": genres}), TRACKS, "tracks")
-    return Catalog(root, tracks, with_all_artists(ARTISTS.empty_table(), tracks), RELATED.empty_table()), problems
+    tracks = conform(
+        pa.table({**columns, "artist_id": columns["track_id"], "genres": genres}), TRACKS, "tracks"
+    )
+    return Catalog(
+        root, tracks, with_all_artists(ARTISTS.empty_table(), tracks), RELATED.empty_table()
+    ), problems
 
 
 def read_pictures(filesystem: tuple[fs.FileSystem, str], name: str) -> PictureFile:
@@ -92,9 +118,13 @@ def read_pictures(filesystem: tuple[fs.FileSystem, str], name: str) -> PictureFi
     """
     content = _read(filesystem, name)
     pictures, labels = content.get(b"data"), content.get(b"fine_labels")
-    pictures = pictures.array if isinstance(pictures, ByteArray) and pictures.array.ndim == 2 else pictures
+    pictures = (
+        pictures.array if isinstance(pictures, ByteArray) and pictures.array.ndim == 2 else pictures
+    )
     if not isinstance(pictures, np.ndarray | list):
-        raise _refused(name, "data", "no pictures", "it must be the published array of bytes (N, 3072)")
+        raise _refused(
+            name, "data", "no pictures", "it must be the published array of bytes (N, 3072)"
+        )
     if not isinstance(labels, list):
         raise _refused(name, "fine_labels", "no labels", "it must be the published list of numbers")
     return PictureFile(pictures, labels)
@@ -110,26 +140,53 @@ def _read(filesystem: tuple[fs.FileSystem, str], name: str) -> dict[bytes, Any]:
     store, base = filesystem
     path = f"{base.rstrip('/')}/{FOLDER}/{name}"
     if store.get_file_info(path).type != fs.FileType.File:
-        raise _refused(name, None, "missing file", f"{FOLDER}/{name} must lie in the catalog's root: unpack cifar-100-python.tar.gz there")
+        raise _refused(
+            name,
+            None,
+            "missing file",
+            f"{FOLDER}/{name} must lie in the catalog's root: unpack cifar-100-python.tar.gz there",
+        )
     with store.open_input_file(path) as file:
-        content = file.read_buffer()  # before it is parsed, so that what is wrong below is the file and not the storage
+        content = (
+            file.read_buffer()
+        )  # before it is parsed, so that what is wrong below is the file and not the storage
     try:
         loaded = load_pickle(io.BytesIO(content))
     except PickleError as error:
         raise _refused(name, None, "not readable", f"{error}; take the published file") from error
     if not isinstance(loaded, dict):
-        raise _refused(name, None, "not readable", f"it holds a {type(loaded).__name__} and no dictionary; take the published file")
+        raise _refused(
+            name,
+            None,
+            "not readable",
+            f"it holds a {type(loaded).__name__} and no dictionary; take the published file",
+        )
     return loaded
 
 
 def _label_names(filesystem: tuple[fs.FileSystem, str]) -> list[str]:
     names = _read(filesystem, "meta").get(b"fine_label_names")
-    if not isinstance(names, list) or not names or not all(isinstance(name, bytes) for name in names):
-        raise _refused("meta", "fine_label_names", "no names of labels", "it must be the published list of names")
+    if (
+        not isinstance(names, list)
+        or not names
+        or not all(isinstance(name, bytes) for name in names)
+    ):
+        raise _refused(
+            "meta",
+            "fine_label_names",
+            "no names of labels",
+            "it must be the published list of names",
+        )
     texts = [name.decode("utf-8", "replace") for name in names]
     for text in texts:
         if texts.count(text) > 1 or not text.strip() or LIST_SEPARATOR in text:
-            raise _refused("meta", "fine_label_names", "an unusable name", "each label needs its own name, without ;", text)
+            raise _refused(
+                "meta",
+                "fine_label_names",
+                "an unusable name",
+                "each label needs its own name, without ;",
+                text,
+            )
     return texts
 
 
@@ -137,11 +194,26 @@ def _label_problems(name: str, pictures: PictureFile, labels: list[int | None]) 
     problems = []
     if len(pictures.pictures) != len(pictures.labels):
         counts = f"{len(pictures.pictures)} pictures, {len(pictures.labels)} labels"
-        problems.append(Problem(name, None, "fine_labels", counts, "not one label a picture", "what is alone is an error row", "warning"))
-    wrong = [row for row, label in enumerate(labels) if label is None and row < len(pictures.labels)]
+        problems.append(
+            Problem(
+                name,
+                None,
+                "fine_labels",
+                counts,
+                "not one label a picture",
+                "what is alone is an error row",
+                "warning",
+            )
+        )
+    wrong = [
+        row for row, label in enumerate(labels) if label is None and row < len(pictures.labels)
+    ]
     fix = "the picture will be a row of the errors table"
     shown = [
-        Problem(name, row + 1, "fine_labels", str(pictures.labels[row]), "unknown label", fix, "warning") for row in wrong[:PROBLEM_LINES]
+        Problem(
+            name, row + 1, "fine_labels", str(pictures.labels[row]), "unknown label", fix, "warning"
+        )
+        for row in wrong[:PROBLEM_LINES]
     ]
     return problems + limited(shown, len(wrong))
 
@@ -156,5 +228,7 @@ def _training_splits(labels: list[int | None], seed: int) -> list[str]:
     return splits.tolist()
 
 
-def _refused(name: str, column: str | None, rule: str, fix: str, value: str | None = None) -> CatalogError:
+def _refused(
+    name: str, column: str | None, rule: str, fix: str, value: str | None = None
+) -> CatalogError:
     return CatalogError([Problem(f"{FOLDER}/{name}", None, column, value, rule, fix)])

@@ -21,7 +21,15 @@ from pyarrow import fs
 
 from musicrec.catalog.published.fma_tables import FmaTable, read_published
 from musicrec.catalog.rules import LIMITS, YEARS
-from musicrec.catalog.tables import LIST_SEPARATOR, Catalog, CatalogError, Problem, RawCatalog, RawTable, typed
+from musicrec.catalog.tables import (
+    LIST_SEPARATOR,
+    Catalog,
+    CatalogError,
+    Problem,
+    RawCatalog,
+    RawTable,
+    typed,
+)
 from musicrec.catalog.validate import validate
 from musicrec.schema import RELATED
 
@@ -29,14 +37,33 @@ SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
 SPLITS = {"training": "train", "validation": "validation", "test": "test"}
 WITH_TOP_GENRE = ("small", "medium")  # every track of these has one by the data set's making
 TRACK_COLUMNS = (
-    *("set.subset", "set.split", "track.genre_top", "track.genres_all", "track.title", "track.language_code"),
-    *("album.id", "album.title", "album.date_released", "artist.id", "artist.name", "artist.latitude", "artist.longitude"),
+    *(
+        "set.subset",
+        "set.split",
+        "track.genre_top",
+        "track.genres_all",
+        "track.title",
+        "track.language_code",
+    ),
+    *(
+        "album.id",
+        "album.title",
+        "album.date_released",
+        "artist.id",
+        "artist.name",
+        "artist.latitude",
+        "artist.longitude",
+    ),
 )
 NO_ALBUM = "-1"
 
 
 def read_fma(
-    root: str, filesystem: tuple[fs.FileSystem, str], subset: str, *, exists: Callable[[str], bool] | None = None
+    root: str,
+    filesystem: tuple[fs.FileSystem, str],
+    subset: str,
+    *,
+    exists: Callable[[str], bool] | None = None,
 ) -> tuple[Catalog, list[Problem]]:
     """The tracks of a subset and of those inside it, with the published splits, and the warnings (thesis section 6).
 
@@ -55,24 +82,46 @@ def read_fma(
     OSError
         The storage does not answer.
     """
-    tracks = read_published(filesystem, "tracks", "fma_metadata/tracks.csv", "track_id", TRACK_COLUMNS, header_rows=3)
-    genres = read_published(filesystem, "genres", "fma_metadata/genres.csv", "genre_id", ("parent", "title"), header_rows=1)
+    tracks = read_published(
+        filesystem, "tracks", "fma_metadata/tracks.csv", "track_id", TRACK_COLUMNS, header_rows=3
+    )
+    genres = read_published(
+        filesystem,
+        "genres",
+        "fma_metadata/genres.csv",
+        "genre_id",
+        ("parent", "title"),
+        header_rows=1,
+    )
     problems = [*tracks.problems, *genres.problems]
-    if any(problem.rule in ("missing table", "not readable", "missing column") for problem in problems):
+    if any(
+        problem.rule in ("missing table", "not readable", "missing column") for problem in problems
+    ):
         raise CatalogError(problems)
     titles = _genre_names(genres)
     tracks = _subset(tracks, subset)
     raw = {"tracks": _track_rows(tracks, titles, subset)}
-    raw |= {"artists": _artist_rows(tracks, raw["tracks"]), "related": RawTable(pa.table({}), np.arange(0))}
+    raw |= {
+        "artists": _artist_rows(tracks, raw["tracks"]),
+        "related": RawTable(pa.table({}), np.arange(0)),
+    }
     found = validate(RawCatalog(root, raw), exists=exists)
     # Empty cells were reported above by their published names. The published splits are what others' figures stand on: an artist in two of
     # them is said and not mended.
     found = [problem for problem in found if problem.rule != "empty cell"]
-    found = [replace(problem, severity="warning") if problem.rule == "artist in two splits" else problem for problem in found]
+    found = [
+        replace(problem, severity="warning") if problem.rule == "artist in two splits" else problem
+        for problem in found
+    ]
     problems = [*tracks.problems, *genres.problems, *found]
     if any(problem.severity == "error" for problem in problems):
         raise CatalogError(problems)
-    return Catalog(root, typed(raw["tracks"], "tracks"), typed(raw["artists"], "artists"), RELATED.empty_table()), problems
+    return Catalog(
+        root,
+        typed(raw["tracks"], "tracks"),
+        typed(raw["artists"], "artists"),
+        RELATED.empty_table(),
+    ), problems
 
 
 def _genre_names(genres: FmaTable) -> dict[str, tuple[str, bool]]:
@@ -81,10 +130,22 @@ def _genre_names(genres: FmaTable) -> dict[str, tuple[str, bool]]:
     titles = genres.columns["title"]
     genres.report("title", titles.is_null(), "empty cell", "every genre needs a title")
     parted = pc.fill_null(pc.match_substring(titles, LIST_SEPARATOR), False)
-    genres.report("title", parted, "a title with ; in it", "write another sign: ; stands between the genres of a track")
-    repeated = {entry["values"] for entry in titles.value_counts().to_pylist() if entry["counts"] > 1}
-    rows = zip(ids.to_pylist(), titles.to_pylist(), genres.columns["parent"].to_pylist(), strict=True)
-    return {number: (f"{title} ({number})" if title in repeated else title, parent == "0") for number, title, parent in rows}
+    genres.report(
+        "title",
+        parted,
+        "a title with ; in it",
+        "write another sign: ; stands between the genres of a track",
+    )
+    repeated = {
+        entry["values"] for entry in titles.value_counts().to_pylist() if entry["counts"] > 1
+    }
+    rows = zip(
+        ids.to_pylist(), titles.to_pylist(), genres.columns["parent"].to_pylist(), strict=True
+    )
+    return {
+        number: (f"{title} ({number})" if title in repeated else title, parent == "0")
+        for number, title, parent in rows
+    }
 
 
 def _subset(tracks: FmaTable, subset: str) -> FmaTable:
@@ -92,10 +153,14 @@ def _subset(tracks: FmaTable, subset: str) -> FmaTable:
     chosen = SUBSETS[: SUBSETS.index(subset) + 1]
     values = tracks.columns["set.subset"]
     known = pc.fill_null(pc.is_in(values, pa.array(SUBSETS)), False)
-    tracks.report("set.subset", pc.invert(known), "unknown subset", f"use one of {', '.join(SUBSETS)}")
+    tracks.report(
+        "set.subset", pc.invert(known), "unknown subset", f"use one of {', '.join(SUBSETS)}"
+    )
     kept = tracks.where(pc.fill_null(pc.is_in(values, pa.array(chosen)), False))
     if not len(kept.rows):
-        kept.say("set.subset", "no track in a subset", f"no row belongs to {', '.join(chosen)}", subset)
+        kept.say(
+            "set.subset", "no track in a subset", f"no row belongs to {', '.join(chosen)}", subset
+        )
     return kept
 
 
@@ -107,7 +172,12 @@ def _track_rows(tracks: FmaTable, titles: dict[str, tuple[str, bool]], subset: s
     good = pc.fill_null(pc.is_in(splits, pa.array([*SPLITS])), False)
     tracks.report("set.split", pc.invert(good), "unknown split", f"use one of {', '.join(SPLITS)}")
     albums = tracks.columns["album.id"]
-    clips = [None if np.isnan(number) else f"fma_{subset}/{int(number) // 1000:03d}/{int(number):06d}.mp3" for number in numbers.tolist()]
+    clips = [
+        None
+        if np.isnan(number)
+        else f"fma_{subset}/{int(number) // 1000:03d}/{int(number):06d}.mp3"
+        for number in numbers.tolist()
+    ]
     columns = {
         "track_id": ids,
         "title": tracks.columns["track.title"],
@@ -120,7 +190,9 @@ def _track_rows(tracks: FmaTable, titles: dict[str, tuple[str, bool]], subset: s
         "language": tracks.columns["track.language_code"],
         "genres": _genres(tracks, titles),
         "genre_top": _top_genres(tracks, titles, subset),
-        "split": pa.chunked_array([pa.array([SPLITS.get(split) for split in splits.to_pylist()], pa.string())]),
+        "split": pa.chunked_array(
+            [pa.array([SPLITS.get(split) for split in splits.to_pylist()], pa.string())]
+        ),
     }
     return RawTable(pa.table(columns), tracks.rows)
 
@@ -131,35 +203,71 @@ def _years(tracks: FmaTable) -> pa.ChunkedArray:
     numbers = pc.fill_null(pc.cast(years, pa.int32()), 0)
     good = pc.and_(pc.greater_equal(numbers, YEARS[0]), pc.less_equal(numbers, YEARS[1]))
     wrong = pc.and_(dates.is_valid(), pc.invert(good))
-    tracks.report("album.date_released", wrong, "no date", "it is left empty; write it as 2009-01-05 00:00:00", "warning")
+    tracks.report(
+        "album.date_released",
+        wrong,
+        "no date",
+        "it is left empty; write it as 2009-01-05 00:00:00",
+        "warning",
+    )
     return pc.if_else(good, years, pa.scalar(None, pa.string()))
 
 
 def _genres(tracks: FmaTable, titles: dict[str, tuple[str, bool]]) -> pa.Array:
     """The titles of ``genres_all``, a list of numbers in brackets."""
     texts = tracks.columns["track.genres_all"]
-    listed = pc.fill_null(pc.match_substring_regex(texts, r"^\[\s*(\d+\s*(,\s*\d+\s*)*)?\]$"), False)
-    tracks.report("track.genres_all", pc.invert(listed), "no list of genre ids", "write it as [21] or [17, 10]")
-    encoded = texts.combine_chunks().dictionary_encode()  # some thousand different lists stand for a hundred thousand tracks
+    listed = pc.fill_null(
+        pc.match_substring_regex(texts, r"^\[\s*(\d+\s*(,\s*\d+\s*)*)?\]$"), False
+    )
+    tracks.report(
+        "track.genres_all",
+        pc.invert(listed),
+        "no list of genre ids",
+        "write it as [21] or [17, 10]",
+    )
+    encoded = (
+        texts.combine_chunks().dictionary_encode()
+    )  # some thousand different lists stand for a hundred thousand tracks
     joined: list[str | None] = []
     known: list[bool] = []
     for text in encoded.dictionary.to_pylist():
         numbers = [number for number in text.strip("[]").replace(" ", "").split(",") if number]
         known.append(all(number in titles for number in numbers))
-        joined.append(LIST_SEPARATOR.join(titles[number][0] or "" for number in numbers if number in titles) or None)
+        joined.append(
+            LIST_SEPARATOR.join(titles[number][0] or "" for number in numbers if number in titles)
+            or None
+        )
     places = encoded.indices
-    unknown = pc.and_(listed, pc.invert(pc.fill_null(pa.array(known, pa.bool_()).take(places), True)))
-    tracks.report("track.genres_all", unknown, "unknown genre", "each id must be a genre_id of genres.csv")
+    unknown = pc.and_(
+        listed, pc.invert(pc.fill_null(pa.array(known, pa.bool_()).take(places), True))
+    )
+    tracks.report(
+        "track.genres_all", unknown, "unknown genre", "each id must be a genre_id of genres.csv"
+    )
     return pa.array(joined, pa.string()).take(places)
 
 
 def _top_genres(tracks: FmaTable, titles: dict[str, tuple[str, bool]], subset: str) -> pa.Array:
     texts = tracks.columns["track.genre_top"]
-    top = {title.removesuffix(f" ({number})"): title for number, (title, is_top) in titles.items() if is_top and title is not None}
+    top = {
+        title.removesuffix(f" ({number})"): title
+        for number, (title, is_top) in titles.items()
+        if is_top and title is not None
+    }
     unknown = pc.and_(texts.is_valid(), pc.invert(pc.is_in(texts, pa.array([*top], pa.string()))))
-    tracks.report("track.genre_top", unknown, "unknown top genre", "it must be the title of a genre of genres.csv whose parent is 0")
+    tracks.report(
+        "track.genre_top",
+        unknown,
+        "unknown top genre",
+        "it must be the title of a genre of genres.csv whose parent is 0",
+    )
     if subset in WITH_TOP_GENRE:
-        tracks.report("track.genre_top", texts.is_null(), "empty cell", f"every track of the subset {subset} has a top genre")
+        tracks.report(
+            "track.genre_top",
+            texts.is_null(),
+            "empty cell",
+            f"every track of the subset {subset} has a top genre",
+        )
     return pa.array([top.get(text) for text in texts.to_pylist()], pa.string())
 
 
@@ -168,10 +276,22 @@ def _artist_rows(tracks: FmaTable, rows: RawTable) -> RawTable:
     places = {}
     for column in ("latitude", "longitude"):
         values, wrong = tracks.decimals(f"artist.{column}", *LIMITS[column])
-        tracks.report(f"artist.{column}", wrong, "no such place", "the artist's place is left empty", "warning")
+        tracks.report(
+            f"artist.{column}",
+            wrong,
+            "no such place",
+            "the artist's place is left empty",
+            "warning",
+        )
         places[column] = values
     half = np.isnan(places["latitude"]) != np.isnan(places["longitude"])
-    tracks.report("artist.latitude", half, "half a place", "the artist's place is left empty: give both or neither", "warning")
+    tracks.report(
+        "artist.latitude",
+        half,
+        "half a place",
+        "the artist's place is left empty: give both or neither",
+        "warning",
+    )
     located = ~(np.isnan(places["latitude"]) | np.isnan(places["longitude"]))
     found: dict[str, dict[str, str | None]] = {}
     genres: dict[str, dict[str, None]] = {}
@@ -179,12 +299,23 @@ def _artist_rows(tracks: FmaTable, rows: RawTable) -> RawTable:
     for index, (artist, name, listed) in enumerate(zip(*texts.values(), strict=True)):
         if artist is None:
             continue
-        row = found.setdefault(artist, {"row": index, "name": None, "latitude": None, "longitude": None})
+        row = found.setdefault(
+            artist, {"row": index, "name": None, "latitude": None, "longitude": None}
+        )
         row["name"] = row["name"] or name
         if row["latitude"] is None and located[index]:
             row |= {column: tracks.columns[f"artist.{column}"][index].as_py() for column in places}
-        genres.setdefault(artist, {}).update(dict.fromkeys(listed.split(LIST_SEPARATOR) if listed else ()))
+        genres.setdefault(artist, {}).update(
+            dict.fromkeys(listed.split(LIST_SEPARATOR) if listed else ())
+        )
     columns = {"artist_id": pa.array([*found], pa.string())}
-    columns |= {name: pa.array([row[name] for row in found.values()], pa.string()) for name in ("name", "latitude", "longitude")}
-    columns["genres"] = pa.array([LIST_SEPARATOR.join(listed) or None for listed in genres.values()], pa.string())
-    return RawTable(pa.table(columns), tracks.rows[np.array([row["row"] for row in found.values()], np.int64)])
+    columns |= {
+        name: pa.array([row[name] for row in found.values()], pa.string())
+        for name in ("name", "latitude", "longitude")
+    }
+    columns["genres"] = pa.array(
+        [LIST_SEPARATOR.join(listed) or None for listed in genres.values()], pa.string()
+    )
+    return RawTable(
+        pa.table(columns), tracks.rows[np.array([row["row"] for row in found.values()], np.int64)]
+    )

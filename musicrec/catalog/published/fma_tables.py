@@ -11,7 +11,15 @@ import pyarrow as pa
 import pyarrow.csv
 from pyarrow import fs
 
-from musicrec.catalog.tables import CSV_BLOCK_BYTES, PROBLEM_LINES, Problem, Severity, as_text, limited, numbers
+from musicrec.catalog.tables import (
+    CSV_BLOCK_BYTES,
+    PROBLEM_LINES,
+    Problem,
+    Severity,
+    as_text,
+    limited,
+    numbers,
+)
 
 HEADER_BYTES = 65_536  # the three header rows of tracks.csv have 1.2 kB
 
@@ -26,13 +34,26 @@ class FmaTable:
     problems: list[Problem] = field(default_factory=list)
 
     def report(
-        self, column: str, where: pa.Array | pa.ChunkedArray | np.ndarray, rule: str, fix: str, severity: Severity = "error"
+        self,
+        column: str,
+        where: pa.Array | pa.ChunkedArray | np.ndarray,
+        rule: str,
+        fix: str,
+        severity: Severity = "error",
     ) -> None:
         """A problem for each row of a mask."""
         indices = np.flatnonzero(np.asarray(where))
         values = self.columns[column]
         shown = [
-            Problem(self.name, int(self.rows[index]), column, values[int(index)].as_py(), rule, fix, severity)
+            Problem(
+                self.name,
+                int(self.rows[index]),
+                column,
+                values[int(index)].as_py(),
+                rule,
+                fix,
+                severity,
+            )
             for index in indices[:PROBLEM_LINES]
         ]
         self.problems.extend(limited(shown, len(indices)))
@@ -43,7 +64,11 @@ class FmaTable:
 
     def where(self, mask: pa.ChunkedArray) -> FmaTable:
         """The rows of a mask; problems stay in one list."""
-        return replace(self, columns=self.columns.filter(mask).combine_chunks(), rows=self.rows[np.asarray(mask)])
+        return replace(
+            self,
+            columns=self.columns.filter(mask).combine_chunks(),
+            rows=self.rows[np.asarray(mask)],
+        )
 
     def whole_numbers(self, column: str) -> tuple[pa.Array, np.ndarray]:
         """A column of ids as plain text ("2", also for "2.0") and as float64; null and NaN where empty or malformed, which is reported."""
@@ -63,7 +88,12 @@ class FmaTable:
 
 
 def read_published(
-    filesystem: tuple[fs.FileSystem, str], name: str, path: str, key: str, columns: Sequence[str], header_rows: int
+    filesystem: tuple[fs.FileSystem, str],
+    name: str,
+    path: str,
+    key: str,
+    columns: Sequence[str],
+    header_rows: int,
 ) -> FmaTable:
     """Read ``key`` (the first column) and ``columns`` of a published table.
 
@@ -86,17 +116,31 @@ def read_published(
     full = f"{base.rstrip('/')}/{path}"
     unread = FmaTable(name, pa.table({}), np.arange(0))
     if store.get_file_info(full).type != fs.FileType.File:
-        unread.say(None, "missing table", f"{path} must lie in the catalog's root: unpack fma_metadata.zip there")
+        unread.say(
+            None,
+            "missing table",
+            f"{path} must lie in the catalog's root: unpack fma_metadata.zip there",
+        )
         return unread
     with store.open_input_stream(full, compression=None) as stream:
         header = _header(stream.read(HEADER_BYTES), header_rows)
     if header[:1] != [key]:
-        unread.say(None, "not readable", f"its header must be the published one of {header_rows} rows with {key} in the first column")
+        unread.say(
+            None,
+            "not readable",
+            f"its header must be the published one of {header_rows} rows with {key} in the first column",
+        )
         return unread
     for column in columns:
         if header.count(column) != 1:
-            unread.say(column, "missing column", f"{path} must have it once: take the published file")
-    return unread if unread.problems else _read(store, full, name, header, [key, *columns], header_rows)
+            unread.say(
+                column, "missing column", f"{path} must have it once: take the published file"
+            )
+    return (
+        unread
+        if unread.problems
+        else _read(store, full, name, header, [key, *columns], header_rows)
+    )
 
 
 def _header(content: bytes, rows: int) -> list[str]:
@@ -107,10 +151,20 @@ def _header(content: bytes, rows: int) -> list[str]:
         return []
     if rows == 1:
         return cells[0]
-    return [cells[2][0], *(f"{group}.{name}" for group, name in zip(cells[0][1:], cells[1][1:], strict=True))]
+    return [
+        cells[2][0],
+        *(f"{group}.{name}" for group, name in zip(cells[0][1:], cells[1][1:], strict=True)),
+    ]
 
 
-def _read(store: fs.FileSystem, path: str, name: str, header: list[str], columns: list[str], header_rows: int) -> FmaTable:
+def _read(
+    store: fs.FileSystem,
+    path: str,
+    name: str,
+    header: list[str],
+    columns: list[str],
+    header_rows: int,
+) -> FmaTable:
     ragged: list[int] = []
     problems: list[Problem] = []
 
@@ -122,8 +176,12 @@ def _read(store: fs.FileSystem, path: str, name: str, header: list[str], columns
         return "skip"
 
     # With one thread, so that rows have numbers: 0.8 s for a table of 320 MB (the published one has 260).
-    read = pyarrow.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES, skip_rows=header_rows, column_names=header)
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip)
+    read = pyarrow.csv.ReadOptions(
+        use_threads=False, block_size=CSV_BLOCK_BYTES, skip_rows=header_rows, column_names=header
+    )
+    parse = pyarrow.csv.ParseOptions(
+        newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+    )
     convert = pyarrow.csv.ConvertOptions(
         include_columns=columns,
         column_types=dict.fromkeys(columns, pa.binary()),
@@ -137,8 +195,14 @@ def _read(store: fs.FileSystem, path: str, name: str, header: list[str], columns
     except pa.ArrowInvalid as error:
         unread = FmaTable(name, pa.table({}), np.arange(0))
         long_row = f"a row is longer than {CSV_BLOCK_BYTES >> 20} MB: look for a double quote that is not closed"
-        unread.say(None, "not readable", long_row if "straddling" in str(error) else str(error).partition("\n")[0])
+        unread.say(
+            None,
+            "not readable",
+            long_row if "straddling" in str(error) else str(error).partition("\n")[0],
+        )
         return unread
     rows = np.setdiff1d(np.arange(1, table.num_rows + len(ragged) + 1), ragged)
     raw, more = as_text(table, columns, rows, name)
-    return FmaTable(name, raw.columns.combine_chunks(), raw.rows, [*limited(problems, len(ragged)), *more])
+    return FmaTable(
+        name, raw.columns.combine_chunks(), raw.rows, [*limited(problems, len(ragged)), *more]
+    )

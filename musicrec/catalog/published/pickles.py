@@ -15,7 +15,17 @@ import numpy as np
 
 # What reading a file that is no whole pickle raises, beside UnpicklingError (see the documentation of pickle.UnpicklingError).
 _MALFORMED = (
-    *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError, MemoryError),
+    *(
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        OverflowError,
+        MemoryError,
+    ),
     *(RecursionError, ImportError),
 )
 
@@ -31,9 +41,17 @@ class ByteArray:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, is_fortran, content = state
-        if not isinstance(kind, _ByteType) or not isinstance(content, bytes) or len(content) != math.prod(shape):
-            raise pickle.UnpicklingError("an array that does not hold unsigned bytes, as many as its shape needs")
-        self.array = np.frombuffer(content, np.uint8).reshape(shape, order="F" if is_fortran else "C")
+        if (
+            not isinstance(kind, _ByteType)
+            or not isinstance(content, bytes)
+            or len(content) != math.prod(shape)
+        ):
+            raise pickle.UnpicklingError(
+                "an array that does not hold unsigned bytes, as many as its shape needs"
+            )
+        self.array = np.frombuffer(content, np.uint8).reshape(
+            shape, order="F" if is_fortran else "C"
+        )
 
 
 class _ByteType:
@@ -55,7 +73,9 @@ def _reconstruct(*_: Any) -> ByteArray:
 def _encode(text: str, encoding: str) -> bytes:
     """Stands for ``_codecs.encode``, by which Python 3 writes bytes into a pickle of protocol 2."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}: 'latin1' is what pickle writes")
+        raise pickle.UnpicklingError(
+            f"bytes in the encoding {encoding!r}: 'latin1' is what pickle writes"
+        )
     return text.encode("latin1")
 
 
@@ -71,7 +91,9 @@ _ALLOWED = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no file of pictures needs, and was not run")
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}, which no file of pictures needs, and was not run"
+            )
         return _ALLOWED[module, name]
 
 

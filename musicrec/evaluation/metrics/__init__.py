@@ -15,7 +15,13 @@ Conventions
 from __future__ import annotations
 
 from .bootstrap import bootstrap_interval, bootstrap_metric
-from .class_ranking import absent_classes, average_precision, mean_average_precision, mean_roc_auc, roc_auc
+from .class_ranking import (
+    absent_classes,
+    average_precision,
+    mean_average_precision,
+    mean_roc_auc,
+    roc_auc,
+)
 from .hubs import coverage, hubness, k_occurrences
 from .labels import (
     ClassScores,

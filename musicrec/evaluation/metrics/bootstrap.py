@@ -91,8 +91,12 @@ def bootstrap_metric(
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     if len(truth) != len(predicted) or not len(truth):
-        raise ValueError(f"{len(truth)} true rows and {len(predicted)} predicted ones: give one of each a track, and at least one")
-    _, group, sizes = np.unique(_groups(groups, len(truth)), return_inverse=True, return_counts=True)
+        raise ValueError(
+            f"{len(truth)} true rows and {len(predicted)} predicted ones: give one of each a track, and at least one"
+        )
+    _, group, sizes = np.unique(
+        _groups(groups, len(truth)), return_inverse=True, return_counts=True
+    )
     by_group, starts = np.argsort(group, kind="stable"), np.cumsum(sizes) - sizes
     generator = np.random.default_rng(seed)
     results = np.empty(resamples)

@@ -11,7 +11,9 @@ def same_shape(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np
     """Both as arrays; ValueError unless they have one shape and a row."""
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     if truth.shape != predicted.shape or not truth.size:
-        raise ValueError(f"truth {truth.shape} and prediction {predicted.shape}: both must have one shape and at least one row")
+        raise ValueError(
+            f"truth {truth.shape} and prediction {predicted.shape}: both must have one shape and at least one row"
+        )
     return truth, predicted
 
 
@@ -21,7 +23,9 @@ def indicators(values: np.ndarray, name: str) -> np.ndarray:
         return values
     chosen = values == 1
     if not (chosen | (values == 0)).all():
-        raise ValueError(f"{name} holds {values[~chosen & (values != 0)].flat[0]}: indicators are 0 or 1")
+        raise ValueError(
+            f"{name} holds {values[~chosen & (values != 0)].flat[0]}: indicators are 0 or 1"
+        )
     return chosen
 
 

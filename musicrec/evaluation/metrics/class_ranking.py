@@ -34,7 +34,10 @@ def average_precision(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     truth, scores = _ranked_inputs(truth, scores)
     rows = len(truth)
     order = np.argsort(-scores, axis=0)
-    scores, truth = np.take_along_axis(scores, order, axis=0), np.take_along_axis(truth, order, axis=0)
+    scores, truth = (
+        np.take_along_axis(scores, order, axis=0),
+        np.take_along_axis(truth, order, axis=0),
+    )
     place = np.arange(rows)[:, None]
     last = np.ones_like(truth)  # of its equals; all of them are named at one threshold
     last[:-1] = scores[1:] != scores[:-1]
@@ -55,7 +58,9 @@ def roc_auc(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return _quotient(above, positives * (len(truth) - positives))
 
 
-def mean_average_precision(truth: np.ndarray, scores: np.ndarray, average: Average = "macro") -> float:
+def mean_average_precision(
+    truth: np.ndarray, scores: np.ndarray, average: Average = "macro"
+) -> float:
     """Mean average precision (mAP). Parameters as in `average_precision`.
 
     ``macro`` is the mean over classes that have a track; ``micro`` ranks all pairs of track and class together. NaN without a label.
@@ -71,7 +76,9 @@ def mean_roc_auc(truth: np.ndarray, scores: np.ndarray, average: Average = "macr
     return mean_of_defined(roc_auc(*_pooled(truth, scores, average)))
 
 
-def _pooled(truth: np.ndarray, scores: np.ndarray, average: Average) -> tuple[np.ndarray, np.ndarray]:
+def _pooled(
+    truth: np.ndarray, scores: np.ndarray, average: Average
+) -> tuple[np.ndarray, np.ndarray]:
     if average not in ("macro", "micro"):
         raise ValueError(f"average={average!r} must be macro or micro")
     truth, scores = same_shape(truth, scores)
@@ -83,9 +90,15 @@ def _ranked_inputs(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, n
     if truth.ndim != 2:
         raise ValueError(f"classes are ranked by indicators and scores (N, C), got {truth.shape}")
     if np.isnan(scores).any():
-        raise ValueError(f"{int(np.isnan(scores).sum())} scores are NaN: they have no place in a ranking")
-    return indicators(truth, "truth"), scores if np.issubdtype(scores.dtype, np.floating) else scores.astype(np.float64)
+        raise ValueError(
+            f"{int(np.isnan(scores).sum())} scores are NaN: they have no place in a ranking"
+        )
+    return indicators(truth, "truth"), scores if np.issubdtype(
+        scores.dtype, np.floating
+    ) else scores.astype(np.float64)
 
 
 def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+    return np.divide(
+        numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0
+    )

@@ -24,7 +24,9 @@ def k_occurrences(neighbours: np.ndarray, candidates: int) -> np.ndarray:
     if neighbours.ndim != 2:
         raise ValueError(f"neighbours {neighbours.shape}: give a matrix (queries, k)")
     if neighbours.size and not 0 <= neighbours.min() <= neighbours.max() < candidates:
-        raise ValueError(f"neighbours holds {neighbours.min()} to {neighbours.max()}: {candidates} candidates are 0 to {candidates - 1}")
+        raise ValueError(
+            f"neighbours holds {neighbours.min()} to {neighbours.max()}: {candidates} candidates are 0 to {candidates - 1}"
+        )
     return np.bincount(neighbours.ravel().astype(np.int64), minlength=candidates)
 
 

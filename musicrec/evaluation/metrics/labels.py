@@ -35,7 +35,9 @@ class ClassScores:
     @classmethod
     def of_counts(cls, hits: np.ndarray, named: np.ndarray, support: np.ndarray) -> ClassScores:
         """From true positives, predictions and tracks of each class."""
-        return cls(_ratio(hits, named), _ratio(hits, support), _ratio(2 * hits, named + support), support)
+        return cls(
+            _ratio(hits, named), _ratio(hits, support), _ratio(2 * hits, named + support), support
+        )
 
 
 def f1_micro(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -72,10 +74,16 @@ def f1_weighted(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Mean of the classes' F1, weighted by their tracks. Arguments as in `f1_micro`; NaN where indicators name no class in the truth."""
     scores = class_scores(truth, predicted)
     present = scores.support > 0
-    return float(np.average(scores.f1[present], weights=scores.support[present])) if present.any() else float("nan")
+    return (
+        float(np.average(scores.f1[present], weights=scores.support[present]))
+        if present.any()
+        else float("nan")
+    )
 
 
-def class_scores(truth: np.ndarray, predicted: np.ndarray, classes: Sequence | np.ndarray | None = None) -> ClassScores:
+def class_scores(
+    truth: np.ndarray, predicted: np.ndarray, classes: Sequence | np.ndarray | None = None
+) -> ClassScores:
     """Precision, recall, F1 and support of each class.
 
     Parameters
@@ -94,20 +102,30 @@ def class_scores(truth: np.ndarray, predicted: np.ndarray, classes: Sequence | n
     if truth.ndim == 1:
         return scores_of_confusion(confusion_matrix(truth, predicted, classes))
     truth, predicted = indicators(truth, "truth"), indicators(predicted, "predicted")
-    return ClassScores.of_counts((truth & predicted).sum(axis=0), predicted.sum(axis=0), truth.sum(axis=0))
+    return ClassScores.of_counts(
+        (truth & predicted).sum(axis=0), predicted.sum(axis=0), truth.sum(axis=0)
+    )
 
 
 def scores_of_confusion(confusion: np.ndarray) -> ClassScores:
     """Scores of the classes of a (C, C) confusion matrix."""
-    return ClassScores.of_counts(np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
+    return ClassScores.of_counts(
+        np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+    )
 
 
-def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: Sequence | np.ndarray | None = None) -> np.ndarray:
+def confusion_matrix(
+    truth: np.ndarray, predicted: np.ndarray, classes: Sequence | np.ndarray | None = None
+) -> np.ndarray:
     """(C, C) how many tracks of the row's class were taken for the column's. Arguments and errors as in `class_scores`, labels only."""
     truth, predicted = same_shape(truth, predicted)
-    known = np.unique(np.concatenate((truth, predicted))) if classes is None else np.asarray(classes)
+    known = (
+        np.unique(np.concatenate((truth, predicted))) if classes is None else np.asarray(classes)
+    )
     rows, columns = _positions(truth, known), _positions(predicted, known)
-    return np.bincount(rows * len(known) + columns, minlength=len(known) ** 2).reshape(len(known), len(known))
+    return np.bincount(rows * len(known) + columns, minlength=len(known) ** 2).reshape(
+        len(known), len(known)
+    )
 
 
 def hamming_loss(truth: np.ndarray, predicted: np.ndarray, threshold: float = 0.5) -> float:
@@ -136,7 +154,9 @@ def log_loss(truth: np.ndarray, logits: np.ndarray) -> float:
     """
     truth, logits = np.asarray(truth), np.asarray(logits, dtype=np.float64)
     if logits.ndim != 2 or truth.shape != logits.shape[:1] or not truth.size:
-        raise ValueError(f"truth {truth.shape} and logits {logits.shape}: give (N,) columns and (N, C) logits, at least one row")
+        raise ValueError(
+            f"truth {truth.shape} and logits {logits.shape}: give (N,) columns and (N, C) logits, at least one row"
+        )
     return float(-log_softmax(logits, axis=1)[np.arange(len(truth)), truth].mean())
 
 
@@ -147,9 +167,13 @@ def _positions(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     positions = order[place]
     unknown = classes[positions] != labels
     if unknown.any():
-        raise ValueError(f"label {labels[unknown].tolist()[0]!r} is none of the {len(classes)} classes: name every class that occurs")
+        raise ValueError(
+            f"label {labels[unknown].tolist()[0]!r} is none of the {len(classes)} classes: name every class that occurs"
+        )
     return positions
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+    return np.divide(
+        numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0
+    )

@@ -10,7 +10,9 @@ from .checks import mean_of
 from .vectors import unit_rows
 
 
-def mean_jaccard(truth: Sequence[Collection[Hashable]], predicted: Sequence[Collection[Hashable]]) -> float:
+def mean_jaccard(
+    truth: Sequence[Collection[Hashable]], predicted: Sequence[Collection[Hashable]]
+) -> float:
     """Mean of |truth & predicted| / |truth | predicted| over pairs of sets; a pair of empty sets is left out.
 
     Returns
@@ -19,12 +21,16 @@ def mean_jaccard(truth: Sequence[Collection[Hashable]], predicted: Sequence[Coll
         In [0, 1]; NaN if nothing is left.
     """
     if len(truth) != len(predicted):
-        raise ValueError(f"{len(truth)} true sets and {len(predicted)} predicted sets: give one of each a row")
+        raise ValueError(
+            f"{len(truth)} true sets and {len(predicted)} predicted sets: give one of each a row"
+        )
     pairs = [(set(one), set(other)) for one, other in zip(truth, predicted, strict=True)]
     return mean_of([len(one & other) / len(one | other) for one, other in pairs if one or other])
 
 
-def jaccard_neighbours(vectors: np.ndarray, related: Sequence[Collection[int]], block_rows: int = 256) -> float:
+def jaccard_neighbours(
+    vectors: np.ndarray, related: Sequence[Collection[int]], block_rows: int = 256
+) -> float:
     """Mean Jaccard index between an artist's related set and its equally many nearest neighbours by cosine (thesis section 4).
 
     Parameters
@@ -42,7 +48,9 @@ def jaccard_neighbours(vectors: np.ndarray, related: Sequence[Collection[int]], 
         In [0, 1]; NaN if no artist has a relation.
     """
     if len(vectors) != len(related):
-        raise ValueError(f"{len(vectors)} vectors and {len(related)} related sets: give one of each an artist")
+        raise ValueError(
+            f"{len(vectors)} vectors and {len(related)} related sets: give one of each an artist"
+        )
     units = unit_rows(vectors)
     artists = np.flatnonzero([len(relations) > 0 for relations in related])
     indices = []
@@ -101,7 +109,9 @@ def reciprocal_rank(ranked: Sequence[Hashable], relevant: Collection[Hashable]) 
     return float(1 / (1 + np.argmax(hits))) if hits.any() else 0.0
 
 
-def mean_reciprocal_rank(ranked: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]]) -> float:
+def mean_reciprocal_rank(
+    ranked: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]]
+) -> float:
     """Mean over queries of 1 / rank of the first relevant item (Voorhees 1999).
 
     Parameters
@@ -117,8 +127,16 @@ def mean_reciprocal_rank(ranked: Sequence[Sequence[Hashable]], relevant: Sequenc
         In [0, 1]; NaN if every set is empty.
     """
     if len(ranked) != len(relevant):
-        raise ValueError(f"{len(ranked)} rankings and {len(relevant)} relevant sets: give one of each a query")
-    return mean_of([reciprocal_rank(items, wanted) for items, wanted in zip(ranked, relevant, strict=True) if len(wanted)])
+        raise ValueError(
+            f"{len(ranked)} rankings and {len(relevant)} relevant sets: give one of each a query"
+        )
+    return mean_of(
+        [
+            reciprocal_rank(items, wanted)
+            for items, wanted in zip(ranked, relevant, strict=True)
+            if len(wanted)
+        ]
+    )
 
 
 def _hits(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int) -> np.ndarray:

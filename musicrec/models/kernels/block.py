@@ -34,7 +34,10 @@ def tile(columns: int) -> tuple[int, int]:
     """Rows of a tile (even, so that no pool's window is cut) and the distance of two channels in it."""
     rows = max(TILE_COLUMNS // columns // 2 * 2, 2)
     stride = round_up(rows * columns, COLUMNS) + COLUMNS
-    return rows, stride + COLUMNS if stride % 128 == 0 else stride  # rows a power of two apart would push each other out
+    return (
+        rows,
+        stride + COLUMNS if stride % 128 == 0 else stride,
+    )  # rows a power of two apart would push each other out
 
 
 @njit(cache=True)
@@ -45,8 +48,23 @@ def depthwise_tile(
     """target (channels, count x columns) = the depthwise convolution of rows start..start + count - 1, zeros after each channel."""
     for channel in range(channels):
         for row in range(count):
-            copy(source, ((sample * channels + channel) * rows + start + row) * size, padded, before, size)
-            correlate(padded, 0, weight, channel * taps, taps, target, channel * stride + row * columns, columns)
+            copy(
+                source,
+                ((sample * channels + channel) * rows + start + row) * size,
+                padded,
+                before,
+                size,
+            )
+            correlate(
+                padded,
+                0,
+                weight,
+                channel * taps,
+                taps,
+                target,
+                channel * stride + row * columns,
+                columns,
+            )
         clear_tail(target, channel * stride, count * columns, round_up(count * columns, COLUMNS))
 
 
@@ -63,16 +81,40 @@ def separable_forward(
     tile_rows, stride = tile(columns)
     padded_outputs = round_up(outputs, ROWS)
     padded = np.zeros(size + taps + 2 * COLUMNS, np.float32)
-    middle, result = np.zeros(channels * stride, np.float32), np.zeros(padded_outputs * stride, np.float32)
+    middle, result = (
+        np.zeros(channels * stride, np.float32),
+        np.zeros(padded_outputs * stride, np.float32),
+    )
     for sample in range(first, last):
         for start in range(0, rows, tile_rows):
             count = min(tile_rows, rows - start)
             width = round_up(count * columns, COLUMNS)
-            depthwise_tile(source, depthwise, taps, before, sample, channels, rows, size, columns, start, count, padded, middle, stride)
+            depthwise_tile(
+                source,
+                depthwise,
+                taps,
+                before,
+                sample,
+                channels,
+                rows,
+                size,
+                columns,
+                start,
+                count,
+                padded,
+                middle,
+                stride,
+            )
             multiply(pointwise, padded_outputs, channels, middle, result, stride, width)
             for output in range(outputs):
                 plane = sample * outputs + output
-                copy(result, output * stride, target, (plane * rows + start) * columns, count * columns)
+                copy(
+                    result,
+                    output * stride,
+                    target,
+                    (plane * rows + start) * columns,
+                    count * columns,
+                )
                 moments(result, output * stride, width, sums, 2 * plane)
 
 
@@ -95,14 +137,32 @@ def separable_backward(
     spread = np.zeros(size + columns + taps + 2 * COLUMNS, np.float32)
     turned = np.zeros(size + 2 * COLUMNS, np.float32)
     buffers = np.zeros((3, round_up(columns, LANES)), np.float32)
-    middle, back = np.zeros(padded_channels * stride, np.float32), np.zeros(padded_channels * stride, np.float32)
+    middle, back = (
+        np.zeros(padded_channels * stride, np.float32),
+        np.zeros(padded_channels * stride, np.float32),
+    )
     arriving = np.zeros(padded_outputs * stride, np.float32)
     lead = taps - 1 - before
     for sample in range(first, last):
         for start in range(0, rows, tile_rows):
             count = min(tile_rows, rows - start)
             width = round_up(count * columns, COLUMNS)
-            depthwise_tile(source, depthwise, taps, before, sample, channels, rows, size, columns, start, count, padded, middle, stride)
+            depthwise_tile(
+                source,
+                depthwise,
+                taps,
+                before,
+                sample,
+                channels,
+                rows,
+                size,
+                columns,
+                start,
+                count,
+                padded,
+                middle,
+                stride,
+            )
             for output in range(outputs):
                 normalise_gradient(
                     convolved, gradient, mean, scale, shift, constant, slope,
@@ -110,7 +170,9 @@ def separable_backward(
                 )  # fmt: skip
                 clear_tail(arriving, output * stride, count * columns, width)
             to = sample * padded_outputs * padded_channels
-            multiply_transposed(arriving, padded_outputs, middle, padded_channels, stride, width, pointwise_sums, to)
+            multiply_transposed(
+                arriving, padded_outputs, middle, padded_channels, stride, width, pointwise_sums, to
+            )
             multiply(transposed, padded_channels, outputs, arriving, back, stride, width)
             for channel in range(channels):
                 plane = sample * channels + channel
@@ -118,13 +180,31 @@ def separable_backward(
                     at = (plane * rows + start + row) * size
                     copy(back, channel * stride + row * columns, spread, lead, columns)
                     copy(source, at, padded, before, size)
-                    correlate_rows(spread, lead, padded, 0, round_up(columns, LANES), taps, depthwise_sums, plane * taps)
+                    correlate_rows(
+                        spread,
+                        lead,
+                        padded,
+                        0,
+                        round_up(columns, LANES),
+                        taps,
+                        depthwise_sums,
+                        plane * taps,
+                    )
                     correlate(spread, 0, flipped, channel * taps, taps, turned, 0, size)
                     copy(turned, 0, source_gradient, at, size)
 
 
 @njit(cache=True)
-def split_phases(source: np.ndarray, at: int, size: int, before: int, step: int, phases: np.ndarray, to: int, length: int) -> None:
+def split_phases(
+    source: np.ndarray,
+    at: int,
+    size: int,
+    before: int,
+    step: int,
+    phases: np.ndarray,
+    to: int,
+    length: int,
+) -> None:
     """The row after `before` zeros, its elements dealt out to `step` arrays, so that a stride of `step` reads neighbours."""
     for i in range(size):
         phases[to + (i + before) % step * length + (i + before) // step] = source[at + i]
@@ -151,7 +231,9 @@ def parallel_forward(
         for row in range(rows):
             for channel in range(channels):
                 at = ((sample * channels + channel) * rows + row) * size
-                split_phases(source, at, size, before, step, phases, channel * step * length, length)
+                split_phases(
+                    source, at, size, before, step, phases, channel * step * length, length
+                )
             for pair in range(len(lengths)):
                 i = 0
                 while i < columns:
@@ -162,7 +244,10 @@ def parallel_forward(
                         for k in range(lengths[pair]):
                             tap = k + shifts[pair]
                             at = (channel * step + tap % step) * length + tap // step + i
-                            a, b = broadcast(weight[factors + 2 * k]), broadcast(weight[factors + 2 * k + 1])
+                            a, b = (
+                                broadcast(weight[factors + 2 * k]),
+                                broadcast(weight[factors + 2 * k + 1]),
+                            )
                             x = load(phases, at)
                             a0, b0 = a0 + a * x, b0 + b * x
                             if wide:
@@ -186,7 +271,9 @@ def parallel_forward(
             for output in range(outputs):
                 plane = sample * outputs + output
                 clear_tail(result, places[output] * stride, columns, stride)
-                copy(result, places[output] * stride, target, (plane * rows + row) * columns, columns)
+                copy(
+                    result, places[output] * stride, target, (plane * rows + row) * columns, columns
+                )
                 moments(result, places[output] * stride, stride, sums, 2 * plane)
 
 
@@ -208,7 +295,9 @@ def parallel_backward(
         for row in range(rows):
             for channel in range(channels):
                 at = ((sample * channels + channel) * rows + row) * size
-                split_phases(source, at, size, before, step, phases, channel * step * length, length)
+                split_phases(
+                    source, at, size, before, step, phases, channel * step * length, length
+                )
             for output in range(outputs):
                 normalise_gradient(
                     convolved, gradient, mean, scale, shift, constant, slope,
@@ -225,7 +314,10 @@ def parallel_backward(
                             at = (channel * step + tap % step) * length + tap // step
                             a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = broadcast(np.float32(0))
                             for i in range(0, stride, LANES):
-                                a, b = load(arriving, 2 * pair * stride + i), load(arriving, (2 * pair + 1) * stride + i)
+                                a, b = (
+                                    load(arriving, 2 * pair * stride + i),
+                                    load(arriving, (2 * pair + 1) * stride + i),
+                                )
                                 x = load(phases, at + i)
                                 a0, b0 = a0 + a * x, b0 + b * x
                                 x = load(phases, at + i + 1)
@@ -242,7 +334,14 @@ def parallel_backward(
 
 @njit(cache=True, nogil=True)
 def spanning_forward(
-    source: np.ndarray, weight: np.ndarray, target: np.ndarray, channels: int, rows: int, columns: int, first: int, last: int
+    source: np.ndarray,
+    weight: np.ndarray,
+    target: np.ndarray,
+    channels: int,
+    rows: int,
+    columns: int,
+    first: int,
+    last: int,
 ) -> None:
     """target (B, channels, columns) = the sum of source (B, channels, rows, columns) over rows, each with its weight (channels, rows)."""
     for plane in range(first * channels, last * channels):
@@ -251,7 +350,9 @@ def spanning_forward(
         while i + LANES <= columns:
             a = broadcast(np.float32(0))
             for row in range(rows):
-                a = a + broadcast(weight[factors + row]) * load(source, (plane * rows + row) * columns + i)
+                a = a + broadcast(weight[factors + row]) * load(
+                    source, (plane * rows + row) * columns + i
+                )
             store(target, plane * columns + i, a)
             i += LANES
         while i < columns:

@@ -28,7 +28,9 @@ from ..layers import Conv2d, ConvBlock, same_padding
 if TYPE_CHECKING:
     from ..directional import Axis, DirectionalNetwork, ParallelConvolutions
 
-MIN_SIZE = 32  # along the axis: rows of 12 numbers fill no vector, and torch's layers are faster there
+MIN_SIZE = (
+    32  # along the axis: rows of 12 numbers fill no vector, and torch's layers are faster there
+)
 ROWS = 4  # that the kernels' matrix product treats at once
 
 
@@ -65,7 +67,9 @@ class _Norm(NamedTuple):
     scale: Tensor
     shift: Tensor
     inverse_deviation: Tensor
-    numbers: int  # that the batch's mean was taken over; 0 where mean and variance are the running ones
+    numbers: (
+        int  # that the batch's mean was taken over; 0 where mean and variance are the running ones
+    )
 
 
 def _norm(module: nn.BatchNorm2d, sums: Tensor, numbers: int) -> _Norm:
@@ -76,13 +80,17 @@ def _norm(module: nn.BatchNorm2d, sums: Tensor, numbers: int) -> _Norm:
         with torch.no_grad():
             module.num_batches_tracked += 1
             module.running_mean.lerp_(mean.to(module.running_mean), module.momentum)
-            module.running_var.lerp_((variance * (numbers / max(numbers - 1, 1))).to(module.running_var), module.momentum)
+            module.running_var.lerp_(
+                (variance * (numbers / max(numbers - 1, 1))).to(module.running_var), module.momentum
+            )
     else:
         mean, variance = module.running_mean.double(), module.running_var.double()
         numbers = 0
     inverse_deviation = (variance + module.eps).rsqrt()
     scale = module.weight.detach() * inverse_deviation
-    return _Norm(mean.float(), scale.float(), module.bias.detach().clone(), inverse_deviation, numbers)
+    return _Norm(
+        mean.float(), scale.float(), module.bias.detach().clone(), inverse_deviation, numbers
+    )
 
 
 def _kernels() -> tuple[ModuleType, ModuleType]:
@@ -95,7 +103,10 @@ def _kernels() -> tuple[ModuleType, ModuleType]:
 
 def _run(kernel: Callable[..., None], batch: int, *arguments: Any) -> None:
     """Call a kernel, tensors as flat arrays; torch's threads share the samples. Each sample's result is the same by any of them."""
-    flat = [argument.detach().reshape(-1).numpy() if isinstance(argument, Tensor) else argument for argument in arguments]
+    flat = [
+        argument.detach().reshape(-1).numpy() if isinstance(argument, Tensor) else argument
+        for argument in arguments
+    ]
     threads = min(torch.get_num_threads(), batch)
     if threads <= 1:
         kernel(*flat, 0, batch)
@@ -129,12 +140,25 @@ def _normalise(convolved: Tensor, norm: _Norm, pool: int) -> Tensor:
     return result
 
 
-def _normalise_backward(convolved: Tensor, gradient: Tensor, norm: _Norm, pool: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _normalise_backward(
+    convolved: Tensor, gradient: Tensor, norm: _Norm, pool: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of batch norm's weight and bias, and what `normalise_gradient` adds everywhere: a constant and a slope by channel."""
     _, kernels = _kernels()
     batch, channels, rows, columns = convolved.shape
     sums = torch.zeros(batch, channels, 2, dtype=torch.float64)
-    _run(kernels.normalise_sums, batch, convolved, gradient, *norm[:3], sums, channels, rows, columns, pool)
+    _run(
+        kernels.normalise_sums,
+        batch,
+        convolved,
+        gradient,
+        *norm[:3],
+        sums,
+        channels,
+        rows,
+        columns,
+        pool,
+    )
     plain, product = sums.sum(0).unbind(1)
     weight_gradient = product * norm.inverse_deviation
     constant = -norm.scale * plain / norm.numbers
@@ -163,7 +187,9 @@ def _branches(convolutions: nn.ModuleList, axis: Axis, size: int) -> _Branches:
     lengths = torch.tensor([kernel for kernel in kernels for _ in range(pairs)])
     shifts = torch.tensor([max(paddings) - padding for padding in paddings for _ in range(pairs)])
     offsets = (2 * channels * lengths).cumsum(0) - 2 * channels * lengths
-    places = torch.cat([2 * pairs * branch + torch.arange(filters) for branch in range(len(kernels))])
+    places = torch.cat(
+        [2 * pairs * branch + torch.arange(filters) for branch in range(len(kernels))]
+    )
     return _Branches(lengths, shifts, offsets, places, step, max(paddings))
 
 
@@ -192,7 +218,9 @@ def _unpack(packed: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
 def _parallel(block: ParallelConvolutions, axis: Axis, images: Tensor) -> Tensor:
     branches = _branches(block.convolutions, axis, images.shape[-1])
     weights = [convolution.weight for convolution in block.convolutions]
-    return _Parallel.apply(images, block.norm, branches, block.norm.weight, block.norm.bias, *weights)
+    return _Parallel.apply(
+        images, block.norm, branches, block.norm.weight, block.norm.bias, *weights
+    )
 
 
 class _Parallel(Function):
@@ -200,7 +228,13 @@ class _Parallel(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, images: Tensor, module: nn.BatchNorm2d, branches: _Branches, _weight: Tensor, _bias: Tensor, *weights: Tensor
+        ctx: Any,
+        images: Tensor,
+        module: nn.BatchNorm2d,
+        branches: _Branches,
+        _weight: Tensor,
+        _bias: Tensor,
+        *weights: Tensor,
     ) -> Tensor:
         kernels, _ = _kernels()
         batch, channels, rows, size = images.shape
@@ -208,8 +242,21 @@ class _Parallel(Function):
         convolved = _empty(batch, outputs, rows, columns)
         sums = torch.zeros(batch, outputs, 2, dtype=torch.float64)
         sizes = (channels, rows, size, columns, branches.step, branches.before)
-        _run(kernels.parallel_forward, batch, images, _pack(weights), *branches[:4], convolved, sums, *sizes)
-        ctx.norm, ctx.branches, ctx.sizes = _norm(module, sums, batch * rows * columns), branches, sizes
+        _run(
+            kernels.parallel_forward,
+            batch,
+            images,
+            _pack(weights),
+            *branches[:4],
+            convolved,
+            sums,
+            *sizes,
+        )
+        ctx.norm, ctx.branches, ctx.sizes = (
+            _norm(module, sums, batch * rows * columns),
+            branches,
+            sizes,
+        )
         ctx.save_for_backward(images, convolved, *weights)
         return _normalise(convolved, ctx.norm, 0)
 
@@ -219,7 +266,9 @@ class _Parallel(Function):
         kernels, _ = _kernels()
         images, convolved, *weights = ctx.saved_tensors
         gradient = gradient.contiguous()
-        norm_weight, norm_bias, constant, slope = _normalise_backward(convolved, gradient, ctx.norm, 0)
+        norm_weight, norm_bias, constant, slope = _normalise_backward(
+            convolved, gradient, ctx.norm, 0
+        )
         sums = torch.zeros(len(images), len(_pack(weights)), dtype=torch.float64)
         arguments = (*ctx.branches[:4], *ctx.norm[:3], constant, slope, sums, *ctx.sizes)
         _run(kernels.parallel_backward, len(images), images, convolved, gradient, *arguments)
@@ -234,14 +283,23 @@ def _separable(block: ConvBlock, axis: Axis, rows: Tensor) -> Tensor:
         pool = kernels.ALONG if block.pool.kernel_size[along] == 2 else kernels.ACROSS
     convolution = block.convolution
     before, columns = _along(convolution.depthwise, along, rows.shape[-1])
-    weights = (block.norm.weight, block.norm.bias, convolution.depthwise.weight, convolution.pointwise.weight)
+    weights = (
+        block.norm.weight,
+        block.norm.bias,
+        convolution.depthwise.weight,
+        convolution.pointwise.weight,
+    )
     return _Separable.apply(rows, block.norm, columns, before, pool, *weights)
 
 
 def _along(convolution: Conv2d, along: int, size: int) -> tuple[int, int]:
     """Padding before an axis of `size`, and the number of outputs."""
     kernel = convolution.kernel_size[along]
-    return (same_padding(size, kernel, 1)[0], size) if convolution.keras_padding == "same" else (0, size - kernel + 1)
+    return (
+        (same_padding(size, kernel, 1)[0], size)
+        if convolution.keras_padding == "same"
+        else (0, size - kernel + 1)
+    )
 
 
 class _Separable(Function):
@@ -258,7 +316,16 @@ class _Separable(Function):
         convolved = _empty(batch, outputs, rows, columns)
         sums = torch.zeros(batch, outputs, 2, dtype=torch.float64)
         ctx.sizes = (channels, outputs, rows, size, columns, depthwise[0].numel(), before)
-        _run(kernels.separable_forward, batch, source, depthwise, _fill_rows(pointwise.flatten(1)), convolved, sums, *ctx.sizes)
+        _run(
+            kernels.separable_forward,
+            batch,
+            source,
+            depthwise,
+            _fill_rows(pointwise.flatten(1)),
+            convolved,
+            sums,
+            *ctx.sizes,
+        )
         ctx.norm, ctx.pool = _norm(module, sums, batch * rows * columns), pool
         ctx.save_for_backward(source, convolved, depthwise, pointwise)
         return _normalise(convolved, ctx.norm, pool)
@@ -269,12 +336,16 @@ class _Separable(Function):
         kernels, _ = _kernels()
         source, convolved, depthwise, pointwise = ctx.saved_tensors
         gradient = gradient.contiguous()
-        norm_weight, norm_bias, constant, slope = _normalise_backward(convolved, gradient, ctx.norm, ctx.pool)
+        norm_weight, norm_bias, constant, slope = _normalise_backward(
+            convolved, gradient, ctx.norm, ctx.pool
+        )
         matrix = pointwise.flatten(1)
         outputs, channels = matrix.shape
         source_gradient = _empty(*source.shape)
         depthwise_sums = torch.zeros(len(source), *depthwise.shape, dtype=torch.float64)
-        pointwise_sums = torch.zeros(len(source), outputs + -outputs % ROWS, channels + -channels % ROWS, dtype=torch.float64)
+        pointwise_sums = torch.zeros(
+            len(source), outputs + -outputs % ROWS, channels + -channels % ROWS, dtype=torch.float64
+        )
         _run(
             kernels.separable_backward, len(source), source, convolved, gradient,
             depthwise, depthwise.flatten(1).flip(1), _fill_rows(matrix.t()), *ctx.norm[:3], constant, slope,
@@ -307,5 +378,14 @@ class _Spanning(Function):
         batch, *sizes = source.shape
         source_gradient = _empty(*source.shape)
         sums = torch.zeros(batch, *weight.shape, dtype=torch.float64)
-        _run(kernels.spanning_backward, batch, source, weight, gradient.contiguous(), source_gradient, sums, *sizes)
+        _run(
+            kernels.spanning_backward,
+            batch,
+            source,
+            weight,
+            gradient.contiguous(),
+            source_gradient,
+            sums,
+            *sizes,
+        )
         return source_gradient, _shaped_like(weight, sums.sum(0))

@@ -19,11 +19,21 @@ NO_POOL, ACROSS, ALONG = 0, 1, 2
 @njit(cache=True)
 def pooled(rows: int, columns: int, pool: int) -> tuple[int, int]:
     """Rows and columns after the pool."""
-    return (rows + 1) // 2 if pool == ACROSS else rows, (columns + 1) // 2 if pool == ALONG else columns
+    return (rows + 1) // 2 if pool == ACROSS else rows, (
+        columns + 1
+    ) // 2 if pool == ALONG else columns
 
 
 @njit(cache=True)
-def read_pairs(source: np.ndarray, at: int, columns: int, pool: int, alone: bool, one: np.ndarray, other: np.ndarray) -> None:
+def read_pairs(
+    source: np.ndarray,
+    at: int,
+    columns: int,
+    pool: int,
+    alone: bool,
+    one: np.ndarray,
+    other: np.ndarray,
+) -> None:
     """The two numbers of each window, zeros up to a multiple of 16; one without a partner is its own. `other` is left without a pool."""
     if pool == ALONG:
         half = columns // 2
@@ -53,13 +63,29 @@ def normalise(
     out_rows, out_columns = pooled(rows, columns, pool)
     step = 2 if pool == ACROSS else 1
     size = round_up(columns, LANES)
-    one, other, result = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
+    one, other, result = (
+        np.zeros(size, np.float32),
+        np.zeros(size, np.float32),
+        np.zeros(size, np.float32),
+    )
     zero = broadcast(np.float32(0))
     for plane in range(first * channels, last * channels):
         channel = plane % channels
-        centre, factor, offset = broadcast(mean[channel]), broadcast(scale[channel]), broadcast(shift[channel])
+        centre, factor, offset = (
+            broadcast(mean[channel]),
+            broadcast(scale[channel]),
+            broadcast(shift[channel]),
+        )
         for row in range(out_rows):
-            read_pairs(source, (plane * rows + row * step) * columns, columns, pool, row * step + 1 == rows, one, other)
+            read_pairs(
+                source,
+                (plane * rows + row * step) * columns,
+                columns,
+                pool,
+                row * step + 1 == rows,
+                one,
+                other,
+            )
             for i in range(0, out_columns, LANES):
                 value = (load(one, i) - centre) * factor + offset
                 if pool != NO_POOL:
@@ -77,13 +103,29 @@ def normalise_sums(
     out_rows, out_columns = pooled(rows, columns, pool)
     step = 2 if pool == ACROSS else 1
     size = round_up(columns, LANES)
-    one, other, arriving = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
+    one, other, arriving = (
+        np.zeros(size, np.float32),
+        np.zeros(size, np.float32),
+        np.zeros(size, np.float32),
+    )
     zero = broadcast(np.float32(0))
     for plane in range(first * channels, last * channels):
         channel = plane % channels
-        centre, factor, offset = broadcast(mean[channel]), broadcast(scale[channel]), broadcast(shift[channel])
+        centre, factor, offset = (
+            broadcast(mean[channel]),
+            broadcast(scale[channel]),
+            broadcast(shift[channel]),
+        )
         for row in range(out_rows):
-            read_pairs(source, (plane * rows + row * step) * columns, columns, pool, row * step + 1 == rows, one, other)
+            read_pairs(
+                source,
+                (plane * rows + row * step) * columns,
+                columns,
+                pool,
+                row * step + 1 == rows,
+                one,
+                other,
+            )
             copy(gradient, (plane * out_rows + row) * out_columns, arriving, 0, out_columns)
             clear_tail(arriving, 0, out_columns, round_up(out_columns, LANES))
             plain = product = zero
@@ -116,8 +158,16 @@ def normalise_gradient(
     out_rows, out_columns = pooled(rows, columns, pool)
     step = 2 if pool == ACROSS else 1
     one, other, arriving = buffers[0], buffers[1], buffers[2]
-    centre, factor, offset = broadcast(mean[channel]), broadcast(scale[channel]), broadcast(shift[channel])
-    base, tilt, zero = broadcast(constant[channel]), broadcast(slope[channel]), broadcast(np.float32(0))
+    centre, factor, offset = (
+        broadcast(mean[channel]),
+        broadcast(scale[channel]),
+        broadcast(shift[channel]),
+    )
+    base, tilt, zero = (
+        broadcast(constant[channel]),
+        broadcast(slope[channel]),
+        broadcast(np.float32(0)),
+    )
     for row in range(start, start + count, step):
         alone = row + 1 == rows
         read_pairs(source, (plane * rows + row) * columns, columns, pool, alone, one, other)

@@ -15,7 +15,15 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from musicrec.audio.kernels.simd import LANES, Vector, as_type_of, broadcast, float32x16, load, store
+from musicrec.audio.kernels.simd import (
+    LANES,
+    Vector,
+    as_type_of,
+    broadcast,
+    float32x16,
+    load,
+    store,
+)
 
 COLUMNS = 2 * LANES  # that `multiply` treats at once
 ROWS = 4
@@ -31,7 +39,9 @@ def total(typingctx: Any, vector: types.Type) -> Any:
         value = arguments[0]
         width = LANES // 2
         while width:
-            order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [lane ^ width for lane in range(LANES)])
+            order = ir.Constant(
+                ir.VectorType(ir.IntType(32), LANES), [lane ^ width for lane in range(LANES)]
+            )
             value = builder.fadd(value, builder.shuffle_vector(value, value, order))
             width //= 2
         return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
@@ -40,7 +50,9 @@ def total(typingctx: Any, vector: types.Type) -> Any:
 
 
 @intrinsic
-def where_greater(typingctx: Any, left: types.Type, right: types.Type, one: types.Type, other: types.Type) -> Any:
+def where_greater(
+    typingctx: Any, left: types.Type, right: types.Type, one: types.Type, other: types.Type
+) -> Any:
     """`one` in the lanes where left > right, `other` elsewhere."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -88,7 +100,16 @@ def moments(source: np.ndarray, at: int, columns: int, sums: np.ndarray, to: int
 
 
 @njit(cache=True)
-def correlate(source: np.ndarray, at: int, weight: np.ndarray, first: int, taps: int, target: np.ndarray, to: int, columns: int) -> None:
+def correlate(
+    source: np.ndarray,
+    at: int,
+    weight: np.ndarray,
+    first: int,
+    taps: int,
+    target: np.ndarray,
+    to: int,
+    columns: int,
+) -> None:
     """target[l] = sum over k of weight[k] source[l + k], for any number of columns; overwrites up to 15 numbers more."""
     i = 0
     while i + 4 * LANES <= columns:
@@ -114,7 +135,14 @@ def correlate(source: np.ndarray, at: int, weight: np.ndarray, first: int, taps:
 
 @njit(cache=True)
 def correlate_rows(
-    gradient: np.ndarray, at: int, source: np.ndarray, start: int, columns: int, taps: int, sums: np.ndarray, to: int
+    gradient: np.ndarray,
+    at: int,
+    source: np.ndarray,
+    start: int,
+    columns: int,
+    taps: int,
+    sums: np.ndarray,
+    to: int,
 ) -> None:
     """sums[k] += sum over l of gradient[l] source[l + k]."""
     for k in range(taps):
@@ -125,7 +153,15 @@ def correlate_rows(
 
 
 @njit(cache=True)
-def multiply(weight: np.ndarray, rows: int, inner: int, source: np.ndarray, target: np.ndarray, stride: int, columns: int) -> None:
+def multiply(
+    weight: np.ndarray,
+    rows: int,
+    inner: int,
+    source: np.ndarray,
+    target: np.ndarray,
+    stride: int,
+    columns: int,
+) -> None:
     """target (rows, columns) = weight (rows, inner) source (inner, columns); rows a multiple of 4, columns of 32.
 
     Source's and target's rows lie `stride` apart. Eight sums at a time hide the latency of an addition on every machine.
@@ -160,7 +196,14 @@ def multiply(weight: np.ndarray, rows: int, inner: int, source: np.ndarray, targ
 
 @njit(cache=True)
 def multiply_transposed(
-    left: np.ndarray, rows: int, right: np.ndarray, others: int, stride: int, columns: int, sums: np.ndarray, to: int
+    left: np.ndarray,
+    rows: int,
+    right: np.ndarray,
+    others: int,
+    stride: int,
+    columns: int,
+    sums: np.ndarray,
+    to: int,
 ) -> None:
     """sums (rows, others) += left (rows, columns) right (others, columns)^T; rows a multiple of 4, others of 2."""
     for row in range(0, rows, ROWS):

@@ -18,7 +18,9 @@ sys.path.insert(0, str(FOLDER.parent.parent / "audio"))
 
 from sound import compose, librosa_features  # noqa: E402
 
-FRAMES = np.array([0, 1, 57, 100, 128, 129, 130, 642])  # the music ends in frame 129; behind it is the padding
+FRAMES = np.array(
+    [0, 1, 57, 100, 128, 129, 130, 642]
+)  # the music ends in frame 129; behind it is the padding
 SHORT = {
     "mp3": ("MP3", None, 44_100),
     "flac": ("FLAC", "PCM_16", 44_100),
@@ -32,17 +34,25 @@ SHORT = {
 def write_aac(path: Path, samples: np.ndarray, rate: int) -> None:
     with av.open(path, "w") as output:
         stream = output.add_stream("aac", rate=rate, layout="stereo", bit_rate=96_000)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples.T), format="fltp", layout="stereo"
+        )
         frame.sample_rate = rate
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             output.mux(packet)
 
 
 def main() -> None:
-    soundfile.write(FOLDER / "music.flac", compose(6.0, seed=3).mean(axis=1), 22_050, subtype="PCM_16")
+    soundfile.write(
+        FOLDER / "music.flac", compose(6.0, seed=3).mean(axis=1), 22_050, subtype="PCM_16"
+    )
     samples, _ = librosa.load(FOLDER / "music.flac")
     features = librosa_features(np.pad(samples, (0, 642 * 1024 - len(samples))))
-    np.savez_compressed(FOLDER / "features.npz", frames=FRAMES, **{name: feature[:, FRAMES] for name, feature in features.items()})
+    np.savez_compressed(
+        FOLDER / "features.npz",
+        frames=FRAMES,
+        **{name: feature[:, FRAMES] for name, feature in features.items()},
+    )
     decoded = {}
     for suffix, (container, subtype, rate) in SHORT.items():
         path = FOLDER / f"chord.{suffix}"

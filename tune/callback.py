@@ -28,22 +28,38 @@ class Progress:
     def epoch(self, number: int, result: dict[str, Any]) -> None:
         """Show a trial's last epoch."""
         name = f"trial {number}"
-        self.meter.advance(0, **{name: f"epoch {result['epoch']}, {self.search.metric} {result['validation']:.3f}"})
+        self.meter.advance(
+            0, **{name: f"epoch {result['epoch']}, {self.search.metric} {result['validation']:.3f}"}
+        )
 
     def ended(self, result: TrialResult) -> None:
         """Show a trial that ended: a run of its own in MLflow, which is there once however often this is called."""
-        name, facts = f"trial {result.number}", {"state": result.state} | ({"reason": result.reason} if result.reason else {})
+        name, facts = (
+            f"trial {result.number}",
+            {"state": result.state} | ({"reason": result.reason} if result.reason else {}),
+        )
         self.meter.drop(name)
         self.meter.advance(1)
-        event("tune", f"{name} {result.state}", validation=result.validation, epochs=result.epochs, seconds=result.seconds, **facts)
-        self.log.begin(name, f"{result.number}-{result.training}", {**result.values, **facts, "training": result.training})
+        event(
+            "tune",
+            f"{name} {result.state}",
+            validation=result.validation,
+            epochs=result.epochs,
+            seconds=result.seconds,
+            **facts,
+        )
+        self.log.begin(
+            name,
+            f"{result.number}-{result.training}",
+            {**result.values, **facts, "training": result.training},
+        )
         if result.state == "failed":
             self.log.fail(name, result.reason)
         else:
             self.log.end(name, self.search.metric, self.search.trial(result.drawn).history())
 
 
-class Follower(Callback):
+class TuneCallback(Callback):
     """Hands Tune's events to this process' progress.
 
     Tune writes its callbacks into the store when a search begins: they carry nothing.
@@ -51,12 +67,14 @@ class Follower(Callback):
 
     progress: Progress | None = None
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        Follower.progress.epoch(trial.config["number"], result)
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        TuneCallback.progress.epoch(trial.config["number"], result)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Take the trials that have ended since the last step."""
-        progress = Follower.progress
+        progress = TuneCallback.progress
         for trial in trials:
             number = trial.config["number"]
             if trial.is_finished() and number not in progress.trials.ended:
