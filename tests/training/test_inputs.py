@@ -13,10 +13,11 @@ from PIL import Image
 from musicrec.audio import FEATURE_SHAPES
 from musicrec.config.sections import SubmodelSettings
 from musicrec.extraction.manifest import OUTCOME_FIELDS, ROW_GROUP_ROWS, Blocks
-from musicrec.features import codec, standardise
+from musicrec.features import codec
 from musicrec.features.artwork import ArtworkReader, load_artwork
 from musicrec.features.columns import HALVED_STATISTICS, halve
 from musicrec.features.lyrics import build_vocabulary
+from musicrec.features.standardise import standardise
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Store
 from musicrec.training.inputs import ArtworkRows, FeatureRows, LyricsRows, StoredRows, pictures
