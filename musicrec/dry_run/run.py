@@ -228,7 +228,7 @@ def _models(run: Run, config: PlanConfig) -> Iterator[tuple[str, tuple[TimedMode
                     vocabulary.encode(text)
                     for text in train.column("lyrics").take(pa.array(chosen)).to_pylist()
                 ]
-            )
+            ).numpy()
         else:
             shape = (3, spec.pixels, spec.pixels) if albums else (1, *spec.input_shape())
             inputs = rng.standard_normal((timing.batch_size, *shape), dtype=np.float32)

@@ -1,1 +1,1 @@
-"""From URIs to committed parts: the manifest of blocks, readers, workers, isolation of bad rows, the Ray Data pipeline."""
+"""From URIs to committed parts: manifest, workers, isolation of bad rows, Ray Data pipeline."""

@@ -1,6 +1,7 @@
-"""Where the inputs of tracks lie, and which are missing: the index and the errors of an extraction, from the outcomes of its blocks.
+"""Build the index and the errors of an extraction from the outcomes of its blocks.
 
-All of it is columns: an extraction of a million tracks makes no Python object a row.
+The index says where the inputs of each track are stored. Everything is columnar: an extraction of a
+million tracks makes no Python object per row.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import pyarrow.compute as pc
 from musicrec import schema
 from musicrec.extraction.manifest import (
     Blocks,
-    as_planned,
     failures,
     has_column,
     last_rows,
     row_keys,
+    with_manifest_versions,
 )
 
-# Which modality of a track lies in which part, at which row.
+# Part and row of each modality of a track.
 INDEX = pa.schema(
     [
         ("track_id", pa.string()),
@@ -33,16 +34,18 @@ INDEX = pa.schema(
 def build_index(
     blocks: Blocks, items: pa.Table, columns: tuple[str, ...], stage: str
 ) -> tuple[pa.Table, pa.Table]:
-    """Index and errors of items (item, uri, version): the latest good row of each column of their files as they are now, and the items that
-    lack a column, with their last error.
+    """Return the index and the errors of items (item, uri, version).
+
+    The index has, for each column, the latest good row of an item's file in its present version.
+    The errors have the items that lack a column, with their last error.
 
     Parameters
     ----------
     stage
-        Stands in the rows of the errors.
+        The stage's name in the rows of the errors.
     """
     outcomes = blocks.outcomes()
-    keys = row_keys(as_planned(items, outcomes))
+    keys = row_keys(with_manifest_versions(items, outcomes))
     good, failed = outcomes.filter(pc.is_null(outcomes.column("reason"))), failures(outcomes)
     index, lacking = [INDEX.empty_table()], np.zeros(len(keys), bool)
     for column in columns:
@@ -66,15 +69,17 @@ def build_index(
 
 
 def complete_tracks(index: pa.Table, columns: tuple[str, ...]) -> int:
-    """How many tracks have all of the columns."""
+    """Count the tracks that have all of the columns."""
     counts = index.group_by("track_id").aggregate([("modality", "count")]).column("modality_count")
     return pc.sum(pc.equal(counts, len(columns)), min_count=0).as_py()
 
 
-def of_tracks(table: pa.Table, pictured: pa.Table) -> pa.Table:
-    """Rows about pictures as rows about the tracks that show them."""
-    found = pc.index_in(pictured.column("uri"), value_set=table.column("track_id").combine_chunks())
-    rows = table.take(found.filter(pc.is_valid(found)))
+def expand_to_tracks(table: pa.Table, tracks: pa.Table) -> pa.Table:
+    """Turn rows about images into rows about the tracks (item) that show them (uri)."""
+    position = pc.index_in(
+        tracks.column("uri"), value_set=table.column("track_id").combine_chunks()
+    )
+    rows = table.take(position.filter(pc.is_valid(position)))
     return rows.set_column(
-        0, table.schema.field(0), pictured.column("item").filter(pc.is_valid(found))
+        0, table.schema.field(0), tracks.column("item").filter(pc.is_valid(position))
     )

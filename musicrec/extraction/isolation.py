@@ -1,4 +1,4 @@
-"""Planned rows read within bounds: a row that hangs or ends its process costs one error, and the rows beside it are kept."""
+"""Read rows within bounds: one that hangs or ends its process is one error, the others are kept."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ import pyarrow as pa
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 
-# A row on which nobody works for longer is given up, and is an error.
+# A row whose reading takes longer is given up, and is an error.
 SECONDS_PER_FILE = 60.0
-# A row that is tried alone is given up from within its process. One that lets nothing else run there (a loop in a decoder that holds
-# Python's lock) ends with the process, so many seconds later.
+# A row that is read in a process of its own is given up from within that process. If it lets no
+# other thread run there (a loop in a decoder that holds Python's lock), the process ends this many
+# seconds later.
 SECONDS_TO_GIVE_UP = 5.0
 KILLED = "killed_worker"
 
-# Reads the planned rows (block, item, uri, columns) of one block: a table with one row for each, in the same order, whose columns begin
-# with track_id and end with reason and detail. Picklable. A row whose input cannot be read has a reason; it never raises for that.
+# Reads rows of the manifest (block, item, uri, columns), all of one block, and returns a table with
+# one row for each, in the same order; its columns begin with track_id and end with reason and
+# detail. Picklable. A row whose input cannot be read has a reason; a reader never raises for that.
 Reader = Callable[[pa.Table], pa.Table]
 
 
 @contextmanager
-def _ends_with_the_process(seconds: float) -> Iterator[None]:
-    """End this process, whatever it hangs in, if the block is not left in time; its traceback goes to the process' log."""
+def _process_deadline(seconds: float) -> Iterator[None]:
+    """End this process, whatever it hangs in, if the block takes longer; log its traceback."""
     faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
     try:
         yield
@@ -39,17 +41,26 @@ def _ends_with_the_process(seconds: float) -> Iterator[None]:
 def read_bounded(
     rows: pa.Table, reader: Reader, seconds_per_file: float, as_batch: bool = False
 ) -> pa.Table:
-    """What ``reader`` makes of the rows, one by one or, for one that gains by it, ``as_batch``; this process ends if it is not in time."""
+    """Return what ``reader`` makes of the rows, or end this process if it takes too long.
+
+    Parameters
+    ----------
+    as_batch
+        Pass all rows to the reader at once, for one that gains by it, instead of one by one.
+    """
     outcomes = []
-    at_once = rows.num_rows if as_batch else 1
-    for start in range(0, rows.num_rows, at_once):
-        with _ends_with_the_process(at_once * seconds_per_file):
-            outcomes.append(reader(rows.slice(start, at_once)))
+    batch_rows = rows.num_rows if as_batch else 1
+    for start in range(0, rows.num_rows, batch_rows):
+        with _process_deadline(batch_rows * seconds_per_file):
+            outcomes.append(reader(rows.slice(start, batch_rows)))
     return pa.concat_tables(outcomes).combine_chunks()
 
 
 def read_alone(row: pa.Table, reader: Reader, seconds: float) -> pa.Table | None:
-    """What ``reader`` makes of one row, or None where it is not done in time: then the process is of no more use."""
+    """Return what ``reader`` makes of one row, or None after ``seconds``.
+
+    After None the process is not usable any more: the reader still runs in one of its threads.
+    """
     outcome: list[pa.Table] = []
     failure: list[BaseException] = []
 
@@ -60,7 +71,7 @@ def read_alone(row: pa.Table, reader: Reader, seconds: float) -> pa.Table | None
             failure.append(error)
 
     thread = threading.Thread(target=read, daemon=True)
-    with _ends_with_the_process(seconds + SECONDS_TO_GIVE_UP):
+    with _process_deadline(seconds + SECONDS_TO_GIVE_UP):
         thread.start()
         thread.join(seconds)
     if failure:
@@ -71,14 +82,15 @@ def read_alone(row: pa.Table, reader: Reader, seconds: float) -> pa.Table | None
 def read_isolated(
     groups: Sequence[pa.Table], reader: Reader, stage: str, seconds_per_file: float
 ) -> Iterator[pa.Table]:
-    """What is made of each group of rows that could not be read as_batch, because one took its worker with it.
+    """Read each group of rows again, one row at a time, after a row took the group's worker down.
 
-    Each row is read in a process of its own, so that the one to blame is known and the others are kept.
+    Each row is read in a process of its own, which identifies the row to blame and keeps the
+    others.
 
     Raises
     ------
     OSError
-        The storage failed, not a file: the same row may be read well the next time.
+        The storage failed, not a file: the same row may be readable the next time.
     """
     if not groups:
         return
@@ -88,19 +100,20 @@ def read_isolated(
     for rows in groups:
         event(
             stage,
-            "rows could not be read as_batch: they are read one by one",
+            "rows could not be read together: they are read one by one",
             rows=rows.num_rows,
             first=rows.column("uri")[0].as_py(),
         )
-        each = [rows.slice(index, 1) for index in range(rows.num_rows)]
-        begun = [task.remote(row, shared, seconds_per_file) for row in each]
+        single_rows = [rows.slice(index, 1) for index in range(rows.num_rows)]
+        tasks = [task.remote(row, shared, seconds_per_file) for row in single_rows]
         outcomes = [
             _outcome(row, reading, seconds_per_file)
-            for row, reading in zip(each, begun, strict=True)
+            for row, reading in zip(single_rows, tasks, strict=True)
         ]
-        for index, row in enumerate(each):
+        for index, row in enumerate(single_rows):
             if outcomes[index].column("reason")[0].as_py() == KILLED:
-                # Where memory is short Ray ends a process that may not be the one to blame: now nothing is read beside it.
+                # Where memory is short, Ray may kill a process that is not the one to blame: read
+                # the row again with nothing else running.
                 outcomes[index] = _outcome(
                     row, task.remote(row, shared, seconds_per_file), seconds_per_file
                 )
@@ -108,7 +121,7 @@ def read_isolated(
 
 
 def _outcome(row: pa.Table, reading: Any, seconds_per_file: float) -> pa.Table:
-    """What came of the task that reads a row: its outcome, or why there is none."""
+    """Return the outcome of the task that reads a row, or an error row with the reason."""
     import ray
 
     try:

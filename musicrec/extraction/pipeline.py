@@ -1,7 +1,7 @@
-"""Run a reader over planned rows with Ray Data: rows in, Parquet blocks in the store.
+"""Run a reader over the rows of a manifest with Ray Data, and commit Parquet parts to the store.
 
-Only the rows of a block and a summary of a few bytes (``musicrec.extraction.worker``) travel through Ray, so memory stays flat
-whatever the size of the features.
+Only the rows of a block and a summary of a few bytes (``musicrec.extraction.worker``) pass through
+Ray, so memory does not grow with the size of the features.
 """
 
 from __future__ import annotations
@@ -24,30 +24,33 @@ from musicrec.runtime.cluster import cpus, gpus, on_each_node
 from musicrec.telemetry import metrics as monitoring
 from musicrec.telemetry.progress import Meter, event
 
-# A block whose worker process dies is tried once more as a whole; then its rows are tried alone, each in a process of its own.
+# A block whose worker process dies is retried once as a whole; then its rows are read one by one,
+# each in a process of its own.
 BLOCK_RETRIES = 1
-# Blocks that are handed to Ray together, and parted by a task there.
-BLOCKS_IN_A_GROUP = 256
-# Parted blocks that wait or are worked on, at most, or so many for each CPU; each takes some 30 KB of the driver. A cluster that grows
-# meanwhile has work for as many CPUs.
-BLOCKS_AHEAD, BLOCKS_AHEAD_OF_A_CPU = 512, 4
-# Of the memory that an execution may use Ray Data lets the first of two steps fill a quarter with what it has done.
-SHARE_AHEAD = 4
-# Bytes of a parted block beside its rows.
-BYTES_OF_A_BLOCK = 1024
-# Blocks of one execution, or so many for each CPU: it holds the rows of all of them in Ray's object store and 2 KB of statistics of each in
-# the driver until its end. Another one begins some seconds later.
-BLOCKS_AT_ONCE, BLOCKS_AT_ONCE_OF_A_CPU = 16_384, 128
-# So many blocks that raise an error one after the other, or so many for each CPU, are not the fault of files: what is wrong would fail the
-# rest of a catalog as well. Fewer are taken up later, row by row.
-FAILED_IN_A_ROW, FAILED_IN_A_ROW_OF_A_CPU = 16, 4
-# Blocks that an actor is handed together: each has a name and some kilobytes, and is committed by itself.
-BLOCKS_FOR_AN_ACTOR = 4
+# Blocks that are handed to Ray as one group, which a task there splits.
+GROUP_BLOCKS = 256
+# Split blocks that wait or run, at most, in all or per CPU (the larger); each takes some 30 KB of
+# the driver. When the cluster grows meanwhile, the larger number has work for the new CPUs.
+BLOCKS_AHEAD, BLOCKS_AHEAD_PER_CPU = 512, 4
+# Ray Data lets the output of the first of two steps fill a quarter of an execution's memory limit.
+OBJECT_STORE_FACTOR = 4
+# Bytes of a split block in addition to its rows.
+BLOCK_OVERHEAD_BYTES = 1024
+# Blocks of one execution, in all or per CPU (the larger): until its end it keeps the rows of all of
+# them in Ray's object store, and 2 KB of statistics per block in the driver. The next execution
+# starts some seconds later.
+EXECUTION_BLOCKS, EXECUTION_BLOCKS_PER_CPU = 16_384, 128
+# This many blocks in a row that raise an error, in all or per CPU (the larger), have a cause that
+# would fail the rest of the catalog as well. Fewer are read again later, row by row.
+FAILED_IN_A_ROW, FAILED_IN_A_ROW_PER_CPU = 16, 4
+# Blocks that an actor receives together: each has a name and some kilobytes, and is committed
+# separately.
+ACTOR_BLOCKS = 4
 
 
 @dataclass(frozen=True)
 class Actors:
-    """Processes that each hold a reader that is large or slow to load, where it would otherwise be loaded for every block."""
+    """Processes that each keep a reader that is large or slow to load."""
 
     count: int
     cpus: int
@@ -55,22 +58,22 @@ class Actors:
 
     @classmethod
     def of_cluster(cls) -> Actors:
-        """One with each GPU of the cluster, and its share of the CPUs; one with each CPU where there is no GPU."""
+        """Return one actor per GPU with its fraction of the CPUs, or one per CPU without GPUs."""
         count, share = gpus()
         return cls(count, share, 1) if count else cls(cpus(), 1, 0)
 
 
 class TooManyErrors(UserError, RuntimeError):
-    """More rows failed than the configured ceiling allows."""
+    """More rows failed than the configured limit allows."""
 
 
 class BlocksFail(RuntimeError):
-    """One block after the other fails, and not for its files."""
+    """Block after block fails, for a reason that no single file causes."""
 
 
 def run_blocks(
     blocks: Blocks,
-    plan: pa.Table,
+    manifest: pa.Table,
     reader: Reader,
     stage: str,
     maximum_failed_share: float,
@@ -78,28 +81,29 @@ def run_blocks(
     actors: Actors | None = None,
     seconds_per_file: float = SECONDS_PER_FILE,
 ) -> dict[str, float]:
-    """Work on every block of the plan that is not committed yet; returns counts of what this call did.
+    """Work on every uncommitted block of the manifest; return counts of what this call did.
 
     Parameters
     ----------
     prepare
-        Is called once on each node before, where there is work.
+        Called once on each node before the work, if there is any.
     actors
-        Hold the reader; it is sent along with every task if not given.
+        Processes that keep the reader; without, it is sent along with every task.
     seconds_per_file
         A row that takes longer is an error.
 
     Raises
     ------
     TooManyErrors
-        As soon as the failed rows of the plan exceed ``maximum_failed_share``.
+        As soon as the failed rows of the manifest exceed ``maximum_failed_share``.
     BlocksFail
-        No block is committed any more: each raises an error, as when the store takes no writes, or a worker's image lacks something.
+        Too many blocks fail in a row, for example because the store is read-only or a package is
+        missing on the workers.
     """
     counts = {"rows": 0, "errors": 0, "bytes": 0, "cpu_seconds": 0.0}
     failed_before = failures(blocks.outcomes()).num_rows
-    total = plan.num_rows
-    work = outstanding(blocks, plan)
+    total = manifest.num_rows
+    work = outstanding(blocks, manifest)
     if work.num_rows and prepare is not None:
         on_each_node(prepare)
     if work.num_rows:
@@ -127,15 +131,20 @@ def run_blocks(
 def _check_ceiling(failed: int, total: int, stage: str, maximum_failed_share: float) -> None:
     if failed > maximum_failed_share * total:
         raise TooManyErrors(
-            f"{stage}: {failed} of {total} rows failed, more than extract.maximum_failed_share = {maximum_failed_share:g} allows. "
-            "Repair the files and run again with --extract.retry-errors, or raise the ceiling"
+            f"{stage}: {failed} of {total} rows failed, more than extract.maximum_failed_share = "
+            f"{maximum_failed_share:g} allows. Repair the files and run again with "
+            "--extract.retry-errors, or raise the limit"
         )
 
 
-def outstanding(blocks: Blocks, plan: pa.Table) -> pa.Table:
-    """The plan's uncommitted blocks, a row each: block and columns, and lists of the items and URIs of its rows."""
+def outstanding(blocks: Blocks, manifest: pa.Table) -> pa.Table:
+    """Return the manifest's uncommitted blocks, one row each.
+
+    The columns are ``block`` and ``columns``, and lists of the ``item`` and ``uri`` of its rows.
+    """
     done = pa.array(sorted(blocks.done()), pa.string())
-    rest = plan.filter(pc.invert(pc.is_in(plan.column("block"), value_set=done))).combine_chunks()
+    is_done = pc.is_in(manifest.column("block"), value_set=done)
+    rest = manifest.filter(pc.invert(is_done)).combine_chunks()
     ends = pc.run_end_encode(rest.column("block").combine_chunks()).run_ends.to_numpy()
     offsets = np.append(0, ends).astype(np.int32) if rest.num_rows else np.zeros(1, np.int32)
     first = rest.select(["block", "columns"]).take(pa.array(offsets[:-1]))
@@ -154,29 +163,30 @@ def committed(
     actors: Actors | None = None,
     seconds_per_file: float = SECONDS_PER_FILE,
 ) -> Iterator[dict[str, Any]]:
-    """Work on the ``outstanding`` blocks: a summary of each as it is committed."""
+    """Work on the ``outstanding`` blocks; yield a summary of each as it is committed."""
     if not work.num_rows:
         return
     import ray.data
     from ray.util.annotations import RayDeprecationWarning
 
     context = ray.data.DataContext.get_current().copy()
-    context.max_errored_blocks = -1  # a block lost with its worker is taken up below, row by row
+    context.max_errored_blocks = -1  # a block lost with its worker is read below, row by row
     if actors is None:
-        context.target_max_block_size = 1  # byte: each row of a group is handed on by itself
-        ahead = max(BLOCKS_AHEAD, BLOCKS_AHEAD_OF_A_CPU * cpus()) * (
-            work.nbytes // work.num_rows + BYTES_OF_A_BLOCK
+        context.target_max_block_size = 1  # byte: each row of a group is passed on separately
+        ahead = max(BLOCKS_AHEAD, BLOCKS_AHEAD_PER_CPU * cpus()) * (
+            work.nbytes // work.num_rows + BLOCK_OVERHEAD_BYTES
         )
         context.execution_options.resource_limits = ray.data.ExecutionResources(
-            object_store_memory=SHARE_AHEAD * ahead
+            object_store_memory=OBJECT_STORE_FACTOR * ahead
         )
     with ray.data.DataContext.current(context), warnings.catch_warnings():
-        # The retries of a task have no named argument in this release, and their default is to try for ever.
+        # Ray Data has no named argument for a task's retries in this release, and retries for ever
+        # by default.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         failed_in_a_row = 0
-        at_once = max(BLOCKS_AT_ONCE, BLOCKS_AT_ONCE_OF_A_CPU * cpus())
-        for start in range(0, work.num_rows, at_once):
-            some = work.slice(start, at_once)
+        execution_blocks = max(EXECUTION_BLOCKS, EXECUTION_BLOCKS_PER_CPU * cpus())
+        for start in range(0, work.num_rows, execution_blocks):
+            some = work.slice(start, execution_blocks)
             if actors is None:
                 dataset = _in_tasks(blocks, some, reader, seconds_per_file)
             else:
@@ -203,14 +213,14 @@ def committed(
 
 
 def _check_failure(summary: dict[str, Any], before: int, stage: str) -> int:
-    """How many blocks failed one after the other, ``before`` them and with this one; BlocksFail where those are too many."""
+    """Return the number of blocks failed in a row, including this one; BlocksFail if too many."""
     if summary["failure"] is None:
         return 0
     event(stage, "a block failed", block=summary["block"], error=summary["failure"])
-    if before + 1 >= max(FAILED_IN_A_ROW, FAILED_IN_A_ROW_OF_A_CPU * cpus()):
+    if before + 1 >= max(FAILED_IN_A_ROW, FAILED_IN_A_ROW_PER_CPU * cpus()):
         raise BlocksFail(
-            f"{stage}: {before + 1} blocks one after the other failed, the last with {summary['failure']}. That is not the fault of single "
-            "files. What is committed is kept; run again when the cause is mended"
+            f"{stage}: {before + 1} blocks in a row failed, the last with {summary['failure']}. "
+            "No single file causes this. What is committed is kept; remove the cause and run again"
         )
     return before + 1
 
@@ -218,12 +228,11 @@ def _check_failure(summary: dict[str, Any], before: int, stage: str) -> int:
 def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader, seconds_per_file: float) -> Any:
     import ray.data
 
-    # Each block becomes an object of its own on a worker and as it is needed: a hundred thousand of them made here would take minutes.
-    # What parts the groups has no CPU of its own, and is one task at a time: of more, Ray Data would keep a part of the CPUs for it.
-    # It hands over a group at once: if it waited until blocks are taken (the default, two at a time), it would give 5 a second.
-    groups = [
-        work.slice(start, BLOCKS_IN_A_GROUP) for start in range(0, work.num_rows, BLOCKS_IN_A_GROUP)
-    ]
+    # Each block becomes an object on a worker when it is needed: creating a hundred thousand of
+    # them here would take minutes. The step that splits the groups takes no CPU and is one task at
+    # a time: with more, Ray Data would reserve some of the CPUs for it. It emits a group at once:
+    # if it waited until blocks are taken (the default, two at a time), it would emit 5 per second.
+    groups = [work.slice(start, GROUP_BLOCKS) for start in range(0, work.num_rows, GROUP_BLOCKS)]
     return (
         ray.data.from_arrow(groups)
         .map_batches(
@@ -245,7 +254,10 @@ def _in_tasks(blocks: Blocks, work: pa.Table, reader: Reader, seconds_per_file: 
 
 
 class _Actor:
-    """Works on blocks, one after the other, with a reader that it keeps; it is sent as a list with the reference to it."""
+    """An actor that works on one block after the other with a reader that it keeps.
+
+    The reader arrives as a list with the reference to it, which Ray does not resolve.
+    """
 
     def __init__(self, blocks: Blocks, reader: Any, seconds_per_file: float) -> None:
         import ray
@@ -265,11 +277,8 @@ def _in_actors(
 ) -> Any:
     import ray.data
 
-    # Not parted by tasks: actors that take every CPU would leave none for them.
-    groups = [
-        work.slice(start, BLOCKS_FOR_AN_ACTOR)
-        for start in range(0, work.num_rows, BLOCKS_FOR_AN_ACTOR)
-    ]
+    # Not split by tasks: actors that take every CPU would leave none for them.
+    groups = [work.slice(start, ACTOR_BLOCKS) for start in range(0, work.num_rows, ACTOR_BLOCKS)]
     return ray.data.from_arrow(groups).map_batches(
         _Actor,
         fn_constructor_args=(blocks, [ray.put(reader)], seconds_per_file),
@@ -278,6 +287,6 @@ def _in_actors(
         compute=ray.data.ActorPoolStrategy(size=min(actors.count, len(groups))),
         num_cpus=actors.cpus,
         num_gpus=actors.gpus,
-        max_restarts=-1,  # a block that ends its actor twice is given up, the actor is not
+        max_restarts=-1,  # a block that ends its actor twice is given up, but not the actor
         max_task_retries=BLOCK_RETRIES,
     )

@@ -1,6 +1,6 @@
-"""What a worker does with a block of planned rows: it reads them, commits their outcome to the store by itself, and sums up what it did.
+"""Work on one block: read its rows, commit their outcome to the store, and summarise the work.
 
-A block that is worked on again is written again as the same rows.
+Working on a block again writes the same rows again.
 """
 
 from __future__ import annotations
@@ -31,27 +31,28 @@ SUMMARY = pa.schema(
 
 
 def rows_of(block: pa.Table) -> pa.Table:
-    """The planned rows of a block, from its one row."""
+    """Return the manifest rows of a block from its single-row form (``pipeline.outstanding``)."""
     lists = {name: pc.list_flatten(block.column(name)) for name in ("item", "uri")}
-    same = {
+    repeated = {
         name: block.column(name).take(pa.array(np.zeros(len(lists["item"]), np.int8)))
         for name in ("block", "columns")
     }
-    return pa.table(same | lists)
+    return pa.table(repeated | lists)
 
 
 def extract_block(
     block: pa.Table, blocks: Blocks, reader: Reader, seconds_per_file: float, as_batch: bool = False
 ) -> pa.Table:
-    """Read and commit a block; its summary, a table of one row (``SUMMARY``).
+    """Read and commit a block; return its summary, a table of one row (``SUMMARY``).
 
-    An error that is not the fault of a file (a store that takes no writes, a reader that raises) is ``failure`` in the summary, and nothing
-    is committed: the driver knows whether other blocks fail as well.
+    An error that no file causes (a store that refuses writes, a reader that raises) becomes
+    ``failure`` in the summary and nothing is committed: the driver knows whether other blocks fail
+    as well.
     """
     started, rows = time.process_time(), rows_of(block)
     try:
         summary = commit(rows, blocks, read_bounded(rows, reader, seconds_per_file, as_batch))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the driver is told
+    except Exception as error:  # noqa: BLE001 - the driver decides, whatever it is
         summary = _summary(
             rows, failure=redacted(f"{type(error).__name__}: {error}")[:LONGEST_FAILURE]
         )
@@ -61,7 +62,7 @@ def extract_block(
 
 
 def commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table) -> dict[str, Any]:
-    """Write the outcome of a block's rows; its summary."""
+    """Write the outcome of a block's rows; return the block's summary."""
     size = blocks.commit(rows.column("block")[0].as_py(), outcome)
     audio = (
         pc.sum(outcome.column("duration_seconds")).as_py()
@@ -72,7 +73,7 @@ def commit(rows: pa.Table, blocks: Blocks, outcome: pa.Table) -> dict[str, Any]:
     return _summary(rows, rows=rows.num_rows, errors=errors, bytes=size, audio_seconds=audio or 0.0)
 
 
-def _summary(planned: pa.Table, **known: Any) -> dict[str, Any]:
+def _summary(block_rows: pa.Table, **values: Any) -> dict[str, Any]:
     counts = {
         "rows": 0,
         "errors": 0,
@@ -81,4 +82,4 @@ def _summary(planned: pa.Table, **known: Any) -> dict[str, Any]:
         "cpu_seconds": 0.0,
         "failure": None,
     }
-    return {"block": planned.column("block")[0].as_py()} | counts | known
+    return {"block": block_rows.column("block")[0].as_py()} | counts | values

@@ -1,1 +1,1 @@
-"""What is stored of a track: feature columns, their codec, artwork, lyrics, standardisation."""
+"""What is stored per track: feature columns, their codec, artwork, lyrics, standardisation."""

@@ -1,4 +1,4 @@
-"""Album artwork: a picture file -> a square RGB picture of the configured size, as lossless PNG bytes in a Parquet column."""
+"""Album artwork: an image file becomes a square RGB image, stored as a lossless PNG."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from PIL import Image, UnidentifiedImageError
 from musicrec.extraction.manifest import OUTCOME_FIELDS
 from musicrec.storage.store import resolve
 
-# Larger than any album art in use; a small file can unfold to gigabytes.
+# Larger than any album art in use; a small file can decompress to gigabytes.
 MAXIMUM_PIXELS = 50_000_000
 MAXIMUM_BYTES = 64 * 2**20
-# Each scan of a progressive JPEG is a walk over the whole picture, and one of a few bytes does; encoders write about ten.
+# Each scan of a progressive JPEG is a pass over the whole image, even one of a few bytes; encoders
+# write about ten.
 MAXIMUM_SCANS = 100
 START_OF_SCAN = b"\xff\xda"
-# What album art comes in. Pillow knows more, some of them through other programs (EPS starts Ghostscript), some with decoders that hardly
-# anybody feeds with damaged files.
+# Formats of album art. Pillow knows more, some of them through other programs (EPS starts
+# Ghostscript), some with decoders that are hardly ever tested with damaged files.
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000")
-# What Pillow's decoders raised on some 40,000 damaged files, and their kin.
+# Errors that Pillow's decoders raised for some 40,000 damaged files, and their relatives.
 DAMAGE = (
     OSError,
     SyntaxError,
@@ -38,7 +39,7 @@ DAMAGE = (
 
 
 class ArtworkError(ValueError):
-    """A picture that cannot be used: a reason of ``schema.ERROR_REASONS`` and the detail."""
+    """An unusable image: a reason of ``schema.ERROR_REASONS`` and the detail."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -47,15 +48,17 @@ class ArtworkError(ValueError):
 
 @dataclass(frozen=True)
 class ArtworkReader:
-    """Reads the pictures of a block; ``pixels`` is the side of the square that they become."""
+    """Reads the images of a block and scales them to squares of ``pixels`` x ``pixels``."""
 
     pixels: int
 
     def schema(self) -> pa.Schema:
-        picture = pa.field("artwork", pa.large_binary(), metadata={"pixels": str(self.pixels)})
-        return pa.schema([pa.field("track_id", pa.string()), picture, *OUTCOME_FIELDS])
+        """Return the schema of the parts."""
+        image = pa.field("artwork", pa.large_binary(), metadata={"pixels": str(self.pixels)})
+        return pa.schema([pa.field("track_id", pa.string()), image, *OUTCOME_FIELDS])
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        """Read the images of rows of the manifest."""
         return pa.Table.from_pylist(
             [self._read(row["item"], row["uri"]) for row in rows.to_pylist()], schema=self.schema()
         )
@@ -68,7 +71,9 @@ class ArtworkReader:
 
 
 def load_artwork(source: str | bytes, pixels: int) -> np.ndarray:
-    """A picture as a uint8 array (pixels, pixels, 3), RGB: the middle square, resized with antialiasing.
+    """Load an image as a uint8 array (pixels, pixels, 3), RGB.
+
+    It is the middle square of the image, resized with antialiasing.
 
     Parameters
     ----------
@@ -85,23 +90,25 @@ def load_artwork(source: str | bytes, pixels: int) -> np.ndarray:
         raise ArtworkError("empty", f"{_name(source)}: 0 bytes")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # our own ceiling is stricter than Pillow's, and remarks on a file's metadata are nobody's concern
-            Image.init()  # loads Pillow's decoders the first time; a format that it was built without is not among them
-            picture = Image.open(
+            # The limit below is stricter than Pillow's, and its warnings about a file's metadata
+            # are of no use here.
+            warnings.simplefilter("ignore")
+            # Loads Pillow's decoders the first time; formats it was built without are not in OPEN.
+            Image.init()
+            image = Image.open(
                 io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN]
             )
-            if picture.width * picture.height > MAXIMUM_PIXELS:
+            if image.width * image.height > MAXIMUM_PIXELS:
                 raise ArtworkError(
                     "too_large",
-                    f"{_name(source)}: {picture.width} x {picture.height} pixels, more than {MAXIMUM_PIXELS}",
+                    f"{_name(source)}: {image.width} x {image.height} pixels, "
+                    f"more than {MAXIMUM_PIXELS}",
                 )
-            if picture.format == "JPEG" and (scans := content.count(START_OF_SCAN)) > MAXIMUM_SCANS:
+            if image.format == "JPEG" and (scans := content.count(START_OF_SCAN)) > MAXIMUM_SCANS:
                 raise ArtworkError(
                     "too_large", f"{_name(source)}: {scans} scans, more than {MAXIMUM_SCANS}"
                 )
-            return np.asarray(_square(_colours(picture), pixels))
+            return np.asarray(_square(_to_rgb(image), pixels))
     except Image.DecompressionBombError as error:
         raise ArtworkError("too_large", f"{_name(source)}: {error}") from error
     except UnidentifiedImageError as error:
@@ -114,20 +121,20 @@ def load_artwork(source: str | bytes, pixels: int) -> np.ndarray:
         raise ArtworkError("unreadable", f"{_name(source)}: {error}") from error
 
 
-def _colours(picture: Image.Image) -> Image.Image:
-    """RGB; 16-bit grey is scaled (Pillow's own conversion cuts it off at 255), what is transparent becomes white."""
-    if picture.mode.startswith("I;16"):
-        picture = picture.point(lambda value: value / 256, "L")
-    if picture.has_transparency_data:
-        layers = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
-    return picture.convert("RGB")
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to RGB: 16-bit grey is scaled (Pillow clips it at 255), transparent becomes white."""
+    if image.mode.startswith("I;16"):
+        image = image.point(lambda value: value / 256, "L")
+    if image.has_transparency_data:
+        layers = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
+    return image.convert("RGB")
 
 
-def _square(picture: Image.Image, pixels: int) -> Image.Image:
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.resize(
+def _square(image: Image.Image, pixels: int) -> Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.resize(
         (pixels, pixels), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)
     )
 
@@ -145,20 +152,20 @@ def _fetch(uri: str) -> bytes:
         raise ArtworkError("not_found", f"{uri}: there is no such file") from error
     except OSError as error:
         if not isinstance(filesystem, pa.fs.LocalFileSystem):
-            raise  # the storage failed; the file may be sound
+            raise  # the storage failed; the file may be intact
         raise ArtworkError("unreadable", f"{uri}: {error}") from error
 
 
 def _name(source: str | bytes) -> str:
-    return "picture" if isinstance(source, bytes) else source
+    return "image" if isinstance(source, bytes) else source
 
 
-def _png(picture: np.ndarray) -> bytes:
+def _png(image: np.ndarray) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="PNG", compress_level=1)
+    Image.fromarray(image).save(stream, format="PNG", compress_level=1)
     return stream.getvalue()
 
 
 def decode_png(cell: bytes) -> np.ndarray:
-    """The uint8 array (pixels, pixels, 3) of a cell that ``ArtworkReader`` wrote."""
+    """Decode a cell written by ``ArtworkReader`` to a uint8 array (pixels, pixels, 3)."""
     return np.asarray(Image.open(io.BytesIO(cell)))

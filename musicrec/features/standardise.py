@@ -1,4 +1,4 @@
-"""Zero mean and unit deviation, in the ways that the thesis' prose and its experiments allow (thesis section 1)."""
+"""Scale features to zero mean and unit deviation, in the ways that the thesis allows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ def standardise(
     Parameters
     ----------
     how
-        ``per_frame``: each time column over frequency (the thesis' experiments). ``per_clip``: over both axes (the other reading of its
-        prose). ``per_feature_bin``: each frequency bin with the training set's statistics. ``none``: unchanged.
+        ``per_frame``: each time column over frequency (the thesis' experiments). ``per_clip``: over
+        both axes (the other reading of the thesis' text). ``per_feature_bin``: each frequency bin
+        with the training set's statistics. ``none``: unchanged.
     mean, deviation
-        For ``per_feature_bin`` (frequency,), both needed. For ``per_frame`` (..., time), optional: `halved_statistics` of the whole frame,
-        when only the lower half of an STFT is at hand.
+        For ``per_feature_bin`` (frequency,), both required. For ``per_frame`` (..., time),
+        optional: `halved_statistics` of the whole frame, when only the lower half of an STFT is
+        available.
     """
     if (mean is None) != (deviation is None):
-        raise ValueError("mean and deviation go together: one was given without the other")
+        raise ValueError("mean and deviation go together: only one of them was given")
     feature = np.asarray(feature, dtype=np.float32)
     if how == "none":
         return feature
@@ -50,17 +52,19 @@ def standardise(
     if how == "per_feature_bin":
         if mean is None:
             raise ValueError(
-                "how='per_feature_bin' needs the training set's mean and deviation, each (frequency,)"
+                "how='per_feature_bin' needs the training set's mean and deviation, each "
+                "(frequency,)"
             )
         return _scale(feature, np.asarray(mean)[:, None], np.asarray(deviation)[:, None])
     raise ValueError(f"how={how!r} is not one of per_frame, per_clip, per_feature_bin, none")
 
 
 def halved_statistics(stft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each whole frame of an STFT in dB (2049, time): two float32 arrays (time,).
+    """Return mean and deviation of each whole frame of an STFT: two float32 arrays (time,).
 
-    The thesis standardises the whole frame and halves it afterwards. Stored beside `stft_halved`, these two rows allow the same without
-    the upper half: ``standardise(stft_halved, "per_frame", mean=mean, deviation=deviation)``.
+    The thesis standardises the whole frame in dB (2049, time) and halves it afterwards. Stored
+    with `stft_halved`, these two rows give the same without the upper half:
+    ``standardise(stft_halved, "per_frame", mean=mean, deviation=deviation)``.
     """
     if stft.shape[-2] != STFT_BINS:
         raise ValueError(
@@ -70,7 +74,8 @@ def halved_statistics(stft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _moments(feature: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    # float32 throughout: over 2049 values within 160 dB it is exact to 1e-5 dB, in a quarter of float64's time
+    # float32 throughout: over 2049 values within 160 dB it is exact to 1e-5 dB, in a quarter of
+    # the time of float64.
     mean = feature.mean(axis=axis)
     centred = feature - np.expand_dims(mean, axis)
     return mean, np.sqrt(np.mean(np.square(centred, out=centred), axis=axis))

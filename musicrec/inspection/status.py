@@ -16,7 +16,7 @@ from rich import box
 from rich.table import Table
 
 from musicrec.config.errors import ConfigError
-from musicrec.extraction.manifest import PLAN, Blocks
+from musicrec.extraction.manifest import MANIFEST, Blocks
 from musicrec.storage.lock import Owner, owner_of
 from musicrec.storage.store import BLOCKS, SUCCESS, Stage, Store
 from musicrec.telemetry.progress import console
@@ -141,8 +141,8 @@ def rows_done(blocks: Blocks) -> tuple[int, int]:
     """Rows in committed blocks, and rows planned."""
     column = ["block"]
     plans = [
-        blocks.store.read_table(f"{blocks.folder}/plans/{name}.parquet", PLAN, columns=column)
-        for name in blocks.plan_names()
+        blocks.store.read_table(f"{blocks.folder}/plans/{name}.parquet", MANIFEST, columns=column)
+        for name in blocks.manifest_names()
     ]
     if not plans:
         return 0, 0

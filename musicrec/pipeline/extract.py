@@ -13,9 +13,9 @@ from musicrec import schema
 from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import FINGERPRINT_ROWS
 from musicrec.catalog.versions import file_versions
-from musicrec.extraction.index import INDEX, build_index, complete_tracks, of_tracks
+from musicrec.extraction.index import INDEX, build_index, complete_tracks, expand_to_tracks
 from musicrec.extraction.isolation import Reader
-from musicrec.extraction.manifest import Blocks, as_planned, row_keys
+from musicrec.extraction.manifest import Blocks, with_manifest_versions, row_keys
 from musicrec.extraction.pipeline import run_blocks
 from musicrec.features.artwork import ArtworkReader
 from musicrec.features.columns import AudioReader, compile_kernels, stored_columns
@@ -45,8 +45,8 @@ def extract(run: Run) -> Outcome:
         settings.artwork_pixels,
     )
     # A file that is gone since it was extracted is no reason to train anew.
-    audio = as_planned(audio_items(run), audio_blocks(run)[0].plan())
-    artwork = as_planned(artwork_items(run), artwork_blocks(run)[0].plan())
+    audio = with_manifest_versions(audio_items(run), audio_blocks(run)[0].manifest())
+    artwork = with_manifest_versions(artwork_items(run), artwork_blocks(run)[0].manifest())
     stage = run.store.stage(
         "extract",
         fingerprint(
@@ -143,7 +143,8 @@ def _work(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[st
     art_counts = _run(run, pictures, artwork, (ARTWORK,), picture_reader, ARTWORK)
     pictured = _files(run, ARTWORK)
     art_index, art_errors = (
-        of_tracks(table, pictured) for table in build_index(pictures, artwork, (ARTWORK,), ARTWORK)
+        expand_to_tracks(table, pictured)
+        for table in build_index(pictures, artwork, (ARTWORK,), ARTWORK)
     )
 
     complete = complete_tracks(index, columns)

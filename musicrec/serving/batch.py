@@ -52,7 +52,7 @@ def run_queries(
     from musicrec.runtime.cluster import connect
 
     store = blocks.store
-    if not blocks.plan_names():
+    if not blocks.manifest_names():
         write_queries(store, found(queries), rows_per_block)
     plan = blocks.extend(queries.select(["item", "uri"]), [blocks.content], rows_per_block)
     connect(ray)

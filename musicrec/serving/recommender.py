@@ -276,7 +276,7 @@ class Recommender:
             elif spec.modality == "lyrics" and query.lyrics:
                 numbers = spec.vocabulary.encode(query.lyrics)
                 if len(numbers):
-                    inputs[name] = torch.from_numpy(pad([numbers]))
+                    inputs[name] = pad([numbers])
         return inputs
 
     def _features(self, audio: str | bytes) -> list[Features]:

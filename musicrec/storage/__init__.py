@@ -1,1 +1,1 @@
-"""Where bytes lie and who may write them: one root in a folder or on S3, conditional writes, the lock of a stage."""
+"""The store: one root in a folder or on S3, conditional writes, and the lock of a stage."""

@@ -1,9 +1,11 @@
-"""One run at a time on a stage's folder: a lock in the store, which the death of its owner does not keep.
+"""A lock in the store that lets one run at a time work on a stage, and that outlives no owner.
 
-``FOLDER/locks/0001.json`` is the first owner's, and whoever comes after an owner that is done or dead creates the next number: the highest
-number is the lock. Of several runs exactly one creates a number (``Store.create``), so a take-over needs no other conditional write than
-the one that every commit stands on, on a folder and on S3 alike. An owner rewrites its own number's object every ``Times.beat`` seconds;
-what an owner that was wrongly taken for dead writes lands in an object that nobody asks any more, and ``Lock.check`` tells it so.
+The first owner creates ``FOLDER/locks/0001.json``. A run that follows an owner which has released
+the lock or died creates the next number; the highest number is the lock. Of several runs exactly
+one creates a number (``Store.create``), so a take-over needs only the conditional write that every
+commit relies on, for folders and S3 alike. An owner rewrites the object of its own number every
+``Times.beat`` seconds. An owner that was wrongly considered dead writes to an object that is no
+longer read, and learns of it from ``Lock.check``.
 """
 
 from __future__ import annotations
@@ -25,15 +27,16 @@ from musicrec.storage.store import Store
 from musicrec.telemetry.progress import event, run_name
 
 FOLDER = "locks"
-# Every object of a lock has the same length: pyarrow asks S3 for it before it reads, and fills up what became shorter meanwhile.
+# All objects of a lock have the same length: pyarrow asks S3 for the length before it reads, and
+# would pad an object that became shorter in between.
 OBJECT_BYTES = 1024
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds: between an owner's signs of life, without one until it is taken for dead, and between two looks of a run that waits.
+    """Intervals in seconds: heartbeat, expiry of a silent owner, and polling of a waiting run.
 
-    A sign of life through a slow or failing object storage may take a minute with its retries.
+    A heartbeat through a slow or failing object storage may take a minute with its retries.
     """
 
     beat: float = 10.0
@@ -45,27 +48,27 @@ TIMES = Times()
 
 
 class StageLocked(RuntimeError):
-    """Another run works on the same output: which one, where, and since when."""
+    """Another run works on the same output; the message names it, where, and since when."""
 
 
 class LockLost(RuntimeError):
-    """Another run has taken this one for dead and works on its output."""
+    """Another run considered this one dead, and works on its output."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds, or held, a lock.
+    """The present or last owner of a lock.
 
     Attributes
     ----------
     token
-        Different for every lock ever taken, so that no two objects are alike.
+        Different for every lock ever acquired, so that no two objects are alike.
     machine
-        Tells process tables apart; a host's name does not, for containers share and repeat names.
+        Identifies a process table; host names do not, since containers share and repeat them.
     process_started
-        In clock ticks after the system's start: another process of the same number has another.
+        Clock ticks from the system's start to the process'; tells apart processes that reuse an ID.
     since, seen
-        Unix times of the lock and of the last sign of life, by the owner's clock.
+        Unix times of the acquisition and of the last heartbeat, by the owner's clock.
     """
 
     token: str
@@ -84,19 +87,20 @@ class Owner:
 
     @property
     def is_gone(self) -> bool:
-        """Whether this machine knows that the owner's process has ended."""
+        """Whether the owner was a process of this machine that has ended."""
         return self.machine == _machine() and _process_started(self.pid) != self.process_started
 
     def is_at_work(self, stale: float = TIMES.stale) -> bool:
-        """Whether the owner seems to be at work; of one on another machine as far as its clock agrees with this one's."""
+        """Whether the owner seems to be working; across machines only as exact as their clocks."""
         return not self.released and not self.is_gone and time.time() - self.seen < stale
 
     def as_bytes(self) -> bytes:
+        """Return the owner as JSON, padded to ``OBJECT_BYTES``."""
         return json.dumps(dataclasses.asdict(self), indent=1).encode().ljust(OBJECT_BYTES)
 
 
 def owner_of(store: Store, folder: str) -> Owner | None:
-    """Whoever had the lock of a folder last; None if nobody ever had."""
+    """Return the last owner of the folder's lock, or None."""
     return _latest(store, folder)[1]
 
 
@@ -114,7 +118,7 @@ def _number(name: str) -> int:
 
 @dataclass
 class Lock:
-    """A lock that this process holds."""
+    """A lock held by this process."""
 
     store: Store
     folder: str
@@ -125,7 +129,7 @@ class Lock:
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """To be called before what was done is committed.
+        """Check that the lock is still held; call it before each commit.
 
         Raises
         ------
@@ -135,37 +139,39 @@ class Lock:
         number, owner = _latest(self.store, self.folder)
         if number != self.number:
             raise LockLost(
-                f"{self.label}: {owner} took {self.store.uri(self.folder)} over, because no sign of this run was seen for "
-                f"{self.times.stale:g} s. Nothing of this run is committed there; that run's output is the valid one"
+                f"{self.label}: {owner} took over {self.store.uri(self.folder)}, because this run "
+                f"gave no sign of life for {self.times.stale:g} s. This run commits nothing there; "
+                "the output of the other run is the valid one"
             )
 
     def write(self, released: bool = False) -> None:
-        """Give a sign of life, or the lock back."""
+        """Write a heartbeat, or release the lock."""
         owner = dataclasses.replace(self.owner, seen=time.time(), released=released)
         self.store.write(_name(self.folder, self.number), owner.as_bytes())
 
     def beat(self) -> None:
-        """Give signs of life until ``stop``; a storage that fails for a while is tried again."""
+        """Write heartbeats until ``stop``; retry while the storage fails."""
         while not self._ended.wait(self.times.beat):
-            with self._failures_said("a sign of life could not be written"):
+            with self._log_storage_errors("a heartbeat of the lock could not be written"):
                 self.write()
 
     def stop(self) -> None:
+        """End the heartbeats."""
         self._ended.set()
 
     def release(self) -> None:
-        """Give the lock back; where the storage fails, the next run waits until it is stale."""
-        with self._failures_said(
-            f"the lock could not be given back, another run can take it after {self.times.stale:g} s"
+        """Release the lock; where the storage fails, it expires after ``times.stale`` seconds."""
+        with self._log_storage_errors(
+            f"the lock could not be released; another run can take it after {self.times.stale:g} s"
         ):
             self.write(released=True)
 
     @contextlib.contextmanager
-    def _failures_said(self, what: str) -> Iterator[None]:
+    def _log_storage_errors(self, message: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            event(self.label, what, folder=self.folder, error=str(error))
+            event(self.label, message, folder=self.folder, error=str(error))
 
 
 _held: dict[tuple[str, str, int], Lock] = {}
@@ -175,10 +181,11 @@ _held: dict[tuple[str, str, int], Lock] = {}
 def acquire(
     store: Store, folder: str, label: str, wait: bool = True, times: Times = TIMES
 ) -> Iterator[Lock]:
-    """Hold the lock of a folder while a ``with`` block runs; a thread that holds it already goes on with the same lock.
+    """Hold the lock of a folder during a ``with`` block; a thread that holds it already keeps it.
 
-    A lock whose owner's process has ended on this machine is taken over at once; one whose object has not changed for ``times.stale``
-    seconds, by the clock of whoever waits, then.
+    A lock whose owner's process has ended on this machine is taken over at once. One whose object
+    has not changed for ``times.stale`` seconds, by the clock of the waiting run, is taken over
+    then.
 
     Raises
     ------
@@ -202,32 +209,33 @@ def acquire(
 
 
 def _acquire(store: Store, folder: str, label: str, wait: bool, times: Times) -> Lock:
-    seen: Owner | None = None
-    changed = time.monotonic()
-    said: str | None = None
+    last_seen: Owner | None = None
+    last_change = time.monotonic()
+    announced: str | None = None
     pause = threading.Event()
     while True:
         number, owner = _latest(store, folder)
-        if owner != seen:
-            seen, changed = owner, time.monotonic()
+        if owner != last_seen:
+            last_seen, last_change = owner, time.monotonic()
         if (
             owner is None
             or owner.released
             or owner.is_gone
-            or time.monotonic() - changed > times.stale
+            or time.monotonic() - last_change > times.stale
         ):
-            mine = _this_process()
-            if store.create(_name(folder, number + 1), mine.as_bytes()):
+            this_process = _this_process()
+            if store.create(_name(folder, number + 1), this_process.as_bytes()):
                 if owner is not None and not owner.released:
-                    event(label, f"taken over from {owner}, which has ended", folder=folder)
-                return Lock(store, folder, number + 1, mine, times, label)
-            continue  # another run was quicker
+                    event(label, f"took over the lock of {owner}, which has ended", folder=folder)
+                return Lock(store, folder, number + 1, this_process, times, label)
+            continue  # another run was faster
         if not wait:
             raise StageLocked(
-                f"{label}: {owner} works on {store.uri(folder)}. Start again when it has ended, or without --lock.no-wait"
+                f"{label}: {owner} works on {store.uri(folder)}. "
+                "Start again when it has ended, or without --lock.no-wait"
             )
-        if said != owner.token:
-            said = owner.token
+        if announced != owner.token:
+            announced = owner.token
             event(label, f"waits for {owner}", folder=folder)
         pause.wait(times.look)
 
@@ -253,17 +261,22 @@ def _this_process() -> Owner:
 
 @functools.cache
 def _machine() -> str:
-    """This boot of the kernel and this PID namespace; where the system does not tell them, a name that no other process has."""
+    """Identify this boot of the kernel and this PID namespace; random where neither is known."""
     try:
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return uuid.uuid4().hex
 
 
 def _process_started(pid: int) -> str | None:
-    """When a process started (clock ticks after boot, proc(5)); None if it has ended, though its parent may not have noticed."""
+    """Return the start of a process in clock ticks after boot (proc(5)); None if it has ended.
+
+    A process that has ended and that its parent has not waited for counts as ended.
+    """
     try:
-        # The command's name, in brackets, may hold any character; after it come the state and 18 numbers, then the start.
+        # The command's name, in brackets, may contain any character; after it come the state, 18
+        # numbers and the start.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None

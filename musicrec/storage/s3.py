@@ -1,4 +1,4 @@
-"""S3 as this project uses it: pyarrow's file system for tables and files, boto3 for what pyarrow cannot do.
+"""S3 access: pyarrow's file system for tables and files, boto3 for what pyarrow lacks.
 
 Endpoint, region and credentials come from the standard environment variables, profiles or roles.
 """
@@ -25,11 +25,11 @@ NO_BUCKET = ("NoSuchBucket", "404")
 
 
 class S3Error(OSError):
-    """S3 refused a request, or did not answer after every retry."""
+    """S3 refused a request, or did not answer within all retries."""
 
 
 class _FileSystem(pa.fs.S3FileSystem):
-    """A file system that also tries again where pyarrow's does not: reads of few bytes, and in other processes."""
+    """A file system that retries where pyarrow's does not: short reads, and in other processes."""
 
     def open_input_file(self, path: str) -> pa.PythonFile:
         return pa.PythonFile(_File(super().open_input_file(path)), mode="r")
@@ -44,8 +44,11 @@ class _FileSystem(pa.fs.S3FileSystem):
 
 
 class _File:
-    """An object whose reads are tried again: where S3 answers one with an error that is longer than what was asked for, the SDK fails over
-    its own full buffer and gives up."""
+    """An object whose reads are retried.
+
+    Where S3 answers a read with an error longer than the requested bytes, the SDK fails over its
+    own full buffer and gives up.
+    """
 
     def __init__(self, file: pa.NativeFile) -> None:
         self._file = file
@@ -69,16 +72,17 @@ class _File:
 
 
 def filesystem() -> pa.fs.S3FileSystem:
-    """The file system of the environment's endpoint and region, the same one at each call."""
+    """Return the file system of the environment's endpoint and region, the same for each call."""
     return filesystem_of(endpoint(), region())
 
 
 @functools.lru_cache(maxsize=8)
 def filesystem_of(endpoint: str | None, region: str | None) -> pa.fs.S3FileSystem:
-    """A file system with time-outs and retries.
+    """Return a file system with time-outs and retries.
 
-    The SDK's "standard" strategy stops retrying a client whose requests failed too often, and waits up to 20 s before a retry: with every
-    fourth request failing, 190 operations took 40 s, and 1,500 took 16 s with its older one, none of them failing.
+    The SDK's "standard" strategy stops retrying for a client whose requests failed too often, and
+    waits up to 20 s before a retry: with every fourth request failing, 190 operations took 40 s.
+    With its older strategy 1,500 operations took 16 s, and none failed.
     """
     return _FileSystem(
         endpoint_override=endpoint,
@@ -86,25 +90,30 @@ def filesystem_of(endpoint: str | None, region: str | None) -> pa.fs.S3FileSyste
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         request_timeout=REQUEST_TIMEOUT_SECONDS,
         retry_strategy=pa.fs.AwsDefaultS3RetryStrategy(max_attempts=ATTEMPTS),
-        allow_delayed_open=True,  # a small object is one request, and not the three of an upload in parts
+        allow_delayed_open=True,  # one request for a small object instead of a multipart's three
     )
 
 
 def endpoint() -> str | None:
+    """Return the endpoint URL that the environment sets, or None."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 def region() -> str | None:
+    """Return the region that the environment sets, or None."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
 def create(path: str, content: bytes) -> bool:
-    """Write an object (``bucket/key``) unless there is one; False if there was. Of several writers at once, exactly one succeeds."""
+    """Write an object (``bucket/key``) unless it exists, and return whether it was written.
+
+    Of several concurrent writers, exactly one succeeds.
+    """
     import botocore.exceptions
 
     bucket, _, key = path.partition("/")
     client = _client()
-    with _told(f"s3://{path}"):
+    with _as_s3_errors(f"s3://{path}"):
         for _ in range(ATTEMPTS):
             try:
                 client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
@@ -112,19 +121,18 @@ def create(path: str, content: bytes) -> bool:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
                 if status == 412:
                     break
-                if status != 409:  # another writer is at it, and may yet fail
+                if status != 409:  # a concurrent writer, which may yet fail
                     raise
             else:
                 return True
-    # After a lost answer the client's own retry is refused, although the first attempt was ours: then the object holds our bytes.
-    with filesystem().open_input_file(
-        path
-    ) as stream:  # boto3 does not read a body again that was cut off
+    # After a lost response the client's own retry is refused although the first attempt was ours:
+    # then the object has our bytes. pyarrow reads it, since boto3 does not retry a truncated body.
+    with filesystem().open_input_file(path) as stream:
         return stream.read() == content
 
 
 def _client() -> Any:
-    """A new client: one that lives long stops retrying when it had to do so often."""
+    """Return a new client: one that lives long stops retrying after many retries."""
     import boto3
     from botocore.config import Config
 
@@ -137,8 +145,8 @@ def _client() -> Any:
 
 
 @contextlib.contextmanager
-def _told(uri: str) -> Iterator[None]:
-    """What boto3 raises, as an OSError that names the object."""
+def _as_s3_errors(uri: str) -> Iterator[None]:
+    """Raise boto3's errors as an OSError that names the object."""
     import botocore.exceptions
 
     try:
@@ -148,36 +156,38 @@ def _told(uri: str) -> Iterator[None]:
 
 
 def access_problems(uri: str, write: bool) -> list[str]:
-    """What stands in the way of reading, and writing, under ``s3://bucket/prefix``: a line each; none where all is well.
+    """Return what prevents reading, or writing, under ``s3://bucket/prefix``: a line per problem.
 
     Raises
     ------
     S3Error
-        The storage does not answer, which may pass.
+        The storage does not answer, which may be temporary.
     """
     import botocore.exceptions
 
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     key = f"{prefix.rstrip('/')}/.preflight-{uuid.uuid4().hex}".lstrip("/")
-    client, at = _client(), f" at {endpoint()}" if endpoint() else ""
+    client, at_endpoint = _client(), f" at {endpoint()}" if endpoint() else ""
 
-    def listed() -> None:
-        found = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1).get("Contents", [])
-        for each in found:
+    def list_and_read() -> None:
+        response = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        for each in response.get("Contents", []):
             client.head_object(Bucket=bucket, Key=each["Key"])
 
-    def written() -> None:
+    def write_and_delete() -> None:
         client.put_object(Bucket=bucket, Key=key, Body=b"")
         client.delete_object(Bucket=bucket, Key=key)
 
     problems = []
-    with _told(uri):
-        for what, act in (("list and read", listed), ("write and delete", written))[: 1 + write]:
+    with _as_s3_errors(uri):
+        probes = (("list and read", list_and_read), ("write and delete", write_and_delete))
+        for right, probe in probes[: 1 + write]:
             try:
-                act()
+                probe()
             except botocore.exceptions.NoCredentialsError:
                 return [
-                    f"{uri}: there are no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give a role"
+                    f"{uri}: there are no S3 credentials: set AWS_ACCESS_KEY_ID and "
+                    "AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give a role"
                 ]
             except botocore.exceptions.ClientError as error:
                 code, status = (
@@ -186,11 +196,13 @@ def access_problems(uri: str, write: bool) -> list[str]:
                 )
                 if code in NO_BUCKET:
                     return [
-                        f"{uri}: there is no bucket '{bucket}'{at}: create it, or correct the name, AWS_ENDPOINT_URL or AWS_REGION"
+                        f"{uri}: there is no bucket '{bucket}'{at_endpoint}: create it, or correct "
+                        "the name, AWS_ENDPOINT_URL or AWS_REGION"
                     ]
                 if status not in (400, 401, 403):
                     raise
                 problems.append(
-                    f"{uri}: these S3 credentials may not {what} there ({code}): give their user or role that right"
+                    f"{uri}: these S3 credentials may not {right} there ({code}): "
+                    "grant their user or role that right"
                 )
     return problems

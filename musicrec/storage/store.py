@@ -1,18 +1,19 @@
-"""One root URI (a folder or ``s3://...``) and everything that lies under it: the only module that knows where things lie.
+"""The store: one root URI (a folder or ``s3://...``) and the layout of everything under it.
 
 Layout::
 
     ROOT/catalogs/NAME/                 catalogs that musicrec made (the demo)
-    ROOT/features/KEY/plans|parts|errors    blocks of extracted rows (see musicrec.extraction.manifest)
-    ROOT/STAGE/KEY/config.json          the resolved configuration that decided KEY
-    ROOT/STAGE/KEY/locks/0001.json      who is, or was, at work there (see musicrec.storage.lock)
-    ROOT/STAGE/KEY/blocks.json          of extraction: where its blocks lie, so that it can be seen how far it is
+    ROOT/features/KEY/...               extracted rows (see musicrec.extraction.manifest)
+    ROOT/STAGE/KEY/config.json          the resolved configuration that KEY is computed from
+    ROOT/STAGE/KEY/locks/0001.json      the present and past owners (see musicrec.storage.lock)
+    ROOT/STAGE/KEY/blocks.json          of extraction: the folders of its blocks, to show progress
     ROOT/STAGE/KEY/...                  the stage's output
-    ROOT/STAGE/KEY/_SUCCESS.json        written last: rows in, rows out, rows in errors, versions, seconds
+    ROOT/STAGE/KEY/_SUCCESS.json        written last: rows in, out and in errors, versions, seconds
 
-KEY is a hash of what decides the output (configuration and the keys of the inputs), so two configurations never mix, a finished stage is
-recognised without reading it, and a stage interrupted is found again by the same key. Every write is atomic: a reader sees the old content
-or the new, never a half.
+KEY is a hash of everything that decides the output (configuration and the keys of the inputs). So
+two configurations never mix, a finished stage is recognised without reading its output, and an
+interrupted stage is resumed under the same key. Every write is atomic: a reader sees either the old
+content or the new, never a part.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ from musicrec.telemetry.redact import redacted
 
 SUCCESS = "_SUCCESS.json"
 BLOCKS = "blocks.json"
-# Reading records waits for the storage, not for the CPU.
+# Threads that read records: they wait for the storage, not for the CPU.
 READERS = 16
 
 
 class StoreError(OSError):
-    """A URI that cannot be used, with what to do about it."""
+    """A URI that cannot be used; the message says what to do about it."""
 
 
 def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
-    """The file system of a URI (or local path) and the path within it.
+    """Return the file system of a URI (or local path) and the path within it.
 
     Raises
     ------
@@ -69,12 +70,12 @@ def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
 
 
 def absolute(uri: str) -> str:
-    """The URI as it means the same in every process: a local path made absolute, anything else unchanged."""
+    """Return a URI that is valid in every process: local paths become absolute."""
     return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
 
 
 def fingerprint(*parts: Any) -> str:
-    """A short stable hash (16 hexadecimal digits) of values that JSON can write."""
+    """Return a short stable hash (16 hexadecimal digits) of values that JSON can represent."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -89,7 +90,7 @@ class Store:
         object.__setattr__(self, "root", absolute(self.root))
 
     def uri(self, name: str) -> str:
-        """The full URI of a name."""
+        """Return the full URI of a name."""
         return f"{self.root}/{name}"
 
     @property
@@ -98,16 +99,17 @@ class Store:
         return isinstance(resolve(self.root)[0], pa.fs.LocalFileSystem)
 
     def locate(self, name: str) -> tuple[pa.fs.FileSystem, str]:
-        """The file system and the path within it."""
+        """Return the file system of a name and its path there."""
         filesystem, base = resolve(self.root)
         return filesystem, f"{base}/{name}"
 
     def exists(self, name: str) -> bool:
+        """Return whether a file or folder of this name exists."""
         filesystem, path = self.locate(name)
         return filesystem.get_file_info(path).type != pa.fs.FileType.NotFound
 
     def names(self, folder: str) -> list[str]:
-        """The names of the files directly in a folder, sorted; empty if there is no such folder."""
+        """List the files directly in a folder, sorted; empty if there is no such folder."""
         filesystem, path = self.locate(folder)
         selector = pa.fs.FileSelector(path, allow_not_found=True)
         return sorted(
@@ -117,7 +119,7 @@ class Store:
         )
 
     def folders(self, folder: str) -> list[str]:
-        """The names of the folders directly in a folder (``""``: the root), sorted; empty if there is no such folder."""
+        """List the folders directly in a folder (``""``: the root), sorted; empty if none."""
         filesystem, path = self.locate(folder)
         selector = pa.fs.FileSelector(path.rstrip("/"), allow_not_found=True)
         return sorted(
@@ -127,36 +129,43 @@ class Store:
         )
 
     def read(self, name: str) -> bytes:
+        """Read a whole file."""
         filesystem, path = self.locate(name)
         with filesystem.open_input_file(path) as stream:
             return stream.read()
 
     def write(self, name: str, content: bytes | memoryview) -> None:
-        """Write a whole file; replaces one of the same name."""
+        """Write a whole file, replacing any of the same name."""
         filesystem, path = self.locate(name)
         write_atomically(filesystem, path, content)
 
     def remove(self, name: str) -> None:
-        """Remove a file; nothing happens where there is none."""
+        """Remove a file if it exists."""
         filesystem, path = self.locate(name)
         if self.exists(name):
             filesystem.delete_file(path)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file unless one of this name exists; False if it did. Of several writers at once, exactly one succeeds."""
+        """Write a file unless it exists, and return whether it was written.
+
+        Of several concurrent writers, exactly one succeeds.
+        """
         filesystem, path = self.locate(name)
         if isinstance(filesystem, pa.fs.LocalFileSystem):
             return _create_local(Path(path), content)
         if isinstance(filesystem, pa.fs.S3FileSystem):
             return s3.create(path, content)
         raise StoreError(
-            f"{self.root}: a store needs conditional writes, which musicrec knows for folders and s3://"
+            f"{self.root}: a store needs conditional writes, which musicrec has for folders and "
+            "s3:// only"
         )
 
     def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON object."""
         return json.loads(self.read(name))
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """Write a JSON object with sorted keys; paths and other types become strings."""
         self.write(name, json.dumps(value, indent=1, sort_keys=True, default=str).encode())
 
     def read_table(
@@ -175,6 +184,7 @@ class Store:
         self.write(name, parquet_bytes(schema.conform(table, contract, name)))
 
     def stage(self, name: str, key: str) -> Stage:
+        """Return the stage of a name and key."""
         return Stage(self, name, key)
 
 
@@ -188,14 +198,15 @@ class Stage:
 
     @property
     def folder(self) -> str:
+        """The store's name of this folder."""
         return f"{self.name}/{self.key}"
 
     def path(self, name: str) -> str:
-        """The store's name of a file in this folder."""
+        """Return the store's name of a file in this folder."""
         return f"{self.folder}/{name}"
 
     def success(self) -> dict[str, Any] | None:
-        """The record of a finished stage, or None."""
+        """Return the record of a finished stage, or None."""
         name = self.path(SUCCESS)
         return self.store.read_json(name) if self.store.exists(name) else None
 
@@ -206,35 +217,39 @@ class Stage:
 
 
 def complete_stages(store: Store, name: str) -> list[tuple[Stage, dict[str, Any]]]:
-    """The complete stages of a name with their records, the latest first."""
+    """Return the complete stages of a name with their records, newest first."""
     with ThreadPoolExecutor(READERS) as pool:
         stages = [store.stage(name, key) for key in store.folders(name)]
-        found = [
+        complete = [
             (stage, record)
             for stage, record in zip(stages, pool.map(Stage.success, stages), strict=True)
             if record is not None
         ]
-    return sorted(found, key=lambda each: each[1]["finished"], reverse=True)
+    return sorted(complete, key=lambda each: each[1]["finished"], reverse=True)
 
 
 def check_counts(stage: str, rows_in: int, rows_out: int, rows_in_errors: int) -> None:
-    """Every row is accounted for.
+    """Check that every row is accounted for.
 
     Raises
     ------
     RuntimeError
-        Rows were lost or doubled.
+        Rows were lost or duplicated.
     """
     if rows_in != rows_out + rows_in_errors:
         raise RuntimeError(
-            f"{stage}: {rows_in} rows in, but {rows_out} out and {rows_in_errors} in errors: rows were lost or doubled"
+            f"{stage}: {rows_in} rows in, but {rows_out} out and {rows_in_errors} in errors: "
+            "rows were lost or duplicated"
         )
 
 
 def parquet_bytes(
     table: pa.Table, row_group_size: int | None = None, statistics: list[str] | bool = True
 ) -> bytes:
-    """One Parquet file: zstd level 1 and no dictionaries, which on spectrograms are pure loss (a third of the writing speed)."""
+    """Return a table as one Parquet file: zstd level 1 and no dictionaries.
+
+    Dictionaries are pure loss on spectrograms (a third of the writing speed).
+    """
     sink = pa.BufferOutputStream()
     pa.parquet.write_table(
         table,
@@ -251,11 +266,10 @@ def parquet_bytes(
 def write_atomically(
     filesystem: pa.fs.FileSystem, path: str, content: bytes | memoryview | pa.Buffer
 ) -> None:
-    """Write a whole file so that nobody ever sees a part of it."""
+    """Write a whole file so that no reader ever sees a part of it."""
     if not isinstance(filesystem, pa.fs.LocalFileSystem):
-        with filesystem.open_output_stream(
-            path
-        ) as stream:  # an object appears when its upload is closed, whole
+        # An object appears, whole, when its upload is closed.
+        with filesystem.open_output_stream(path) as stream:
             stream.write(content)
         return
     target = Path(path)
@@ -278,9 +292,8 @@ def _create_local(target: Path, content: bytes) -> bool:
     with _temporary(target) as temporary:
         temporary.write_bytes(content)
         try:
-            os.link(
-                temporary, target
-            )  # fails if the name exists: the content appears whole, or not at all
+            # Fails if the name exists: the content appears whole, or not at all.
+            os.link(temporary, target)
         except FileExistsError:
             return False
     return True

@@ -189,4 +189,4 @@ class LyricsRows:
         texts = [self.numbers[row] for row in rows.tolist()]
         if generator is not None:
             texts = [subsample(numbers, self.drop, generator) for numbers in texts]
-        return (torch.from_numpy(pad(texts)),)
+        return (pad(texts),)

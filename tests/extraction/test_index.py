@@ -1,4 +1,4 @@
-"""Index and errors from the outcomes of blocks: the same as a plain walk over the rows says, without a Python object a row."""
+"""Index and errors of an extraction: equal to a plain loop, without a Python object per row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from musicrec.extraction.index import INDEX, build_index, complete_tracks, of_tracks
+from musicrec.extraction.index import INDEX, build_index, complete_tracks, expand_to_tracks
 from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks, failures
 from musicrec.extraction.pipeline import outstanding
 from musicrec.schema import ERRORS
@@ -29,14 +29,14 @@ def items(count: int, folder: str = "audio") -> pa.Table:
     return pa.table({"item": names, "uri": [f"/music/{folder}/{name}.mp3" for name in names]})
 
 
-def commit(blocks: Blocks, plan: pa.Table, seed: int, share: float) -> None:
-    """Every outstanding block, with so large a share of its rows failed."""
+def commit(blocks: Blocks, manifest: pa.Table, seed: int, fraction: float) -> None:
+    """Commit every outstanding block; this fraction of the rows fails, drawn at random."""
     rng = np.random.default_rng(seed)
-    work = outstanding(blocks, plan)
+    work = outstanding(blocks, manifest)
     for name, tracks in zip(
         work.column("block").to_pylist(), work.column("item").to_pylist(), strict=True
     ):
-        failed = rng.random(len(tracks)) < share
+        failed = rng.random(len(tracks)) < fraction
         reasons = ["truncated" if wrong else None for wrong in failed]
         rows = {
             "track_id": tracks,
@@ -49,11 +49,9 @@ def commit(blocks: Blocks, plan: pa.Table, seed: int, share: float) -> None:
 
 
 def naive(
-    blocks: Blocks, wanted: pa.Table, columns: tuple[str, ...]
+    blocks: Blocks, items: pa.Table, columns: tuple[str, ...]
 ) -> tuple[set[tuple], dict[str, str]]:
-    uris = dict(
-        zip(wanted.column("item").to_pylist(), wanted.column("uri").to_pylist(), strict=True)
-    )
+    uris = dict(zip(items.column("item").to_pylist(), items.column("uri").to_pylist(), strict=True))
     places: dict[tuple[str, str], tuple[str, int]] = {}
     details: dict[str, str] = {}
     for row in blocks.outcomes().to_pylist():
@@ -61,7 +59,10 @@ def naive(
             continue
         if row["reason"] is None:
             places |= {
-                (row["item"], column): (blocks.part_uri(row["block"]), row["row"])
+                (row["item"], column): (
+                    blocks.store.uri(f"{blocks.folder}/parts/{row['block']}.parquet"),
+                    row["row"],
+                )
                 for column in row["columns"]
             }
         else:
@@ -75,18 +76,18 @@ def as_rows(table: pa.Table) -> list[tuple]:
     return [tuple(row.values()) for row in table.to_pylist()]
 
 
-def test_index_and_errors_are_those_of_a_walk_over_the_rows(blocks: Blocks) -> None:
-    commit(blocks, blocks.extend(items(60), ["mel"], 7), seed=1, share=0.5)
+def test_index_and_errors_equal_a_plain_loop(blocks: Blocks) -> None:
+    commit(blocks, blocks.extend(items(60), ["mel"], 7), seed=1, fraction=0.5)
     commit(
-        blocks, blocks.extend(items(60, "moved"), ["mel"], 7), seed=2, share=0.2
+        blocks, blocks.extend(items(60, "moved"), ["mel"], 7), seed=2, fraction=0.2
     )  # other files of the same tracks
-    commit(blocks, blocks.extend(items(60), ["mel", "cqt"], 7, retry=True), seed=3, share=0.3)
-    plan = blocks.extend(items(60), ["mel", "cqt"], 7, retry=True)
-    commit(blocks, plan, seed=4, share=0.5)
-    wanted = items(60).take(np.random.default_rng(5).permutation(60)[:50])
+    commit(blocks, blocks.extend(items(60), ["mel", "cqt"], 7, retry=True), seed=3, fraction=0.3)
+    manifest = blocks.extend(items(60), ["mel", "cqt"], 7, retry=True)
+    commit(blocks, manifest, seed=4, fraction=0.5)
+    subset = items(60).take(np.random.default_rng(5).permutation(60)[:50])
     for columns in (("mel",), ("cqt", "mel"), ("cqt",)):
-        index, errors = build_index(blocks, wanted, columns, "extract")
-        expected, details = naive(blocks, wanted, columns)
+        index, errors = build_index(blocks, subset, columns, "extract")
+        expected, details = naive(blocks, subset, columns)
         rows = as_rows(index)
         assert index.schema == INDEX
         assert len(rows) == len({*rows})
@@ -95,10 +96,10 @@ def test_index_and_errors_are_those_of_a_walk_over_the_rows(blocks: Blocks) -> N
         assert errors.num_rows == len(details) > 0
         assert errors.schema == ERRORS
         assert complete_tracks(index, columns) == 50 - len(details)
-    assert blocks.plan().num_rows > 180  # errors were planned again
+    assert blocks.manifest().num_rows > 180  # errors were assigned again
 
 
-def test_rows_of_a_picture_become_rows_of_its_tracks() -> None:
+def test_rows_of_an_image_become_rows_of_its_tracks() -> None:
     index = pa.table(
         {
             "track_id": ["b.png", "a.png"],
@@ -108,28 +109,26 @@ def test_rows_of_a_picture_become_rows_of_its_tracks() -> None:
         },
         schema=INDEX,
     )
-    pictured = pa.table(
-        {"item": ["1", "2", "3", "4"], "uri": ["a.png", "lost.png", "b.png", "a.png"]}
-    )
-    assert as_rows(of_tracks(index, pictured)) == [
+    shown = pa.table({"item": ["1", "2", "3", "4"], "uri": ["a.png", "lost.png", "b.png", "a.png"]})
+    assert as_rows(expand_to_tracks(index, shown)) == [
         ("1", "artwork", "q", 4),
         ("3", "artwork", "p", 3),
         ("4", "artwork", "q", 4),
     ]
-    assert of_tracks(INDEX.empty_table(), pictured).num_rows == 0
+    assert expand_to_tracks(INDEX.empty_table(), shown).num_rows == 0
 
 
-def test_a_large_manifest_makes_no_object_a_row(blocks: Blocks) -> None:
+def test_a_large_manifest_makes_no_object_per_row(blocks: Blocks) -> None:
     tracks, columns = items(ROWS), ("mel", "cqt", "mfcc")
     first = blocks.extend(tracks.slice(0, ROWS // 2), columns[:1], ROWS_PER_BLOCK)
-    commit(blocks, first, seed=1, share=0.1)
+    commit(blocks, first, seed=1, fraction=0.1)
     tracemalloc.start()
-    plan = blocks.extend(tracks, columns, ROWS_PER_BLOCK, retry=True)
-    work = outstanding(blocks, plan)
+    manifest = blocks.extend(tracks, columns, ROWS_PER_BLOCK, retry=True)
+    work = outstanding(blocks, manifest)
     build_index(blocks, tracks, columns, "extract")
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     failed = failures(blocks.outcomes()).num_rows
     groups = (ROWS // 2 - failed, ROWS // 2 + failed)  # rows that lack two columns, and all three
     assert work.num_rows == sum(-(-rows // ROWS_PER_BLOCK) for rows in groups)
-    assert most / ROWS < 100  # bytes; one dictionary a row would be 200 and its values beside it
+    assert most / ROWS < 100  # bytes; one dictionary per row would take 200, and its values more

@@ -11,9 +11,9 @@ import pytest
 
 from musicrec.catalog.versions import MISSING
 from musicrec.extraction.manifest import (
+    MANIFEST,
     OUTCOME_FIELDS,
     OUTCOMES,
-    PLAN,
     ROW_GROUP_ROWS,
     Blocks,
     failures,
@@ -43,16 +43,16 @@ def items(*names: str, folder: str = "audio") -> pa.Table:
     )
 
 
-def planned(plan: pa.Table) -> list[tuple[str, str, tuple[str, ...]]]:
-    return [(row["block"], row["item"], tuple(row["columns"])) for row in plan.to_pylist()]
+def assigned(manifest: pa.Table) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(row["block"], row["item"], tuple(row["columns"])) for row in manifest.to_pylist()]
 
 
-def commit(blocks: Blocks, plan: pa.Table, broken: tuple[str, ...] = ()) -> None:
-    """Work on every block of the plan that is not committed: the rows of ``broken`` fail, each other one has its columns' values."""
-    for block in dict.fromkeys(plan.column("block").to_pylist()):
+def commit(blocks: Blocks, manifest: pa.Table, broken: tuple[str, ...] = ()) -> None:
+    """Commit every uncommitted block: rows of ``broken`` fail, the others have their values."""
+    for block in dict.fromkeys(manifest.column("block").to_pylist()):
         if block in blocks.done():
             continue
-        rows = [row for row in plan.to_pylist() if row["block"] == block]
+        rows = [row for row in manifest.to_pylist() if row["block"] == block]
         schema = pa.schema(
             [
                 ("track_id", pa.string()),
@@ -74,40 +74,40 @@ def failed_items(blocks: Blocks) -> list[str]:
     return failures(blocks.outcomes()).column("item").to_pylist()
 
 
-def test_a_plan_assigns_every_row_once_in_order(blocks: Blocks) -> None:
-    plan = blocks.extend(items("a", "b", "c", "d", "e"), ["mel", "cqt"], rows_per_block=2)
-    assert planned(plan) == [
+def test_every_row_is_assigned_once_in_order(blocks: Blocks) -> None:
+    manifest = blocks.extend(items("a", "b", "c", "d", "e"), ["mel", "cqt"], rows_per_block=2)
+    assert assigned(manifest) == [
         ("0000-000000", "a", ("mel", "cqt")),
         ("0000-000000", "b", ("mel", "cqt")),
         ("0000-000001", "c", ("mel", "cqt")),
         ("0000-000001", "d", ("mel", "cqt")),
         ("0000-000002", "e", ("mel", "cqt")),
     ]
-    assert plan.column("uri").to_pylist()[4] == "audio/e.mp3"
+    assert manifest.column("uri").to_pylist()[4] == "audio/e.mp3"
 
 
-def test_a_plan_is_durable(blocks: Blocks) -> None:
-    plan = blocks.extend(items("a", "b"), ["mel"], 2)
+def test_a_manifest_is_durable(blocks: Blocks) -> None:
+    manifest = blocks.extend(items("a", "b"), ["mel"], 2)
     again = Blocks(Store(blocks.store.root), FOLDER)
-    assert again.plan() == plan
+    assert again.manifest() == manifest
     assert (
-        again.extend(items("b", "a"), ["mel"], 1) == plan
-    )  # neither another order nor another block size plans anew
-    assert again.plan_names() == ["0000"]
+        again.extend(items("b", "a"), ["mel"], 1) == manifest
+    )  # neither another order nor another block size assigns anew
+    assert again.manifest_names() == ["0000"]
 
 
-def test_no_items_make_no_plan(blocks: Blocks) -> None:
+def test_no_items_write_no_manifest(blocks: Blocks) -> None:
     assert blocks.extend(items(), ["mel"], 2).num_rows == 0
-    assert blocks.plan_names() == []
-    assert blocks.plan().schema == PLAN
+    assert blocks.manifest_names() == []
+    assert blocks.manifest().schema == MANIFEST
     assert blocks.outcomes().schema == OUTCOMES
 
 
-def test_only_new_rows_are_planned(blocks: Blocks) -> None:
+def test_only_new_rows_are_assigned(blocks: Blocks) -> None:
     first = blocks.extend(items("a", "b", "c"), ["mel"], 2)
-    plan = blocks.extend(items("a", "d", "b", "c", "e"), ["mel"], 2)
-    assert plan.slice(0, 3) == first
-    assert planned(plan.slice(3)) == [
+    manifest = blocks.extend(items("a", "d", "b", "c", "e"), ["mel"], 2)
+    assert manifest.slice(0, 3) == first
+    assert assigned(manifest.slice(3)) == [
         ("0001-000000", "d", ("mel",)),
         ("0001-000000", "e", ("mel",)),
     ]
@@ -115,8 +115,8 @@ def test_only_new_rows_are_planned(blocks: Blocks) -> None:
 
 def test_a_row_whose_file_has_moved_is_a_new_row(local: Blocks) -> None:
     local.extend(items("a"), ["mel"], 2)
-    plan = local.extend(items("a", folder="moved"), ["mel"], 2)
-    assert plan.column("uri").to_pylist() == ["audio/a.mp3", "moved/a.mp3"]
+    manifest = local.extend(items("a", folder="moved"), ["mel"], 2)
+    assert manifest.column("uri").to_pylist() == ["audio/a.mp3", "moved/a.mp3"]
 
 
 def versioned(versions: dict[str, str | None]) -> pa.Table:
@@ -126,31 +126,29 @@ def versioned(versions: dict[str, str | None]) -> pa.Table:
 
 def test_a_row_whose_file_has_changed_is_a_new_row(blocks: Blocks) -> None:
     blocks.extend(versioned({"a": "1", "b": "1", "c": "1"}), ["mel"], 4)
-    plan = blocks.extend(versioned({"a": "1", "b": "2", "c": "1"}), ["mel"], 4)
-    assert planned(plan.slice(3)) == [("0001-000000", "b", ("mel",))]
-    assert plan.column("version").to_pylist() == ["1", "1", "1", "2"]
-    assert blocks.extend(versioned({"b": "1"}), ["mel"], 4) == plan  # the old file, restored
+    manifest = blocks.extend(versioned({"a": "1", "b": "2", "c": "1"}), ["mel"], 4)
+    assert assigned(manifest.slice(3)) == [("0001-000000", "b", ("mel",))]
+    assert manifest.column("version").to_pylist() == ["1", "1", "1", "2"]
+    assert blocks.extend(versioned({"b": "1"}), ["mel"], 4) == manifest  # the old file, restored
     later = blocks.extend(versioned({"a": "1", "b": "2"}), ["cqt"], 4)
     assert later.slice(4).column("version").to_pylist() == ["1", "2"]
 
 
 @pytest.mark.parametrize("now", [None, MISSING])
-def test_what_was_extracted_of_a_file_that_is_gone_or_not_known_stays(
-    local: Blocks, now: str | None
-) -> None:
-    plan = local.extend(versioned({"a": "1", "b": "1"}), ["mel"], 4)
-    assert local.extend(versioned({"a": now, "b": "1"}), ["mel"], 4) == plan
-    assert local.extend(items("a", "b"), ["mel"], 4) == plan
+def test_rows_of_a_missing_or_unknown_file_stay_in_use(local: Blocks, now: str | None) -> None:
+    manifest = local.extend(versioned({"a": "1", "b": "1"}), ["mel"], 4)
+    assert local.extend(versioned({"a": now, "b": "1"}), ["mel"], 4) == manifest
+    assert local.extend(items("a", "b"), ["mel"], 4) == manifest
     new = local.extend(versioned({"c": now}), ["mel"], 4).slice(2)
     assert new.column("version").to_pylist() == [now]
 
 
-def test_a_missing_file_that_comes_is_a_new_row(local: Blocks) -> None:
+def test_a_missing_file_that_appears_is_a_new_row(local: Blocks) -> None:
     commit(local, local.extend(versioned({"a": MISSING}), ["mel"], 4), broken=("a",))
     assert local.extend(versioned({"a": "1"}), ["mel"], 4).num_rows == 2
 
 
-def test_a_plan_of_before_there_were_versions_is_used(local: Blocks) -> None:
+def test_a_manifest_without_versions_is_used(local: Blocks) -> None:
     first = local.extend(items("a", "b"), ["mel"], 4)
     local.store.write(
         f"{FOLDER}/plans/0000.parquet", parquet_bytes(first.drop_columns(["version"]))
@@ -162,7 +160,7 @@ def test_a_plan_of_before_there_were_versions_is_used(local: Blocks) -> None:
     ]
 
 
-def test_a_good_row_of_the_old_file_does_not_heal_the_new_one(local: Blocks) -> None:
+def test_a_good_row_of_the_old_version_does_not_clear_a_failure(local: Blocks) -> None:
     commit(local, local.extend(versioned({"a": "1"}), ["mel"], 4))
     commit(local, local.extend(versioned({"a": "2"}), ["mel"], 4), broken=("a",))
     assert failures(local.outcomes()).column("version").to_pylist() == ["2"]
@@ -176,10 +174,10 @@ def test_item_and_uri_together_are_the_key(local: Blocks) -> None:
     assert local.extend(second, ["mel"], 2).num_rows == 2
 
 
-def test_only_new_columns_are_planned(blocks: Blocks) -> None:
+def test_only_new_columns_are_assigned(blocks: Blocks) -> None:
     blocks.extend(items("a", "b"), ["mel"], 4)
-    plan = blocks.extend(items("a", "b", "c"), ["mel", "cqt", "chroma"], 4)
-    assert planned(plan.slice(2)) == [
+    manifest = blocks.extend(items("a", "b", "c"), ["mel", "cqt", "chroma"], 4)
+    assert assigned(manifest.slice(2)) == [
         ("0001-000000", "a", ("cqt", "chroma")),
         ("0001-000000", "b", ("cqt", "chroma")),
         (
@@ -188,10 +186,10 @@ def test_only_new_columns_are_planned(blocks: Blocks) -> None:
             ("mel", "cqt", "chroma"),
         ),  # rows that lack other columns never share a block
     ]
-    assert blocks.extend(items("a", "b", "c"), ["chroma", "mel"], 4) == plan
+    assert blocks.extend(items("a", "b", "c"), ["chroma", "mel"], 4) == manifest
 
 
-def test_columns_of_two_plans_together_cover_a_row(local: Blocks) -> None:
+def test_columns_of_two_manifest_files_cover_a_row(local: Blocks) -> None:
     local.extend(items("a"), ["mel"], 4)
     local.extend(items("a"), ["cqt"], 4)
     assert local.extend(items("a"), ["cqt", "mel"], 4).num_rows == 2
@@ -201,59 +199,59 @@ def test_columns_of_two_plans_together_cover_a_row(local: Blocks) -> None:
     "names",
     [(("a", "b", "c"), ("b", "c", "d")), (("a", "b"), ("c", "d")), (("a", "b"), ("a", "b"))],
 )
-def test_planners_that_race_assign_no_row_twice(
+def test_racing_drivers_assign_no_row_twice(
     blocks: Blocks, names: tuple[tuple[str, ...], ...]
 ) -> None:
-    together = Barrier(4)
+    start = Barrier(4)
 
     def extend(number: int) -> pa.Table:
-        planner = Blocks(Store(blocks.store.root), FOLDER)
-        together.wait()
-        return planner.extend(items(*names[number % 2]), ["mel"], 2)
+        driver = Blocks(Store(blocks.store.root), FOLDER)
+        start.wait()
+        return driver.extend(items(*names[number % 2]), ["mel"], 2)
 
     with ThreadPoolExecutor(4) as pool:
         returned = list(pool.map(extend, range(4)))
-    plan = blocks.plan()
-    assert collections.Counter(plan.column("item").to_pylist()) == collections.Counter(
+    manifest = blocks.manifest()
+    assert collections.Counter(manifest.column("item").to_pylist()) == collections.Counter(
         {*names[0], *names[1]}
     )
-    assert len(set(plan.column("block").to_pylist())) == sum(
-        len({block for block, _, _ in planned(p)}) for p in _plans(blocks)
+    assert len(set(manifest.column("block").to_pylist())) == sum(
+        len({block for block, _, _ in assigned(p)}) for p in _manifest_files(blocks)
     )
     for number, seen in enumerate(returned):
         assert {*names[number % 2]} <= {*seen.column("item").to_pylist()}
 
 
-def _plans(blocks: Blocks) -> list[pa.Table]:
+def _manifest_files(blocks: Blocks) -> list[pa.Table]:
     return [
-        blocks.store.read_table(f"{FOLDER}/plans/{name}.parquet", PLAN)
-        for name in blocks.plan_names()
+        blocks.store.read_table(f"{FOLDER}/plans/{name}.parquet", MANIFEST)
+        for name in blocks.manifest_names()
     ]
 
 
 def test_a_block_written_twice_leaves_one(blocks: Blocks) -> None:
-    plan = blocks.extend(items("a", "b", "c"), ["mel"], 2)
-    commit(blocks, plan)
-    block = plan.column("block")[0].as_py()
+    manifest = blocks.extend(items("a", "b", "c"), ["mel"], 2)
+    commit(blocks, manifest)
+    block = manifest.column("block")[0].as_py()
     part = blocks.store.read(f"{FOLDER}/parts/{block}.parquet")
     blocks.commit(
         block, pa.parquet.read_table(pa.BufferReader(part))
-    )  # a worker whose driver died is still at it
+    )  # a worker outlives its driver
     assert blocks.done() == {"0000-000000", "0000-000001"}
     assert blocks.outcomes().column("item").to_pylist() == ["a", "b", "c"]
     assert blocks.store.read(f"{FOLDER}/parts/{block}.parquet") == part
 
 
-def test_outcomes_say_where_each_row_lies(blocks: Blocks) -> None:
-    plan = blocks.extend(items("a", "b", "c", "d", "e"), ["mel"], 3)
-    commit(blocks, plan, broken=("b", "d"))
+def test_outcomes_name_part_and_row(blocks: Blocks) -> None:
+    manifest = blocks.extend(items("a", "b", "c", "d", "e"), ["mel"], 3)
+    commit(blocks, manifest, broken=("b", "d"))
     outcomes = blocks.outcomes()
     assert outcomes.column("row").to_pylist() == [0, 1, 2, 0, 1]
     assert outcomes.column("reason").to_pylist() == [None, "not_audio", None, "not_audio", None]
     assert outcomes.column("detail").to_pylist()[1] == "audio/b.mp3 is text"
     for row in outcomes.to_pylist():
         part = blocks.store.read_table(
-            blocks.part_uri(row["block"]).removeprefix(f"{blocks.store.root}/"),
+            f"{FOLDER}/parts/{row['block']}.parquet",
             _one_column("track_id"),
         )
         assert part.column("track_id")[row["row"]].as_py() == row["item"]
@@ -263,17 +261,17 @@ def _one_column(name: str) -> pa.Schema:
     return pa.schema([(name, pa.string())])
 
 
-def test_outcomes_of_a_part_of_a_plan_are_those_that_are_committed(blocks: Blocks) -> None:
-    plan = blocks.extend(items("a", "b", "c", "d"), ["mel"], 2)
-    commit(blocks, plan.slice(2))
+def test_outcomes_are_those_of_committed_blocks(blocks: Blocks) -> None:
+    manifest = blocks.extend(items("a", "b", "c", "d"), ["mel"], 2)
+    commit(blocks, manifest.slice(2))
     assert blocks.done() == {"0000-000001"}
     assert blocks.outcomes().column("item").to_pylist() == ["c", "d"]
     assert blocks.store.names(f"{FOLDER}/outcomes") == []
-    commit(blocks, plan)
+    commit(blocks, manifest)
     assert blocks.outcomes().column("item").to_pylist() == ["a", "b", "c", "d"]
 
 
-def test_outcomes_of_a_finished_plan_are_read_from_one_file(
+def test_outcomes_of_a_finished_manifest_are_read_from_one_file(
     blocks: Blocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit(blocks, blocks.extend(items(*map(str, range(20))), ["mel"], 2), broken=("7",))
@@ -294,14 +292,17 @@ def test_outcomes_of_a_finished_plan_are_read_from_one_file(
 
 def test_a_part_changed_by_hand_is_found(local: Blocks) -> None:
     commit(local, local.extend(items("a", "b"), ["mel"], 2))
-    local.commit("0000-000000", pa.parquet.read_table(local.part_uri("0000-000000")).take([1, 0]))
+    local.commit(
+        "0000-000000",
+        pa.parquet.read_table(local.store.uri(f"{FOLDER}/parts/0000-000000.parquet")).take([1, 0]),
+    )
     with pytest.raises(SchemaError, match="changed by hand"):
         local.outcomes()
 
 
 def test_a_part_is_stored_in_groups_that_training_reads(local: Blocks) -> None:
     commit(local, local.extend(items(*map(str, range(2 * ROW_GROUP_ROWS + 1))), ["mel"], 100))
-    metadata = pa.parquet.read_metadata(local.part_uri("0000-000000"))
+    metadata = pa.parquet.read_metadata(local.store.uri(f"{FOLDER}/parts/0000-000000.parquet"))
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [
         ROW_GROUP_ROWS,
         ROW_GROUP_ROWS,
@@ -309,29 +310,29 @@ def test_a_part_is_stored_in_groups_that_training_reads(local: Blocks) -> None:
     ]
 
 
-def test_errors_are_not_planned_again_unless_asked(blocks: Blocks) -> None:
-    plan = blocks.extend(items("a", "b", "c"), ["mel"], 4)
-    commit(blocks, plan, broken=("b",))
-    assert blocks.extend(items("a", "b", "c"), ["mel"], 4) == plan
+def test_errors_are_retried_only_on_request(blocks: Blocks) -> None:
+    manifest = blocks.extend(items("a", "b", "c"), ["mel"], 4)
+    commit(blocks, manifest, broken=("b",))
+    assert blocks.extend(items("a", "b", "c"), ["mel"], 4) == manifest
     again = blocks.extend(items("a", "b", "c"), ["mel"], 4, retry=True)
-    assert planned(again.slice(3)) == [("0001-000000", "b", ("mel",))]
+    assert assigned(again.slice(3)) == [("0001-000000", "b", ("mel",))]
 
 
-def test_a_later_plan_heals_a_failure(blocks: Blocks) -> None:
+def test_a_later_success_clears_a_failure(blocks: Blocks) -> None:
     tracks = items("a", "b", "c")
     commit(blocks, blocks.extend(tracks, ["mel"], 4), broken=("b", "c"))
     assert failed_items(blocks) == ["b", "c"]
-    plan = blocks.extend(tracks, ["mel"], 4, retry=True)
-    commit(blocks, plan, broken=("c",))
+    manifest = blocks.extend(tracks, ["mel"], 4, retry=True)
+    commit(blocks, manifest, broken=("c",))
     assert set(failed_items(blocks)) == {"c"}
-    plan = blocks.extend(tracks, ["mel"], 4, retry=True)
-    assert planned(plan.slice(5)) == [("0002-000000", "c", ("mel",))]
-    commit(blocks, plan)
+    manifest = blocks.extend(tracks, ["mel"], 4, retry=True)
+    assert assigned(manifest.slice(5)) == [("0002-000000", "c", ("mel",))]
+    commit(blocks, manifest)
     assert failed_items(blocks) == []
-    assert blocks.extend(tracks, ["mel"], 4, retry=True) == plan
+    assert blocks.extend(tracks, ["mel"], 4, retry=True) == manifest
 
 
-def test_a_failure_of_two_columns_is_healed_when_both_are_there(local: Blocks) -> None:
+def test_a_failure_of_two_columns_is_cleared_when_both_exist(local: Blocks) -> None:
     commit(local, local.extend(items("a"), ["mel", "cqt"], 4), broken=("a",))
     commit(local, local.extend(items("a"), ["mel"], 4, retry=True))
     assert failed_items(local) == ["a"]
@@ -339,36 +340,36 @@ def test_a_failure_of_two_columns_is_healed_when_both_are_there(local: Blocks) -
     assert failed_items(local) == []
 
 
-def test_a_good_row_of_another_file_heals_nothing(local: Blocks) -> None:
+def test_a_good_row_of_another_file_clears_no_failure(local: Blocks) -> None:
     commit(local, local.extend(items("a"), ["mel"], 4), broken=("a",))
     commit(local, local.extend(items("a", folder="moved"), ["mel"], 4))
     assert failures(local.outcomes()).column("uri").to_pylist() == ["audio/a.mp3"]
 
 
-def test_a_retry_that_was_interrupted_is_not_planned_twice(blocks: Blocks) -> None:
+def test_an_interrupted_retry_is_not_assigned_twice(blocks: Blocks) -> None:
     tracks = items("a", "b")
     commit(blocks, blocks.extend(tracks, ["mel"], 4), broken=("b",))
-    plan = blocks.extend(tracks, ["mel"], 4, retry=True)
-    assert plan.num_rows == 3
+    manifest = blocks.extend(tracks, ["mel"], 4, retry=True)
+    assert manifest.num_rows == 3
     assert (
-        blocks.extend(tracks, ["mel"], 4, retry=True) == plan
-    )  # b is planned, and its block not yet written
+        blocks.extend(tracks, ["mel"], 4, retry=True) == manifest
+    )  # b is assigned, and its block not yet written
     later = blocks.extend(tracks, ["mel", "cqt"], 4, retry=True)
-    assert planned(later.slice(3)) == [
+    assert assigned(later.slice(3)) == [
         ("0002-000000", "a", ("cqt",)),
         ("0002-000000", "b", ("cqt",)),
     ]
 
 
-def test_planners_that_race_to_retry_plan_an_error_once(blocks: Blocks) -> None:
+def test_racing_drivers_retry_an_error_once(blocks: Blocks) -> None:
     commit(blocks, blocks.extend(items("a", "b"), ["mel"], 4), broken=("b",))
-    together = Barrier(4)
+    start = Barrier(4)
 
     def retry(_: int) -> pa.Table:
-        planner = Blocks(Store(blocks.store.root), FOLDER)
-        together.wait()
-        return planner.extend(items("a", "b"), ["mel"], 4, retry=True)
+        driver = Blocks(Store(blocks.store.root), FOLDER)
+        start.wait()
+        return driver.extend(items("a", "b"), ["mel"], 4, retry=True)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(retry, range(4)))
-    assert blocks.plan().column("item").to_pylist() == ["a", "b", "b"]
+    assert blocks.manifest().column("item").to_pylist() == ["a", "b", "b"]

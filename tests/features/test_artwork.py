@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from musicrec.extraction.manifest import PLAN
+from musicrec.extraction.manifest import MANIFEST
 from musicrec.features import artwork
 from musicrec.features.artwork import (
     MAXIMUM_PIXELS,
@@ -22,14 +22,13 @@ from musicrec.features.artwork import (
 from musicrec.schema import ERROR_REASONS
 
 PIXELS = 32
-pytestmark = pytest.mark.filterwarnings(
-    "error"
-)  # Pillow's remarks on a damaged file must not reach a worker's log
+# Pillow's warnings about a damaged file must not reach a worker's log.
+pytestmark = pytest.mark.filterwarnings("error")
 
 
-def file_of(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def file_of(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, format=kind, **options)
+    image.save(stream, format=kind, **options)
     return stream.getvalue()
 
 
@@ -40,7 +39,7 @@ def noise(width: int = 40, height: int = 40) -> Image.Image:
 
 
 def header_only_png(width: int, height: int) -> bytes:
-    """A PNG of some bytes that announces a size."""
+    """Build a PNG of a few bytes whose header claims a size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
@@ -68,7 +67,7 @@ def reason(source: str | bytes) -> str:
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
-def test_pictures_of_many_kinds_are_read(kind: str, mode: str) -> None:
+def test_images_of_many_formats_are_read(kind: str, mode: str) -> None:
     mode = (
         "L" if kind == "JPEG" and mode != "RGB" else mode
     )  # JPEG has no palettes and no single bits
@@ -79,7 +78,7 @@ def test_pictures_of_many_kinds_are_read(kind: str, mode: str) -> None:
     assert loaded.min() >= 250
 
 
-def test_inks_become_light() -> None:
+def test_cmyk_becomes_rgb() -> None:
     red = load_artwork(file_of(Image.new("CMYK", (40, 40), (0, 255, 255, 0)), "JPEG"), PIXELS)
     np.testing.assert_allclose(red[0, 0], [255, 0, 0], atol=2)
 
@@ -91,15 +90,15 @@ def test_grey_of_sixteen_bits_keeps_its_shades(kind: str) -> None:
     np.testing.assert_allclose(loaded[0, :, 0], np.linspace(2, 253, PIXELS), atol=3)
 
 
-def test_what_is_transparent_is_white() -> None:
-    picture = Image.new("RGBA", (40, 40), (255, 0, 0, 0))  # red that nobody sees
-    assert load_artwork(file_of(picture), PIXELS).min() == 255
+def test_transparency_becomes_white() -> None:
+    image = Image.new("RGBA", (40, 40), (255, 0, 0, 0))  # transparent red
+    assert load_artwork(file_of(image), PIXELS).min() == 255
     assert load_artwork(file_of(Image.new("RGBA", (40, 40), (255, 0, 0, 255))), PIXELS)[
         0, 0
     ].tolist() == [255, 0, 0]
 
 
-def test_no_other_program_is_started_for_a_picture() -> None:
+def test_no_other_program_is_started_for_an_image() -> None:
     assert reason(file_of(noise(), "EPS")) == "not_image"
 
 
@@ -108,19 +107,18 @@ def test_a_folder_is_unreadable(tmp_path: Path) -> None:
 
 
 def test_the_middle_square_is_kept() -> None:
-    # Three vertical bands, 40 wide each, in a picture 40 high: the middle one is the square.
+    # Three vertical bands, 40 wide each, in an image 40 high: the middle one is the square.
     bands = np.zeros((40, 120, 3), np.uint8)
     bands[:, :40, 0], bands[:, 40:80, 1], bands[:, 80:, 2] = 255, 255, 255
     upright = np.ascontiguousarray(bands.transpose(1, 0, 2))
-    for picture in (bands, upright):
-        loaded = load_artwork(file_of(Image.fromarray(picture)), PIXELS).astype(int)
-        assert (
-            np.abs(loaded - [0, 255, 0]).max() < 8
-        )  # the filter reaches a little over the square's edges
+    for image in (bands, upright):
+        loaded = load_artwork(file_of(Image.fromarray(image)), PIXELS).astype(int)
+        # The filter reaches a little over the square's edges.
+        assert np.abs(loaded - [0, 255, 0]).max() < 8
 
 
 def test_shrinking_averages_and_does_not_skip() -> None:
-    # One-pixel stripes: every third pixel taken as it is would be black or white, their mean is grey.
+    # One-pixel stripes: every third pixel would be black or white, their mean is grey.
     stripes = np.zeros((192, 192, 3), np.uint8)
     stripes[:, ::2] = 255
     loaded = load_artwork(file_of(Image.fromarray(stripes)), PIXELS).astype(int)
@@ -135,7 +133,7 @@ def test_any_size_becomes_the_square(size: tuple[int, int]) -> None:
     )
 
 
-def test_a_file_a_uri_and_its_bytes_are_the_same_picture(tmp_path: Path) -> None:
+def test_a_path_a_uri_and_bytes_give_the_same_image(tmp_path: Path) -> None:
     path = tmp_path / "cover.jpg"
     path.write_bytes(file_of(noise(), "JPEG"))
     expected = load_artwork(path.read_bytes(), PIXELS)
@@ -143,7 +141,7 @@ def test_a_file_a_uri_and_its_bytes_are_the_same_picture(tmp_path: Path) -> None
     np.testing.assert_array_equal(load_artwork(path.as_uri(), PIXELS), expected)
 
 
-def test_a_picture_on_s3(s3_server) -> None:
+def test_an_image_on_s3(s3_server) -> None:
     from musicrec.storage.store import Store
 
     store = Store(s3_server.fresh())
@@ -183,12 +181,12 @@ def test_a_picture_on_s3(s3_server) -> None:
         "png-of-width-0",
     ],
 )
-def test_broken_pictures_have_a_reason(content: bytes, expected: str) -> None:
+def test_broken_images_have_a_reason(content: bytes, expected: str) -> None:
     assert reason(content) == expected
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000"])
-def test_no_damage_ends_in_another_error(kind: str) -> None:
+def test_damage_raises_no_other_error(kind: str) -> None:
     content = file_of(noise(24, 24), kind)
     generator = np.random.default_rng(0)
     outcomes = set()
@@ -207,22 +205,22 @@ def test_no_damage_ends_in_another_error(kind: str) -> None:
     assert len(outcomes) > 1  # some were damaged indeed
 
 
-def test_a_picture_of_too_many_pixels_is_not_unfolded() -> None:
+def test_an_image_of_too_many_pixels_is_not_decoded() -> None:
     side = int(MAXIMUM_PIXELS**0.5) + 1
     with pytest.raises(
         ArtworkError,
-        match=f"too_large: picture: {side} x {side} pixels, more than {MAXIMUM_PIXELS}",
+        match=f"too_large: image: {side} x {side} pixels, more than {MAXIMUM_PIXELS}",
     ):
         load_artwork(header_only_png(side, side), PIXELS)
 
 
-def test_a_file_that_unfolds_to_far_too_many_pixels_is_refused() -> None:
+def test_a_decompression_bomb_is_refused() -> None:
     assert (
         reason(header_only_png(30_000, 30_000)) == "too_large"
     )  # Pillow's own ceiling comes first
 
 
-def test_a_text_that_unfolds_is_refused() -> None:
+def test_a_text_chunk_that_decompresses_to_too_much_is_refused() -> None:
     text = b"Comment\0\0" + zlib.compress(bytes(20_000_000), 1)
     content = file_of(noise())
     end = content.index(b"IDAT") - 4
@@ -264,9 +262,9 @@ def test_a_block_has_a_row_for_every_file(tmp_path: Path) -> None:
         "columns": [["artwork"]] * 4,
         "version": [None] * 4,
     }
-    plan = pa.table(columns, schema=PLAN)
+    manifest = pa.table(columns, schema=MANIFEST)
     reader = ArtworkReader(PIXELS)
-    outcome = reader(plan)
+    outcome = reader(manifest)
     assert outcome.schema == reader.schema()
     assert outcome.schema.field("artwork").metadata == {b"pixels": b"32"}
     assert outcome.column("track_id").to_pylist() == ["a", "b", "c", "d"]

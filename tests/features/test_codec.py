@@ -23,7 +23,8 @@ def decibels(seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     ("precision", "tolerance"), [("float32", 0.0), ("float16", 0.016), ("uint8", 0.158)]
 )
 def test_a_value_comes_back_within_half_a_step(precision: str, tolerance: float) -> None:
-    # float16 has steps of 2^-5 from 32 to 64 in magnitude; uint8 has 80 dB / 255, and its header is float32.
+    # float16 has steps of 2^-5 from 32 to 64 in magnitude; uint8 has 80 dB / 255, and its header
+    # is float32.
     values = decibels()
     decoded = codec.decode(codec.encode(values, precision), SHAPE, precision)
     assert decoded.dtype == np.float32
@@ -81,13 +82,13 @@ def test_a_column_is_decoded_by_what_it_says_of_itself(precision: str) -> None:
     assert codec.describe(table.schema.field("mel")) == (SHAPE, precision)
     decoded = codec.decode_column(table, "mel")
     assert [array is None for array in decoded] == [False, True, False, False]
-    for array, found in zip(arrays, decoded, strict=True):
+    for array, stored in zip(arrays, decoded, strict=True):
         if array is not None:
-            np.testing.assert_allclose(found, array, atol=0.16)
+            np.testing.assert_allclose(stored, array, atol=0.16)
 
 
 def test_a_decoded_array_may_be_changed() -> None:
-    # Preparing inputs works in place on what it was given; memory of Arrow's buffers must not change with it.
+    # Preparing inputs works in place; the memory of Arrow's buffers must not change with it.
     cell = codec.encode(decibels(), "float16")
     decoded = codec.decode(cell, SHAPE, "float16")
     decoded += 1

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from musicrec.audio import FEATURE_SHAPES, FEATURES, extract_features, load_audio
-from musicrec.extraction.manifest import PLAN
+from musicrec.extraction.manifest import MANIFEST
 from musicrec.features import codec
 from musicrec.features.columns import (
     HALVED_STATISTICS,
@@ -39,18 +39,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def plan(folder: Path, names: list[str], columns: tuple[str, ...]) -> pa.Table:
+def rows_of(folder: Path, names: list[str], columns: tuple[str, ...]) -> pa.Table:
     rows = [
         {"block": "0", "item": name, "uri": str(folder / name), "columns": list(columns)}
         for name in names
     ]
-    return pa.Table.from_pylist(rows, schema=PLAN)
+    return pa.Table.from_pylist(rows, schema=MANIFEST)
 
 
 @pytest.fixture(scope="module")
 def read(folder: Path) -> pa.Table:
     names = ["good.flac", "text.mp3", "none.mp3", "short.flac", "silent.flac"]
-    return AudioReader("float16", "librosa", 29.0)(plan(folder, names, ALL))
+    return AudioReader("float16", "librosa", 29.0)(rows_of(folder, names, ALL))
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_the_lower_half_alone_carries_the_whole_frames_statistics(
     folder: Path, read: pa.Table, expected: dict[str, np.ndarray]
 ) -> None:
     alone = AudioReader("float16", "librosa", 29.0)(
-        plan(folder, ["good.flac", "text.mp3"], ("stft_halved",))
+        rows_of(folder, ["good.flac", "text.mp3"], ("stft_halved",))
     )
     assert "stft" not in alone.column_names
     (feature, statistics), failed = decode_feature(alone, "stft_halved")
@@ -147,7 +147,7 @@ def test_the_lower_half_alone_carries_the_whole_frames_statistics(
 def test_bytes_are_a_quarter_of_the_precision(
     folder: Path, expected: dict[str, np.ndarray]
 ) -> None:
-    read = AudioReader("uint8", "librosa", 29.0)(plan(folder, ["good.flac"], ("mel", "chroma")))
+    read = AudioReader("uint8", "librosa", 29.0)(rows_of(folder, ["good.flac"], ("mel", "chroma")))
     assert codec.describe(read.schema.field("mel")) == (FEATURE_SHAPES["mel"], "uint8")
     assert len(read.column("mel")[0].as_py()) == 256 * 643 + 8
     np.testing.assert_allclose(
@@ -156,7 +156,7 @@ def test_bytes_are_a_quarter_of_the_precision(
 
 
 def test_the_shortest_clip_is_the_configurations(folder: Path) -> None:
-    read = AudioReader("float16", "librosa", 4.5)(plan(folder, ["short.flac"], ("chroma",)))
+    read = AudioReader("float16", "librosa", 4.5)(rows_of(folder, ["short.flac"], ("chroma",)))
     assert read.column("reason").to_pylist() == [None]
 
 

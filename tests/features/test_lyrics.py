@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from musicrec.features.lyrics import Vocabulary, build_vocabulary, pad, subsample, words
 
@@ -49,7 +50,7 @@ def test_integers_fall_with_frequency_from_1() -> None:
     assert vocabulary.encode("c b a").tolist() == [3, 2, 1]
 
 
-def test_equally_frequent_words_stand_in_alphabetical_order() -> None:
+def test_equally_frequent_words_are_in_alphabetical_order() -> None:
     assert (
         build_vocabulary(["d c b a"]).words
         == build_vocabulary(["a b c d"]).words
@@ -79,7 +80,8 @@ def test_no_text_makes_an_empty_vocabulary() -> None:
 
 
 def test_drop_probabilities_are_mikolovs() -> None:
-    # p = 1 - sqrt(t / f), t = 0.001: a word of 10 % is dropped with 0.9, one of 0.1 % or less never.
+    # p = 1 - sqrt(t / f), t = 0.001: a word of 10 % is dropped with probability 0.9, one of
+    # 0.1 % or less never.
     vocabulary = Vocabulary(("a", "b", "c"), (0.1, 0.001, 0.0001), cut=True)
     np.testing.assert_allclose(vocabulary.drop_probabilities(), [0, 0.9, 0, 0, 0], atol=1e-12)
 
@@ -99,11 +101,11 @@ def test_a_text_of_frequent_words_is_never_emptied() -> None:
         assert len(subsample(np.array([1]), np.array([0, 0.999]), generator)) == 1
 
 
-def test_padding_stands_at_the_front() -> None:
+def test_padding_is_at_the_front() -> None:
     batch = pad([np.array([1, 2]), np.array([3, 4, 5]), np.array([], dtype=np.int64)])
     assert batch.tolist() == [[0, 1, 2], [3, 4, 5], [0, 0, 0]]
-    assert batch.dtype == np.int64
+    assert batch.dtype == torch.int64
 
 
-def test_a_batch_of_empty_texts_is_one_padding_long() -> None:
+def test_a_batch_of_empty_texts_has_length_one() -> None:
     assert pad([np.array([], dtype=np.int64)] * 2).tolist() == [[0], [0]]

@@ -1,4 +1,4 @@
-"""Readers that fail: one whose process ends at one row, as on a fault in a decoder, and never ends at another; one that raises."""
+"""Readers that fail: one that ends its process or hangs at some rows, and one that raises."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ import ray
 
 from musicrec.extraction.manifest import OUTCOME_FIELDS
 
-ray.cloudpickle.register_pickle_by_value(
-    sys.modules[__name__]
-)  # the workers have no path to the tests
+# Workers have no path to the tests.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 FIELDS = pa.schema([("track_id", pa.string()), ("value", pa.int64()), *OUTCOME_FIELDS])
 
 
 @dataclass(frozen=True)
 class KillsItsWorker:
-    """Passes each other row on."""
+    """Ends its process at the row ``fatal``, hangs at ``endless``, and passes other rows on."""
 
     fatal: str
     endless: str
@@ -38,7 +37,7 @@ class KillsItsWorker:
 
 @dataclass(frozen=True)
 class Raises:
-    """An error at each row that it is for, or at all; passes each other row on."""
+    """Raises an error at one row (or at all of them), and passes the other rows on."""
 
     error: Exception
     item: str | None = None

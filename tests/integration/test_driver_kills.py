@@ -81,7 +81,7 @@ def test_a_driver_killed_at_random_moments_costs_no_row_and_no_second_decoding(
     }
     late = [
         (row["item"], read - committed[f"{row['block']}.parquet"])
-        for row in blocks.plan().to_pylist()
+        for row in blocks.manifest().to_pylist()
         for read, path in storage.reads
         if row["uri"].endswith(path) and read > committed[f"{row['block']}.parquet"]
     ]

@@ -1,4 +1,7 @@
-"""Extraction of a user's files, on a folder and on S3: broken ones are rows of the errors table; no row is lost, doubled or read twice."""
+"""Extraction of a user's files, in a folder and on S3.
+
+Broken files become rows of the errors table; no row is lost, duplicated or read twice.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ BROKEN = {
 
 @pytest.fixture
 def catalog(catalog_of_users: UserCatalog) -> UserCatalog:
-    """Four artists of all splits, eight tracks; two of the artists have a picture."""
+    """Four artists of all splits, eight tracks; two of the artists have artwork."""
     return catalog_of_users.of_artists("organ-0", "organ-3", "fiddle-0", "fiddle-2")
 
 
@@ -65,7 +68,7 @@ def with_broken_files(catalog: UserCatalog) -> UserCatalog:
 
 
 def configured(places: Places, **settings: Any) -> Config:
-    """The tiny run over a catalog that may have a half of broken files, with other settings of its extraction."""
+    """Return the tiny run with other extraction settings, for a catalog with many broken files."""
     config = tiny_config(*places)
     return dataclasses.replace(
         config,
@@ -113,15 +116,13 @@ def test_broken_files_are_rows_of_the_errors_table(places: Places, catalog: User
     assert files_under(places[0]) == before
 
 
-def test_a_broken_picture_costs_the_picture_and_not_the_track(
-    places: Places, catalog: UserCatalog
-) -> None:
+def test_a_broken_image_does_not_lose_its_track(places: Places, catalog: UserCatalog) -> None:
     catalog.files["artwork/organ-0.png"] = catalog.files["artwork/organ-0.png"][:60]
     catalog.write(places[1])
     outcome = extracted(configured(places))
     errors = errors_of(outcome)
     assert {(row["stage"], row["reason"]) for row in errors.values()} == {("artwork", "unreadable")}
-    assert set(errors) == {"organ-0-0", "organ-0-1"}  # both tracks show this picture
+    assert set(errors) == {"organ-0-0", "organ-0-1"}  # both tracks show this image
     assert (outcome.record["rows_in_errors"], outcome.record["artwork_errors"]) == (0, 2)
     assert extracted_tracks(outcome, "mel") == catalog.track_ids()
     assert extracted_tracks(outcome, "artwork") == {"fiddle-0-0", "fiddle-0-1"}
@@ -143,7 +144,7 @@ def test_too_many_errors_stop_the_run(places: Places, catalog: UserCatalog) -> N
     assert set(errors_of(outcome)) == set(BROKEN)
 
 
-def test_repaired_files_are_read_again_when_asked(places: Places, catalog: UserCatalog) -> None:
+def test_repaired_files_are_read_again_on_request(places: Places, catalog: UserCatalog) -> None:
     with_broken_files(catalog).write(places[1])
     extracted(configured(places))
     for number, name in enumerate(BROKEN):
@@ -165,7 +166,7 @@ def test_repaired_files_are_read_again_when_asked(places: Places, catalog: UserC
     assert errors_of(healed) == {}
 
 
-def test_a_feature_added_later_is_computed_alone(places: Places, catalog: UserCatalog) -> None:
+def test_only_a_feature_added_later_is_computed(places: Places, catalog: UserCatalog) -> None:
     catalog.write(places[1])
     extracted(configured(places, features=("mfcc",), artwork_pixels=32))
     before = files_under(places[0], "features")
@@ -195,7 +196,7 @@ def new_parts(
     ]
 
 
-def test_a_file_that_vanished_later_does_not_matter_to_what_is_extracted(
+def test_a_deleted_file_does_not_lose_its_extracted_rows(
     places: Places, catalog: UserCatalog
 ) -> None:
     catalog.write(places[1])
@@ -210,7 +211,7 @@ def test_a_file_that_vanished_later_does_not_matter_to_what_is_extracted(
 
 
 def values_of(outcome: Outcome, track: str) -> list[bytes]:
-    """The stored spectrograms that a training reads of a track."""
+    """Return the stored spectrograms of a track."""
     store = outcome.stage.store
     index = store.read_table(outcome.stage.path("index.parquet"), INDEX).to_pylist()
     rows = [row for row in index if row["track_id"] == track and row["modality"] in ("mel", "mfcc")]
@@ -224,7 +225,7 @@ def values_of(outcome: Outcome, track: str) -> list[bytes]:
     ]
 
 
-def test_a_file_that_changed_under_its_name_is_read_again_and_its_old_rows_are_not_used(
+def test_a_changed_file_is_read_again_and_replaces_its_old_rows(
     places: Places, catalog: UserCatalog
 ) -> None:
     changed = next(row for row in catalog.tracks if row["track_id"] == "fiddle-0-1")
@@ -248,31 +249,31 @@ def test_a_file_that_changed_under_its_name_is_read_again_and_its_old_rows_are_n
     }
     assert extracted_tracks(third, "mel") == catalog.track_ids() - {"fiddle-0-1"}
     assert not extracted(configured(places)).worked
-    assert not extracted(
-        configured(places, notice_changes=False)
-    ).worked  # what was read last stays in use
+    # The last version that was read stays in use,
+    assert not extracted(configured(places, notice_changes=False)).worked
     remove(places[1], catalog.tracks[0]["audio"])
-    assert not extracted(configured(places)).worked  # and so it does of a file that is gone
+    # also of a file that is gone.
+    assert not extracted(configured(places)).worked
 
 
-def planned(folder: Path, rows: int, rows_per_block: int) -> tuple[Blocks, pa.Table]:
+def assigned(folder: Path, rows: int, rows_per_block: int) -> tuple[Blocks, pa.Table]:
     blocks = Blocks(Store(str(folder)), "features/key")
     names = [f"track-{number}" for number in range(rows)]
     items = pa.table({"item": names, "uri": [f"/music/{name}.mp3" for name in names]})
     return blocks, blocks.extend(items, ["value"], rows_per_block)
 
 
-def test_rows_that_end_their_worker_or_hang_in_it_are_named_and_the_others_are_kept(
+def test_rows_that_kill_or_hang_their_worker_become_errors(
     ray_session: None, tmp_path: Path
 ) -> None:
-    blocks, plan = planned(tmp_path, rows=12, rows_per_block=4)
+    blocks, manifest = assigned(tmp_path, rows=12, rows_per_block=4)
     reader = KillsItsWorker("track-5", "track-6")
     counts = run_blocks(
-        blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3
+        blocks, manifest, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3
     )
     assert (counts["rows"], counts["errors"]) == (12, 2)
     outcomes = blocks.outcomes()
-    assert outcomes.column("item").to_pylist() == plan.column("item").to_pylist()
+    assert outcomes.column("item").to_pylist() == manifest.column("item").to_pylist()
     killed, slow = failures(outcomes).to_pylist()
     assert (killed["item"], killed["reason"]) == ("track-5", "killed_worker")
     assert killed["detail"].startswith(
@@ -281,19 +282,23 @@ def test_rows_that_end_their_worker_or_hang_in_it_are_named_and_the_others_are_k
     assert (slow["item"], slow["reason"]) == ("track-6", "timed_out")
     assert slow["detail"] == "/music/track-6.mp3: not read within 3 s (extract.seconds_per_file)"
     assert (
-        run_blocks(blocks, plan, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3)[
-            "rows"
-        ]
+        run_blocks(
+            blocks, manifest, reader, "extract", maximum_failed_share=0.2, seconds_per_file=3
+        )["rows"]
         == 0
     )
 
 
-def test_a_row_at_which_the_reader_raises_is_named_and_the_others_are_kept(
+def test_a_row_at_which_the_reader_raises_becomes_an_error(
     ray_session: None, tmp_path: Path
 ) -> None:
-    blocks, plan = planned(tmp_path, rows=12, rows_per_block=4)
+    blocks, manifest = assigned(tmp_path, rows=12, rows_per_block=4)
     counts = run_blocks(
-        blocks, plan, Raises(ValueError("a fault"), "track-5"), "extract", maximum_failed_share=0.1
+        blocks,
+        manifest,
+        Raises(ValueError("a fault"), "track-5"),
+        "extract",
+        maximum_failed_share=0.1,
     )
     assert (counts["rows"], counts["errors"]) == (12, 1)
     (failed,) = failures(blocks.outcomes()).to_pylist()
@@ -305,7 +310,7 @@ def test_a_row_at_which_the_reader_raises_is_named_and_the_others_are_kept(
 
 
 @pytest.mark.parametrize("actors", [None, Actors(count=1, cpus=1, gpus=0)], ids=["tasks", "actors"])
-def test_what_fails_at_every_block_stops_the_run_and_is_named(
+def test_a_failure_of_every_block_stops_the_run(
     actors: Actors | None,
     ray_session: None,
     tmp_path: Path,
@@ -313,51 +318,58 @@ def test_what_fails_at_every_block_stops_the_run_and_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(extraction, "FAILED_IN_A_ROW", 3)
-    monkeypatch.setattr(extraction, "FAILED_IN_A_ROW_OF_A_CPU", 1)
-    blocks, plan = planned(tmp_path, rows=40, rows_per_block=2)
+    monkeypatch.setattr(extraction, "FAILED_IN_A_ROW_PER_CPU", 1)
+    blocks, manifest = assigned(tmp_path, rows=40, rows_per_block=2)
     error = OSError("AWS Error ACCESS_DENIED: s3://key:secret@bucket")
     with pytest.raises(
         BlocksFail,
-        match=r"extract: 3 blocks one after the other failed, the last with OSError: AWS Error ACCESS_DENIED",
+        match=r"extract: 3 blocks in a row failed, the last with OSError: AWS Error ACCESS_DENIED",
     ):
-        run_blocks(blocks, plan, Raises(error), "extract", maximum_failed_share=0.5, actors=actors)
-    said = capsys.readouterr().out
-    assert said.count("a block failed") == 3
-    assert "key:secret" not in said
+        run_blocks(
+            blocks, manifest, Raises(error), "extract", maximum_failed_share=0.5, actors=actors
+        )
+    output = capsys.readouterr().out
+    assert output.count("a block failed") == 3
+    assert "key:secret" not in output
     assert blocks.outcomes().num_rows == 0
     assert (
         run_blocks(
-            blocks, plan, KillsItsWorker("", ""), "extract", maximum_failed_share=0.0, actors=actors
+            blocks,
+            manifest,
+            KillsItsWorker("", ""),
+            "extract",
+            maximum_failed_share=0.0,
+            actors=actors,
         )["rows"]
         == 40
     )
 
 
 @pytest.mark.parametrize("actors", [None, Actors(count=1, cpus=1, gpus=0)], ids=["tasks", "actors"])
-def test_a_long_plan_is_worked_on_in_several_executions(
+def test_a_long_manifest_takes_several_executions(
     actors: Actors | None, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, count in {
-        "BLOCKS_AT_ONCE": 5,
-        "BLOCKS_AT_ONCE_OF_A_CPU": 1,
-        "BLOCKS_IN_A_GROUP": 2,
+        "EXECUTION_BLOCKS": 5,
+        "EXECUTION_BLOCKS_PER_CPU": 1,
+        "GROUP_BLOCKS": 2,
         "BLOCKS_AHEAD": 1,
     }.items():
         monkeypatch.setattr(extraction, name, count)
-    blocks, plan = planned(tmp_path, rows=23, rows_per_block=2)
+    blocks, manifest = assigned(tmp_path, rows=23, rows_per_block=2)
     summaries = list(
         committed(
-            blocks, outstanding(blocks, plan), KillsItsWorker("none", "none"), "extract", actors
+            blocks, outstanding(blocks, manifest), KillsItsWorker("none", "none"), "extract", actors
         )
     )
     assert sorted(summary["block"] for summary in summaries) == sorted(
-        set(plan.column("block").to_pylist())
+        set(manifest.column("block").to_pylist())
     )
     assert sorted(summary["rows"] for summary in summaries) == [1] + [2] * 11
-    assert blocks.outcomes().column("item").to_pylist() == plan.column("item").to_pylist()
+    assert blocks.outcomes().column("item").to_pylist() == manifest.column("item").to_pylist()
 
 
-def test_a_block_that_was_lost_with_its_driver_is_read_by_the_next(
+def test_a_block_lost_with_its_driver_is_read_by_the_next(
     places: Places, catalog: UserCatalog
 ) -> None:
     catalog.write(places[1])

@@ -233,7 +233,7 @@ def test_rows_of_a_block_may_be_read_one_by_one(
     """As after a block took its worker with it."""
     queries, out = of_folder(str(music)), Store(str(tmp_path / "out"))
     whole = answer(recommender, out, queries, rows_per_block=3)
-    before, plan = answers(out), whole.plan().slice(3, 3)
+    before, plan = answers(out), whole.manifest().slice(3, 3)
     single = [Answerer(recommender, out, neighbours=3)(plan.slice(row, 1)) for row in range(3)]
     whole.commit("0000-000001", pa.concat_tables(single))
     after = answers(out)

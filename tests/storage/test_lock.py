@@ -1,4 +1,4 @@
-"""The run lock: one owner at a time, a dead one replaced, a late one told; and what a dead run's tasks still write doubles nothing."""
+"""The lock of a stage: one owner at a time, a dead owner replaced, late writes without effect."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def local(tmp_path: Path) -> Store:
 
 
 def elsewhere(store: Store, folder: str = FOLDER, **facts: Any) -> Owner:
-    """Someone on another machine takes the lock and then says nothing more."""
-    with acquire(store, folder, "extract", times=QUICK) as taken:
+    """Acquire the lock for a run on another machine that then gives no sign of life."""
+    with acquire(store, folder, "extract", times=QUICK) as held:
         owner = dataclasses.replace(
-            taken.owner,
+            held.owner,
             token="theirs",
             run="retrain-elsewhere",
             host="node-7",
             machine="another boot",
             **facts,
         )
-    store.write(f"{folder}/locks/{taken.number:04d}.json", owner.as_bytes())
+    store.write(f"{folder}/locks/{held.number:04d}.json", owner.as_bytes())
     return owner
 
 
@@ -64,7 +64,7 @@ def in_another_thread(work: Any) -> threading.Thread:
     return thread
 
 
-def test_of_many_runs_one_at_a_time_is_inside(store: Store) -> None:
+def test_one_run_at_a_time_holds_the_lock(store: Store) -> None:
     inside, most, entered = 0, 0, []
     counting = threading.Lock()
 
@@ -82,37 +82,32 @@ def test_of_many_runs_one_at_a_time_is_inside(store: Store) -> None:
         list(pool.map(work, range(6)))
     assert most == 1
     assert sorted(number for number, _ in entered) == list(range(6))
-    assert [number for _, number in entered] == [
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-    ]  # each had a lock of its own, in the order in which they were inside
+    # Each run had a lock of its own, in the order in which they entered.
+    assert [number for _, number in entered] == list(range(1, 7))
     assert owner_of(store, FOLDER).released
 
 
-def test_a_run_that_is_not_to_wait_names_the_one_at_work(local: Store) -> None:
+def test_a_run_that_does_not_wait_names_the_owner(local: Store) -> None:
     elsewhere(local, since=0.0)
     with (
         pytest.raises(
             StageLocked,
-            match=r"run retrain-elsewhere on node-7 \(process \d+\), since 1970-01-01 00:00:00 UTC works on .*key",
+            match=r"run retrain-elsewhere on node-7 \(process \d+\), "
+            r"since 1970-01-01 00:00:00 UTC works on .*key",
         ),
         acquire(local, FOLDER, "extract", wait=False),
     ):
         pass
 
 
-def test_an_owner_that_gives_no_sign_of_life_is_replaced_when_it_is_stale(store: Store) -> None:
+def test_a_silent_owner_is_replaced_after_the_stale_time(store: Store) -> None:
     elsewhere(store, seen=4e9)  # its clock is half a century ahead, and does not matter
     with acquire(store, FOLDER, "extract", times=QUICK) as held:
         assert held.number == 2
         held.check()
 
 
-def test_an_owner_that_gives_signs_of_life_is_not_replaced(local: Store) -> None:
+def test_an_owner_with_heartbeats_is_not_replaced(local: Store) -> None:
     owner = elsewhere(local)
     ended, entered = threading.Event(), threading.Event()
 
@@ -137,7 +132,7 @@ def test_an_owner_that_gives_signs_of_life_is_not_replaced(local: Store) -> None
     waiting.join()
 
 
-def test_the_owner_gives_signs_of_life_by_itself(local: Store) -> None:
+def test_the_owner_writes_heartbeats_by_itself(local: Store) -> None:
     with acquire(local, FOLDER, "extract", times=QUICK):
         first = owner_of(local, FOLDER)
         seen = threading.Event()
@@ -151,7 +146,7 @@ def test_the_owner_gives_signs_of_life_by_itself(local: Store) -> None:
     assert not owner_of(local, FOLDER).is_at_work()
 
 
-def test_a_thread_that_has_the_lock_goes_on_with_it(local: Store) -> None:
+def test_a_thread_that_holds_the_lock_reenters_it(local: Store) -> None:
     with (
         acquire(local, FOLDER, "train") as outer,
         acquire(local, FOLDER, "train", wait=False) as inner,
@@ -161,7 +156,7 @@ def test_a_thread_that_has_the_lock_goes_on_with_it(local: Store) -> None:
     assert owner_of(local, FOLDER).released
 
 
-def take_and_say(root: str, taken: Any) -> None:
+def acquire_and_signal(root: str, taken: Any) -> None:
     with acquire(Store(root), FOLDER, "extract"):
         taken.set()
         signal.pause()
@@ -170,7 +165,7 @@ def take_and_say(root: str, taken: Any) -> None:
 def test_a_killed_owner_on_this_machine_is_replaced_at_once(local: Store) -> None:
     context = multiprocessing.get_context("spawn")
     taken = context.Event()
-    process = context.Process(target=take_and_say, args=(local.root, taken))
+    process = context.Process(target=acquire_and_signal, args=(local.root, taken))
     process.start()
     try:
         assert taken.wait(SECONDS_TO_START)
@@ -199,7 +194,7 @@ def hold_in_a_job(root: str, taken: Any) -> None:
     run_job("A job.", work, [])
 
 
-def test_a_job_that_is_told_to_end_gives_its_lock_back(local: Store) -> None:
+def test_a_terminated_job_releases_its_lock(local: Store) -> None:
     context = multiprocessing.get_context("spawn")
     taken = context.Event()
     job = context.Process(target=hold_in_a_job, args=(local.root, taken))
@@ -211,7 +206,7 @@ def test_a_job_that_is_told_to_end_gives_its_lock_back(local: Store) -> None:
     assert owner_of(local, FOLDER).released
 
 
-def test_another_process_of_the_same_number_is_not_the_owner(local: Store) -> None:
+def test_a_process_that_reuses_the_id_is_not_the_owner(local: Store) -> None:
     with acquire(local, FOLDER, "extract") as held:
         assert not held.owner.is_gone
         assert dataclasses.replace(held.owner, process_started="1").is_gone
@@ -220,7 +215,7 @@ def test_another_process_of_the_same_number_is_not_the_owner(local: Store) -> No
         ).is_gone
 
 
-def test_an_owner_that_was_taken_for_dead_is_told_and_writes_in_vain(local: Store) -> None:
+def test_a_replaced_owner_learns_of_it_and_writes_in_vain(local: Store) -> None:
     with acquire(local, FOLDER, "extract") as late:
         elsewhere_number = f"{FOLDER}/locks/0002.json"
         other = dataclasses.replace(
@@ -231,10 +226,10 @@ def test_an_owner_that_was_taken_for_dead_is_told_and_writes_in_vain(local: Stor
         with pytest.raises(LockLost, match="retrain-2 on node-7"):
             late.check()
         assert owner_of(local, FOLDER) == other
-    assert owner_of(local, FOLDER) == other  # nor does giving its own lock back open the other's
+    assert owner_of(local, FOLDER) == other  # releasing its own lock does not release the other's
 
 
-def test_a_storage_that_fails_for_a_while_costs_no_lock(
+def test_a_storage_failure_does_not_lose_the_lock(
     local: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, failed = Store.write, threading.Event()
@@ -265,15 +260,12 @@ def test_a_lock_is_readable_by_people(local: Store) -> None:
     assert {"run", "host", "since"} <= set(facts)
 
 
-# Stages under the lock.
-
-
 def run_of(store: Store, wait: bool = True) -> Run:
     catalog = Catalog.__new__(Catalog)  # these stages read no catalog
     return Run(Config(store=store.root, lock=LockSettings(wait=wait)), store, catalog, "key")
 
 
-def test_a_run_that_waited_finds_the_stage_complete(local: Store) -> None:
+def test_a_waiting_run_reuses_the_completed_stage(local: Store) -> None:
     run, stage = run_of(local), Stage(local, "extract", "key")
     begun, may_end = threading.Event(), threading.Event()
     works: list[str] = []
@@ -322,7 +314,7 @@ def test_a_run_that_lost_its_lock_commits_nothing(local: Store) -> None:
     assert stage.success() is None
 
 
-def test_a_failed_stage_gives_its_lock_back(local: Store) -> None:
+def test_a_failed_stage_releases_its_lock(local: Store) -> None:
     run, stage = run_of(local, wait=False), Stage(local, "extract", "key")
 
     def fail(stage: Stage) -> dict[str, Any]:
@@ -333,7 +325,7 @@ def test_a_failed_stage_gives_its_lock_back(local: Store) -> None:
     assert run_stage(run, stage, lambda stage: {"rows_in": 1}).worked
 
 
-def test_a_complete_stage_works_again_where_its_record_asks_for_it(local: Store) -> None:
+def test_a_complete_stage_reruns_where_its_record_requires_it(local: Store) -> None:
     run, stage = run_of(local), Stage(local, "extract", "key")
     records = iter([{"rows_in_errors": 2}, {"rows_in_errors": 0}])
 
@@ -349,7 +341,7 @@ def test_a_complete_stage_works_again_where_its_record_asks_for_it(local: Store)
     assert stage.success()["versions"]
 
 
-def test_a_training_that_another_run_is_at_is_not_begun(local: Store) -> None:
+def test_a_training_locked_by_another_run_is_not_started(local: Store) -> None:
     task = faulty_training.prepare(local.root)
     owner = elsewhere(local, task.folder)
     before = local.names(task.folder)
@@ -358,14 +350,14 @@ def test_a_training_that_another_run_is_at_is_not_begun(local: Store) -> None:
     assert local.names(task.folder) == before
 
 
-def test_a_training_that_another_run_ended_is_found_complete(local: Store) -> None:
+def test_a_training_completed_by_another_run_is_reused(local: Store) -> None:
     task = faulty_training.prepare(local.root)
     local.stage(*task.folder.split("/")).finish({"model": task.name})
     outcome = run_trainings(run_of(local), [task])[task.folder]
     assert (outcome.worked, outcome.record) == (False, {"model": task.name})
 
 
-def test_late_commits_of_a_dead_run_leave_one_row_each(store: Store) -> None:
+def test_late_commits_of_a_dead_run_duplicate_no_row(store: Store) -> None:
     blocks = Blocks(store, "features/key")
     names = [f"track-{number}" for number in range(6)]
     items = pa.table({"item": names, "uri": [f"audio/{name}.mp3" for name in names]})
@@ -376,10 +368,10 @@ def test_late_commits_of_a_dead_run_leave_one_row_each(store: Store) -> None:
             [{"track_id": item} for item in rows.column("item").to_pylist()], schema=fields
         )
 
-    def parts(plan: pa.Table) -> dict[str, pa.Table]:
+    def parts(manifest: pa.Table) -> dict[str, pa.Table]:
         return {
-            block: plan.filter(pa.compute.equal(plan.column("block"), block))
-            for block in plan.column("block").unique().to_pylist()
+            block: manifest.filter(pa.compute.equal(manifest.column("block"), block))
+            for block in manifest.column("block").unique().to_pylist()
         }
 
     dead = parts(blocks.extend(items, ["mel"], rows_per_block=2))
@@ -387,13 +379,13 @@ def test_late_commits_of_a_dead_run_leave_one_row_each(store: Store) -> None:
     first, second, third = dead
     blocks.commit(first, outcome(dead[first]))
     with acquire(store, FOLDER, "extract", times=QUICK):  # after the stale time
-        taken = parts(
+        resumed = parts(
             blocks.extend(items, ["mel"], rows_per_block=4)
-        )  # configured otherwise, and still the blocks that were planned
-        assert taken == dead
+        )  # other settings, and still the blocks of the manifest
+        assert resumed == dead
         blocks.commit(second, outcome(dead[second]))  # a task of the dead run ends now
         for block in (second, third):
-            blocks.commit(block, outcome(taken[block]))
+            blocks.commit(block, outcome(resumed[block]))
         blocks.commit(third, outcome(dead[third]))  # and another when all is done
     assert blocks.outcomes().column("item").to_pylist() == names
     assert blocks.extend(items, ["mel"], rows_per_block=2).num_rows == len(names)

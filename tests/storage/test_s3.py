@@ -1,4 +1,4 @@
-"""What is said of an object storage that cannot be used, and that a storage which fails now and then is used all the same."""
+"""Messages about an unusable object storage, and use of one whose requests fail now and then."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from musicrec.storage.store import Store, resolve
 
 OPERATIONS = 40
 KEY_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-SHARE = 0.05
+FAILING_FRACTION = 0.05
 
 
 @pytest.fixture
@@ -29,23 +29,21 @@ def fresh_session(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_nothing_is_said_where_all_is_well_and_nothing_is_left(s3_server: Any) -> None:
+def test_a_usable_storage_has_no_problems_and_no_leftovers(s3_server: Any) -> None:
     store = Store(s3_server.fresh())
     store.write("a", b"x")
     assert s3.access_problems(store.root, write=True) == []
     assert store.names("") == ["a"]
 
 
-def test_a_bucket_that_is_not_there_is_one_line(s3_server: Any) -> None:
+def test_a_missing_bucket_is_one_line(s3_server: Any) -> None:
     (line,) = s3.access_problems("s3://not-there/store", write=True)
     assert line.startswith(
-        f"s3://not-there/store: there is no bucket 'not-there' at {s3_server.endpoint}: create it, or correct"
+        f"s3://not-there/store: there is no bucket 'not-there' at {s3_server.endpoint}: create it"
     )
 
 
-def test_each_right_that_is_missing_is_a_line(
-    s3_server: Any, fresh_session: pytest.MonkeyPatch
-) -> None:
+def test_each_missing_right_is_a_line(s3_server: Any, fresh_session: pytest.MonkeyPatch) -> None:
     root = s3_server.fresh()
     fresh_session.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     lines = s3.access_problems(root, write=True)
@@ -62,7 +60,8 @@ def test_missing_credentials_are_one_line(
         fresh_session.delenv(name)
     root = s3_server.fresh()
     assert s3.access_problems(root, write=True) == [
-        f"{root}: there are no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give a role"
+        f"{root}: there are no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+        "AWS_PROFILE, or give a role"
     ]
 
 
@@ -78,7 +77,7 @@ def test_a_key_that_may_only_read(s3_server: Any, fresh_session: pytest.MonkeyPa
     )
 
 
-def test_a_job_says_so_before_it_starts_anything(s3_server: Any, tmp_path: Path) -> None:
+def test_a_job_fails_before_it_starts_anything(s3_server: Any, tmp_path: Path) -> None:
     ended = run_job_process(
         "retrain",
         "--store",
@@ -89,19 +88,22 @@ def test_a_job_says_so_before_it_starts_anything(s3_server: Any, tmp_path: Path)
         RAY_TMPDIR=str(tmp_path),
     )
     assert ended.returncode == 2
-    said = ended.stderr.splitlines()
-    assert said[0] == "ConfigError: the object storage cannot be used:"
-    assert [line.partition(":")[2][:24] for line in said[1:]] == [
+    lines = ended.stderr.splitlines()
+    assert lines[0] == "ConfigError: the object storage cannot be used:"
+    assert [line.partition(":")[2][:24] for line in lines[1:]] == [
         "//not-there/store: there",
         "//nor-this/catalog: ther",
     ]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_operation_gets_through_a_failing_storage(
+def test_every_operation_succeeds_on_a_failing_storage(
     s3_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage, table = FaultyS3(s3_server.endpoint, SHARE), pa.table({"a": [1, 2], "b": ["x", "y"]})
+    storage, table = (
+        FaultyS3(s3_server.endpoint, FAILING_FRACTION),
+        pa.table({"a": [1, 2], "b": ["x", "y"]}),
+    )
     with storage.running() as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         store = Store(s3_server.fresh())
@@ -114,7 +116,7 @@ def test_every_operation_gets_through_a_failing_storage(
             assert not store.exists(f"none/{number}")
             store.write_table(
                 f"tables/{number}", table, table.schema
-            )  # its chunks are shorter than the answers that say what failed
+            )  # its chunks are shorter than the error responses
             assert store.read_table(f"tables/{number}", table.schema).equals(table)
             store.remove(f"many/{number}")
             return Counter(created=store.create(f"created/{number % 4}", content))
@@ -128,7 +130,7 @@ def test_every_operation_gets_through_a_failing_storage(
     assert set(storage.faults) == set(FAULTS)
 
 
-def test_a_conditional_write_whose_answer_was_lost_is_ours(
+def test_a_conditional_write_with_a_lost_response_is_ours(
     s3_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = FaultyS3(s3_server.endpoint, share=0.0)
@@ -142,12 +144,12 @@ def test_a_conditional_write_whose_answer_was_lost_is_ours(
         assert store.read("plans/0") == b"mine"
 
 
-def test_a_copy_in_another_process_tries_again_too(s3_server: Any) -> None:
+def test_a_copy_in_another_process_retries_too(s3_server: Any) -> None:
     filesystem, _ = resolve(s3_server.fresh())
     assert pickle.loads(pickle.dumps(filesystem)) is filesystem
 
 
-def test_a_short_read_that_is_answered_with_a_long_error_is_tried_again(
+def test_a_short_read_with_a_long_error_response_is_retried(
     s3_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = FaultyS3(s3_server.endpoint, share=0.0)

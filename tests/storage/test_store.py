@@ -36,7 +36,7 @@ def store(store_root: str) -> Store:
     return Store(store_root)
 
 
-def test_what_is_written_is_read(store: Store) -> None:
+def test_written_bytes_are_read_back(store: Store) -> None:
     assert not store.exists("stage/key/a.bin")
     store.write("stage/key/a.bin", b"one")
     store.write("stage/key/a.bin", b"two")
@@ -44,7 +44,7 @@ def test_what_is_written_is_read(store: Store) -> None:
     assert store.read("stage/key/a.bin") == b"two"
 
 
-def test_a_large_file_arrives_whole(store: Store) -> None:
+def test_a_large_file_is_written_whole(store: Store) -> None:
     content = os.urandom(LARGE)
     store.write("large", content)
     assert store.read("large") == content
@@ -91,14 +91,14 @@ def test_a_folder_named_like_a_partition_adds_no_column(store: Store) -> None:
     }
 
 
-def test_create_keeps_what_is_there(store: Store) -> None:
+def test_create_keeps_an_existing_file(store: Store) -> None:
     assert store.create("plans/0", b"first")
     assert not store.create("plans/0", b"second")
     assert store.read("plans/0") == b"first"
 
 
-def test_of_many_creators_at_once_one_succeeds(store: Store) -> None:
-    contents = [f"planner {number}".encode() for number in range(12)]
+def test_one_of_many_concurrent_creators_succeeds(store: Store) -> None:
+    contents = [f"driver {number}".encode() for number in range(12)]
     with ThreadPoolExecutor(len(contents)) as pool:
         created = list(pool.map(lambda content: store.create("plans/0", content), contents))
     assert sum(created) == 1
@@ -106,7 +106,7 @@ def test_of_many_creators_at_once_one_succeeds(store: Store) -> None:
     assert store.names("plans") == ["0"]
 
 
-def test_a_stage_is_complete_when_its_record_is_there(store: Store) -> None:
+def test_a_stage_with_a_record_is_complete(store: Store) -> None:
     stage = store.stage("extract", "abc")
     store.write(stage.path("index.parquet"), b"x")
     assert stage.success() is None
@@ -135,7 +135,7 @@ def test_wrong_keys_are_refused(s3_server, monkeypatch: pytest.MonkeyPatch) -> N
         s3.filesystem_of.cache_clear()
 
 
-def test_a_bucket_is_not_made_by_writing(s3_server) -> None:
+def test_writing_creates_no_bucket(s3_server) -> None:
     with pytest.raises(OSError, match="not-there"):
         Store("s3://not-there/x").write("a", b"x")
 
@@ -199,11 +199,12 @@ def test_an_unknown_scheme_is_named() -> None:
         resolve("gopher://x/y")
 
 
-def test_fingerprint_depends_on_values_alone() -> None:
+def test_a_fingerprint_depends_on_values_only() -> None:
     assert fingerprint({"b": 1, "a": (1, 2)}) == fingerprint({"a": [1, 2], "b": 1})
     assert len({fingerprint(value) for value in (0, 1, "1", None, [1], {"1": 1}, 1.5)}) == 7
     assert fingerprint("a", "b") != fingerprint("ab")
-    # Keys of finished stages lie in users' stores: the same values must give them in every process and release.
+    # Users' stores have keys of finished stages: the same values must give the same key in every
+    # process and release.
     assert fingerprint("musicrec", 1) == "5518a4106e99691e"
 
 

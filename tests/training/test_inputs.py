@@ -31,6 +31,10 @@ def chroma(track: int) -> np.ndarray:
     return np.full(FEATURE_SHAPES["chroma"], track / 8, np.float32)
 
 
+def part_uri(blocks: Blocks, block: str) -> str:
+    return blocks.store.uri(f"{blocks.folder}/parts/{block}.parquet")
+
+
 def written(
     root: str, tracks: int = 20, rows_per_block: int = 10, failed: tuple[int, ...] = ()
 ) -> tuple[Blocks, list[str], np.ndarray]:
@@ -57,7 +61,7 @@ def written(
     outcomes = blocks.outcomes()
     return (
         blocks,
-        [blocks.part_uri(block) for block in outcomes.column("block").to_pylist()],
+        [part_uri(blocks, block) for block in outcomes.column("block").to_pylist()],
         outcomes.column("row").to_numpy(),
     )
 
@@ -169,7 +173,7 @@ def test_inputs_are_prepared_as_the_model_was_told(tmp_path: Path) -> None:
         pa.table({"track_id": ["a"], "cqt": [codec.encode(values, "float16")]}, schema=schema),
     )
     spec = SubmodelSpec("cqt.time", "time", 8, feature="cqt", pool=(2, 4))
-    (batch,) = FeatureRows(spec, [blocks.part_uri("0000-000000")], np.array([0]), 1e9).read(
+    (batch,) = FeatureRows(spec, [part_uri(blocks, "0000-000000")], np.array([0]), 1e9).read(
         np.array([0]), None
     )
     standard = (values - values.mean(axis=0)) / values.std(axis=0)
@@ -221,7 +225,7 @@ def test_the_halved_transform_is_the_same_from_the_whole_and_alone(
         blocks = Blocks(Store(str(tmp_path)), name)
         blocks.commit("0000-000000", pa.table(cells, schema=pa.schema(fields[name])))
         (read[name],) = FeatureRows(
-            spec, [blocks.part_uri("0000-000000")], np.array([0]), 1e9
+            spec, [part_uri(blocks, "0000-000000")], np.array([0]), 1e9
         ).read(np.array([0]), None)
     assert read["whole"].shape == (1, 1, *FEATURE_SHAPES["stft_halved"])
     np.testing.assert_allclose(read["whole"], read["alone"], atol=2e-3)
@@ -263,7 +267,7 @@ def test_pictures_are_read_in_the_range_and_axes_of_the_model(tmp_path: Path) ->
     blocks = Blocks(Store(str(tmp_path / "store")), "artwork/key")
     plan = blocks.extend(pa.table({"item": uris, "uri": uris}), ["artwork"], 10)
     blocks.commit("0000-000000", ArtworkReader(32)(plan))
-    rows = ArtworkRows(32, [blocks.part_uri("0000-000000")] * 10, np.arange(10), 1e9)
+    rows = ArtworkRows(32, [part_uri(blocks, "0000-000000")] * 10, np.arange(10), 1e9)
     (batch,) = rows.read(np.array([9, 2]), None)
     assert batch.shape == (2, 3, 32, 32)
     assert batch.is_contiguous()

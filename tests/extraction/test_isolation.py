@@ -1,4 +1,4 @@
-"""A row that is never done does not hold up its process for ever, whatever it hangs in."""
+"""A row whose reading hangs does not block its process for ever, whatever it hangs in."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-# Each hangs: the first lets other threads run, the second (a regular expression that tries 2^60 ways) holds Python's lock.
+# Each hangs: the first lets other threads run, the second (a regular expression that tries 2^60
+# ways) holds Python's lock.
 WAITS = "threading.Event().wait()"
 LOOPS = "re.fullmatch('(a+)+b', 60 * 'a')"
 PROGRAM = """
 import re, threading
 import pyarrow as pa
-from musicrec.extraction import isolation as reading
-reading.SECONDS_TO_GIVE_UP = 0.5
+from musicrec.extraction import isolation
+isolation.SECONDS_TO_GIVE_UP = 0.5
 rows = pa.table({{"block": ["0"], "item": ["a"], "uri": ["a.mp3"], "columns": [[]]}})
 print("began", flush=True)
-print("outcome", reading.{function}(rows, lambda row: {hang}, 0.5), flush=True)
+print("outcome", isolation.{function}(rows, lambda row: {hang}, 0.5), flush=True)
 """
 
 
@@ -39,7 +40,7 @@ def run(function: str, hang: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("function", "hang"), [("read_bounded", WAITS), ("read_bounded", LOOPS), ("read_alone", LOOPS)]
 )
-def test_the_process_ends_and_says_where_it_was(function: str, hang: str) -> None:
+def test_the_process_ends_with_a_traceback(function: str, hang: str) -> None:
     done = run(function, hang)
     assert done.returncode == 1
     assert done.stdout == "began\n"
@@ -47,6 +48,6 @@ def test_the_process_ends_and_says_where_it_was(function: str, hang: str) -> Non
     assert "in <lambda>" in done.stderr
 
 
-def test_a_row_that_is_read_alone_is_given_up() -> None:
+def test_a_row_read_in_a_process_of_its_own_is_given_up() -> None:
     done = run("read_alone", WAITS)
     assert (done.returncode, done.stdout) == (0, "began\noutcome None\n")
