@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
 
-from musicrec.features.columns import Statistics, decode_feature, read_columns
+from musicrec.features.columns import Statistics
+from musicrec.features.reader import read_stored
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
-from musicrec.storage.store import Stage, fingerprint, resolve
+from musicrec.storage.store import Stage, fingerprint
 
 FILE = "bins.json"
 
@@ -84,11 +84,8 @@ def part_sums_of_bins(
     float64, which holds the mean square of values within 200 dB to 1e-8 dB^2 over any number of frames.
     """
     part, numbers = place
-    filesystem, path = resolve(part)
-    with filesystem.open_input_file(path) as stream:
-        file = pyarrow.parquet.ParquetFile(stream)
-        table = file.read(read_columns(feature, file.schema_arrow.names)).take(numbers)
-    arrays = [decoded[0].astype(np.float64) for decoded in decode_feature(table, feature)]
+    stored = read_stored([(part, number) for number in numbers], feature)
+    arrays = [array.astype(np.float64) for array, _ in stored]
     sums, squares = (
         sum(array.sum(axis=1) for array in values) for values in (arrays, map(np.square, arrays))
     )

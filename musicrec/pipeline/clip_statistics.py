@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 
 from musicrec.evaluation.baselines import clip_statistics
-from musicrec.features.columns import decode_feature, read_columns
+from musicrec.features.reader import read_part
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.pipeline.extract import places
-from musicrec.storage.store import Stage, fingerprint, resolve
+from musicrec.storage.store import Stage, fingerprint
 
 TABLE = "statistics.parquet"
 STATISTICS = pa.schema(
@@ -68,15 +67,10 @@ def _work(run: Run, stage: Stage, extracted: Outcome, features: tuple[str, ...])
 
 def part_statistics(part: str, feature: str) -> tuple[str, dict[int, np.ndarray]]:
     """The statistics of every good row of one part, by its row."""
-    filesystem, path = resolve(part)
-    with filesystem.open_input_file(path) as stream:
-        file = pyarrow.parquet.ParquetFile(stream)
-        table = file.read(read_columns(feature, file.schema_arrow.names))
-    decoded = decode_feature(table, feature)
     # Pictures (channels, height, width) are summarised by the rows of each channel.
     return part, {
         row: clip_statistics(pair[0].reshape(-1, pair[0].shape[-1]))
-        for row, pair in enumerate(decoded)
+        for row, pair in enumerate(read_part(part, feature))
         if pair is not None
     }
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 import torch
 
 from musicrec import schema
@@ -15,7 +14,7 @@ from musicrec.audio import HOP, SAMPLE_RATE
 from musicrec.evaluation.calibration import probability_calibration, similarity_calibration
 from musicrec.evaluation.examples import recommendations
 from musicrec.evaluation.retrieval import relevant_rows
-from musicrec.features.columns import decode_feature, read_columns
+from musicrec.features.reader import read_stored
 from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.evaluate import TestSplit
@@ -28,7 +27,6 @@ from musicrec.report.examples import SECONDS_SHOWN, examples_section, mel_pictur
 from musicrec.report.maps import artist_map, drawn_artists, maps_section
 from musicrec.report.scores import Scored
 from musicrec.report.sections import Section
-from musicrec.storage.store import resolve
 from musicrec.training.predictions import read_predictions
 
 if TYPE_CHECKING:
@@ -176,8 +174,5 @@ def _titles(run: Run, tracks: list[str]) -> dict[str, str]:
 
 def _read(feature: str, part: str, row: int) -> np.ndarray:
     """A stored feature (frequency, time) of one track."""
-    filesystem, path = resolve(part)
-    with filesystem.open_input_file(path) as stream:
-        file = pyarrow.parquet.ParquetFile(stream)
-        table = file.read(read_columns(feature, file.schema_arrow.names)).slice(row, 1)
-    return decode_feature(table, feature)[0][0].astype(np.float32)
+    ((array, _),) = read_stored([(part, row)], feature)
+    return array

@@ -16,7 +16,7 @@ from musicrec import schema
 from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import Catalog
 from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
-from musicrec.features.columns import read_stored
+from musicrec.features.reader import read_stored
 from musicrec.serving.recommender import Failure, Features, Query, Recommender
 from musicrec.storage.store import Store, parquet_bytes, resolve
 

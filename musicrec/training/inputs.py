@@ -10,16 +10,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 import torch
 from torch import Tensor
 
 from musicrec.extraction.manifest import ROW_GROUP_ROWS
 from musicrec.features.artwork import decode_png
-from musicrec.features.columns import decode_feature, read_columns
 from musicrec.features.lyrics import Vocabulary, pad, subsample
+from musicrec.features.reader import decode_feature, open_part, read_row_group
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.storage.store import resolve
 from musicrec.training.augmentation import masked
 
 OPEN_FILES = 64
@@ -43,6 +41,8 @@ class StoredRows(abc.ABC):
 
     Parameters
     ----------
+    modality
+        The feature, or "artwork".
     parts, places
         (N,) the URI of each row's part, and its row in it.
     cache_bytes
@@ -50,12 +50,17 @@ class StoredRows(abc.ABC):
     """
 
     def __init__(
-        self, parts: Sequence[str], places: np.ndarray, cache_bytes: float, bytes_of_row: int
+        self,
+        modality: str,
+        parts: Sequence[str],
+        places: np.ndarray,
+        cache_bytes: float,
+        bytes_of_row: int,
     ) -> None:
-        self.parts, self.places = parts, places
+        self.modality, self.parts, self.places = modality, parts, places
         self._capacity = max(2, int(cache_bytes / (bytes_of_row * ROW_GROUP_ROWS)))
         self._cache: OrderedDict[tuple[str, int], list[np.ndarray | None]] = OrderedDict()
-        self._file = functools.lru_cache(maxsize=OPEN_FILES)(_open)
+        self._file = functools.lru_cache(maxsize=OPEN_FILES)(open_part)
 
     def groups(self, rows: np.ndarray) -> list[np.ndarray]:
         together: dict[tuple[str, int], list[int]] = {}
@@ -83,26 +88,15 @@ class StoredRows(abc.ABC):
             self._cache.move_to_end(group)
             return self._cache[group]
         part, number = group
-        file = self._file(part)
-        table = file.read_row_group(number, columns=self.columns(file.schema_arrow.names))
-        prepared = self.prepared(table)
+        prepared = self.prepared(read_row_group(self._file(part), number, self.modality))
         self._cache[group] = prepared
         if len(self._cache) > self._capacity:
             self._cache.popitem(last=False)
         return prepared
 
     @abc.abstractmethod
-    def columns(self, stored: list[str]) -> list[str]:
-        """The columns to read of those stored in a part."""
-
-    @abc.abstractmethod
     def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
         """What the model reads of each row of a row group; None where the row failed."""
-
-
-def _open(uri: str) -> pa.parquet.ParquetFile:
-    filesystem, path = resolve(uri)
-    return pa.parquet.ParquetFile(filesystem.open_input_file(path))
 
 
 class FeatureRows(StoredRows):
@@ -117,12 +111,13 @@ class FeatureRows(StoredRows):
         masks: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         super().__init__(
-            parts, places, cache_bytes, bytes_of_row=4 * int(np.prod(spec.input_shape()))
+            spec.feature,
+            parts,
+            places,
+            cache_bytes,
+            bytes_of_row=4 * int(np.prod(spec.input_shape())),
         )
         self.spec, self.masks = spec, masks
-
-    def columns(self, stored: list[str]) -> list[str]:
-        return read_columns(self.spec.feature, stored)
 
     def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
         return [
@@ -146,10 +141,7 @@ class ArtworkRows(StoredRows):
     def __init__(
         self, pixels: int, parts: Sequence[str], places: np.ndarray, cache_bytes: float
     ) -> None:
-        super().__init__(parts, places, cache_bytes, bytes_of_row=3 * pixels * pixels)
-
-    def columns(self, stored: list[str]) -> list[str]:
-        return ["artwork"]
+        super().__init__("artwork", parts, places, cache_bytes, bytes_of_row=3 * pixels * pixels)
 
     def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
         return [

@@ -13,20 +13,20 @@ from musicrec.features import codec
 from musicrec.features.columns import (
     HALVED_STATISTICS,
     AudioReader,
-    decode_feature,
-    read_columns,
     stored_columns,
 )
+from musicrec.features.reader import decode_feature, read_columns
 from musicrec.features.standardise import halved_statistics
 
 ALL = ("stft", "mel", "cqt", "chroma", "mfcc")
-# float16 has steps of at most 2^-4 dB under 128 dB; coefficients of the MFCC reach further and have their own, relative ones.
+# float16 has steps of at most 2^-4 dB under 128 dB; the MFCC coefficients reach further and have
+# relative steps.
 TOLERANCE = {"atol": 0.032, "rtol": 5e-4}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip of falling tones and noise, one of silence, a short one, and a text."""
+    """Write a clip of falling tones and noise, one of silence, a short one, and a text."""
     folder = tmp_path_factory.mktemp("audio")
     seconds = np.arange(30 * 22050) / 22050
     sound = 0.3 * np.sin(2 * np.pi * (880 - 10 * seconds) * seconds) + 0.01 * np.random.default_rng(
@@ -58,7 +58,7 @@ def expected(folder: Path) -> dict[str, np.ndarray]:
     return extract_features(load_audio(str(folder / "good.flac")))
 
 
-def test_the_lower_half_is_not_stored_beside_the_whole() -> None:
+def test_the_lower_half_is_not_stored_with_the_whole() -> None:
     assert stored_columns(FEATURES) == ALL
     assert stored_columns(("stft_halved", "mel")) == ("stft_halved", "mel")
     assert read_columns("stft_halved", ("track_id", "stft")) == ["stft"]
@@ -117,34 +117,33 @@ def test_a_stored_feature_is_what_was_extracted(
     read: pa.Table, expected: dict[str, np.ndarray], name: str
 ) -> None:
     decoded = decode_feature(read, name)
-    assert [found is None for found in decoded] == [False, True, True, True, False]
+    assert [value is None for value in decoded] == [False, True, True, True, False]
     feature, statistics = decoded[0]
     assert feature.shape == FEATURE_SHAPES[name]
     np.testing.assert_allclose(feature, expected[name], **TOLERANCE)
     assert (statistics is not None) == (name == "stft_halved")
 
 
-def test_the_lower_half_alone_carries_the_whole_frames_statistics(
+def test_a_lower_half_has_the_whole_frames_statistics(
     folder: Path, read: pa.Table, expected: dict[str, np.ndarray]
 ) -> None:
-    alone = AudioReader("float16", "librosa", 29.0)(
+    halved_only = AudioReader("float16", "librosa", 29.0)(
         rows_of(folder, ["good.flac", "text.mp3"], ("stft_halved",))
     )
-    assert "stft" not in alone.column_names
-    (feature, statistics), failed = decode_feature(alone, "stft_halved")
+    assert "stft" not in halved_only.column_names
+    (feature, statistics), failed = decode_feature(halved_only, "stft_halved")
     assert failed is None
     np.testing.assert_allclose(feature, expected["stft_halved"], **TOLERANCE)
     exact = halved_statistics(expected["stft"])
-    for found, from_whole, wanted in zip(
+    for stored, from_whole, expected_row in zip(
         statistics, decode_feature(read, "stft_halved")[0][1], exact, strict=True
     ):
-        np.testing.assert_array_equal(
-            found, wanted
-        )  # float32, of the values before they were rounded
-        np.testing.assert_allclose(from_whole, wanted, atol=5e-3)
+        # float32, of the values before they were rounded.
+        np.testing.assert_array_equal(stored, expected_row)
+        np.testing.assert_allclose(from_whole, expected_row, atol=5e-3)
 
 
-def test_bytes_are_a_quarter_of_the_precision(
+def test_uint8_keeps_the_features_to_one_step(
     folder: Path, expected: dict[str, np.ndarray]
 ) -> None:
     read = AudioReader("uint8", "librosa", 29.0)(rows_of(folder, ["good.flac"], ("mel", "chroma")))
@@ -155,7 +154,7 @@ def test_bytes_are_a_quarter_of_the_precision(
     )
 
 
-def test_the_shortest_clip_is_the_configurations(folder: Path) -> None:
+def test_the_minimum_duration_is_a_setting(folder: Path) -> None:
     read = AudioReader("float16", "librosa", 4.5)(rows_of(folder, ["short.flac"], ("chroma",)))
     assert read.column("reason").to_pylist() == [None]
 
@@ -171,7 +170,7 @@ def test_the_parameters_hash_tells_features_apart() -> None:
     assert AudioReader("float16", "librosa", 1.0).parameters() == readers[0].parameters()
 
 
-def test_every_row_says_its_parameters(read: pa.Table) -> None:
+def test_every_row_has_its_parameters(read: pa.Table) -> None:
     assert set(read.column("parameters").to_pylist()) == {
         AudioReader("float16", "librosa", 29.0).parameters()
     }

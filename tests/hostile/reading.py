@@ -19,7 +19,8 @@ from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, preset, resolved
 from musicrec.extraction.isolation import Reader, read_alone
 from musicrec.features.artwork import ArtworkReader, decode_png
-from musicrec.features.columns import AudioReader, decode_feature, stored_columns
+from musicrec.features.columns import AudioReader, stored_columns
+from musicrec.features.reader import decode_feature
 from musicrec.schema import ARTISTS, ERROR_REASONS, RELATED, SPLITS, TRACKS
 
 SOUND = "read soundly"
