@@ -65,6 +65,9 @@ class ExtractSettings:
     chroma: Literal["librosa", "folded"] = "librosa"
     minimum_seconds: Positive = 29.0
     """A clip with less audio is an error (too_short): 643 frames take 29.9 s."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where spectral features are computed: on every CPU, or on the GPUs of the cluster while CPUs decode. The two differ by up to
+    0.1 dB, so each has features of its own in the store."""
     artwork_pixels: Annotated[int, Field(ge=32, le=2048)] = 640
     rows_per_block: Count = 32
     """Rows that one task extracts and commits together (32 clips of all features are about 75 MB)."""

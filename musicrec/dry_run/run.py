@@ -91,12 +91,17 @@ def plan(run: Run, config: PlanConfig) -> Plan:
         )
     connect(config.ray)
     columns = stored_columns(config.extract.features)
+    blocks, reader = audio_blocks(run)
+    if config.extract.device == "cuda":
+        reader = AudioReader(reader.precision, reader.chroma, reader.minimum_seconds)
     extraction = [
-        _sampled(config, AUDIO, audio_items(run), columns, *audio_blocks(run)),
+        _sampled(config, AUDIO, audio_items(run), columns, blocks, reader),
         _sampled(config, ARTWORK, artwork_items(run), (ARTWORK,), *artwork_blocks(run)),
     ]
     device, training, missing = _trainings(run, config)
     hours = sum(part.slot_hours for part in extraction)
+    if config.extract.device == "cuda":
+        missing = [*missing, "extraction is estimated on CPUs, although extract.device is cuda"]
     return Plan(
         extraction,
         training,

@@ -80,12 +80,21 @@ def read_alone(row: pa.Table, reader: Reader, seconds: float) -> pa.Table | None
 
 
 def read_isolated(
-    groups: Sequence[pa.Table], reader: Reader, stage: str, seconds_per_file: float
+    groups: Sequence[pa.Table],
+    reader: Reader,
+    stage: str,
+    seconds_per_file: float,
+    gpus: int = 0,
 ) -> Iterator[pa.Table]:
     """Read each group of rows again, one row at a time, after a row took the group's worker down.
 
     Each row is read in a process of its own, which identifies the row to blame and keeps the
     others.
+
+    Parameters
+    ----------
+    gpus
+        GPUs that the reader needs.
 
     Raises
     ------
@@ -96,7 +105,10 @@ def read_isolated(
         return
     import ray
 
-    task, shared = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(read_alone), ray.put(reader)
+    task, shared = (
+        ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0, max_calls=1)(read_alone),
+        ray.put(reader),
+    )
     for rows in groups:
         event(
             stage,

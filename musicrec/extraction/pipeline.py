@@ -206,9 +206,8 @@ def committed(
         )
     )
     groups = [rows_of(lost.slice(row, 1)) for row in range(lost.num_rows)]
-    for rows, outcome in zip(
-        groups, read_isolated(groups, reader, stage, seconds_per_file), strict=True
-    ):
+    outcomes = read_isolated(groups, reader, stage, seconds_per_file, actors.gpus if actors else 0)
+    for rows, outcome in zip(groups, outcomes, strict=True):
         yield commit(rows, blocks, outcome)
 
 

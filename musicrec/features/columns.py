@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,11 @@ def halve(stft: np.ndarray) -> tuple[np.ndarray, Statistics]:
     return stft[: FEATURE_SHAPES["stft_halved"][0]], halved_statistics(stft)
 
 
+def computed_features(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the features to compute for columns: the statistics of a half are of the whole."""
+    return tuple("stft" if name == "stft_halved" else name for name in columns)
+
+
 def compile_kernels() -> None:
     """Compile the feature kernels into Numba's cache (13 s on a new machine, 0.4 s after that)."""
     from musicrec.audio import compile_kernels as compile_all
@@ -84,43 +90,50 @@ class AudioReader:
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Read rows of the manifest that have the same columns."""
         columns = rows.column("columns")[0].as_py()
-        parameters = self.parameters()
         read = [
-            self._read(row["item"], row["uri"], columns, parameters)
+            self._read(row["item"], row["uri"], columns)
             for row in rows.select(["item", "uri"]).to_pylist()
         ]
         return pa.Table.from_pylist(read, schema=self.schema(columns))
 
-    def _read(self, item: str, uri: str, columns: list[str], parameters: str) -> dict[str, Any]:
-        from musicrec.audio import (  # Numba loads where a file is read, not where a job is planned
-            decode,
-            extract_features,
-        )
+    def _read(self, item: str, uri: str, columns: list[str]) -> dict[str, Any]:
+        from musicrec.audio import extract_features  # not needed to plan a job, and loads Numba
 
-        row: dict[str, Any] = {"track_id": item, "audio": uri, "parameters": parameters}
+        row, samples = self.decode(item, uri)
+        if samples is None:
+            return row
+        features = extract_features(samples, computed_features(columns), chroma=self.chroma)
+        return row | self.encode(features, columns)
+
+    def decode(self, item: str, uri: str) -> tuple[dict[str, Any], np.ndarray | None]:
+        """Decode a file; return its row without features, and its samples or None if it failed."""
+        from musicrec.audio import decode  # not needed to plan a job, and loads Numba
+
+        row: dict[str, Any] = {"track_id": item, "audio": uri, "parameters": self.parameters()}
         try:
             audio = decode(uri, minimum_seconds=self.minimum_seconds, locate=resolve)
         except AudioError as error:
-            return row | {"reason": error.reason, "detail": error.detail}
-        wanted = tuple("stft" if name == "stft_halved" else name for name in columns)
-        features = extract_features(audio.samples, wanted, chroma=self.chroma)
-        if "stft_halved" in columns:
-            features["stft_halved"], statistics = halve(features["stft"])
-            row |= {
-                name: value.astype("<f4").tobytes()
-                for name, value in zip(HALVED_STATISTICS, statistics, strict=True)
-            }
+            return row | {"reason": error.reason, "detail": error.detail}, None
         facts = {
             "duration_seconds": audio.duration_seconds,
             "sample_rate": audio.native_sample_rate,
             "channels": audio.channels,
+            "codec": audio.codec,
+            "silent": audio.silent,
         }
-        facts |= {"codec": audio.codec, "silent": audio.silent}
-        return (
-            row
-            | facts
-            | {
-                name: codec.encode(features[name], column_precision(name, self.precision))
-                for name in columns
+        return row | facts, audio.samples
+
+    def encode(self, features: dict[str, np.ndarray], columns: list[str]) -> dict[str, bytes]:
+        """Encode the ``computed_features`` of a clip as the cells of its columns."""
+        cells: dict[str, bytes] = {}
+        if "stft_halved" in columns:
+            half, statistics = halve(features["stft"])
+            features = features | {"stft_halved": half}
+            cells = {
+                name: value.astype("<f4").tobytes()
+                for name, value in zip(HALVED_STATISTICS, statistics, strict=True)
             }
-        )
+        return cells | {
+            name: codec.encode(features[name], column_precision(name, self.precision))
+            for name in columns
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +17,10 @@ from musicrec.catalog.versions import file_versions
 from musicrec.extraction.index import INDEX, build_index, complete_tracks, expand_to_tracks
 from musicrec.extraction.isolation import Reader
 from musicrec.extraction.manifest import Blocks, with_manifest_versions, row_keys
-from musicrec.extraction.pipeline import run_blocks
+from musicrec.extraction.pipeline import Actors, run_blocks
 from musicrec.features.artwork import ArtworkReader
 from musicrec.features.columns import AudioReader, compile_kernels, stored_columns
+from musicrec.features.torch_reader import TorchAudioReader
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.storage.store import BLOCKS, Stage, check_counts, complete_stages, fingerprint
 
@@ -43,6 +45,7 @@ def extract(run: Run) -> Outcome:
         settings.chroma,
         settings.minimum_seconds,
         settings.artwork_pixels,
+        *([settings.device] if settings.device != "cpu" else []),
     )
     # A file that is gone since it was extracted is no reason to train anew.
     audio = with_manifest_versions(audio_items(run), audio_blocks(run)[0].manifest())
@@ -81,7 +84,8 @@ def _identity(*items: pa.Table) -> list[str]:
 def audio_blocks(run: Run) -> tuple[Blocks, AudioReader]:
     """The blocks of the catalog's features with the run's parameters, and what reads them."""
     settings = run.config.extract
-    reader = AudioReader(settings.precision, settings.chroma, settings.minimum_seconds)
+    kind = AudioReader if settings.device == "cpu" else TorchAudioReader
+    reader = kind(settings.precision, settings.chroma, settings.minimum_seconds)
     key = fingerprint(REVISION, run.catalog.root, reader.parameters(), settings.minimum_seconds)
     return Blocks(run.store, f"features/{key}"), reader
 
@@ -130,15 +134,21 @@ def _files(run: Run, column: str) -> pa.Table:
 
 
 def _work(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[str, Any]:
-    from musicrec.runtime.cluster import connect
+    from musicrec.runtime.cluster import check_cuda, connect
 
     connect(run.config.ray)
+    actors = None
+    if run.config.extract.device == "cuda":
+        check_cuda("extract.device")
+        actors = Actors.of_cluster()
     tracks = run.catalog.tracks
     blocks, reader = audio_blocks(run)
+    if actors is not None:
+        reader = dataclasses.replace(reader, threads=actors.cpus)
     pictures, picture_reader = artwork_blocks(run)
     run.store.write_json(stage.path(BLOCKS), {"extract": blocks.folder, ARTWORK: pictures.folder})
     columns = stored_columns(run.config.extract.features)
-    counts = _run(run, blocks, audio, columns, reader, "extract", compile_kernels)
+    counts = _run(run, blocks, audio, columns, reader, "extract", compile_kernels, actors)
     index, errors = build_index(blocks, audio, columns, "extract")
     art_counts = _run(run, pictures, artwork, (ARTWORK,), picture_reader, ARTWORK)
     pictured = _files(run, ARTWORK)
@@ -201,6 +211,7 @@ def _run(
     reader: Reader,
     stage: str,
     prepare: Callable[[], None] | None = None,
+    actors: Actors | None = None,
 ) -> dict[str, float]:
     settings = run.config.extract
     plan = blocks.extend(items, columns, settings.rows_per_block, retry=settings.retry_errors)
@@ -211,6 +222,7 @@ def _run(
         stage,
         settings.maximum_failed_share,
         prepare,
+        actors,
         seconds_per_file=settings.seconds_per_file,
     )
 

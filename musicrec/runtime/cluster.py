@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from musicrec.config.errors import UserError
 from musicrec.config.sections import RaySettings
 
 LOOPBACK = "127.0.0.1"
@@ -106,6 +107,46 @@ def gpus() -> tuple[int, int]:
     return count, max(
         1, min((int(resources.get("CPU", 0) // resources["GPU"]) for resources in nodes), default=1)
     )
+
+
+def check_cuda(key: str) -> None:
+    """Check that every GPU node of the cluster can use CUDA from torch, if setting ``key`` is cuda.
+
+    Raises
+    ------
+    UserError
+        No node has a GPU, or torch cannot use that of a node.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+    if not nodes:
+        raise UserError(
+            f"{key} is cuda, but no node of the Ray cluster has a GPU: add one, or set {key} to cpu"
+        )
+    task = ray.remote(num_cpus=0, num_gpus=1)(_torch_without_cuda)
+    versions = ray.get(
+        [
+            task.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote()
+            for node in nodes
+        ]
+    )
+    for node, version in zip(nodes, versions, strict=True):
+        if version is not None:
+            raise UserError(
+                f"{key} is cuda, but torch {version} on node {node['NodeManagerHostname']} cannot "
+                f"use its GPU: install a build of torch for its CUDA driver, or set {key} to cpu"
+            )
+
+
+def _torch_without_cuda() -> str | None:
+    """Return the version of torch if it cannot use CUDA in this process, or None."""
+    import torch
+
+    return None if torch.cuda.is_available() else torch.__version__
 
 
 def map_unordered(
