@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.extraction.manifest import (
-    Blocks,
+from musicrec.extraction.manifest import Blocks
+from musicrec.extraction.rows import (
     failures,
     has_column,
     last_rows,

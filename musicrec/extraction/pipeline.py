@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from musicrec.config.errors import UserError
 from musicrec.extraction.isolation import SECONDS_PER_FILE, Reader, read_isolated
-from musicrec.extraction.manifest import Blocks, failures
+from musicrec.extraction.manifest import Blocks
+from musicrec.extraction.rows import failures
 from musicrec.extraction.worker import commit, extract_block, rows_of
 from musicrec.runtime.cluster import cpus, gpus, on_each_node
 from musicrec.telemetry import metrics as monitoring

@@ -15,7 +15,7 @@ from rich import box
 from rich.table import Table
 
 from musicrec import schema
-from musicrec.extraction.manifest import failures
+from musicrec.extraction.rows import failures
 from musicrec.inspection.status import StageFolder, stage_folders
 from musicrec.storage.store import Store, resolve, write_atomically
 from musicrec.telemetry.progress import console, event

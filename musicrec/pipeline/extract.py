@@ -16,8 +16,9 @@ from musicrec.catalog.tables import FINGERPRINT_ROWS
 from musicrec.catalog.versions import file_versions
 from musicrec.extraction.index import INDEX, build_index, complete_tracks, expand_to_tracks
 from musicrec.extraction.isolation import Reader
-from musicrec.extraction.manifest import Blocks, with_manifest_versions, row_keys
+from musicrec.extraction.manifest import Blocks
 from musicrec.extraction.pipeline import Actors, run_blocks
+from musicrec.extraction.rows import row_keys, with_manifest_versions
 from musicrec.features.artwork import ArtworkReader
 from musicrec.features.columns import AudioReader, compile_kernels, stored_columns
 from musicrec.features.torch_reader import TorchAudioReader

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from musicrec.extraction.index import INDEX, build_index, complete_tracks, expand_to_tracks
-from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks, failures
+from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
 from musicrec.extraction.pipeline import outstanding
+from musicrec.extraction.rows import failures
 from musicrec.schema import ERRORS
 from musicrec.storage.store import Store
 

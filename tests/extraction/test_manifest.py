@@ -16,8 +16,8 @@ from musicrec.extraction.manifest import (
     OUTCOMES,
     ROW_GROUP_ROWS,
     Blocks,
-    failures,
 )
+from musicrec.extraction.rows import failures
 from musicrec.schema import SchemaError
 from musicrec.storage.store import Store, parquet_bytes
 

@@ -20,7 +20,7 @@ from musicrec import schema
 from musicrec.config.jobs import Config
 from musicrec.extraction import pipeline as extraction
 from musicrec.extraction.index import INDEX
-from musicrec.extraction.manifest import Blocks, failures
+from musicrec.extraction.manifest import Blocks
 from musicrec.extraction.pipeline import (
     Actors,
     BlocksFail,
@@ -29,6 +29,7 @@ from musicrec.extraction.pipeline import (
     outstanding,
     run_blocks,
 )
+from musicrec.extraction.rows import failures
 from musicrec.pipeline.base import Outcome
 from musicrec.pipeline.catalog import open_run
 from musicrec.pipeline.extract import audio_blocks, extract
