@@ -1,16 +1,16 @@
-"""Benchmark: speed as ratios measured side by side in one run.
+"""Benchmark: measure speed as ratios, side by side in one run.
 
 On this machine:    python jobs/benchmark.py features
 On a cluster:       ray job submit --working-dir . -- python jobs/benchmark.py features
 
-features    the six features against librosa: CPU time a clip, and how far from librosa they are
+features    the six features against librosa: CPU time per clip, and the largest differences
 pipeline    extraction through Ray against a bare loop over the same clips
-storage     bytes and milliseconds of each feature and precision
-train       trainings through Ray against a bare loop, two workers against one, memory; and the layers
-manifest    a catalog of a million tracks: seconds until its extraction works, and the driver's memory
-recommend   a batch recommendation for a million tracks: its rate against queries one by one, and the driver's memory
+storage     bytes and milliseconds per feature and precision
+train       training through Ray against a bare loop, two workers against one, memory; and layers
+manifest    a catalog of a million tracks: seconds to the first block, and the driver's memory
+recommend   batch recommendation for a million tracks: rate against single queries, and memory
 layers      Time and Freq, forward and backward, against torch's own layers
-artists     artist embeddings of 109,883 artists: two objectives in the same time, and exact neighbours
+artists     embeddings of 109,883 artists: two objectives in equal time, and exact neighbours
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> int:
     )
     parser.add_argument("benchmark", choices=names)
     parser.add_argument(
-        "options", nargs=argparse.REMAINDER, help="the benchmark's own; NAME --help lists them"
+        "options", nargs=argparse.REMAINDER, help="options of the benchmark; NAME --help lists them"
     )
     chosen = parser.parse_args()
     use_one_arena()  # as every job does

@@ -1,10 +1,14 @@
-"""Embed artists: the catalog's related artists to one vector an artist, the target of every submodel.
+"""Embed artists: learn one vector per artist from related artists, the target of every submodel.
 
 On this machine:    python jobs/embed_artists.py --catalog FOLDER
-On a cluster:       ray job submit --working-dir . -- python jobs/embed_artists.py --catalog s3://bucket/catalog --store s3://bucket/store
+On a cluster:       ray job submit --working-dir . -- python jobs/embed_artists.py
+                    --catalog s3://bucket/catalog --store s3://bucket/store
 """
 
 from musicrec.runtime.job import run_job
+
+# The most used first.
+SECTIONS = ("embed", "catalog_rules", "lock", "ray")
 
 
 def main(config):
@@ -15,4 +19,4 @@ def main(config):
 
 
 if __name__ == "__main__":
-    run_job(__doc__, main)
+    run_job(__doc__, main, sections=SECTIONS)

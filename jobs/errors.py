@@ -1,7 +1,8 @@
-"""Errors: what failed and why, by stage and reason with examples; --out FILE.csv writes every one.
+"""Errors: show failed rows by stage and reason, with examples; --out FILE.csv writes all of them.
 
 On this machine:    python jobs/errors.py --store FOLDER
-On a cluster:       ray job submit --working-dir . -- python jobs/errors.py --store s3://bucket/store --out s3://bucket/errors.csv
+On a cluster:       ray job submit --working-dir . -- python jobs/errors.py
+                    --store s3://bucket/store --out s3://bucket/errors.csv
 """
 
 from musicrec.config.jobs import ErrorsConfig

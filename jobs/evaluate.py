@@ -1,10 +1,24 @@
-"""Evaluate: every submodel, the ensemble and the baselines on artists that no model was trained on.
+"""Evaluate: score submodels, ensemble and baselines on artists that no model was trained on.
 
 On this machine:    python jobs/evaluate.py --catalog FOLDER
-On a cluster:       ray job submit --working-dir . -- python jobs/evaluate.py --catalog s3://bucket/catalog --store s3://bucket/store
+On a cluster:       ray job submit --working-dir . -- python jobs/evaluate.py
+                    --catalog s3://bucket/catalog --store s3://bucket/store
 """
 
 from musicrec.runtime.job import run_job
+
+# The most used first.
+SECTIONS = (
+    "evaluate",
+    "ensemble",
+    "train",
+    "embed",
+    "extract",
+    "catalog_rules",
+    "registry",
+    "lock",
+    "ray",
+)
 
 
 def main(config):
@@ -15,4 +29,4 @@ def main(config):
 
 
 if __name__ == "__main__":
-    run_job(__doc__, main)
+    run_job(__doc__, main, sections=SECTIONS)

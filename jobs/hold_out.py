@@ -1,11 +1,25 @@
-"""Hold out: what the relations of test artists are worth, by embeddings that know them and embeddings that do not, over seeds (Markdown).
+"""Hold out: compare embeddings with and without the test artists' relations, over seeds (Markdown).
 
 On this machine:    python jobs/hold_out.py --catalog FOLDER
-On a cluster:       ray job submit --working-dir . -- python jobs/hold_out.py --catalog s3://bucket/catalog --store s3://bucket/store
+On a cluster:       ray job submit --working-dir . -- python jobs/hold_out.py
+                    --catalog s3://bucket/catalog --store s3://bucket/store
 """
 
 from musicrec.config.jobs import HoldOutConfig
 from musicrec.runtime.job import run_job
+
+# The most used first.
+SECTIONS = (
+    "embed",
+    "train",
+    "ensemble",
+    "extract",
+    "evaluate",
+    "catalog_rules",
+    "registry",
+    "lock",
+    "ray",
+)
 
 
 def main(config):
@@ -15,4 +29,4 @@ def main(config):
 
 
 if __name__ == "__main__":
-    run_job(__doc__, main, kind=HoldOutConfig)
+    run_job(__doc__, main, kind=HoldOutConfig, sections=SECTIONS)

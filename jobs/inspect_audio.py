@@ -1,9 +1,11 @@
-"""Pictures of one recording: its six spectral features and what edge kernels see in them, as PNG.
+"""Inspect audio: plot a recording's six spectral features and their response to edge kernels.
 
 On this machine:    python jobs/inspect_audio.py FILE [--out FOLDER]
-On a cluster:       ray job submit --working-dir . -- python jobs/inspect_audio.py s3://bucket/track.mp3 --out s3://bucket/pictures
+On a cluster:       ray job submit --working-dir . -- python jobs/inspect_audio.py
+                    s3://bucket/track.mp3 --out s3://bucket/pictures
 
-FILE is a path or a URI (s3://...). Of a recording longer than 30 s, the window that begins at --offset is shown.
+Writes PNG files. FILE is a path or a URI (s3://...). For a recording longer than 30 s, --offset
+selects the window.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import sys
 from pathlib import Path
 
 from musicrec.audio import CLIP_SECONDS, AudioError, decode, extract_features
+from musicrec.config.errors import EXIT_CONFIG, print_error
 from musicrec.evaluation.spectrogram_plots import save_pictures
 from musicrec.storage.store import resolve
 
@@ -32,11 +35,12 @@ def main() -> int:
     try:
         audio = decode(options.file, offset=options.offset, duration=CLIP_SECONDS, locate=resolve)
     except AudioError as error:
-        print(f"inspect_audio: {error}", file=sys.stderr)
-        return 2
+        print_error(error)
+        return EXIT_CONFIG
     print(
-        f"{options.file}: {audio.duration_seconds:.2f} s of {audio.container}/{audio.codec}, {audio.native_sample_rate:,} Hz, "
-        f"{audio.channels} channels{', silent' if audio.silent else ''}"
+        f"{options.file}: {audio.duration_seconds:.2f} s of {audio.container}/{audio.codec}, "
+        f"{audio.native_sample_rate:,} Hz, {audio.channels} channels"
+        f"{', silent' if audio.silent else ''}"
     )
     for path in save_pictures(
         extract_features(audio.samples), options.out, Path(options.file).stem

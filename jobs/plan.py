@@ -1,13 +1,17 @@
-"""Plan: a dry run, from a sample that is read and timed: what is missing, the hours, bytes and cost of extraction and training.
+"""Plan: estimate time, storage and cost of a run from a sample that is read and timed (a dry run).
 
 On this machine:    python jobs/plan.py --catalog FOLDER --price-cpu-hour 0.05
-On a cluster:       ray job submit --working-dir . -- python jobs/plan.py --catalog s3://bucket/catalog --store s3://bucket/store
+On a cluster:       ray job submit --working-dir . -- python jobs/plan.py
+                    --catalog s3://bucket/catalog --store s3://bucket/store
 
-Nothing of the run itself is written; the same preset and overrides as the run's are what makes the figures its own.
+Writes nothing of the run itself. Give the preset and the overrides of the run to be estimated.
 """
 
 from musicrec.config.jobs import PlanConfig
 from musicrec.runtime.job import run_job
+
+# The most used first.
+SECTIONS = ("extract", "train", "catalog_rules", "embed", "ensemble", "lock", "ray")
 
 
 def main(config):
@@ -19,4 +23,4 @@ def main(config):
 
 
 if __name__ == "__main__":
-    run_job(__doc__, main, kind=PlanConfig)
+    run_job(__doc__, main, kind=PlanConfig, sections=SECTIONS)

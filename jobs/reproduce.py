@@ -1,11 +1,12 @@
-"""Reproduce: a table of the thesis on its data set, our figures beside the thesis' (Markdown and CSV); or every parameter count.
+"""Reproduce: rerun a table of the thesis on its data set and compare results (Markdown and CSV).
 
 On this machine:    python jobs/reproduce.py --table 3 --catalog FMA_FOLDER
-On a cluster:       ray job submit --working-dir . -- python jobs/reproduce.py --table 3 --catalog s3://bucket/fma --store s3://bucket/store
+On a cluster:       ray job submit --working-dir . -- python jobs/reproduce.py --table 3
+                    --catalog s3://bucket/fma --store s3://bucket/store
 
---table 3    one genre, FMA medium             --table 5    many genres, FMA large
---table 4    CIFAR-100                         --table 6    artist embeddings, a catalog of the WebAPI form
---counts     the parameter counts; exit code 1 where one differs
+--table 3    one genre, FMA medium      --table 5    many genres, FMA large
+--table 4    CIFAR-100                  --table 6    artist embeddings, a catalog in the WebAPI form
+--counts     compare parameter counts; exit code 1 if one differs
 """
 
 import sys
@@ -21,6 +22,19 @@ PRESETS = {
     "6": "thesis-webapi",
 }
 
+# The most used first.
+SECTIONS = (
+    "train",
+    "ensemble",
+    "embed",
+    "extract",
+    "evaluate",
+    "catalog_rules",
+    "registry",
+    "lock",
+    "ray",
+)
+
 
 def main(config):
     if config.counts:
@@ -33,4 +47,10 @@ def main(config):
 
 
 if __name__ == "__main__":
-    run_job(__doc__, main, with_preset_of("--table", PRESETS, sys.argv[1:]), kind=ReproduceConfig)
+    run_job(
+        __doc__,
+        main,
+        with_preset_of("--table", PRESETS, sys.argv[1:]),
+        kind=ReproduceConfig,
+        sections=SECTIONS,
+    )

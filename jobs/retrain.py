@@ -1,10 +1,25 @@
-"""Retrain: from a catalog to a registered recommender, every stage in its order, each skipped where its output is complete.
+"""Retrain: from a catalog to a registered recommender; stages whose output is complete are skipped.
 
 On this machine:    python jobs/retrain.py
-On a cluster:       ray job submit --working-dir . -- python jobs/retrain.py --preset thesis-webapi --catalog s3://b/catalog --store s3://b/store
+On a cluster:       ray job submit --working-dir . -- python jobs/retrain.py
+                    --preset thesis-webapi --catalog s3://b/catalog --store s3://b/store
 """
 
 from musicrec.runtime.job import run_job
+
+# The most used first.
+SECTIONS = (
+    "train",
+    "ensemble",
+    "extract",
+    "embed",
+    "evaluate",
+    "registry",
+    "report",
+    "catalog_rules",
+    "lock",
+    "ray",
+)
 
 
 def main(config):
@@ -17,4 +32,4 @@ def main(config):
 
 
 if __name__ == "__main__":
-    run_job(__doc__, main)
+    run_job(__doc__, main, sections=SECTIONS)

@@ -1,7 +1,9 @@
-"""Status: where every stage of a store stands: complete, running (whose, how far) or interrupted; rows, errors, time; newest first.
+"""Status: show every stage of a store: complete, running (by which run, how far) or interrupted.
 
 On this machine:    python jobs/status.py --store FOLDER
 On a cluster:       ray job submit --working-dir . -- python jobs/status.py --store s3://bucket/store
+
+Newest first, with rows, errors and duration.
 """
 
 from musicrec.config.jobs import StatusConfig

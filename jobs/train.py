@@ -1,11 +1,15 @@
-"""Train: the submodels, each a Ray Train run, and their predictions; --submodels names some of them.
+"""Train: the submodels and their predictions; --submodels names some of them.
 
 On this machine:    python jobs/train.py --catalog FOLDER --submodels mel.time,mel.freq
-On a cluster:       ray job submit --working-dir . -- python jobs/train.py --catalog s3://bucket/catalog --store s3://bucket/store
+On a cluster:       ray job submit --working-dir . -- python jobs/train.py
+                    --catalog s3://bucket/catalog --store s3://bucket/store
 """
 
 from musicrec.config.jobs import TrainConfig
 from musicrec.runtime.job import run_job
+
+# The most used first.
+SECTIONS = ("train", "embed", "extract", "catalog_rules", "registry", "lock", "ray")
 
 
 def main(config):
@@ -15,4 +19,4 @@ def main(config):
 
 
 if __name__ == "__main__":
-    run_job(__doc__, main, kind=TrainConfig)
+    run_job(__doc__, main, kind=TrainConfig, sections=SECTIONS)

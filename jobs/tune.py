@@ -1,9 +1,11 @@
-"""Tune: search for better settings of one submodel, stack or the ensemble ("recommendation"); the winner is a preset for jobs/retrain.py.
+"""Tune: search for better settings of a submodel, a stack or the ensemble ("recommendation").
 
 On this machine:    python jobs/tune.py --submodel mel.time --space tune/spaces/time.yaml
-On a cluster:       ray job submit --working-dir . -- python jobs/tune.py --submodel mel.time --space tune/spaces/time.yaml --store s3://bucket/store
+On a cluster:       ray job submit --working-dir . -- python jobs/tune.py --submodel mel.time
+                    --space tune/spaces/time.yaml --store s3://bucket/store
 
-The same command goes on with a search that was interrupted. The test split takes no part in it.
+The winner is written as a preset for jobs/retrain.py. The same command continues an interrupted
+search. The test split takes no part in it.
 """
 
 import sys
@@ -12,15 +14,17 @@ from pathlib import Path
 from musicrec.config.jobs import TuneConfig
 from musicrec.runtime.job import run_job
 
+# The most used first.
+SECTIONS = ("train", "ensemble", "embed", "extract", "catalog_rules", "registry", "lock", "ray")
+
 
 def main(config):
-    sys.path[0] = str(
-        Path(__file__).resolve().parents[1]
-    )  # of the package tune, whose name this file has too
+    # The root of the repository: the package tune has the same name as this file.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
     from tune.search import search
 
     search(config)
 
 
 if __name__ == "__main__":
-    run_job(__doc__, main, kind=TuneConfig)
+    run_job(__doc__, main, kind=TuneConfig, sections=SECTIONS)

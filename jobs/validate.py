@@ -1,11 +1,16 @@
-"""Validate: does a catalog keep the rules? Every broken one is said in one line, with its row, its value and the fix.
+"""Validate: check a catalog against the rules, one line per violation with row, value and fix.
 
 On this machine:    python jobs/validate.py --catalog FOLDER
-On a cluster:       ray job submit --working-dir . -- python jobs/validate.py --catalog s3://bucket/catalog
-A published set:    --catalog-rules.form fma --catalog-rules.fma-subset medium, or --catalog-rules.form cifar100
+On a cluster:       ray job submit --working-dir . -- python jobs/validate.py
+                    --catalog s3://bucket/catalog
+A published set:    --catalog-rules.form fma --catalog-rules.fma-subset medium
+                    or --catalog-rules.form cifar100
 """
 
 from musicrec.runtime.job import run_job
+
+# The most used first.
+SECTIONS = ("catalog_rules", "lock", "ray")
 
 
 def main(config):
@@ -15,4 +20,4 @@ def main(config):
 
 
 if __name__ == "__main__":
-    run_job(__doc__, main)
+    run_job(__doc__, main, sections=SECTIONS)

@@ -1,3 +1,3 @@
-"""musicrec: a music catalog becomes a content-based recommender, as cluster jobs."""
+"""musicrec: turn a music catalog into a content-based recommender, as cluster jobs."""
 
 __version__ = "0.1.0"

@@ -1,11 +1,12 @@
 """The pyarrow schemas of every table: the contract between stages.
 
-A stage reads tables of these schemas and writes tables of these schemas; ``conform`` is called at every read and write, so that a wrong
-column is found where it arises and named.
+A stage reads and writes tables of these schemas. ``conform`` is called at every read and write, so
+that a wrong column is reported by name where it arises.
 
 Conventions
 -----------
-Identifiers are strings. A nullable column says so in its schema; every other column must be without nulls. Vectors are float32 lists.
+Identifiers are strings. Columns are not nullable unless their schema says so. Vectors are float32
+lists.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 
 class SchemaError(ValueError):
-    """A table does not have the columns of its contract."""
+    """A table that does not match its schema."""
 
 
 def _field(name: str, kind: pa.DataType, nullable: bool = False) -> pa.Field:
@@ -64,7 +65,7 @@ RELATED = pa.schema(
 )
 
 ERROR_REASONS = (
-    # Audio (musicrec.audio.AUDIO_ERRORS)
+    # Audio: the same as AUDIO_ERRORS of musicrec.audio
     "not_found",
     "empty",
     "not_audio",
@@ -75,11 +76,11 @@ ERROR_REASONS = (
     # Artwork
     "not_image",
     "too_large",
-    # A picture to be classified that has no label, or one that is none of the classes
+    # An image to be classified whose label is missing or unknown
     "unlabelled",
-    # A query without an input that the model needs
+    # A query that lacks an input of the model
     "missing_input",
-    # The process that read the file died with it or was not done in time, or its reader failed in a way that nobody foresaw
+    # The reading process crashed or exceeded its time limit, or the reader failed unexpectedly
     "killed_worker",
     "timed_out",
     "reader_failed",
@@ -105,7 +106,7 @@ PREDICTIONS = pa.schema(
 
 EMBEDDINGS = pa.schema([_field("artist_id", pa.string()), _field("vector", pa.list_(pa.float32()))])
 
-# The genres of a track as numbers of a task's list of classes, rising.
+# The genres of a track as indices into a task's list of classes, ascending.
 LABELS = pa.schema([_field("track_id", pa.string()), _field("classes", pa.list_(pa.int32()))])
 
 RECOMMENDATIONS = pa.schema(
@@ -119,7 +120,7 @@ RECOMMENDATIONS = pa.schema(
 
 FEATURE_FACTS = (
     _field("track_id", pa.string()),
-    _field("audio", pa.string()),  # the URI that was read
+    _field("audio", pa.string()),  # URI of the file
     _field("duration_seconds", pa.float64()),
     _field("sample_rate", pa.int32()),
     _field("channels", pa.int32()),
@@ -132,12 +133,12 @@ FEATURE_FACTS = (
 def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
     """Return ``table`` with exactly the columns of ``schema``, in its order and types.
 
-    Nullable columns that are absent are filled with nulls; columns that the schema does not know are left out.
+    Absent nullable columns are filled with nulls; columns that are not in the schema are dropped.
 
     Raises
     ------
     SchemaError
-        Naming the table, the column, and what is wrong with it.
+        Naming the table, the column and the violation.
     """
     columns = []
     for field in schema:
@@ -145,7 +146,8 @@ def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
         if index < 0:
             if not field.nullable:
                 raise SchemaError(
-                    f"table '{name}' lacks the column '{field.name}' ({field.type}); it has {', '.join(table.column_names)}"
+                    f"table '{name}' lacks the column '{field.name}' ({field.type}); "
+                    f"it has {', '.join(table.column_names)}"
                 )
             columns.append(pa.nulls(table.num_rows, field.type))
             continue
@@ -155,16 +157,18 @@ def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
                 column = column.cast(field.type)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise SchemaError(
-                    f"table '{name}', column '{field.name}': {column.type} does not read as {field.type}: {error}"
+                    f"table '{name}', column '{field.name}': {column.type} cannot be cast to "
+                    f"{field.type}: {error}"
                 ) from error
         if column.null_count and not field.nullable:
             raise SchemaError(
-                f"table '{name}', column '{field.name}' has {column.null_count} missing values, and none may be"
+                f"table '{name}', column '{field.name}' has {column.null_count} nulls but is not "
+                "nullable"
             )
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def empty(schema: pa.Schema) -> pa.Table:
-    """A table of no rows."""
+    """Return a table without rows."""
     return schema.empty_table()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,13 @@ RAY_FOLDERS = ("jobs/", "tune/")
 MLFLOW = ("musicrec/pipeline/register.py",)
 MLFLOW_FOLDERS = ("musicrec/registry/",)
 # They import nothing of ours but each other.
-PLAIN = ("musicrec.audio", "musicrec.models", "musicrec.evaluation.metrics", "musicrec.schema")
+PLAIN = (
+    "musicrec.audio",
+    "musicrec.models",
+    "musicrec.evaluation.metrics",
+    "musicrec.schema",
+    "musicrec.config.names",
+)
 TOP_LEVEL = {
     ".ci",
     ".dockerignore",
@@ -154,6 +161,44 @@ def test_nothing_of_the_package_imports_what_stands_around_it() -> None:
         and {n.split(".")[0] for n in imports(path)} & {"jobs", "tune", "tests"}
     }
     assert foreign == set()
+
+
+def room_of(name: str) -> str | None:
+    """Return the first-level package under musicrec that a module belongs to, if any."""
+    parts = name.split(".")
+    is_room = len(parts) > 1 and parts[0] == "musicrec" and (PACKAGE / parts[1]).is_dir()
+    return parts[1] if is_room else None
+
+
+def rooms_imported() -> dict[str, set[str]]:
+    """Return the rooms that each room imports, at any depth and for type checking too."""
+    graph: dict[str, set[str]] = {}
+    for path in SOURCES:
+        if (room := room_of(module_of(path))) is None:
+            continue
+        others = {room_of(name) for name in imports(path)}
+        graph.setdefault(room, set()).update(others - {room, None})
+    return graph
+
+
+def test_the_rooms_import_each_other_without_a_cycle() -> None:
+    graph = rooms_imported()
+    assert {"telemetry", "storage", "config", "pipeline"} <= {*graph}
+    assert "audio" in graph["features"]  # the graph is not empty by mistake
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError, naming the rooms
+
+
+def test_the_lowest_rooms_are_layers() -> None:
+    graph, below = rooms_imported(), set()
+    for room in ("telemetry", "storage", "config", "runtime"):
+        assert graph.get(room, set()) <= below
+        below.add(room)
+
+
+def test_the_package_holds_rooms_and_the_schema() -> None:
+    held = {name.split("/")[1] for name in tracked() if name.startswith("musicrec/")}
+    files = {name for name in held if not (PACKAGE / name).is_dir()}
+    assert files <= {"__init__.py", "schema.py", "README.md"}
 
 
 def test_stages_know_their_inputs_by_tables_and_not_each_other() -> None:

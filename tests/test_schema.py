@@ -49,20 +49,20 @@ def test_an_absent_column_is_named_with_those_that_are_there() -> None:
 
 
 def test_missing_values_are_counted() -> None:
-    with pytest.raises(SchemaError, match="table 't', column 'track_id' has 1 missing values"):
+    with pytest.raises(SchemaError, match="table 't', column 'track_id' has 1 nulls"):
         conform(table(track_id=["a", None]), CONTRACT, "t")
 
 
 @pytest.mark.parametrize(
     ("columns", "named"),
     [
-        ({"year": ["old", "new"]}, "'year': string does not read as int32"),
-        ({"year": [2**40, 1]}, "'year': int64 does not read as int32"),
+        ({"year": ["old", "new"]}, "'year': string cannot be cast to int32"),
+        ({"year": [2**40, 1]}, "'year': int64 cannot be cast to int32"),
         (
             {"year": [1791.5, None]},
-            "'year': double does not read as int32",
+            "'year': double cannot be cast to int32",
         ),  # a value is never changed silently
-        ({"vector": ["a", "b"]}, "'vector': string does not read as list"),
+        ({"vector": ["a", "b"]}, "'vector': string cannot be cast to list"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused(columns: dict[str, object], named: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from musicrec.config.jobs import TuneConfig
 from musicrec.config.load import ConfigError
-from musicrec.config.sections import BRANCH_SUBMODELS
+from musicrec.config.names import BRANCH_SUBMODELS
 from musicrec.pipeline.base import REVISION, Outcome, run_stage, versions
 from musicrec.pipeline.catalog import open_run
 from musicrec.pipeline.extract import extract

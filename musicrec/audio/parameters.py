@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from musicrec.config.names import SPECTRAL_FEATURES
+
 SAMPLE_RATE = 22050  # Hz
 HOP = 1024  # samples between frames
 FRAMES = 643  # columns kept of every feature
@@ -44,7 +46,7 @@ CHROMA_CLASSES = 12
 POWER_FLOOR = 1e-10  # 1e-5 in amplitude
 DYNAMIC_RANGE = 80.0  # dB under the clip's peak
 
-FEATURES = ("stft", "stft_halved", "mel", "cqt", "chroma", "mfcc")
+FEATURES = SPECTRAL_FEATURES
 FEATURE_SHAPES: dict[str, tuple[int, int]] = {
     "stft": (STFT_BINS, FRAMES),
     "stft_halved": (HALVED_BINS, FRAMES),

@@ -193,7 +193,7 @@ def _stft(clips: torch.Tensor, size: int, hop: int, window: torch.Tensor) -> tor
 
 def _spectral(clips: torch.Tensor, wanted: set[str]) -> dict[str, torch.Tensor]:
     window = _table("window", clips.device)
-    # (B, 2049, frames)
+    # Shape: (B, 2049, frames).
     power = torchaudio.functional.spectrogram(
         clips, 0, window, FFT_SIZE, HOP, FFT_SIZE, 2.0, False, pad_mode="constant"
     )  # (B, 2049, frames)

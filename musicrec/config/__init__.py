@@ -1,1 +1,1 @@
-"""From presets, YAML and the command line to one frozen configuration, checked before any work begins."""
+"""From presets, YAML and the command line to one checked, frozen configuration."""

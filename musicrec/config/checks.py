@@ -1,17 +1,21 @@
-"""The rules of a configuration that span several of its keys."""
+"""Check the rules of a configuration that span several of its keys."""
 
 from __future__ import annotations
 
 from musicrec.config.errors import ConfigError, suggestion
 from musicrec.config.jobs import Config
-from musicrec.config.sections import BRANCH_SUBMODELS, FEATURES, EmbedSettings
+from musicrec.config.names import BRANCH_SUBMODELS, FEATURES
+from musicrec.config.sections import EmbedSettings
 from musicrec.telemetry.redact import holds_password, redacted
 
-NO_PASSWORDS = "what lies in a URI is written beside every result: give credentials by environment variables, a profile or a role"
+NO_PASSWORDS = (
+    "a URI is written next to every result: "
+    "give credentials by environment variables, a profile or a role"
+)
 
 
 def check(config: Config) -> None:
-    """Hold every rule.
+    """Check every rule.
 
     Raises
     ------
@@ -19,7 +23,7 @@ def check(config: Config) -> None:
         Naming the keys and the fix.
     """
     of_models = (_inputs_of_models, _features_of_the_catalog, _submodels_of_stacks)
-    for rule in (_locations, _stages_of_learning, _embeddings, *of_models, _training, _branches):
+    for rule in (_locations, _learning_rate_phases, _embeddings, *of_models, _training, _branches):
         rule(config)
 
 
@@ -34,7 +38,7 @@ def _locations(config: Config) -> None:
             raise ConfigError(f"{key} = {redacted(uri)}: {NO_PASSWORDS}")
 
 
-def _stages_of_learning(config: Config) -> None:
+def _learning_rate_phases(config: Config) -> None:
     sections = {f"models.{name}": model for name, model in config.models.items()}
     sections |= {f"stacks.{name}": stack for name, stack in config.stacks.items()} | {
         "ensemble": config.ensemble,
@@ -43,28 +47,27 @@ def _stages_of_learning(config: Config) -> None:
     for key, section in sections.items():
         if len(section.learning_rates) != len(section.patience):
             raise ConfigError(
-                f"{key}.learning_rates has {len(section.learning_rates)} stages and {key}.patience {len(section.patience)}: "
-                "give one patience a stage"
+                f"{key}.learning_rates has {len(section.learning_rates)} phases and "
+                f"{key}.patience has {len(section.patience)}: give one patience per phase"
             )
     if len(config.embed.artists_per_step) != len(config.embed.patience):
-        raise ConfigError(
-            "embed.artists_per_step and embed.patience must have one value a stage each"
-        )
+        raise ConfigError("embed.artists_per_step and embed.patience must have one value per phase")
 
 
 def _embeddings(config: Config) -> None:
     embed, default = config.embed, EmbedSettings()
     if embed.regions and embed.metric == "euclidean":
         raise ConfigError(
-            f"embed.regions is {embed.regions}, and embed.metric is euclidean: regions are of directions; set it to cosine"
+            f"embed.regions is {embed.regions} and embed.metric is euclidean: "
+            "regions need the cosine; set embed.metric to cosine"
         )
     if embed.objective == "contrastive":
         return
     for key in ("temperature", "uniform_negatives", "rank_exponent", "metric", "initial", "steps"):
         if getattr(embed, key) != getattr(default, key):
             raise ConfigError(
-                f"embed.{key} is {getattr(embed, key)}, which the thesis' objective does not have: set embed.objective to contrastive, "
-                "or leave it out"
+                f"embed.{key} is {getattr(embed, key)}, which the thesis' objective does not have: "
+                "set embed.objective to contrastive, or leave it out"
             )
 
 
@@ -72,27 +75,31 @@ def _inputs_of_models(config: Config) -> None:
     for name, model in config.models.items():
         needs_feature = model.architecture not in ("lyrics", "albums")
         if needs_feature != (model.feature is not None):
-            wanted = "give one of " + ", ".join(FEATURES) if needs_feature else "leave it out"
+            fix = "give one of " + ", ".join(FEATURES) if needs_feature else "leave it out"
             raise ConfigError(
-                f"models.{name}.feature is {model.feature}, and architecture '{model.architecture}' reads another input: {wanted}"
+                f"models.{name}.feature is {model.feature}, but architecture "
+                f"'{model.architecture}' reads another input: {fix}"
             )
         if model.architecture == "lyrics" and model.mixup:
             raise ConfigError(
-                f"models.{name}.mixup is {model.mixup:g}, and the numbers of words cannot be mixed: set it to 0"
+                f"models.{name}.mixup is {model.mixup:g}, but word indices cannot be mixed: "
+                "set it to 0"
             )
         if model.feature is not None and model.feature not in config.extract.features:
             raise ConfigError(
-                f"models.{name}.feature is '{model.feature}', which extract.features does not list: add it there"
+                f"models.{name}.feature is '{model.feature}', which extract.features does not "
+                "list: add it there"
             )
 
 
 def _features_of_the_catalog(config: Config) -> None:
-    pictures = config.catalog_rules.form == "cifar100"
+    images = config.catalog_rules.form == "cifar100"
     for feature in config.extract.features:
-        if (feature == "cifar") != pictures:
-            wanted = "[cifar]" if pictures else "features of audio"
+        if (feature == "cifar") != images:
+            fix = "[cifar]" if images else "features of audio"
             raise ConfigError(
-                f"extract.features has '{feature}', and catalog_rules.form is {config.catalog_rules.form}: give {wanted}"
+                f"extract.features has '{feature}', but catalog_rules.form is "
+                f"{config.catalog_rules.form}: give {fix}"
             )
 
 
@@ -102,25 +109,27 @@ def _submodels_of_stacks(config: Config) -> None:
         if missing:
             close = suggestion(missing[0], config.models)
             raise ConfigError(
-                f"stacks.{name}.submodels has '{missing[0]}', and models has none of this name{close}"
+                f"stacks.{name}.submodels has '{missing[0]}', which is not among models{close}"
             )
         if name in config.models:
-            raise ConfigError(f"stacks.{name}: a model has this name too; give the stack another")
+            raise ConfigError(f"stacks.{name}: a model has the same name; rename the stack")
 
 
 def _training(config: Config) -> None:
     train = config.train
     if train.minimum_workers is not None and train.minimum_workers > train.workers:
         raise ConfigError(
-            f"train.minimum_workers is {train.minimum_workers} and train.workers {train.workers}: give no more than these"
+            f"train.minimum_workers is {train.minimum_workers} and train.workers is "
+            f"{train.workers}: give at most train.workers"
         )
     if train.launch == "task" and (train.workers != 1 or train.minimum_workers is not None):
         raise ConfigError(
-            f"train.launch is task and train.workers {train.workers}: a task is one worker; give one, or launch group"
+            f"train.launch is task and train.workers is {train.workers}: a task is one worker; "
+            "set train.workers to 1, or train.launch to group"
         )
     if train.precision != "float32" and not train.gpu:
         raise ConfigError(
-            f"train.precision is {train.precision}, which pays on GPUs alone: set train.gpu, or float32"
+            f"train.precision is {train.precision}, which needs a GPU: set train.gpu, or float32"
         )
     selecting = {f"models.{name}": model for name, model in config.models.items()} | {
         "ensemble": config.ensemble
@@ -128,11 +137,12 @@ def _training(config: Config) -> None:
     for key, section in selecting.items():
         if section.select_by == "neighbours" and config.task != "embedding":
             raise ConfigError(
-                f"{key}.select_by is neighbours, and the task {config.task} has none: give metric"
+                f"{key}.select_by is neighbours, which the task {config.task} does not have: "
+                "set it to metric"
             )
     if train.folds == 1:
         raise ConfigError(
-            "train.folds is 1: out-of-fold predictions need at least 2 folds; 0 switches them off"
+            "train.folds is 1: out-of-fold predictions need at least 2 folds; 0 turns them off"
         )
 
 
@@ -141,5 +151,6 @@ def _branches(config: Config) -> None:
         missing = [name for name in BRANCH_SUBMODELS[branch] if name not in config.models]
         if missing:
             raise ConfigError(
-                f"ensemble.branches has '{branch}', which needs models.{missing[0]}: add that model or leave the branch out"
+                f"ensemble.branches has '{branch}', which needs models.{missing[0]}: "
+                "add that model, or leave the branch out"
             )

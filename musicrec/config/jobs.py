@@ -1,4 +1,7 @@
-"""The configurations of the jobs, one frozen dataclass each: the sections of ``settings``, and what is a job's own. Quick to import."""
+"""The configurations of the jobs, one frozen dataclass each: sections and options of the job.
+
+The docstring of a field is its help text. Everything here imports quickly.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,13 @@ class Config:
     """A whole run, from a catalog to a registered recommender."""
 
     store: str = "musicrec-store"
-    """Where everything is written: a folder or s3://bucket/prefix."""
+    """Location of all results: a folder or s3://bucket/prefix."""
     catalog: str = "demo"
-    """A folder or URI with the three tables, or 'demo'."""
+    """Location of the catalog's tables, a folder or URI; 'demo' for the embedded demo catalog."""
     seed: int = 0
+    """Seed of every random choice."""
     task: Literal["embedding", "single_genre", "many_genres"] = "embedding"
-    """What the models predict: the artist's embedding, the track's top genre, or all of its genres."""
+    """Target of the models: the artist's embedding, the track's top genre, or all of its genres."""
     ray: RaySettings = field(default_factory=RaySettings)
     catalog_rules: CatalogSettings = field(default_factory=CatalogSettings)
     extract: ExtractSettings = field(default_factory=ExtractSettings)
@@ -45,7 +49,7 @@ class Config:
     """The submodels by name."""
     train: TrainSettings = field(default_factory=TrainSettings)
     stacks: dict[str, StackSettings] = field(default_factory=dict)
-    """Stacks over the submodels by name, beside the Recommendation ensemble of the task "embedding"."""
+    """Stacks over the submodels by name, in addition to the Recommendation ensemble."""
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
@@ -55,130 +59,144 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Config):
-    """A run of which only some submodels are trained."""
+    """Training of some submodels."""
 
     submodels: str = ""
-    """Names separated by commas (mel.time,mel.freq); all of the configuration's models if empty."""
+    """Submodels to train, separated by commas (mel.time,mel.freq); all if empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceConfig(Config):
-    """A table of the thesis, rerun."""
+    """Reproduction of a table of the thesis."""
 
     table: Literal[3, 4, 5, 6] | None = None
-    """Of the thesis; its preset is taken where neither --preset nor --config is given."""
+    """Table of the thesis to reproduce; implies its preset unless --preset or --config is given."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
-    """A run each; the table shows mean and deviation."""
+    """Seeds, one run each; the table shows mean and standard deviation."""
     rows: str = ""
-    """Names of the table's rows separated by commas (mel.time,mel.time_freq), with what they stand on; all of them if empty."""
+    """Rows of the table, separated by commas (mel.time,mel.time_freq), with the rows that they
+    need; all if empty."""
     counts: bool = False
-    """Print every parameter count of the thesis beside that of the model built here, and end."""
+    """Compare every parameter count of the thesis with that of the model built here, then exit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblateConfig(Config):
-    """What each change of some settings is worth."""
+    """Ablation study: the effect of each change of some settings."""
 
     study: str = "tune/ablations/demo.yaml"
-    """The YAML file of the base and its rows, which change this configuration."""
+    """YAML file with the base and the rows, which change this configuration."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
-    """Of every row."""
+    """Seeds of every row, one run each."""
     rows: str = ""
-    """Names of the study's rows separated by commas; all of them if empty. The base belongs to any."""
+    """Rows of the study, separated by commas; all if empty. The base is always included."""
     model: str = "recommendation"
-    """Whose predictions are scored: the ensemble, or a name among ``models``, which is then trained alone; rows that do not change it are
-    left out."""
+    """Model whose predictions are scored: the ensemble, or a submodel, which is then the only one
+    trained; rows that do not change it are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HoldOutConfig(Config):
-    """Evaluation with the relations of test artists known to the embeddings, and held out from them."""
+    """Evaluation with the relations of test artists seen by the embeddings, and held out."""
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
-    """Two runs each; the table shows mean and deviation."""
+    """Seeds, two runs each; the table shows mean and standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig(Config):
-    """A search for better settings of one training; the test split takes no part in it."""
+    """Hyperparameter search for one model; the test split takes no part in it."""
 
     submodel: str = ""
-    """What is searched: a name among ``models`` or ``stacks``, or "recommendation", the ensemble."""
+    """Model to tune: the name of a submodel or a stack, or "recommendation" (the ensemble)."""
     space: str = ""
-    """The YAML file of the values to try (tune/spaces/time.yaml)."""
+    """YAML file of the search space (tune/spaces/time.yaml)."""
     trials: Count = 12
-    """How many trainings, the first of which has the configuration's own values."""
+    """Number of trials; the first one has the configuration's own values."""
     concurrent: Count = 1
-    """Trials at the same time; each takes ``train.workers`` times ``train.cpus_per_worker``."""
+    """Concurrent trials; each takes train.workers times train.cpus_per_worker CPUs."""
     trial_epochs: Count | None = None
-    """Epochs of each stage of a trial, at most; the model's own ``maximum_epochs`` if not given."""
+    """Largest number of epochs per phase of a trial; the model's maximum_epochs if not given."""
     grace_epochs: Count = 3
-    """A trial is not stopped before so many epochs."""
+    """Epochs before which a trial is not stopped."""
     reduction: Annotated[int, Field(ge=2)] = 3
-    """At grace_epochs and each of its multiples by powers of this number, one in so many trials goes on (ASHA's reduction factor)."""
+    """ASHA's reduction factor: one in this many trials continues at grace_epochs and at its
+    multiples by powers of the factor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecommendConfig:
-    """What to recommend for: one track (audio), the audio files of a folder, or a catalog."""
+    """Recommendations for one track (audio), the audio files of a folder, or a catalog."""
 
     store: str = "musicrec-store"
+    """Location of the results of the run, a folder or URI."""
     audio: str | None = None
-    """An audio file, path or URI."""
+    """Audio file of one track, a path or URI."""
     lyrics: str | None = None
+    """Lyrics of the track, as text."""
     artwork: str | None = None
-    """A picture, path or URI."""
+    """Album art of the track, a path or URI of an image."""
     year: float | None = None
+    """Year of the track."""
     latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    """Latitude of the artist's origin in degrees."""
     longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    """Longitude of the artist's origin in degrees."""
     folder: str | None = None
+    """Folder or URI whose audio files are the tracks."""
     catalog: str | None = None
+    """Folder or URI of a catalog whose tracks are recommended for."""
     out: str = "recommendations"
-    """A folder or URI for the answers of a folder or a catalog: recommendations/ is a Parquet data set, errors.parquet says what failed."""
+    """Folder or URI for the results of many tracks: recommendations/ is a Parquet data set,
+    errors.parquet lists what failed."""
     stored_features: bool = True
-    """Use what the store's last extraction of the catalog holds instead of decoding its audio again."""
+    """Use the features of the store's last extraction of the catalog instead of decoding again."""
     rows_per_block: Count = 32
-    """Tracks that are answered and committed together."""
+    """Tracks per committed block."""
     neighbours: Count = 10
-    """Artists for each track."""
+    """Recommended artists per track."""
     model: str = "models:/musicrec@champion"
+    """MLflow URI of the registered model."""
     ray: RaySettings = field(default_factory=RaySettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig(Config):
-    """A dry run: what a catalog would cost."""
+    """Dry run: estimated time, storage and cost of a run over a catalog."""
 
     sample: Count = 32
-    """Clips, and as many pictures, that are read and timed; drawn by the seed."""
+    """Clips, and as many images, that are read and timed; drawn from the seed."""
     trainings: bool = True
-    """Time some steps of each submodel's training as well."""
+    """Also time some training steps of each submodel."""
     price_cpu_hour: NotNegative | None = None
-    """Of one CPU for an hour, in any currency; costs are said for the prices that are given."""
+    """Price of one CPU per hour, in any currency; costs are shown for the prices that are given."""
     price_gpu_hour: NotNegative | None = None
+    """Price of one GPU per hour."""
     price_gb_month: NotNegative | None = None
-    """Of 10^9 bytes in the store for a month."""
+    """Price of 10^9 bytes of storage per month."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatusConfig:
-    """Where every stage of a store stands."""
+    """State of every stage of a store."""
 
     store: str = "musicrec-store"
+    """Location of the results, a folder or URI."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorsConfig:
-    """What failed, and why."""
+    """Failed rows and their reasons."""
 
     store: str = "musicrec-store"
+    """Location of the results, a folder or URI."""
     examples: Annotated[int, Field(ge=0)] = 3
-    """Of each reason, to show."""
+    """Examples to show per reason."""
     out: str | None = None
-    """Write every error there as CSV: a path or URI."""
+    """Also write all errors as CSV to this path or URI."""
 
 
-# What derives from these inherits it.
+# Subclasses inherit the setting.
 for _section in (Config, RecommendConfig, StatusConfig, ErrorsConfig):
     _section.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")

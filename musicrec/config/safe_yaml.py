@@ -1,4 +1,4 @@
-"""YAML from anybody: plain values alone, of a bounded size, and every other outcome a mistake in one line."""
+"""Read untrusted YAML: plain values of a bounded size only; anything else is a one-line error."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import yaml
 from musicrec.config.errors import ConfigError
 
 MAXIMUM_BYTES = 1 << 18  # the largest preset has 5,000
-# Values of a document with every alias written out. Nine aliases of nine aliases of nine ... are a thousand bytes and a billion values.
+# Values of a document with every alias expanded. Nine aliases of nine aliases of nine ... are a
+# thousand bytes and a billion values.
 MAXIMUM_VALUES = 20_000
-LONGEST_MISTAKE = 400
-# What PyYAML's constructors raise, beside YAMLError, on a number or a date that is none.
-_WRONG_VALUES = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError)
+LONGEST_REASON = 400
+# Raised by PyYAML's constructors, in addition to YAMLError, for an invalid number or date.
+_INVALID_VALUES = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError)
 
 
 class _Loader(yaml.SafeLoader):
-    """Builds plain values only, and counts what aliases stand for before anything is built."""
+    """Build plain values only, and count the values behind aliases before anything is built."""
 
     def __init__(self, stream: bytes | str) -> None:
         super().__init__(stream)
@@ -30,36 +31,34 @@ class _Loader(yaml.SafeLoader):
         before = self._values
         node = super().compose_node(parent, index)
         if is_alias and id(node) not in self._values_of:
-            raise yaml.composer.ComposerError(
-                None, None, "an alias within what it stands for", start
-            )
+            raise yaml.composer.ComposerError(None, None, "an alias inside its own anchor", start)
         self._values += self._values_of[id(node)] if is_alias else 1
         self._values_of.setdefault(id(node), self._values - before)
         if self._values > MAXIMUM_VALUES:
             raise yaml.composer.ComposerError(
-                None, None, f"more than {MAXIMUM_VALUES} values, aliases written out", start
+                None, None, f"more than {MAXIMUM_VALUES} values, with aliases expanded", start
             )
         return node
 
 
 def read_yaml(content: bytes | str, source: str) -> Any:
-    """What a YAML document holds.
+    """Return the content of a YAML document.
 
     Raises
     ------
     ConfigError
-        Naming the source: it is too large, no YAML, or asks for more than plain values.
+        Naming the source: it is too large, invalid, or holds more than plain values.
     """
     if len(content) > MAXIMUM_BYTES:
         raise ConfigError(
-            f"{source}: {len(content):,} bytes, and a configuration has at most {MAXIMUM_BYTES:,}"
+            f"{source}: {len(content):,} bytes; a configuration has at most {MAXIMUM_BYTES:,}"
         )
     try:
         return yaml.load(content, _Loader)
     except yaml.YAMLError as error:
-        mistake = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
     except RecursionError:
-        mistake = "it is nested too deeply"
-    except _WRONG_VALUES as error:
-        mistake = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    raise ConfigError(f"{source}: not readable as YAML: {mistake[:LONGEST_MISTAKE]}")
+        reason = "nested too deeply"
+    except _INVALID_VALUES as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    raise ConfigError(f"{source}: not readable as YAML: {reason[:LONGEST_REASON]}")

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from musicrec.config.names import BRANCH_SUBMODELS, BRANCHES
+
 from .layers import initialise
 from .stacks import select_inputs
 
-BRANCHES = ("chroma", "mfcc", "cqt", "mel", "lyrics", "albums", "location", "year")
 AUDIO_ONLY = BRANCHES[:4]
 BY_LYRICS = (*AUDIO_ONLY, "lyrics")
 BY_ALBUMS = (*AUDIO_ONLY, "albums")
@@ -29,14 +30,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 }
 
 # What each branch reads: outputs of submodels, or numbers scaled to 0..1.
-SUBMODELS: dict[str, tuple[str, ...]] = {
-    "chroma": ("chroma.large_rnn",),
-    "mfcc": ("mfcc.large_rnn",),
-    "cqt": ("cqt.time", "cqt.freq"),
-    "mel": ("mel.time", "mel.freq"),
-    "lyrics": ("lyrics",),
-    "albums": ("albums",),
-}
+SUBMODELS = {name: read for name, read in BRANCH_SUBMODELS.items() if read}
 NUMBERS: dict[str, tuple[str, ...]] = {"location": ("latitude", "longitude"), "year": ("year",)}
 
 

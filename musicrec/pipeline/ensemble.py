@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError
-from musicrec.config.sections import BRANCH_SUBMODELS
+from musicrec.config.names import BRANCH_SUBMODELS
 from musicrec.models.recommendation import NUMBERS
 from musicrec.pipeline.base import REVISION, Outcome, Run, already_complete
 from musicrec.pipeline.embed import TABLE

@@ -8,7 +8,7 @@ from typing import Any
 
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, suggestion
-from musicrec.config.sections import BRANCH_SUBMODELS
+from musicrec.config.names import BRANCH_SUBMODELS
 from musicrec.features.lyrics import Vocabulary, words
 from musicrec.pipeline.base import Run
 from musicrec.specs.ensemble import EnsembleSpec

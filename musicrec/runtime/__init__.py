@@ -1,1 +1,1 @@
-"""A job's process and its Ray: exit codes, the allocator, the cluster that a job runs on."""
+"""The process of a job: exit codes, the allocator, and the Ray cluster that it runs on."""

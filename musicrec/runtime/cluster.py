@@ -1,4 +1,4 @@
-"""Ray, joined or started, and a function mapped over items through it."""
+"""Join or start Ray, and map a function over items with it."""
 
 from __future__ import annotations
 
@@ -14,39 +14,44 @@ from musicrec.config.errors import UserError
 from musicrec.config.sections import RaySettings
 
 LOOPBACK = "127.0.0.1"
-# Under the ports that systems hand out by themselves, one of which may go to another process of the same Ray before its own listens on it,
-# and over those that Ray gives its workers.
+# Below the ephemeral ports, one of which another process of the same Ray might take first, and
+# above the ports that Ray gives its workers.
 PORTS = range(20_000, 30_000)
 WORKER_ENVIRONMENT = {
-    # One thread a task: a task takes one CPU, and BLAS, Numba or OpenMP threads beside it would only take those of its neighbours.
+    # One thread per task: a task takes one CPU, and more threads of BLAS, Numba or OpenMP would
+    # only take those of other tasks.
     **dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
     ),
-    # glibc gives large arrays back to the system and asks for them again at every step: the page faults take a third of a training step of
-    # the Time model at the thesis' size (236 ms a clip with them, 145 without).
+    # glibc returns large arrays to the system and requests them again at every step: page faults
+    # take a third of a training step of the Time model at the thesis' size (236 ms per clip, 145
+    # without).
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
     "MALLOC_TOP_PAD_": str(2**28),
 }
 
-# A search's trial runs in a placement group of its own, into which its tasks are put unless they say otherwise; it has no CPU for them.
+# A search's trial runs in a placement group of its own, which has no CPU for the trial's tasks:
+# this scheduling strategy places them outside.
 ON_ANY_NODE = "DEFAULT"
 
 
 def connect(settings: RaySettings) -> None:
-    """Join the cluster that RAY_ADDRESS or the settings name, or start one on this machine. Does nothing where one is joined already."""
+    """Join the cluster that RAY_ADDRESS or the settings name, or start a local one.
+
+    Do nothing where this process is connected already.
+    """
     address = settings.address or os.environ.get("RAY_ADDRESS")
-    # Ray reads its environment as it is imported. A user's own setting stands.
+    # Ray reads its environment when it is imported. A user's own setting is kept.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault(
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5"
-    )  # reports are taken at this rate; Ray's 2 s would slow short epochs
-    # An elastic training whose node died asks for its old size first, from a view that still has the node, and waits this long for it.
+    # Reports are collected at this rate; Ray's 2 s would slow short epochs.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    # After the death of a node an elastic run first requests its old size, from a view that still
+    # includes the node, and waits this long for it.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
     if address is None:
-        os.environ.setdefault(
-            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0"
-        )  # one more process a training; nobody takes this machine away
+        # One more process per training run; a local machine is not preempted.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     import ray
     import ray.data
 
@@ -54,12 +59,13 @@ def connect(settings: RaySettings) -> None:
         options: dict[str, Any] = {"address": address}
         environment = dict(WORKER_ENVIRONMENT)
         if address is None:
-            # Ray Train frees the resources of a stopped run through the dashboard's State API, and looks for it itself: with another Ray on
-            # this machine it would ask that one, or none. Its port is chosen here, so that the processes can be told.
+            # Ray Train frees the resources of a stopped run through the dashboard's State API,
+            # which it discovers by itself: with another Ray on this machine it might find the wrong
+            # one. The port is chosen here and passed to the processes.
             port = free_port()
             environment["RAY_API_SERVER_ADDRESS"] = f"http://{LOOPBACK}:{port}"
             options = {
-                "address": "local",  # without a name Ray would join whatever cluster it finds traces of on this machine
+                "address": "local",  # else Ray joins any cluster that it finds on this machine
                 "num_cpus": settings.num_cpus,
                 "include_dashboard": True,
                 "dashboard_host": LOOPBACK,
@@ -73,15 +79,14 @@ def connect(settings: RaySettings) -> None:
         )
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.enable_fallback_to_arrow_object_ext_type = (
-        False  # a column that Arrow cannot hold is an error here, never a pickle
-    )
+    # A column that Arrow cannot represent is an error, never a pickle.
+    context.enable_fallback_to_arrow_object_ext_type = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     logging.getLogger("ray.train").setLevel(logging.WARNING)
 
 
 def free_port() -> int:
-    """A port of this machine on which nobody listens."""
+    """Return a free port of this machine."""
     for port in random.SystemRandom().sample(PORTS, len(PORTS)):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind((LOOPBACK, port))
@@ -90,14 +95,17 @@ def free_port() -> int:
 
 
 def cpus() -> int:
-    """CPUs of the joined cluster."""
+    """Return the number of CPUs of the cluster."""
     import ray
 
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def gpus() -> tuple[int, int]:
-    """GPUs of the joined cluster, and CPUs that each can have: those of the node with the fewest for a GPU (1 at least)."""
+    """Return the number of GPUs of the cluster, and the CPUs available per GPU.
+
+    The node with the fewest CPUs per GPU decides; at least 1.
+    """
     import ray
 
     nodes = [
@@ -156,10 +164,16 @@ def map_unordered(
     in_flight: int | None = None,
     lost: list[Any] | None = None,
 ) -> Iterator[Any]:
-    """Results of ``function(item, *arguments)`` for each item as they come, each in a task of one CPU.
+    """Yield ``function(item, *arguments)`` for each item as tasks of one CPU complete.
 
-    At most ``in_flight`` tasks (twice the cluster's CPUs if not given) are under way at once, so that memory does not grow with the items.
-    An item whose task fails, or takes its process with it twice, is an error, or is added to ``lost`` where that is given.
+    Parameters
+    ----------
+    in_flight
+        Largest number of pending tasks, so that memory does not grow with the items; twice the
+        cluster's CPUs if not given.
+    lost
+        Receives the items whose task failed, or crashed its process twice; these are errors if not
+        given.
     """
     import ray
 
@@ -191,7 +205,7 @@ def map_unordered(
 
 
 def on_each_node(function: Callable[[], Any]) -> None:
-    """Call a function once on every node that has a CPU, and wait for all."""
+    """Call a function once on every node that has a CPU, and wait for all calls."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

@@ -1,4 +1,4 @@
-"""What every job does around its one call: read the configuration, run, and end with an exit code that a scheduler can act on."""
+"""Run a job: read its configuration, call it, and exit with a code that a scheduler can act on."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
-from musicrec.config.errors import UserError
+from musicrec.config.errors import EXIT_CONFIG, UserError, print_error
 from musicrec.config.jobs import Config
-from musicrec.config.load import EXIT_CONFIG, parse
+from musicrec.config.load import parse
 from musicrec.runtime.allocator import use_one_arena
 from musicrec.telemetry.redact import redacted
-
-
-def _stop(number: int, frame: object) -> NoReturn:
-    """A job that is told to end (`ray job stop`, Kubernetes) gives back what it holds; from ``ray.init`` on Ray's handler does the same."""
-    raise SystemExit(128 + number)
 
 
 def run_job(
@@ -28,33 +23,50 @@ def run_job(
     arguments: list[str] | None = None,
     kind: type = Config,
     default: Any = None,
+    sections: Sequence[str] | None = None,
 ) -> None:
-    """Parse the command line, call ``work`` with the configuration, and exit: 0 done, 2 wrong configuration or catalog, 1 anything else.
+    """Parse the command line, call ``work`` with the configuration, and exit.
+
+    The exit code is 0 when the job is done, 2 for a configuration or a catalog that the user has to
+    fix, 128 + the signal's number when it is told to stop, and 1 for anything else.
 
     Parameters
     ----------
     document
-        The job's docstring: it is what ``--help`` shows.
+        The job's docstring, shown by ``--help``.
+    work
+        The job; called with the configuration.
+    arguments
+        The command line after the program's name; that of this process if not given.
+    kind, default
+        The job's configuration class, and its values where no preset gives them.
+    sections
+        The sections that the job reads, the most used first; ``--help`` shows only these.
     """
     signal.signal(signal.SIGTERM, _stop)
-    config = parse(sys.argv[1:] if arguments is None else arguments, document, kind, default)
+    words = sys.argv[1:] if arguments is None else arguments
+    config = parse(words, document, kind, default, sections)
     sys.excepthook = _print_redacted
     started = time.perf_counter()
     use_one_arena()
     try:
         work(config)
     except UserError as error:
-        print(redacted(f"{type(error).__name__}: {error}"), file=sys.stderr)
+        print_error(error)
         raise SystemExit(EXIT_CONFIG) from error
     from musicrec.telemetry.progress import event
 
     event("job", "done", minutes=round((time.perf_counter() - started) / 60, 2))
 
 
+def _stop(number: int, frame: object) -> NoReturn:
+    """Exit on SIGTERM; from ``ray.init`` on, the handler of Ray does the same."""
+    raise SystemExit(128 + number)
+
+
 def _print_redacted(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """An error that nobody expected, without the credentials that a library may have put into its text."""
-    print(
-        redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr
-    )
+    """Print the traceback of an unexpected error without credentials."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print(redacted(text), end="", file=sys.stderr)

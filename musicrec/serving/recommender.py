@@ -22,7 +22,7 @@ from torch import nn
 
 from musicrec.artists.neighbours import nearest_neighbours
 from musicrec.audio import AudioError, decode, extract_features, spread_segments
-from musicrec.config.sections import BRANCHES
+from musicrec.config.names import BRANCHES
 from musicrec.features.artwork import ArtworkError, load_artwork
 from musicrec.features.columns import Statistics, halve
 from musicrec.features.lyrics import pad

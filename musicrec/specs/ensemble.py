@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musicrec.config.sections import BRANCH_SUBMODELS
+from musicrec.config.names import BRANCH_SUBMODELS
 from musicrec.models import build_stack
 from musicrec.models.recommendation import NUMBERS
 

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from musicrec.storage.store import Store
-from musicrec.telemetry.progress import event, run_name
+from musicrec.telemetry.log import run_name
+from musicrec.telemetry.progress import event
 
 FOLDER = "locks"
 # All objects of a lock have the same length: pyarrow asks S3 for the length before it reads, and

@@ -9,7 +9,8 @@ import torch
 
 from musicrec.config.jobs import Config, ReproduceConfig
 from musicrec.config.load import ConfigError
-from musicrec.config.sections import BRANCH_SUBMODELS, StackSettings
+from musicrec.config.names import BRANCH_SUBMODELS
+from musicrec.config.sections import StackSettings
 from musicrec.evaluation.thesis import TABLES, Metric, Table
 from musicrec.models import VARIANTS, count_parameters
 from musicrec.pipeline.base import Outcome

@@ -1,1 +1,1 @@
-"""What leaves the process, without credentials: progress events, metrics, redaction. Imports nothing else of this package."""
+"""Logs, progress and metrics without credentials. Imports nothing else of this package."""

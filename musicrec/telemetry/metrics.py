@@ -1,7 +1,8 @@
-"""Our own metrics, through Ray to Prometheus: what the drivers know of extraction and training as it goes on.
+"""Export metrics of extraction and training through Ray to Prometheus.
 
-Ray exports a counter NAME as ``ray_NAME_total`` and a gauge as ``ray_NAME``, from each node's metrics port. Only drivers record: a block or
-an epoch is counted once, whatever was tried again for it, and the series do not grow with the workers.
+Ray exports a counter NAME as ``ray_NAME_total`` and a gauge as ``ray_NAME`` on each node's metrics
+port. Only drivers record, so a block or an epoch counts once however often it was retried, and the
+number of series does not grow with the workers.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from musicrec.telemetry.progress import run_name
+from musicrec.telemetry.log import run_name
 
 
 @dataclass(frozen=True)
 class Definition:
-    """A metric: what it counts, in which unit, and its label beside ``run``, the job's name and start."""
+    """A metric: its kind, its description, and its label in addition to ``run``."""
 
     kind: Literal["counter", "gauge"]
     label: Literal["stage", "model"]
     description: str
 
     def exported(self, name: str) -> str:
-        """The name under which Prometheus finds it."""
+        """Return the name under which Prometheus collects it."""
         return f"ray_{name}_total" if self.kind == "counter" else f"ray_{name}"
 
 
@@ -34,24 +35,24 @@ METRICS = {
     "musicrec_audio_seconds": Definition("counter", "stage", "Seconds of audio decoded"),
     "musicrec_bytes_written": Definition("counter", "stage", "Bytes of committed blocks"),
     "musicrec_blocks_queued": Definition(
-        "gauge", "stage", "Blocks of the plan that are not committed yet"
+        "gauge", "stage", "Blocks of the manifest that are not committed yet"
     ),
-    "musicrec_epoch": Definition("gauge", "model", "Epochs that are done"),
+    "musicrec_epoch": Definition("gauge", "model", "Completed epochs"),
     "musicrec_loss": Definition("gauge", "model", "Mean training loss of the last epoch"),
     "musicrec_validation": Definition("gauge", "model", "Validation metric of the last epoch"),
-    "musicrec_epoch_seconds": Definition("gauge", "model", "Seconds that the last epoch took"),
+    "musicrec_epoch_seconds": Definition("gauge", "model", "Duration of the last epoch in seconds"),
 }
 
 
 def blocks_queued(stage: str, blocks: int) -> None:
-    """How many blocks of a stage's plan are still to be committed."""
+    """Record the number of a stage's blocks that are not committed yet."""
     _record("musicrec_blocks_queued", stage, blocks)
 
 
 def block_done(
     stage: str, rows: int, errors: int, audio_seconds: float, bytes_written: int
 ) -> None:
-    """A block was committed: ``rows`` files, of which ``errors`` could not be read."""
+    """Record a committed block of ``rows`` files, of which ``errors`` failed."""
     _record("musicrec_clips_done", stage, rows - errors)
     _record("musicrec_clips_failed", stage, errors)
     _record("musicrec_audio_seconds", stage, audio_seconds)
@@ -59,7 +60,7 @@ def block_done(
 
 
 def epoch_done(model: str, record: dict[str, float]) -> None:
-    """A model's epoch ended; ``record`` is that of the training loop, whose epochs count from 0."""
+    """Record a model's epoch; ``record`` is the training loop's, whose epochs count from 0."""
     _record("musicrec_epoch", model, record["epoch"] + 1)
     _record("musicrec_loss", model, record["loss"])
     _record("musicrec_validation", model, record["validation"])
@@ -70,7 +71,7 @@ def _record(name: str, value_of_label: str, value: float) -> None:
     definition, labels = METRICS[name], {METRICS[name].label: value_of_label, "run": run_name()}
     if definition.kind == "gauge":
         _metric(name).set(float(value), tags=labels)
-    elif value > 0:  # Ray refuses to count nothing
+    elif value > 0:  # Ray rejects an increment of 0
         _metric(name).inc(float(value), tags=labels)
 
 

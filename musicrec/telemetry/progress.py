@@ -1,69 +1,31 @@
-"""What long work tells a person: a progress bar at a terminal, one JSON line an event otherwise."""
+"""Report progress: a bar on a terminal, otherwise one JSON line per event."""
 
 from __future__ import annotations
 
-import functools
-import json
 import sys
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from musicrec.telemetry.redact import redacted
+from musicrec.telemetry.log import console, logger, readable
 
-# A log collector wants to see that work goes on, not each row of it.
+# Seconds between the progress lines of a log without a terminal.
 SECONDS_BETWEEN_LINES = 10.0
 
-# A log has no width of its own; tables are made for one that a person would choose.
-LOG_WIDTH = 130
 
-console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
+def event(stage: str, message: str, **fields: Any) -> None:
+    """Log an event of a stage with its numbers, without credentials.
 
-
-@functools.cache
-def run_name() -> str:
-    """What a collector of logs tells this process' lines apart by: the job's file and the second in which it began."""
-    return f"{Path(sys.argv[0]).stem}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-
-
-def event(stage: str, message: str, **counts: Any) -> None:
-    """Say that something happened, without credentials: a line of prose at a terminal, a JSON line otherwise."""
-    message, counts = redacted(message), redacted(counts)
-    if console.is_terminal:
-        facts = ", ".join(
-            f"{name.replace('_', ' ')} {_readable(value)}" for name, value in counts.items()
-        )
-        console.print(
-            f"[bold cyan]{stage:>14}[/]  {message}" + (f"  [dim]({facts})[/]" if facts else ""),
-            highlight=False,
-        )
-    else:
-        print(
-            json.dumps(
-                {
-                    "time": round(time.time(), 3),
-                    "run": run_name(),
-                    "stage": stage,
-                    "event": message,
-                    **counts,
-                },
-                default=str,
-            ),
-            flush=True,
-        )
-
-
-def _readable(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    It is a line of prose on a terminal, and a JSON line otherwise.
+    """
+    logger().info("%s", message, extra={"stage": stage, "fields": fields})
 
 
 class Meter:
-    """Counts done of a total, shown while a ``with`` block runs."""
+    """Show how much of a total is done while a ``with`` block runs."""
 
     def __init__(self, stage: str, total: int, unit: str) -> None:
         self.stage, self.total, self.unit = stage, total, unit
@@ -93,12 +55,12 @@ class Meter:
         return self
 
     def advance(self, count: int = 1, **counts: Any) -> None:
-        """``count`` more are done; ``counts`` are shown beside."""
+        """Add ``count`` to what is done, and show ``counts`` next to it."""
         self.done += count
         self._counts.update(counts)
         if self._bar is not None:
             facts = "  ".join(
-                f"{name.replace('_', ' ')} {_readable(value)}"
+                f"{name.replace('_', ' ')} {readable(value)}"
                 for name, value in self._counts.items()
             )
             self._bar.update(self._task, completed=self.done, facts=facts)
@@ -114,7 +76,7 @@ class Meter:
             )
 
     def drop(self, name: str) -> None:
-        """No longer show a count."""
+        """Stop showing a count."""
         self._counts.pop(name, None)
 
     def __exit__(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import dataclasses
 import inspect
 import os
 import re
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from musicrec.config.help import option_help
 from musicrec.config.jobs import Config, RecommendConfig, TrainConfig
 from musicrec.config.load import (
     EXIT_CONFIG,
@@ -20,7 +23,8 @@ from musicrec.config.load import (
     resolved,
     with_preset_of,
 )
-from musicrec.config.sections import BRANCH_SUBMODELS, BRANCHES, FRACTIONS
+from musicrec.config.names import BRANCH_SUBMODELS, BRANCHES
+from musicrec.config.sections import FRACTIONS
 from musicrec.storage.store import fingerprint
 
 ROOT = Path(__file__).parents[2]
@@ -123,8 +127,13 @@ def test_a_value_out_of_range_is_named_with_its_key(text: str, key: str, rule: s
     assert rule in message
 
 
-def test_every_mistake_is_said_at_once() -> None:
-    assert mistake("seed: x\ntrain: {worker: 2, workers: 0}").count(";") == 2
+def test_every_violation_has_a_line() -> None:
+    lines = mistake("seed: x\ntrain: {worker: 2, workers: 0}").split("\n")
+    assert sorted(re.match(r"run\.yaml: ([\w.]+)", line)[1] for line in lines) == [
+        "seed",
+        "train.worker",
+        "train.workers",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -151,16 +160,16 @@ MODELS = "models: {a: {architecture: time, feature: mel}}\nensemble: {branches: 
     [
         (
             "models: {a: {architecture: time, feature: mel, learning_rates: [0.1, 0.01]}}",
-            "models.a.learning_rates has 2 stages and models.a.patience 1: give one patience a stage",
+            "models.a.learning_rates has 2 phases and models.a.patience has 1: give one patience per phase",
         ),
         (
             "ensemble: {branches: [year], patience: [1, 2]}",
-            "ensemble.learning_rates has 1 stages and ensemble.patience 2",
+            "ensemble.learning_rates has 1 phases and ensemble.patience has 2",
         ),
-        ("embed: {patience: [1]}", "embed.learning_rates has 3 stages and embed.patience 1"),
+        ("embed: {patience: [1]}", "embed.learning_rates has 3 phases and embed.patience has 1"),
         (
             "embed: {objective: contrastive, metric: euclidean, regions: 2}",
-            "embed.regions is 2, and embed.metric is euclidean",
+            "embed.regions is 2 and embed.metric is euclidean",
         ),
         (
             "embed: {temperature: 0.1}",
@@ -172,15 +181,15 @@ MODELS = "models: {a: {architecture: time, feature: mel}}\nensemble: {branches: 
         ),
         (
             "embed: {artists_per_step: [1]}",
-            "embed.artists_per_step and embed.patience must have one value a stage each",
+            "embed.artists_per_step and embed.patience must have one value per phase",
         ),
         (
             "models: {a: {architecture: time}}",
-            "models.a.feature is None, and architecture 'time' reads another input: give one of stft,",
+            "models.a.feature is None, but architecture 'time' reads another input: give one of stft,",
         ),
         (
             "models: {a: {architecture: lyrics, feature: mel}}",
-            "models.a.feature is mel, and architecture 'lyrics' reads another input",
+            "models.a.feature is mel, but architecture 'lyrics' reads another input",
         ),
         (
             "models: {a: {architecture: time, feature: mel}}\nextract: {features: [cqt]}",
@@ -188,7 +197,7 @@ MODELS = "models: {a: {architecture: time, feature: mel}}\nensemble: {branches: 
         ),
         (
             MODELS.replace("year", "year, mel"),
-            "ensemble.branches has 'mel', which needs models.mel.time: add that model or leave the branch",
+            "ensemble.branches has 'mel', which needs models.mel.time: add that model, or leave the branch",
         ),
     ],
 )
@@ -287,15 +296,15 @@ def test_a_table_stands_for_its_preset_unless_another_is_named(table: str, name:
         ),
         (
             "stacks: {mel.time: {architecture: time_freq_avg, submodels: [mel.time]}}",
-            "stacks.mel.time: a model has this name too",
+            "stacks.mel.time: a model has the same name",
         ),
         ("stacks: {both: {architecture: time_freq, submodels: []}}", "stacks.both.submodels = []"),
         ("train: {folds: 1}", "train.folds is 1"),
         (
             "train: {workers: 2, minimum_workers: 3}",
-            "train.minimum_workers is 3 and train.workers 2",
+            "train.minimum_workers is 3 and train.workers is 2",
         ),
-        ("train: {precision: bfloat16}", "train.precision is bfloat16, which pays on GPUs alone"),
+        ("train: {precision: bfloat16}", "train.precision is bfloat16, which needs a GPU"),
     ],
 )
 def test_rules_of_stacks_and_trainings(text: str, message: str) -> None:
@@ -305,7 +314,7 @@ def test_rules_of_stacks_and_trainings(text: str, message: str) -> None:
 
 def test_an_unknown_preset_is_named_with_the_one_that_was_meant() -> None:
     with pytest.raises(
-        ConfigError, match=r"--preset dmo: .*did you mean 'demo'\?.*presets are .*thesis-webapi"
+        ConfigError, match=r"--preset dmo: .*did you mean 'demo'\?.*choose from .*thesis-webapi"
     ):
         preset("dmo")
 
@@ -365,19 +374,19 @@ def _plain(value: object) -> object:
     [
         (
             ["--preset", "dmo"],
-            "configuration error: --preset dmo: there is none of this name (did you mean 'demo'?)",
+            "error: --preset dmo: unknown preset (did you mean 'demo'?)",
         ),
         (
             ["--config", "none.yaml"],
-            "configuration error: --config none.yaml: there is no such file",
+            "error: --config none.yaml: there is no such file",
         ),
         (
             ["--train.workers", "0"],
-            "configuration error: the command line: train.workers = 0: Input should be greater than or equal to 1",
+            "error: the command line: train.workers = 0: Input should be greater than or equal to 1",
         ),
         (
             ["--ensemble.learning-rates", "1.0", "2.0"],
-            "configuration error: ensemble.learning_rates has 2 stages",
+            "error: ensemble.learning_rates has 2 phases",
         ),
         (["--sead", "1"], "--seed INT"),
         (["--preset", "demo", "--config", "run.yaml"], "not allowed with argument --preset"),
@@ -398,9 +407,9 @@ def test_coordinates_off_the_globe_are_refused(capsys: pytest.CaptureFixture[str
     assert "latitude = 100.0: Input should be less than or equal to 90" in capsys.readouterr().err
 
 
-def run_job(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_job(name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-X", "importtime", str(ROOT / "jobs" / f"{name}.py"), *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
     return subprocess.run(
         command,
         env=environment,
@@ -425,9 +434,7 @@ def test_a_broken_file_ends_a_job_at_once(tmp_path: Path) -> None:
     done = run_job("retrain", "--config", str(broken))
     assert done.returncode == EXIT_CONFIG
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
-    assert said == [
-        f"configuration error: {broken}: extract.precisoin: unknown key (did you mean 'precision'?)"
-    ]
+    assert said == [f"error: {broken}: extract.precisoin: unknown key (did you mean 'precision'?)"]
     assert {"musicrec", "yaml"} <= imported(done.stderr)
     assert not imported(done.stderr) & {*HEAVY}
 
@@ -439,3 +446,65 @@ def test_every_job_explains_itself_before_it_imports_anything_heavy(job: str) ->
     assert "--help" in done.stdout
     assert f"jobs/{job}.py" in done.stdout
     assert not imported(done.stderr) & {"torch", "ray", "mlflow"}
+
+
+def job_settings(job: str) -> tuple[type, object, tuple[str, ...] | None]:
+    """Return what a job hands to run_job: its configuration class, its defaults, its sections."""
+    import importlib.util
+
+    from musicrec.runtime import job as runner
+
+    spec = importlib.util.spec_from_file_location(job, ROOT / "jobs" / f"{job}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    tree = ast.parse((ROOT / "jobs" / f"{job}.py").read_text())
+    call = next(
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == runner.run_job.__name__
+    )
+    given = {word.arg: word.value for word in call.keywords}
+    kind = getattr(module, ast.unparse(given["kind"])) if "kind" in given else Config
+    sections = getattr(module, "SECTIONS", None)
+    assert (sections is None) == ("sections" not in given)
+    return kind, (kind() if "default" in given else kind(**vars(preset("demo")))), sections
+
+
+JOBS_WITH_SETTINGS = sorted(
+    path.stem for path in (ROOT / "jobs").glob("*.py") if "run_job(" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("job", JOBS_WITH_SETTINGS)
+def test_every_option_has_a_sentence_of_help(job: str) -> None:
+    kind, default, sections = job_settings(job)
+    kinds = {kind: default}
+    for field in dataclasses.fields(kind):
+        value = getattr(default, field.name)
+        values = value.values() if isinstance(value, dict) else [value]
+        kinds |= {type(one): one for one in values if dataclasses.is_dataclass(one)}
+    assert {*(sections or ())} <= {f.name for f in dataclasses.fields(kind)}
+    for one, value in kinds.items():
+        for field in dataclasses.fields(one):
+            if dataclasses.is_dataclass(getattr(value, field.name)):
+                continue
+            text = option_help(one).get(field.name, "")
+            assert re.fullmatch(r"[A-Z1].*[.:]", text), f"{one.__name__}.{field.name}: {text!r}"
+
+
+@pytest.mark.parametrize(("width", "lines"), [("80", 120), ("", 120)])
+def test_help_fits_and_shows_the_job_s_own_sections(width: str, lines: int) -> None:
+    done = run_job("extract", "--help", COLUMNS=width)
+    assert len(done.stdout.splitlines()) <= lines
+    assert max(len(line) for line in done.stdout.splitlines() if line.startswith(("│", "╭"))) <= 80
+    shown = re.findall(r"─ ([a-z-]+) options ─", done.stdout)
+    assert shown == ["extract", "catalog-rules", "lock", "ray"]
+    assert len([line for line in done.stdout.splitlines() if "--models." in line]) == 1
+    everything = run_job("extract", "--help-all").stdout
+    assert "--models.mel.time.batch-size" in everything
+    assert "--registry.model" in everything
+
+
+def test_an_option_that_help_leaves_out_can_be_set() -> None:
+    config = parse(["--registry.model", "mine"], "A job.", sections=("extract",))
+    assert config.registry.model == "mine"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from musicrec.telemetry import progress
+from musicrec.telemetry import log, progress
 from musicrec.telemetry.progress import Meter, event
 
 ROOT = Path(__file__).parents[2]
@@ -27,13 +27,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "console", Console(file=io.StringIO(), force_terminal=False))
+    plain = Console(file=io.StringIO(), force_terminal=False)
+    for module in (log, progress):
+        monkeypatch.setattr(module, "console", plain)
 
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     stream = io.StringIO()
-    monkeypatch.setattr(progress, "console", Console(file=stream, force_terminal=True, width=120))
+    shown = Console(file=stream, force_terminal=True, width=120)
+    for module in (log, progress):
+        monkeypatch.setattr(module, "console", shown)
     return stream
 
 
@@ -47,7 +51,7 @@ def test_an_event_is_one_json_line_where_there_is_no_terminal(
     event("extract", "done\nindeed", rows_in=3, share=0.5, where=Path("x"))
     (line,) = said(capsys)
     assert abs(line.pop("time") - time.time()) < 60
-    assert line.pop("run") == progress.run_name()
+    assert line.pop("run") == log.run_name()
     assert line == {
         "stage": "extract",
         "event": "done\nindeed",
