@@ -133,7 +133,7 @@ def _work(
         log.text("trials.csv", table_csv(results))
         for name, (figure, picture) in figures(prepared, space, results).items():
             run.store.write(stage.path(name), picture)
-            log.picture(name, figure)
+            log.log_plot(name, figure)
         preset = write_preset(config, prepared, results, best, stage)
         log.text("preset.yaml", run.store.read(preset).decode())
     return {

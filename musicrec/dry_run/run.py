@@ -38,7 +38,7 @@ from musicrec.pipeline.extract import (
     audio_blocks,
     audio_items,
 )
-from musicrec.pipeline.run_trainings import schedule
+from musicrec.pipeline.launch import schedule
 from musicrec.runtime.cluster import connect, cpus, map_unordered, on_each_node
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.telemetry.progress import Meter, console

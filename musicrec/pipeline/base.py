@@ -1,4 +1,4 @@
-"""What all stages share: the run they belong to, their keys, and the record of a finished one."""
+"""Define what all stages share: their run, and a record of each finished stage."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from musicrec.storage.store import Stage, Store
 from musicrec.telemetry.progress import event
 
 VERSIONS = ("musicrec", "ray", "torch", "librosa", "pyarrow", "mlflow", "numpy")
-# A part of every key: raised when the same configuration and inputs give another output.
+# Part of every key; increase it when the same configuration and inputs give another output.
 REVISION = 1
 
 
 @dataclass(frozen=True)
 class Run:
-    """A configuration and the catalog that it names.
+    """A configuration and its catalog.
 
     Attributes
     ----------
     left_out
-        Splits of which the catalog has no track here; a part of the keys of what is trained.
+        Splits whose tracks were taken out of the catalog; part of the keys of trained models.
     on_epoch
-        Called with the record of each epoch of the run's trainings.
+        Called with the record of each epoch of the run's training runs.
     seconds
-        What each step took in this process, by its name.
+        The time that each step took in this process, by the step's name.
     """
 
     config: Config
@@ -46,7 +46,7 @@ class Run:
 
     @contextlib.contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Take the time of a ``with`` block as that of a step."""
+        """Record the duration of a ``with`` block as a step's."""
         started = time.perf_counter()
         yield
         self.seconds[step] = round(time.perf_counter() - started, 2)
@@ -54,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished stage: where it lies, what it recorded, and whether this call did the work."""
+    """A finished stage: its folder, its record, and whether this call did the work."""
 
     stage: Stage
     record: dict[str, Any]
@@ -68,21 +68,23 @@ def run_stage(
     label: str | None = None,
     should_rerun: Callable[[dict[str, Any]], bool] = lambda record: False,
 ) -> Outcome:
-    """Do a stage's work unless it is complete; the record holds what ``work`` returned, the configuration, versions and seconds.
+    """Do a stage's work unless it is complete.
 
-    Of two runs of the same stage the second waits for the first and then finds it complete, or refuses (``lock.wait``).
+    The record holds the values that ``work`` returned, package versions and the seconds it took;
+    the folder also gets ``config.json``. If another run is working on the same stage, this one
+    waits and then finds it complete, or refuses (``lock.wait``).
 
     Parameters
     ----------
     should_rerun
-        Whether the record of a complete stage asks for its work anew.
+        Whether the record of a complete stage requires its work to be done again.
 
     Raises
     ------
     StageLocked
-        Another run is at work on this stage, and this one is not to wait.
+        Another run is working on this stage, and ``lock.wait`` is off.
     LockLost
-        Another run took this one for dead; nothing was committed.
+        Another run took over the lock, having seen no sign of life; nothing was committed.
     """
     label = label or stage.name
     before = stage.success()
@@ -90,7 +92,7 @@ def run_stage(
         return already_complete(stage, label)
     with acquire(run.store, stage.folder, label, wait=run.config.lock.wait) as lock:
         if (now := stage.success()) is not None and now != before:
-            return already_complete(stage, label)  # by the run that was waited for
+            return already_complete(stage, label)  # by the run that held the lock
         started = time.perf_counter()
         run.store.write_json(stage.path("config.json"), resolved(run.config))
         record = work(stage)
@@ -110,17 +112,17 @@ def run_stage(
 
 
 def already_complete(stage: Stage, label: str) -> Outcome:
-    """The outcome of a stage that needs no work."""
+    """Return the outcome of a stage that needs no work."""
     event(label, "already complete, nothing to do", key=stage.key)
     return Outcome(stage, stage.success(), worked=False)
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a result."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that affect results."""
+    installed = {"python": platform.python_version()}
     for package in VERSIONS:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"  # musicrec itself, run from its source folder
-    return found
+            installed[package] = "not installed"  # musicrec itself, run from its source folder
+    return installed

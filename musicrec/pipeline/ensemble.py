@@ -1,4 +1,4 @@
-"""The Recommendation ensemble over the submodels' predictions and the metadata."""
+"""Train the Recommendation ensemble over the submodels' predictions and the metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musicrec.config.names import BRANCH_SUBMODELS
 from musicrec.models.recommendation import NUMBERS
 from musicrec.pipeline.base import REVISION, Outcome, Run, already_complete
 from musicrec.pipeline.embed import TABLE
-from musicrec.pipeline.run_trainings import objective_name, run_trainings, schedule
+from musicrec.pipeline.launch import launch_training_runs, objective_name, schedule
 from musicrec.pipeline.train import Trained
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.storage.store import Stage, fingerprint
@@ -24,37 +24,43 @@ NAME = "recommendation"
 
 
 def ensemble(run: Run, embedded: Outcome, trained: Trained) -> Outcome:
-    """Train the ensemble; the stage's folder holds its weights and its predictions of every track that has what it needs."""
+    """Train the ensemble.
+
+    The stage's folder holds its weights and its predictions of every track that has the inputs it
+    needs.
+    """
     stage = ensemble_stage(run, embedded, trained)
     if stage.success() is not None:
         return already_complete(stage, "ensemble")
-    return run_trainings(run, [ensemble_task(run, stage, embedded, trained)])[stage.folder]
+    return launch_training_runs(run, [ensemble_training_run(run, stage, embedded, trained)])[
+        stage.folder
+    ]
 
 
 def ensemble_stage(run: Run, embedded: Outcome, trained: Trained) -> Stage:
-    """Where the ensemble lies."""
+    """Return the stage of the ensemble."""
     settings = run.config.ensemble
-    decided = (
+    key = fingerprint(
+        REVISION,
+        embedded.stage.key,
+        trained.keys(needed_submodels(run.config)),
         dataclasses.asdict(settings),
         run.config.seed,
         run.config.train.key_fields(),
         run.left_out,
     )
-    return run.store.stage(
-        "ensembles",
-        fingerprint(
-            REVISION, embedded.stage.key, trained.keys(needed_submodels(run.config)), *decided
-        ),
-    )
+    return run.store.stage("ensembles", key)
 
 
 def needed_submodels(config: Config) -> list[str]:
-    """The submodels that a configuration's ensemble reads."""
+    """Return the names of the submodels that a configuration's ensemble reads."""
     return [name for branch in config.ensemble.branches for name in BRANCH_SUBMODELS[branch]]
 
 
-def ensemble_task(run: Run, stage: Stage, embedded: Outcome, trained: Trained) -> TrainingRun:
-    """Write what the ensemble's training reads into its folder."""
+def ensemble_training_run(
+    run: Run, stage: Stage, embedded: Outcome, trained: Trained
+) -> TrainingRun:
+    """Write the inputs of the ensemble's training run into its folder, and return the run."""
     settings, predictions = run.config.ensemble, trained.predictions(needed_submodels(run.config))
     rows = track_rows(run)
     ranges = {
@@ -75,8 +81,9 @@ def ensemble_task(run: Run, stage: Stage, embedded: Outcome, trained: Trained) -
     for split in ("train", "validation"):
         if not usable[splits == split].any():
             raise ConfigError(
-                f"ensemble: no track of the split '{split}' has every one of the branches {', '.join(settings.branches)}; "
-                "set ensemble.modality_dropout above 0, so that any subset works, or leave branches out"
+                f"ensemble: no track of the split '{split}' has all of the branches "
+                f"{', '.join(settings.branches)}; set ensemble.modality_dropout above 0, "
+                "so that any subset works, or leave branches out"
             )
     run.store.write_json(stage.path("spec.json"), spec.as_json())
     run.store.write_table(stage.path("examples.parquet"), examples, EXAMPLES)
@@ -95,7 +102,7 @@ def ensemble_task(run: Run, stage: Stage, embedded: Outcome, trained: Trained) -
 
 
 def track_rows(run: Run) -> list[dict[str, Any]]:
-    """Each track with its artist's place and its year."""
+    """Return each track with its year and its artist's latitude and longitude."""
     artists = {row["artist_id"]: row for row in run.catalog.artists.to_pylist()}
     columns = ["track_id", "artist_id", "split", "year"]
     return [
@@ -105,5 +112,5 @@ def track_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def _range(values: list[float | None]) -> tuple[float, float]:
-    known = [value for value in values if value is not None]
-    return (float(min(known)), float(max(known))) if known else (0.0, 1.0)
+    given = [value for value in values if value is not None]
+    return (float(min(given)), float(max(given))) if given else (0.0, 1.0)

@@ -1,51 +1,41 @@
-"""Registration: the run's history and model in MLflow, and the decision which version serves."""
+"""Register a run: its history and model in MLflow, and the choice of the version that serves."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import tempfile
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from musicrec import schema
 from musicrec.config.load import resolved
+from musicrec.pipeline.assemble import write_recommender
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
-from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
-from musicrec.pipeline.evaluate import RESULTS, TestSplit
+from musicrec.pipeline.evaluate import RESULTS
+from musicrec.pipeline.promote import challenger, promote
 from musicrec.pipeline.retrain import Stacked
-from musicrec.pipeline.score_served import embed_tracks
 from musicrec.registry.training_log import run_key
-from musicrec.storage.store import Stage, fingerprint
+from musicrec.storage.store import fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
-from musicrec.training.predictions import read_predictions
-
-if TYPE_CHECKING:
-    from musicrec.registry.promotion import Challenger
 
 
 def register(run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> Outcome:
-    """Log the run and its trainings to MLflow, register the model, and set its alias."""
+    """Log the run and its training runs to MLflow, register the model, and set its alias."""
     stage = run.store.stage(
         "registered", fingerprint(REVISION, evaluated.stage.key, vars(run.config.registry))
     )
-    return run_stage(run, stage, lambda stage: _work(run, stage, embedded, stacked, evaluated))
+    return run_stage(run, stage, lambda stage: _log_and_promote(run, embedded, stacked, evaluated))
 
 
-def _work(
-    run: Run, stage: Stage, embedded: Outcome, stacked: Stacked, evaluated: Outcome
+def _log_and_promote(
+    run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome
 ) -> dict[str, Any]:
     from musicrec.registry import runs as tracking
 
-    extracted, experiment = (
-        stacked.submodels.extracted,
-        tracking.connect(run.config.registry, run.store),
-    )
+    extracted = stacked.submodels.extracted
+    experiment = tracking.connect(run.config.registry, run.store)
     import mlflow
-
-    from musicrec.registry.package import log_version
-    from musicrec.registry.promotion import decide
 
     results = run.store.read_json(evaluated.stage.path(RESULTS))
     key, client = run_key(run.config, run.catalog_key), mlflow.MlflowClient()
@@ -77,14 +67,14 @@ def _work(
                 mlflow.log_metrics(
                     {f"test_{metric}": value for metric, value in _metrics(results[name]).items()}
                 )
+        # A job that stopped between the registration and the alias has left a version of this run.
         versions = client.search_model_versions(f"run_id = '{run_id}'")
         if not versions:
-            log_version(run, embedded, stacked)
+            _log_model(run, embedded, stacked)
             versions = client.search_model_versions(f"run_id = '{run_id}'")
-        decision = decide(
-            run,
-            extracted,
-            challenger(run, int(versions[0].version), extracted, embedded, stacked.ensemble),
+        version = int(versions[0].version)
+        decision = promote(
+            run, extracted, challenger(run, version, extracted, embedded, stacked.ensemble)
         )
         mlflow.log_metrics(decision.metrics())
         mlflow.set_tags(
@@ -107,42 +97,31 @@ def _work(
     }
 
 
-def challenger(
-    run: Run, version: int, extracted: Outcome, embedded: Outcome, ensemble: Outcome
-) -> Challenger:
-    """A new version as it is compared: from its stored predictions of the test tracks, or as it is served where it hears more of them."""
-    from musicrec.registry.promotion import Challenger, load_version, retrieval_scores
+def _log_model(run: Run, embedded: Outcome, stacked: Stacked) -> None:
+    """Log the run's recommender to the active MLflow run, and register it."""
+    from musicrec.registry.package import log_version
 
-    split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
-    answers = ensemble
-    if run.config.registry.segments > 1:
-        answers = embed_tracks(
-            run, extracted, *load_version(run.config.registry.model, version), split.tracks
-        )
-    predicted = read_predictions(
-        run.store, answers.record["predictions"], split.tracks, split.table.shape[1]
-    )
-    known = np.flatnonzero(np.any(predicted != 0, axis=1))
-    queries = dict(zip(*split.by_artist(predicted, known), strict=True)) if len(known) else {}
-    return Challenger(
-        version,
-        split.ids,
-        lambda candidates: retrieval_scores(run, queries, split.ids, split.table, set(candidates)),
-    )
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "recommender"
+        spec = write_recommender(folder, run, embedded, stacked.models, stacked.ensemble)
+        log_version(folder, run.config.registry.model, spec.outputs)
 
 
 def changes(extracted: dict[str, Any], embedded: dict[str, Any]) -> dict[str, float]:
-    """What a run's records say of how its catalog differs from the last one, and of the known artists' drift; numbers by name."""
-    names = ("tracks_new", "tracks_changed", "tracks_removed", "rows_extracted_now")
+    """Return how the catalog differs from the last run's, and how far its artists moved.
+
+    The numbers come from the records of the extraction and the embeddings; one that a record does
+    not have is left out.
+    """
+    counts = ("tracks_new", "tracks_changed", "tracks_removed", "rows_extracted_now")
     drift = ("artists_new", "mean_cosine_to_before", "least_cosine_to_before")
-    found = {name: extracted.get(name) for name in names} | {
-        name: embedded.get(name) for name in drift
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    values = {name: extracted.get(name) for name in counts}
+    values |= {name: embedded.get(name) for name in drift}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _note(results: dict[str, Any], decision: str) -> str:
-    """What the run's page says first: the decision, and the test scores of every model and baseline (Markdown)."""
+    """Return the note of the run's page as Markdown: the decision, and a table of test scores."""
     names = [name for name in results[ENSEMBLE] if name.startswith(("ndcg", "recall"))]
     lines = [
         decision,
@@ -151,17 +130,14 @@ def _note(results: dict[str, Any], decision: str) -> str:
         "|---" * (2 + len(names)) + "|",
     ]
     for model, scores in results.items():
-        figures = [scores.get(name) for name in ("cosine", *names)]
-        lines.append(
-            f"| {model} | "
-            + " | ".join("" if value is None else f"{value:.3f}" for value in figures)
-            + " |"
-        )
+        values = [scores.get(name) for name in ("cosine", *names)]
+        cells = ["" if value is None else f"{value:.3f}" for value in values]
+        lines.append(f"| {model} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _metrics(results: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a result, under names that MLflow takes."""
+    """Return the finite numbers of a result, under names that MLflow accepts."""
     return {
         name.replace("@", "_at_"): value
         for name, value in results.items()

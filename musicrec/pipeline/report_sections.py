@@ -1,4 +1,4 @@
-"""What the report's sections need from the store: predictions, embeddings, labels, and the stored features of some clips."""
+"""Make the report's sections that read the store: predictions, targets and stored features."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ SHOWN_FEATURE = "mel"
 
 
 def embedding_sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
-    """Recommendations, calibration and maps of the task "embedding"."""
-    from musicrec.registry.package import artist_facts
+    """Return the recommendations, calibration and maps of the task "embedding"."""
+    from musicrec.pipeline.artists import artist_facts
 
     split = TestSplit(run, run.store.read_table(done.targeted.stage.path(TABLE), schema.EMBEDDINGS))
     predicted = read_predictions(
@@ -47,15 +47,18 @@ def embedding_sections(run: Run, scored: Scored, done: Evaluated) -> list[Sectio
         split.tracks,
         split.table.shape[1],
     )
-    known = np.flatnonzero(np.any(predicted != 0, axis=1))
-    if not len(known):
+    rows = np.flatnonzero(np.any(predicted != 0, axis=1))
+    if not len(rows):
         missing = f"no test track has a prediction by {scored.leading}"
         return [
             Section(name, title, missing=missing)
             for name, title in (("examples", "Recommendations"), ("calibration", "Calibration"))
         ]
-    artists, vectors = split.by_artist(predicted, known)
-    facts = {artist["artist_id"]: artist for artist in artist_facts(run, [*{*split.ids, *artists}])}
+    artists, vectors = split.by_artist(predicted, rows)
+    facts = {
+        artist["artist_id"]: artist
+        for artist in artist_facts(run.catalog, [*{*split.ids, *artists}])
+    }
     made = recommendations(
         artists,
         vectors,
@@ -79,7 +82,10 @@ def embedding_sections(run: Run, scored: Scored, done: Evaluated) -> list[Sectio
 def _maps(
     run: Run, split: TestSplit, facts: dict[str, dict[str, Any]], around: list[str]
 ) -> Section:
-    """The maps of all artists, or of a sample that has those of ``around`` and the two levels that are related to them."""
+    """Draw maps of all artists, or of a sample.
+
+    A sample includes the artists of ``around`` and those within two relations of them.
+    """
     row_of = {artist: row for row, artist in enumerate(split.ids)}
     levels = [around]
     for _ in range(2):
@@ -100,20 +106,20 @@ def _maps(
 
 
 def genre_sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
-    """Confusion and calibration of a genre task."""
+    """Return the confusion matrix and calibration of a genre task."""
     split, classes = GenreSplit(run, done.targeted, "test"), done.targeted.record["classes"]
     outputs = read_predictions(
         run.store, done.models[scored.leading].record["predictions"], split.tracks, len(classes)
     )
-    known = np.flatnonzero(np.any(outputs != 0, axis=1))
-    truth, logits = split.truth[known], torch.from_numpy(outputs[known])
+    rows = np.flatnonzero(np.any(outputs != 0, axis=1))
+    truth, logits = split.truth[rows], torch.from_numpy(outputs[rows])
     if run.config.task == "single_genre":
         probabilities = logits.softmax(dim=1).numpy()
-        chosen = probabilities.argmax(axis=1)
-        calibration = probability_calibration(probabilities.max(axis=1), chosen == truth)
+        predicted = probabilities.argmax(axis=1)
+        calibration = probability_calibration(probabilities.max(axis=1), predicted == truth)
         confusion = (
             [confusion_section(scored.scores["confusion"], classes, scored.leading)]
-            if len(known)
+            if len(rows)
             else []
         )
         sections = [
@@ -127,44 +133,44 @@ def genre_sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
 
 
 def clip_pictures(run: Run, extracted: Outcome) -> Section:
-    """Figures 1 to 6 and 8, of the catalog's first clip that has every stored feature."""
-    where = {feature: places(run, extracted, feature) for feature in run.config.extract.features}
+    """Draw Figures 1 to 6 and 8 for the catalog's first clip that has every stored feature."""
+    stored = {feature: places(run, extracted, feature) for feature in run.config.extract.features}
     tracks = run.catalog.tracks.column("track_id").to_pylist()
     track = next(
-        (track for track in tracks if all(track in found for found in where.values())), None
+        (track for track in tracks if all(track in rows for rows in stored.values())), None
     )
     if track is None:
         return Section("clip", "A clip as the models see it", missing="no clip has every feature")
     return clip_section(
-        {feature: _read(feature, *found[track]) for feature, found in where.items()},
+        {feature: _read(feature, *rows[track]) for feature, rows in stored.items()},
         _titles(run, [track])[track],
     )
 
 
 def _clips(run: Run, extracted: Outcome, artists: list[str]) -> dict[str, tuple[str, bytes]]:
-    """Title and mel picture of a track of each artist that has one."""
-    where = places(run, extracted, SHOWN_FEATURE)
+    """Return the title and the mel spectrogram of one track per artist, where there is one."""
+    stored = places(run, extracted, SHOWN_FEATURE)
     tracks = run.catalog.tracks.filter(
         pc.is_in(run.catalog.tracks.column("artist_id"), value_set=pa.array(artists, pa.string()))
     )
-    chosen: dict[str, str] = {}
+    track_of_artist: dict[str, str] = {}
     for row in tracks.select(["track_id", "artist_id"]).to_pylist():
-        if row["track_id"] in where:
-            chosen.setdefault(row["artist_id"], row["track_id"])
-    titles = _titles(run, list(chosen.values()))
+        if row["track_id"] in stored:
+            track_of_artist.setdefault(row["artist_id"], row["track_id"])
+    titles = _titles(run, list(track_of_artist.values()))
     frames = round(SECONDS_SHOWN * SAMPLE_RATE / HOP)
     return {
-        artist: (titles[track], mel_picture(_read(SHOWN_FEATURE, *where[track]), frames))
-        for artist, track in chosen.items()
+        artist: (titles[track], mel_picture(_read(SHOWN_FEATURE, *stored[track]), frames))
+        for artist, track in track_of_artist.items()
     }
 
 
 def _titles(run: Run, tracks: list[str]) -> dict[str, str]:
-    """What each track is called: its title and artist where they are known."""
-    chosen = run.catalog.tracks.filter(
+    """Return the title of each track, or its id, followed by its artist if there is one."""
+    selected = run.catalog.tracks.filter(
         pc.is_in(run.catalog.tracks.column("track_id"), value_set=pa.array(tracks, pa.string()))
     )
-    rows = chosen.select(["track_id", "title", "artist"]).to_pylist()
+    rows = selected.select(["track_id", "title", "artist"]).to_pylist()
     return {
         row["track_id"]: f"{row['title'] or row['track_id']}"
         + (f", {row['artist']}" if row["artist"] else "")
@@ -173,6 +179,6 @@ def _titles(run: Run, tracks: list[str]) -> dict[str, str]:
 
 
 def _read(feature: str, part: str, row: int) -> np.ndarray:
-    """A stored feature (frequency, time) of one track."""
+    """Read a stored feature (frequency, time) of one track."""
     ((array, _),) = read_stored([(part, row)], feature)
     return array

@@ -1,4 +1,4 @@
-"""What a recommender answers for tracks as it is served: from their sound, over all of its windows, in blocks through Ray."""
+"""Embed catalog tracks as a recommender serves them, over all windows, in blocks through Ray."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec import schema
+from musicrec.pipeline.assemble import write_recommender
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.retrain import Submodels
@@ -26,17 +27,19 @@ ROWS_PER_BLOCK = 32
 def embed_tracks(
     run: Run, extracted: Outcome, recommender: Recommender, name: str, track_ids: Sequence[str]
 ) -> Outcome:
-    """The embeddings of catalog tracks by a recommender; the record's ``predictions`` hold those that it has (``schema.PREDICTIONS``).
+    """Embed catalog tracks with a recommender.
 
-    A track that cannot be read, or lacks an input that the recommender cannot do without, is a row of ``errors.parquet``. What was
-    extracted of a track is not decoded again where the recommender hears no more of it.
+    The files in the record's ``predictions`` hold the embeddings (``schema.PREDICTIONS``). A track
+    that cannot be read, or lacks an input that the recommender needs, is a row of
+    ``errors.parquet``. Extracted features are used in place of the audio unless the recommender
+    embeds more than the first 30 s.
 
     Parameters
     ----------
     extracted
-        Of the run's catalog; its key knows which versions of the files are there.
+        The extraction of the run's catalog; its key depends on the versions of the files.
     name
-        Says which recommender it is: of two that answer otherwise it differs.
+        Identifies the recommender: recommenders with different answers must have different names.
     """
     stage = run.store.stage(
         "listened",
@@ -50,14 +53,18 @@ def embed_tracks(
         ),
     )
     return run_stage(
-        run, stage, lambda stage: _work(run, stage, extracted, recommender, track_ids), "listen"
+        run,
+        stage,
+        lambda stage: _embed_in_blocks(run, stage, extracted, recommender, track_ids),
+        "listen",
     )
 
 
 def score_served(done: Submodels, ensemble: Outcome) -> Outcome:
-    """The outcome of a trained ensemble with the answers of its recommender for the test tracks in place of its own predictions."""
-    from musicrec.registry.package import write_recommender  # it imports MLflow
+    """Return an ensemble's outcome with the embeddings that it would serve for the test tracks.
 
+    They replace the predictions that its training run wrote.
+    """
     run = done.run
     with tempfile.TemporaryDirectory() as folder:
         write_recommender(Path(folder), run, done.targeted, done.trained.whole, ensemble)
@@ -67,11 +74,11 @@ def score_served(done: Submodels, ensemble: Outcome) -> Outcome:
         .column("track_id")
         .to_pylist()
     )
-    heard = embed_tracks(run, done.extracted, recommender, ensemble.stage.key, tests)
-    return Outcome(heard.stage, ensemble.record | heard.record, heard.worked)
+    served = embed_tracks(run, done.extracted, recommender, ensemble.stage.key, tests)
+    return Outcome(served.stage, ensemble.record | served.record, served.worked)
 
 
-def _work(
+def _embed_in_blocks(
     run: Run, stage: Stage, extracted: Outcome, recommender: Recommender, track_ids: Sequence[str]
 ) -> dict[str, Any]:
     store = Store(run.store.uri(stage.folder))
@@ -84,23 +91,23 @@ def _work(
         )
     )
 
-    def found(queries: pa.Table) -> pa.Table:
+    def with_features(queries: pa.Table) -> pa.Table:
         return with_features_of(extracted.stage, extracted.record, queries, recommender)
 
     def reader(threads: int) -> QueryEmbedder:
         return QueryEmbedder(recommender, store, threads)
 
-    counts = run_queries(blocks, queries, found, reader, "listen", ROWS_PER_BLOCK, run.config.ray)
-    heard = blocks.read()
-    heard = heard.filter(pc.is_null(heard.column("reason")))
-    same = {
-        "submodel": pa.repeat(ENSEMBLE, heard.num_rows),
-        "fold": pa.repeat(pa.scalar(NO_FOLD, pa.int32()), heard.num_rows),
+    counts = run_queries(
+        blocks, queries, with_features, reader, "listen", ROWS_PER_BLOCK, run.config.ray
+    )
+    embedded = blocks.read()
+    embedded = embedded.filter(pc.is_null(embedded.column("reason")))
+    columns = {
+        "track_id": embedded.column("track_id"),
+        "submodel": pa.repeat(ENSEMBLE, embedded.num_rows),
+        "fold": pa.repeat(pa.scalar(NO_FOLD, pa.int32()), embedded.num_rows),
+        "vector": embedded.column("vector"),
     }
     files = prediction_files(stage.folder, workers=1)
-    run.store.write_table(
-        files[0],
-        pa.table({"track_id": heard.column("track_id"), **same, "vector": heard.column("vector")}),
-        schema.PREDICTIONS,
-    )
+    run.store.write_table(files[0], pa.table(columns), schema.PREDICTIONS)
     return counts | {"predictions": files, "segments": recommender.segments}

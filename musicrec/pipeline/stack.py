@@ -1,4 +1,4 @@
-"""Stacks over the submodels' outputs: TimeFreq, TimeFreqAvg, GenreEnsemble (thesis section 3)."""
+"""Train stacks over the submodels' outputs: TimeFreq, TimeFreqAvg, GenreEnsemble (Whitell 2019)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from musicrec import schema
 from musicrec.pipeline.base import REVISION, Outcome, Run, already_complete, run_stage
-from musicrec.pipeline.run_trainings import run_trainings, schedule
+from musicrec.pipeline.launch import launch_training_runs, schedule
 from musicrec.pipeline.targets import target_table
 from musicrec.pipeline.train import Trained
 from musicrec.specs.stack import StackSpec
@@ -25,40 +25,42 @@ from musicrec.training.training_run import EXAMPLES, TrainingRun, read_stack_out
 def stack(
     run: Run, targeted: Outcome, trained: Trained, names: list[str] | None = None
 ) -> dict[str, Outcome]:
-    """Train the named stacks (all of the configuration if not given), or average, where there is nothing to train; outcomes by name."""
+    """Train the named stacks (default: all) and return their outcomes by name.
+
+    A stack without weights is the mean of its submodels' outputs.
+    """
     names = list(run.config.stacks) if names is None else names
     stages = {name: stack_stage(run, name, targeted, trained) for name in names}
     outcomes: dict[str, Outcome] = {}
-    tasks = []
+    training_runs = []
     for name in names:
         spec = _spec(run, name, targeted)
         if stages[name].success() is not None:
             outcomes[name] = already_complete(stages[name], f"stack {name}")
         elif spec.learns:
-            tasks.append(stack_task(run, name, stages[name], targeted, trained))
+            training_runs.append(stack_training_run(run, name, stages[name], targeted, trained))
         else:
             outcomes[name] = _average(
                 run, spec, stages[name], targeted, trained.predictions(list(spec.submodels))
             )
-    finished = run_trainings(run, tasks)
+    finished = launch_training_runs(run, training_runs)
     return {name: outcomes.get(name) or finished[stages[name].folder] for name in names}
 
 
 def stack_stage(run: Run, name: str, targeted: Outcome, trained: Trained) -> Stage:
-    """Where a stack lies."""
+    """Return the stage of a stack."""
     settings = run.config.stacks[name]
-    decided = (
+    key = fingerprint(
+        REVISION,
+        name,
+        targeted.stage.key,
+        trained.keys(list(settings.submodels)),
         dataclasses.asdict(settings),
         run.config.seed,
         run.config.train.key_fields(),
         run.left_out,
     )
-    return run.store.stage(
-        "stacks",
-        fingerprint(
-            REVISION, name, targeted.stage.key, trained.keys(list(settings.submodels)), *decided
-        ),
-    )
+    return run.store.stage("stacks", key)
 
 
 def _spec(run: Run, name: str, targeted: Outcome) -> StackSpec:
@@ -74,10 +76,10 @@ def _spec(run: Run, name: str, targeted: Outcome) -> StackSpec:
     )
 
 
-def stack_task(
+def stack_training_run(
     run: Run, name: str, stage: Stage, targeted: Outcome, trained: Trained
 ) -> TrainingRun:
-    """Write what a stack's training reads into its folder."""
+    """Write the inputs of a stack's training run into its folder, and return the run."""
     spec = _spec(run, name, targeted)
     predictions = trained.predictions(list(spec.submodels))
     run.store.write_json(stage.path("spec.json"), spec.as_json())
@@ -96,9 +98,9 @@ def stack_task(
 
 
 def _examples(run: Run, predictions: dict[str, Predictions]) -> pa.Table:
-    """The tracks that a submodel has predicted, which are those that have a target."""
+    """Return the tracks that the first submodel has predicted, which are those with a target."""
     files = next(iter(predictions.values())).whole
-    known = {
+    predicted = {
         track
         for file in files
         for track in run.store.read_table(file, schema.PREDICTIONS, ["track_id"])
@@ -106,15 +108,17 @@ def _examples(run: Run, predictions: dict[str, Predictions]) -> pa.Table:
         .to_pylist()
     }
     rows = run.catalog.tracks.select(["track_id", "artist_id", "split"]).to_pylist()
-    return pa.Table.from_pylist([row for row in rows if row["track_id"] in known], schema=EXAMPLES)
+    return pa.Table.from_pylist(
+        [row for row in rows if row["track_id"] in predicted], schema=EXAMPLES
+    )
 
 
 def _average(
     run: Run, spec: StackSpec, stage: Stage, targeted: Outcome, predictions: dict[str, Predictions]
 ) -> Outcome:
-    """The mean of outputs: nothing to train, so that its predictions are all there is to it."""
+    """Write the mean of the submodels' outputs, which has no weights, as a stack's predictions."""
 
-    def work(stage: Stage) -> dict[str, Any]:
+    def write_mean(stage: Stage) -> dict[str, Any]:
         examples = _examples(run, predictions)
         vectors = read_stack_outputs(run.store, spec.submodels, spec.outputs, examples, predictions)
         rows = np.flatnonzero(spec.usable(vectors))
@@ -150,4 +154,4 @@ def _average(
             "predictions": files,
         }
 
-    return run_stage(run, stage, work, f"stack {spec.name}")
+    return run_stage(run, stage, write_mean, f"stack {spec.name}")

@@ -1,4 +1,4 @@
-"""The last screen of a retrain: what was trained, how good it is beside what needs no model, and what to type next."""
+"""Print the last screen of a retrain: results, baselines, changes, and the next command."""
 
 from __future__ import annotations
 
@@ -23,52 +23,57 @@ EXAMPLE_ARTISTS = 5
 
 
 def print_summary(done: Evaluated, registered: Outcome) -> None:
-    """Print the results, and where everything is."""
+    """Print the results, the changes since the last run, and where to look at them."""
     if not (done.worked or registered.worked):
         console.print(
             "\nEverything was already complete: nothing was done. The results of that run:"
         )
     print_results(done)
     for line in changes(done):
-        _say(line)
+        _print_line(line)
     record = registered.record
-    _say(f"MLflow: {record['decision']}")
-    _say(f"Look at it:  mlflow ui --backend-store-uri {record['tracking_uri']}")
+    _print_line(f"MLflow: {record['decision']}")
+    _print_line(f"Look at it:  mlflow ui --backend-store-uri {record['tracking_uri']}")
     run = done.run
     track = audio_uri(run.catalog.root, run.catalog.tracks.column("audio")[0].as_py())
-    _say(f"Type next:   python jobs/recommend.py --store {run.config.store} --audio {track}")
+    _print_line(f"Type next:   python jobs/recommend.py --store {run.config.store} --audio {track}")
 
 
 def print_results(done: Evaluated) -> None:
-    """Print the results table, examples, and what became of every track."""
+    """Print the results table, examples, and the counts of tracks and errors."""
     recommends = done.run.config.task == "embedding"
     console.print(results_table(done) if recommends else genre_table(done))
     for table in example_tables(done) if recommends else ():
         console.print(table)
     extracted, targeted = done.extracted.record, done.targeted.record
-    _say(
-        f"Tracks: {extracted['rows_in']} in, {extracted['rows_out']} extracted, {extracted['rows_in_errors']} in errors"
+    _print_line(
+        f"Tracks: {extracted['rows_in']} in, {extracted['rows_out']} extracted, "
+        f"{extracted['rows_in_errors']} in errors"
     )
     if extracted["rows_in_errors"] or extracted["artwork_errors"]:
-        _say(f"Errors: {extracted['errors']}")
+        _print_line(f"Errors: {extracted['errors']}")
     if recommends:
-        _say(
-            f"Artist embeddings: Jaccard {targeted['jaccard']:.3f} (chance {targeted['jaccard_chance']:.3f})"
+        _print_line(
+            f"Artist embeddings: Jaccard {targeted['jaccard']:.3f} "
+            f"(chance {targeted['jaccard_chance']:.3f})"
         )
     elif targeted["rows_incomplete"]:
-        _say(f"Without a genre, and so left out: {targeted['rows_incomplete']} tracks")
+        _print_line(f"Without a genre, and so left out: {targeted['rows_incomplete']} tracks")
     if done.reported is not None:
-        _say(f"Open it:     {done.reported.record['report']}")
+        _print_line(f"Open it:     {done.reported.record['report']}")
 
 
 def changes(done: Evaluated) -> list[str]:
-    """What is different from the last run of the same catalog, and how long each step took; nothing where no step had work."""
+    """Return lines on the changes since the last run of the catalog, and the seconds of each step.
+
+    There are none if no step had work.
+    """
     if not done.worked:
         return []
     extracted, embedded, lines = done.extracted.record, done.targeted.record, []
     if "tracks_new" in extracted:
         counts = ", ".join(
-            f"{extracted[f'tracks_{what}']} {what}" for what in ("new", "changed", "removed")
+            f"{extracted[f'tracks_{kind}']} {kind}" for kind in ("new", "changed", "removed")
         )
         lines.append(f"Changes: tracks {counts}; {extracted['rows_extracted_now']} extracted now")
     if embedded.get("mean_cosine_to_before") is not None:
@@ -81,18 +86,19 @@ def changes(done: Evaluated) -> list[str]:
     ]
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True)
 
 
 def results_table(done: Evaluated) -> Table:
-    """Test scores of every model and baseline."""
+    """Return a table of the test scores of every model and baseline."""
     results = done.run.store.read_json(done.evaluated.stage.path(RESULTS))
     k = done.run.config.evaluate.neighbours[0]
     artists = done.evaluated.record["test_artists"]
-    # Made for a terminal of 80 columns.
+    # It fits a terminal of 80 columns.
     table = Table(
-        title=f"Mean cosine on {artists} test artists that no model was trained on, and retrieval of their related artists",
+        title=f"Mean cosine on {artists} test artists that no model was trained on, "
+        "and retrieval of their related artists",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -107,8 +113,8 @@ def results_table(done: Evaluated) -> Table:
         "",
         "",
         "",
-        _figure(chance.get(f"ndcg@{k}")),
-        _figure(chance.get(f"recall@{k}")),
+        _number(chance.get(f"ndcg@{k}")),
+        _number(chance.get(f"recall@{k}")),
         "",
     )
     models = done.models
@@ -119,11 +125,11 @@ def results_table(done: Evaluated) -> Table:
         table.add_row(
             name,
             str(record.get("epochs", "")),
-            _figure(record.get("validation")),
-            _figure(scores.get("cosine")),
+            _number(record.get("validation")),
+            _number(scores.get("cosine")),
             "" if low is None else f"{low:.2f}..{high:.2f}",
-            _figure(scores.get(f"ndcg@{k}")),
-            _figure(scores.get(f"recall@{k}")),
+            _number(scores.get(f"ndcg@{k}")),
+            _number(scores.get(f"recall@{k}")),
             str(scores["tracks"]),
             style="bold" if name == ENSEMBLE else None,
             end_section=name == BASELINES[-1] or name == list(models)[-2:][0],
@@ -132,7 +138,7 @@ def results_table(done: Evaluated) -> Table:
 
 
 def genre_table(done: Evaluated) -> Table:
-    """Test scores of every model and baseline of a genre task."""
+    """Return a table of the test scores of every model and baseline of a genre task."""
     results = done.run.store.read_json(done.evaluated.stage.path(RESULTS))
     single = done.run.config.task == "single_genre"
     metrics = (
@@ -157,21 +163,21 @@ def genre_table(done: Evaluated) -> Table:
         table.add_row(
             name,
             str(record.get("epochs", "")),
-            _figure(record.get("validation"), digits),
-            *(_figure(scores.get(metric), digits) for metric in metrics),
+            _number(record.get("validation"), digits),
+            *(_number(scores.get(metric), digits) for metric in metrics),
             "" if low is None else f"{low:.{digits}f}..{high:.{digits}f}",
             str(scores["tracks"]),
         )
     return table
 
 
-def _figure(value: float | None, digits: int = 3) -> str:
+def _number(value: float | None, digits: int = 3) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def example_tables(done: Evaluated) -> list[Table]:
-    """Recommendations for some test artists, as the thesis' Table 7: well done, middling and badly done."""
-    from musicrec.registry.package import artist_facts
+    """Return recommendations for test artists, from best to worst, as in Table 7 of the thesis."""
+    from musicrec.pipeline.artists import artist_facts
     from musicrec.training.predictions import read_predictions
 
     run = done.run
@@ -181,7 +187,10 @@ def example_tables(done: Evaluated) -> list[Table]:
     )
     artists, vectors = split.by_artist(predicted, np.flatnonzero(np.any(predicted != 0, axis=1)))
     scores = run.store.read_json(done.evaluated.stage.path(RESULTS))[ENSEMBLE]["by_artist"]
-    facts = {artist["artist_id"]: artist for artist in artist_facts(run, [*{*split.ids, *artists}])}
+    facts = {
+        artist["artist_id"]: artist
+        for artist in artist_facts(run.catalog, [*{*split.ids, *artists}])
+    }
     tables = []
     for one in recommendations(
         artists,
@@ -207,7 +216,7 @@ def example_tables(done: Evaluated) -> list[Table]:
 def recommendation_table(
     title: str, artists: list[dict[str, Any]], related: set[str] = frozenset()
 ) -> Table:
-    """Recommended artists with name, similarity, genres, origin and years (thesis Table 7)."""
+    """Return recommended artists as a table with the columns of Table 7 of Whitell 2019."""
     table = Table(
         title=title,
         title_justify="left",
@@ -216,12 +225,11 @@ def recommendation_table(
         collapse_padding=True,
     )
     for column in ("artist", "similarity", "genres", "origin", "years"):
-        least = (
-            len("similarity") if column in ("similarity", "years") else None
-        )  # figures are never cut, text may be
+        # Numbers are never cut; text may be.
+        minimum = len("similarity") if column in ("similarity", "years") else None
         justify = "right" if column == "similarity" else "left"
         table.add_column(
-            column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=least
+            column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=minimum
         )
     for artist in artists:
         years = sorted(

@@ -1,4 +1,4 @@
-"""The submodels: what each reads, a training each, their predictions."""
+"""Train the submodels: write the inputs of each training run and launch it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from musicrec.pipeline.bin_statistics import bin_statistics
 from musicrec.pipeline.extract import places
 from musicrec.pipeline.folds import artist_folds, without_fold
 from musicrec.pipeline.labels import TABLE as LABELS_TABLE
+from musicrec.pipeline.launch import launch_training_runs, objective_name, schedule
 from musicrec.pipeline.preflight import check_names
-from musicrec.pipeline.run_trainings import objective_name, run_trainings, schedule
 from musicrec.pipeline.targets import target_table
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Stage, fingerprint
@@ -33,7 +33,7 @@ class Trained:
     folds: dict[str, list[Outcome]]
 
     def predictions(self, names: list[str]) -> dict[str, Predictions]:
-        """Where the named submodels' predictions lie."""
+        """Return the files of the named submodels' predictions."""
         return {
             name: Predictions(
                 self.whole[name].record["predictions"],
@@ -43,7 +43,7 @@ class Trained:
         }
 
     def keys(self, names: list[str]) -> dict[str, list[str]]:
-        """What decides the named submodels' predictions: the keys of their stages."""
+        """Return the keys of the named submodels' stages, which identify their predictions."""
         return {
             name: [outcome.stage.key for outcome in (self.whole[name], *self.folds.get(name, []))]
             for name in names
@@ -51,43 +51,42 @@ class Trained:
 
     @property
     def worked(self) -> bool:
-        return any(
-            outcome.worked
-            for outcome in (
-                *self.whole.values(),
-                *(fold for folds in self.folds.values() for fold in folds),
-            )
-        )
+        """Whether this call trained any of them."""
+        of_folds = (outcome for outcomes in self.folds.values() for outcome in outcomes)
+        return any(outcome.worked for outcome in (*self.whole.values(), *of_folds))
 
 
 def train(
     run: Run, extracted: Outcome, targeted: Outcome, names: list[str] | None = None
 ) -> Trained:
-    """Train the named submodels (all of the configuration if not given), and with ``train.folds`` once more without each fold's artists.
+    """Train the named submodels (default: all), and with ``train.folds`` again without each fold.
+
+    A training run without a fold leaves out that fold's artists.
 
     Raises
     ------
     ConfigError
         A name is not among ``models``, or a submodel has nothing to learn from.
     TrainingFailed
-        A training failed; the others were finished.
+        A training run failed; the others were finished.
     """
     names = list(run.config.models) if names is None else names
     check_names(run.config, names)
-    wanted = [(name, fold) for fold in (NO_FOLD, *range(run.config.train.folds)) for name in names]
-    stages = {each: submodel_stage(run, *each, extracted, targeted) for each in wanted}
-    finished = run_trainings(
+    folds = (NO_FOLD, *range(run.config.train.folds))
+    trainings = [(name, fold) for fold in folds for name in names]
+    stages = {each: submodel_stage(run, *each, extracted, targeted) for each in trainings}
+    finished = launch_training_runs(
         run,
         [
-            submodel_task(run, *each, stages[each], extracted, targeted)
-            for each in wanted
+            submodel_training_run(run, *each, stages[each], extracted, targeted)
+            for each in trainings
             if stages[each].success() is None
         ],
     )
     outcomes = {
         each: finished.get(stages[each].folder)
         or already_complete(stages[each], f"train {training_name(*each)}")
-        for each in wanted
+        for each in trainings
     }
     whole = {name: outcomes[name, NO_FOLD] for name in names}
     return Trained(
@@ -97,12 +96,15 @@ def train(
 
 
 def training_name(name: str, fold: int) -> str:
-    """What a training is called: the submodel's name, and the fold that is held out."""
+    """Return a training run's name: the submodel's name and the fold that is held out."""
     return name if fold == NO_FOLD else f"{name} without fold {fold + 1}"
 
 
 def submodel_stage(run: Run, name: str, fold: int, extracted: Outcome, targeted: Outcome) -> Stage:
-    """Where a submodel lies: its key is made of its inputs, its settings, the seed, and what it leaves out."""
+    """Return the stage of a submodel.
+
+    Its key is a hash of its inputs, its settings, the seed, and the artists that it leaves out.
+    """
     settings = dataclasses.asdict(run.config.models[name])
     left_out = (
         [*run.left_out] if fold == NO_FOLD else [*run.left_out, (run.config.train.folds, fold)]
@@ -120,10 +122,10 @@ def submodel_stage(run: Run, name: str, fold: int, extracted: Outcome, targeted:
     return run.store.stage("submodels", key)
 
 
-def submodel_task(
+def submodel_training_run(
     run: Run, name: str, fold: int, stage: Stage, extracted: Outcome, targeted: Outcome
 ) -> TrainingRun:
-    """Write what the training reads into its folder."""
+    """Write the inputs of a submodel's training run into its folder, and return the run."""
     settings = run.config.models[name]
     lyrics = settings.architecture == "lyrics"
     rows = _labelled(
@@ -136,17 +138,17 @@ def submodel_task(
         vocabulary = build_vocabulary(
             (row["text"] for row in rows if row["split"] == "train"), settings.maximum_vocabulary
         )
-        rows = [
-            row for row in rows if len(vocabulary.encode(row["text"]))
-        ]  # a text without one known word says nothing: missing lyrics
+        # A text without a word of the vocabulary counts as missing lyrics.
+        rows = [row for row in rows if len(vocabulary.encode(row["text"]))]
     label = f"models.{training_name(name, fold)}"
     for split in ("train", "validation"):
         if not any(row["split"] == split for row in rows):
-            what = (
+            missing = (
                 settings.feature or {"lyrics": "lyrics", "albums": "artwork"}[settings.architecture]
             )
             raise ConfigError(
-                f"{label}: no track of the split '{split}' has {what}; take this model and its branch out, or add such tracks"
+                f"{label}: no track of the split '{split}' has {missing}; "
+                "take this model and its branch out, or add such tracks"
             )
     outputs, pixels = targeted.record["dimensions"], run.config.extract.artwork_pixels
     spec = SubmodelSpec.from_settings(
@@ -175,16 +177,17 @@ def submodel_task(
 def _bins(
     run: Run, settings: SubmodelSettings, extracted: Outcome, rows: list[dict[str, Any]]
 ) -> Statistics | None:
-    """What a submodel standardises each frequency bin by, if it does: statistics of its own training rows, without a fold's."""
-    by_bins = settings.standardise == "per_feature_bin" and settings.feature not in (
-        None,
-        "cifar",
-    )  # pictures are not standardised
+    """Return the statistics of each frequency bin that a submodel standardises by, if it does.
+
+    They are those of its own training rows, from which a held-out fold is absent.
+    """
+    # Images (CIFAR, artwork) are not standardised.
+    by_bins = settings.standardise == "per_feature_bin" and settings.feature not in (None, "cifar")
     return bin_statistics(run, extracted, settings.feature, rows) if by_bins else None
 
 
 def _labelled(run: Run, targeted: Outcome, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows that have a target; every artist has an embedding, but not every track a genre."""
+    """Return the rows with a target: every artist has an embedding, not every track a genre."""
     if run.config.task == "embedding":
         return rows
     labels = run.store.read_table(
@@ -192,22 +195,22 @@ def _labelled(run: Run, targeted: Outcome, rows: list[dict[str, Any]]) -> list[d
         pa.schema([EXAMPLES.field("track_id")]),
         columns=["track_id"],
     )
-    known = set(labels.column("track_id").to_pylist())
-    return [row for row in rows if row["track_id"] in known]
+    labelled = set(labels.column("track_id").to_pylist())
+    return [row for row in rows if row["track_id"] in labelled]
 
 
 def _stored_rows(run: Run, settings: SubmodelSettings, extracted: Outcome) -> list[dict[str, Any]]:
-    where = places(run, extracted, settings.feature or "artwork")
+    stored = places(run, extracted, settings.feature or "artwork")
     return [
         {
             "track_id": track,
             "artist_id": artist,
             "split": split,
-            "part": where[track][0],
-            "row": where[track][1],
+            "part": stored[track][0],
+            "row": stored[track][1],
         }
         for track, artist, split in _tracks(run)
-        if track in where
+        if track in stored
     ]
 
 

@@ -1,1 +1,1 @@
-"""The MLflow model: what it takes, what it answers, and which version serves."""
+"""Keep training runs and the served model in MLflow; everything that imports MLflow."""

@@ -1,4 +1,4 @@
-"""The registered recommender, loaded to be used."""
+"""Load the registered recommender."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from musicrec.storage.store import Store
 
 
 def pinned(model: str, settings: RegistrySettings, store: Store) -> str:
-    """The URI of the version that a URI with an alias means now (models:/musicrec@champion -> models:/musicrec/3); others unchanged.
+    """Replace the alias in a model URI by the version that has it now.
+
+    ``models:/musicrec@champion`` becomes ``models:/musicrec/3``, for instance; a URI without an
+    alias is returned unchanged.
 
     Raises
     ------
@@ -25,13 +28,14 @@ def pinned(model: str, settings: RegistrySettings, store: Store) -> str:
     from mlflow.exceptions import MlflowException
 
     try:
-        return f"models:/{name}/{mlflow.MlflowClient().get_model_version_by_alias(name, alias).version}"
+        version = mlflow.MlflowClient().get_model_version_by_alias(name, alias).version
     except MlflowException as error:
-        raise _not_there(model, error) from error
+        raise _not_in_registry(model, error) from error
+    return f"models:/{name}/{version}"
 
 
 def load_recommender(model: str, settings: RegistrySettings, store: Store) -> Recommender:
-    """The recommender behind a model URI such as ``models:/musicrec@champion``.
+    """Return the recommender of a model URI such as ``models:/musicrec@champion``.
 
     Raises
     ------
@@ -45,14 +49,15 @@ def load_recommender(model: str, settings: RegistrySettings, store: Store) -> Re
     try:
         loaded = mlflow.pyfunc.load_model(model)
     except MlflowException as error:
-        raise _not_there(model, error) from error
+        raise _not_in_registry(model, error) from error
     return loaded.unwrap_python_model().recommender
 
 
-def _not_there(model: str, error: Exception) -> ConfigError:
+def _not_in_registry(model: str, error: Exception) -> ConfigError:
     import mlflow
 
     where = mlflow.get_tracking_uri()
     return ConfigError(
-        f"{model} is not in the registry at {where}: {error}. Run jobs/retrain.py with this store first"
+        f"{model} is not in the registry at {where}: {error}. "
+        "Run jobs/retrain.py with this store first"
     )

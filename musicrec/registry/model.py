@@ -1,4 +1,4 @@
-"""The file from which MLflow makes the registered model (models from code); importing it elsewhere has no use."""
+"""Create the registered model for MLflow (models from code); import it nowhere else."""
 
 from __future__ import annotations
 

@@ -1,12 +1,16 @@
-"""The registered model's interface: a row a query in, an embedding and the nearest artists out.
+"""The registered model's interface: one row per query in, an embedding and the nearest artists out.
 
-Input columns, each optional, at least one of them given:
+Input columns, all optional, at least one of them given:
 
-- ``audio`` the bytes of an audio file (base64 in JSON), or ``audio_uri`` its path or URI;
-- ``lyrics`` text; ``artwork`` the bytes of a picture, or ``artwork_uri``; ``year``, ``latitude``, ``longitude``.
+- ``audio``: the bytes of an audio file (base64 in JSON), or ``audio_uri``: its path or URI
+- ``artwork``: the bytes of an image, or ``artwork_uri``
+- ``lyrics`` (text), ``year``, ``latitude``, ``longitude``
 
-Parameter ``k``: how many artists. Output: ``embedding`` and, nearest first, ``artist_id``, ``artist``, ``similarity``. A query that cannot
-be answered has empty lists and says why in ``error``.
+Parameter ``k``: the number of artists. Output columns: ``embedding`` and, nearest first,
+``artist_id``, ``artist`` and ``similarity``. A query that cannot be answered has empty lists and
+the reason in ``error``.
+
+Registered models import this module by its path, which must not change.
 """
 
 from __future__ import annotations
@@ -27,20 +31,22 @@ DEFAULT_NEIGHBOURS = 10
 
 
 class MusicRecommender(PythonModel):
-    """``musicrec.serving.recommender.Recommender`` behind MLflow's interface."""
+    """Adapt ``musicrec.serving.recommender.Recommender`` to MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
+        """Load the recommender from the model's artifacts."""
         self.recommender = Recommender.load(context.artifacts[ARTIFACT])
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
+        """Return one row of answers per row of queries; see the module for the columns."""
         k = int((params or {}).get("k", DEFAULT_NEIGHBOURS))
         return pd.DataFrame([self._answer(row, k) for row in model_input.to_dict(orient="records")])
 
     def _answer(self, row: dict[str, Any], k: int) -> dict[str, Any]:
         try:
-            found = self.recommender.recommend(query(row), k)
+            recommendation = self.recommender.recommend(query(row), k)
         except (AudioError, ArtworkError, MissingInput) as error:
             return {
                 "embedding": [],
@@ -49,9 +55,9 @@ class MusicRecommender(PythonModel):
                 "similarity": [],
                 "error": redacted(str(error)),
             }
-        artists = self.recommender.describe(found)
+        artists = self.recommender.describe(recommendation)
         return {
-            "embedding": found.embedding.astype(float).tolist(),
+            "embedding": recommendation.embedding.astype(float).tolist(),
             "artist_id": [artist["artist_id"] for artist in artists],
             "artist": [artist["name"] or artist["artist_id"] for artist in artists],
             "similarity": [artist["similarity"] for artist in artists],
@@ -60,7 +66,7 @@ class MusicRecommender(PythonModel):
 
 
 def query(row: dict[str, Any]) -> Query:
-    """A query from a row of the input; absent columns and missing values are unknown inputs."""
+    """Return a row of the input as a query; absent columns and nulls are missing inputs."""
     values = {name: value for name, value in row.items() if not _missing(value)}
     return Query(
         audio=values.get("audio", values.get("audio_uri")),

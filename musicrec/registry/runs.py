@@ -1,4 +1,4 @@
-"""MLflow as this project uses it: where it lies, and runs that a restart continues instead of doubling."""
+"""Connect to MLflow, and log runs that a restarted job continues instead of duplicating."""
 
 from __future__ import annotations
 
@@ -17,38 +17,36 @@ from musicrec.storage.store import Store
 
 KEY_TAG = "musicrec.key"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-# Without it MLflow's pages open on traces of language models.
+# Without this tag MLflow's pages open on traces of language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-# MLflow takes parameters of up to 6,000 characters, a hundred at a time, and a thousand metrics.
+# MLflow accepts parameters of up to 6,000 characters, 100 per request, and 1,000 metrics.
 PARAMETERS_AT_ONCE = 100
 METRICS_AT_ONCE = 1000
 LONGEST_PARAMETER = 6000
 
 
 def connect(settings: RegistrySettings, store: Store) -> str:
-    """Point MLflow to its server or database and open the experiment; returns the experiment's id.
+    """Point MLflow to its server or database, open the experiment, and return its id.
 
     Raises
     ------
     ConfigError
-        The store is remote and no tracking URI is given: a database file cannot lie on object storage.
+        The store is remote and no tracking URI is given: object storage cannot hold a database.
     """
-    # Quiet and private; and nothing that is loaded from the registry may be a pickle.
+    # No telemetry, little output, and no pickles: a pickle from the registry could execute code.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault(
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
-    )  # lines of prose between the lines of JSON
+    # It would print plain text between the lines of JSON.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     uri = tracking_uri(settings, store)
     _set_tracking_uri(uri)
-    os.environ.setdefault(
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"
-    )  # a server that is gone for long must not hold up a training
+    # A server that is down for long must not hold up a training run.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     if mlflow.get_experiment_by_name(settings.experiment) is None:
         location = (
             None if uri.startswith(("http://", "https://")) else store.uri("mlflow-artifacts")
@@ -60,7 +58,11 @@ def connect(settings: RegistrySettings, store: Store) -> str:
 
 
 def _set_tracking_uri(uri: str) -> None:
-    """MLflow writes the URI into the environment as well, where the next store's run in this process would take it for the user's."""
+    """Set MLflow's tracking URI without leaving it in the environment.
+
+    MLflow also writes it there, where the next store's run in this process would take it for the
+    user's setting.
+    """
     import mlflow
 
     given = os.environ.get(URI_VARIABLE)
@@ -70,11 +72,12 @@ def _set_tracking_uri(uri: str) -> None:
 
 
 def tracking_uri(settings: RegistrySettings, store: Store) -> str:
-    """The configured tracking URI, MLFLOW_TRACKING_URI, or an SQLite file in a local store."""
+    """Return the configured URI, else MLFLOW_TRACKING_URI, else an SQLite file in a local store."""
     uri = settings.tracking_uri or os.environ.get(URI_VARIABLE)
     if uri is None and not store.is_local:
         raise ConfigError(
-            "registry.tracking_uri is not given and the store is not a folder: set it (or MLFLOW_TRACKING_URI) to an MLflow server"
+            "registry.tracking_uri is not given and the store is not a folder: "
+            "set it (or MLFLOW_TRACKING_URI) to an MLflow server"
         )
     if uri is None:
         os.makedirs(store.root, exist_ok=True)
@@ -82,7 +85,7 @@ def tracking_uri(settings: RegistrySettings, store: Store) -> str:
 
 
 def is_configured(settings: RegistrySettings, store: Store) -> bool:
-    """Whether there is an MLflow to log to."""
+    """Return whether there is an MLflow to log to."""
     return bool(settings.tracking_uri or os.environ.get(URI_VARIABLE) or store.is_local)
 
 
@@ -90,7 +93,10 @@ def is_configured(settings: RegistrySettings, store: Store) -> bool:
 def tracked(
     experiment: str, name: str, key: str, parent: str | None = None, system_metrics: bool = False
 ) -> Iterator[Any]:
-    """The run of this key in an experiment (its id), continued if it exists and started if not; marked failed where the block raises."""
+    """Activate the run with this key for a ``with`` block, and create it if it does not exist.
+
+    The run is marked failed if the block raises. ``experiment`` is the experiment's id.
+    """
     import mlflow
 
     run_id = find_or_create(mlflow.MlflowClient(), experiment, name, key, parent)
@@ -101,24 +107,24 @@ def tracked(
 
 
 def find_or_create(client: Any, experiment: str, name: str, key: str, parent: str | None) -> str:
-    """The id of the run of this key, continued if it exists and started if not."""
-    found = client.search_runs(
+    """Return the id of the run with this key, and create the run if it does not exist."""
+    existing = client.search_runs(
         [experiment], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1
     )
-    if found:
-        return found[0].info.run_id
+    if existing:
+        return existing[0].info.run_id
     tags = {KEY_TAG: key} | ({"mlflow.parentRunId": parent} if parent else {})
     return client.create_run(experiment, run_name=name, tags=tags).info.run_id
 
 
 def dataset(root: str, key: str) -> Any:
-    """A catalog as MLflow's dataset: where it was read, and the fingerprint of its content."""
+    """Return a catalog as an MLflow dataset: its root and the fingerprint of its content."""
     from mlflow.data.dataset_source_registry import resolve_dataset_source
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import DatasetInput, InputTag
 
     with warnings.catch_warnings():
-        # MLflow finds its one source of local files registered under two schemes, and says so of every path.
+        # MLflow registers its source of local files under two schemes and warns about every path.
         warnings.filterwarnings(
             "ignore", message="The specified dataset source can be interpreted in multiple ways"
         )
@@ -128,7 +134,7 @@ def dataset(root: str, key: str) -> Any:
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested configuration as MLflow's parameters: dotted names, values as JSON text."""
+    """Flatten a nested configuration into MLflow parameters: dotted names, values as JSON text."""
     flat: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, dict) and value:
@@ -143,30 +149,34 @@ def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def log_parameters(values: dict[str, Any]) -> None:
-    """Log a configuration on the active run; repeating it in a continued run changes nothing."""
+    """Log a configuration to the active run; in a continued run, parameters keep their values."""
     import mlflow
 
     log_parameters_of(mlflow.MlflowClient(), mlflow.active_run().info.run_id, values)
 
 
 def log_parameters_of(client: Any, run_id: str, values: dict[str, Any]) -> None:
-    """Log a configuration. A parameter that the run has already keeps its value: where a run works may change from job to job."""
+    """Log a configuration to a run.
+
+    A parameter that the run already has keeps its value, since settings that do not change results
+    (where a run works, for instance) may differ from job to job.
+    """
     from mlflow.entities import Param
 
-    known = client.get_run(run_id).data.params
-    flat = [Param(name, value) for name, value in flattened(values).items() if name not in known]
+    logged = client.get_run(run_id).data.params
+    flat = [Param(name, value) for name, value in flattened(values).items() if name not in logged]
     for start in range(0, len(flat), PARAMETERS_AT_ONCE):
         client.log_batch(run_id, params=flat[start : start + PARAMETERS_AT_ONCE])
 
 
 def log_history(client: Any, run_id: str, history: list[dict[str, float]], metric: str) -> None:
-    """Log the epochs that a run does not have yet; ``metric`` is what the validation figure is called."""
+    """Log the epochs that a run does not have yet; ``metric`` names the validation metric."""
     logged = {logged.step for logged in client.get_metric_history(run_id, f"validation_{metric}")}
     log_epochs(client, run_id, [epoch for epoch in history if epoch["epoch"] not in logged], metric)
 
 
 def log_epochs(client: Any, run_id: str, epochs: list[dict[str, float]], metric: str) -> None:
-    """Log epochs, one step each."""
+    """Log each epoch as one step."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)

@@ -1,6 +1,8 @@
-"""Trainings in MLflow while they run: one parent run a configuration and catalog, one child a training; a restart continues both.
+"""Log training runs to MLflow while they run.
 
-What a driver that died did not log is logged by the next one from the training's record, so that every epoch is there once.
+Each configuration and catalog has one parent run with one child per training run. A restarted job
+continues both. Epochs that a killed driver did not log are logged by the next one from the stored
+record, so that each epoch appears once.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from musicrec.storage.store import Store, fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 
-# Of a run whose training failed: why, on one line.
+# Tag of a failed run: the reason, on one line.
 REASON_TAG = "musicrec.reason"
-# Sections that say where and how a run works and is shown, not what comes out of it.
+# Settings of where and how a run works and of its presentation, which do not change its results.
 ELSEWHERE = (
     "store",
     "ray",
@@ -41,21 +43,20 @@ ELSEWHERE = (
 
 
 def run_key(config: Config, catalog_key: str) -> str:
-    """What decides the MLflow run of a configuration on a catalog: every job of it continues the same one."""
+    """Return the key of the MLflow run that all jobs of a configuration on a catalog continue."""
     values = {name: value for name, value in resolved(config).items() if name not in ELSEWHERE}
-    values["train"] = config.train.key_fields() | {
-        "folds": config.train.folds
-    }  # more workers, or other ones, go on with the same run
+    # Other numbers or kinds of workers continue the same run.
+    values["train"] = config.train.key_fields() | {"folds": config.train.folds}
     return fingerprint("run", catalog_key, values)
 
 
 class TrainingLog:
-    """The MLflow runs of some trainings.
+    """Log training runs as children of one MLflow run.
 
     Parameters
     ----------
     parent
-        The id of the run that the trainings' runs are children of.
+        The id of the parent run.
     """
 
     def __init__(self, client: Any, experiment: str, parent: str, key: str, dataset: Any) -> None:
@@ -69,7 +70,7 @@ class TrainingLog:
         self.runs: dict[str, str] = {}
 
     def begin(self, name: str, training_key: str, parameters: dict[str, Any]) -> None:
-        """Find or start the run of a training."""
+        """Find or create the MLflow run of a training run."""
         run_id = tracking.find_or_create(
             self.client, self.experiment, name, f"{self.key}-{training_key}", self.parent
         )
@@ -82,21 +83,21 @@ class TrainingLog:
         tracking.log_epochs(self.client, self.runs[name], [record], metric)
 
     def end(self, name: str, metric: str, history: list[dict[str, float]]) -> None:
-        """Log the epochs that are not there yet and the picture of all of them, and close the run."""
+        """Log the missing epochs and the plot of learning curves, and close the run."""
         run_id = self.runs[name]
         tracking.log_history(self.client, run_id, history, metric)
         self.client.log_figure(run_id, plot_learning(history, metric, name), "learning_curves.png")
-        if REASON_TAG in self.client.get_run(run_id).data.tags:  # it failed in an earlier process
+        if REASON_TAG in self.client.get_run(run_id).data.tags:  # failed in an earlier process
             self.client.delete_tag(run_id, REASON_TAG)
         self.client.set_terminated(run_id)
 
     def fail(self, name: str, reason: str) -> None:
-        """Close the run of a training that failed, with why as a tag."""
+        """Close the run as failed, with the reason as a tag."""
         self.client.set_tag(self.runs[name], REASON_TAG, redacted(reason))
         self.client.set_terminated(self.runs[name], "FAILED")
 
     def scores(self, name: str, values: dict[str, float], figures: dict[str, Any]) -> None:
-        """Keep the test scores of a training that ended, and figures of matplotlib's by file name, with its run."""
+        """Log test scores and matplotlib plots, by file name, to the run of a finished training."""
         from mlflow.entities import Metric
 
         run_id, now = self.runs[name], int(time.time() * 1000)
@@ -109,47 +110,47 @@ class TrainingLog:
         self.client.set_terminated(run_id)
 
     def text(self, name: str, text: str) -> None:
-        """Keep a text file with the parent run."""
+        """Log a text file to the parent run."""
         self.client.log_text(self.parent, text, name)
 
-    def picture(self, name: str, figure: Any) -> None:
-        """Keep a figure of matplotlib's with the parent run."""
+    def log_plot(self, name: str, figure: Any) -> None:
+        """Log a matplotlib plot to the parent run."""
         self.client.log_figure(self.parent, figure, name)
 
     def folder(self, name: str, path: str) -> None:
-        """Keep the files of a folder of this machine with the parent run."""
+        """Log the files of a local folder to the parent run."""
         self.client.log_artifacts(self.parent, path, name)
 
 
 class NullTrainingLog(TrainingLog):
-    """No MLflow."""
+    """Log nothing, where no MLflow is configured."""
 
     def __init__(self) -> None:
-        """Nothing is needed to log nothing."""
+        """Create a log without a client."""
 
     def begin(self, name: str, training_key: str, parameters: dict[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def epoch(self, name: str, metric: str, record: dict[str, float]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def end(self, name: str, metric: str, history: list[dict[str, float]]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def fail(self, name: str, reason: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def scores(self, name: str, values: dict[str, float], figures: dict[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def text(self, name: str, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
-    def picture(self, name: str, figure: Any) -> None:
-        """Nothing."""
+    def log_plot(self, name: str, figure: Any) -> None:
+        """Do nothing."""
 
     def folder(self, name: str, path: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @contextlib.contextmanager
@@ -162,21 +163,23 @@ def training_log(
     name: str = "musicrec",
     key: str | None = None,
 ) -> Iterator[TrainingLog]:
-    """The log of a run's trainings; the driver's system metrics are logged beside them.
+    """Open the log of a run's training runs; the parent run also gets the driver's system metrics.
 
-    Where no MLflow is configured (a store on object storage and no tracking URI), the trainings go on without, and it is said.
+    Where no MLflow is configured (a store on object storage and no tracking URI), training goes on
+    without it and an event says so.
 
     Parameters
     ----------
     facts
-        Of the parent run, as tags: versions of packages.
+        Tags of the parent run: versions of packages.
     name, key
-        Of the parent run; the key is that of the configuration and catalog if not given.
+        The parent run's name and key; the key defaults to ``run_key`` of the configuration.
     """
     if not tracking.is_configured(config.registry, store):
         event(
             "mlflow",
-            "not used: set registry.tracking_uri or MLFLOW_TRACKING_URI to a server to follow the trainings there",
+            "not used: set registry.tracking_uri or MLFLOW_TRACKING_URI to a server to follow the "
+            "training runs there",
         )
         yield NullTrainingLog()
         return
@@ -195,11 +198,11 @@ def training_log(
 
 
 def git_commit() -> str | None:
-    """The commit of the source that runs; None outside a repository."""
+    """Return the commit of the running source, or None outside a repository."""
     folder = Path(musicrec.__file__).parents[1]
     if not (folder / ".git").exists():
         return None
-    found = subprocess.run(
+    finished = subprocess.run(
         ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )
-    return found.stdout.strip() or None
+    return finished.stdout.strip() or None

@@ -15,10 +15,10 @@ from musicrec.config.load import ConfigError, from_mapping, resolved, suggestion
 from musicrec.config.sections import EnsembleSettings, StackSettings, SubmodelSettings
 from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
-from musicrec.pipeline.ensemble import ensemble_stage, ensemble_task
-from musicrec.pipeline.run_trainings import objective_name, run_trainings
-from musicrec.pipeline.stack import stack_stage, stack_task
-from musicrec.pipeline.train import Trained, submodel_stage, submodel_task
+from musicrec.pipeline.ensemble import ensemble_stage, ensemble_training_run
+from musicrec.pipeline.launch import launch_training_runs, objective_name
+from musicrec.pipeline.stack import stack_stage, stack_training_run
+from musicrec.pipeline.train import Trained, submodel_stage, submodel_training_run
 from musicrec.storage.store import Stage
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.objectives import OBJECTIVES, Objective
@@ -184,15 +184,15 @@ class Trial:
             on_epoch(record)
         if not self.finished:
             run = dataclasses.replace(self.run, on_epoch=on_epoch)
-            run_trainings(run, [self._task(run)])
+            launch_training_runs(run, [self._task(run)])
 
     def _task(self, run: Run) -> TrainingRun:
         search, section = self.search, section_of(run.config, self.search.name)
         if section == "ensemble":
-            return ensemble_task(run, self.stage, search.targeted, search.trained)
+            return ensemble_training_run(run, self.stage, search.targeted, search.trained)
         if section.startswith("stacks."):
-            return stack_task(run, search.name, self.stage, search.targeted, search.trained)
-        return submodel_task(
+            return stack_training_run(run, search.name, self.stage, search.targeted, search.trained)
+        return submodel_training_run(
             run, search.name, NO_FOLD, self.stage, search.extracted, search.targeted
         )
 

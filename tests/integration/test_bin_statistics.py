@@ -13,7 +13,7 @@ import safetensors.torch
 from small_run import Retrained
 
 from musicrec.audio import extract_features, load_audio
-from musicrec.pipeline.train import submodel_stage, submodel_task
+from musicrec.pipeline.train import submodel_stage, submodel_training_run
 from musicrec.serving.recommender import ARTISTS, Query, Recommender, save
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.submodel import SubmodelSpec
@@ -44,7 +44,7 @@ def prepared(
     store = Store(str(shutil.copytree(retrained.store, tmp_path_factory.mktemp("copy") / "store")))
     run = dataclasses.replace(done.run, config=config, store=store)
     stage = submodel_stage(run, NAME, request.param, done.extracted, done.targeted)
-    submodel_task(run, NAME, request.param, stage, done.extracted, done.targeted)
+    submodel_training_run(run, NAME, request.param, stage, done.extracted, done.targeted)
     spec = SubmodelSpec.from_json(run.store.read_json(stage.path("spec.json")))
     return spec, run.store.read_table(stage.path("examples.parquet"), EXAMPLES)
 

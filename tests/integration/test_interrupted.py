@@ -21,9 +21,9 @@ from small_run import start_job, tiny_yaml
 
 from musicrec import schema
 from musicrec.config.load import from_yaml
-from musicrec.pipeline.ensemble import ensemble_task
+from musicrec.pipeline.ensemble import ensemble_training_run
 from musicrec.pipeline.retrain import train_stacks
-from musicrec.pipeline.train import submodel_task
+from musicrec.pipeline.train import submodel_training_run
 from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.checkpoints import StoreCheckpoints
 from musicrec.training.loop import World
@@ -135,9 +135,11 @@ def check_weights(store: Store, settings: Path, folders: list[str]) -> None:
         if outcome.stage.folder in folders:
             calm = store.stage("calm", outcome.stage.key)
             if name == "recommendation":
-                task = ensemble_task(run, calm, targeted, trained)
+                task = ensemble_training_run(run, calm, targeted, trained)
             else:
-                task = submodel_task(run, name, NO_FOLD, calm, done.submodels.extracted, targeted)
+                task = submodel_training_run(
+                    run, name, NO_FOLD, calm, done.submodels.extracted, targeted
+                )
             train_here(task, World(), lambda model: model)
             assert_same_training(store, outcome.stage.folder, store, calm.folder)
             folders.remove(outcome.stage.folder)

@@ -27,8 +27,9 @@ from small_run import REPOSITORY, Retrained, run_job_here
 from musicrec.config.sections import RegistrySettings
 from musicrec.pipeline.base import Run
 from musicrec.pipeline.catalog import open_run
-from musicrec.pipeline.register import challenger as compared
-from musicrec.registry.promotion import Challenger, decide, load_version, score_recommender
+from musicrec.pipeline.promote import Challenger, promote, score_recommender
+from musicrec.pipeline.promote import challenger as challenger_of_run
+from musicrec.registry.promotion import load_version
 from musicrec.storage.store import Store
 from musicrec.training.predictions import read_predictions
 
@@ -315,24 +316,24 @@ def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(
     promotion: Run, retrained: Retrained
 ) -> None:
     assert (
-        decide(promotion, retrained.done.extracted, challenger(promotion, 0.1)).champion_score
+        promote(promotion, retrained.done.extracted, challenger(promotion, 0.1)).champion_score
         is None
     )
     assert aliases(promotion) == {"champion": 1}
     measured = champions_score(promotion, retrained)
-    worse = decide(promotion, retrained.done.extracted, challenger(promotion, measured - 0.01))
+    worse = promote(promotion, retrained.done.extracted, challenger(promotion, measured - 0.01))
     assert (worse.version, worse.alias, worse.champion_version) == (2, "challenger", 1)
     # The champion is measured anew on this run's test artists: the 0.1 of its own day does not count.
     assert worse.champion_score == pytest.approx(measured)
     assert "worse than" in worse.sentence()
     assert aliases(promotion) == {"champion": 1, "challenger": 2}
-    equal = decide(promotion, retrained.done.extracted, challenger(promotion, measured))
+    equal = promote(promotion, retrained.done.extracted, challenger(promotion, measured))
     assert (equal.alias, equal.champion_version) == ("champion", 1)
     assert aliases(promotion) == {"champion": 3, "challenger": 2}
 
 
 def test_the_champion_is_scored_as_it_was_evaluated(promotion: Run, retrained: Retrained) -> None:
-    decide(promotion, retrained.done.extracted, challenger(promotion, 0.1))
+    promote(promotion, retrained.done.extracted, challenger(promotion, 0.1))
     assert champions_score(promotion, retrained) == pytest.approx(
         retrained.done.evaluated.record["ndcg@5"], abs=1e-6
     )
@@ -341,10 +342,10 @@ def test_the_champion_is_scored_as_it_was_evaluated(promotion: Run, retrained: R
 def test_both_are_asked_among_the_artists_that_both_know(
     promotion: Run, retrained: Retrained
 ) -> None:
-    decide(promotion, retrained.done.extracted, challenger(promotion, 0.1))
+    promote(promotion, retrained.done.extracted, challenger(promotion, 0.1))
     asked: list[set[str]] = []
     version = one_more_version(promotion)
-    decision = decide(
+    decision = promote(
         promotion,
         retrained.done.extracted,
         Challenger(
@@ -361,7 +362,7 @@ def test_both_are_asked_among_the_artists_that_both_know(
 
 def test_a_new_version_is_compared_by_what_was_evaluated(retrained: Retrained) -> None:
     stacked = retrained.done.stacked
-    own = compared(
+    own = challenger_of_run(
         retrained.done.run, 1, retrained.done.extracted, retrained.done.targeted, stacked.ensemble
     )
     assert own.score(own.artists)["ndcg@5"] == pytest.approx(
@@ -372,13 +373,13 @@ def test_a_new_version_is_compared_by_what_was_evaluated(retrained: Retrained) -
 def test_a_new_version_that_hears_more_is_compared_as_it_is_served(
     promotion: Run, retrained: Retrained
 ) -> None:
-    decide(promotion, retrained.done.extracted, challenger(promotion, 0.1))
+    promote(promotion, retrained.done.extracted, challenger(promotion, 0.1))
     registry = dataclasses.replace(promotion.config.registry, segments=2)
     run = dataclasses.replace(
         promotion, config=dataclasses.replace(promotion.config, registry=registry)
     )
     silent = dataclasses.replace(retrained.done.stacked.ensemble, record={"predictions": []})
-    served = compared(
+    served = challenger_of_run(
         run, aliases(run)["champion"], retrained.done.extracted, retrained.done.targeted, silent
     )
     assert served.score(served.artists)["ndcg@5"] == pytest.approx(
@@ -400,8 +401,8 @@ def test_a_champion_is_measured_on_artists_that_it_never_saw(
         {"artist_id": "newcomer", "related_artist_id": test["artist_id"], "rank": 1}
     )
     run = open_run(dataclasses.replace(promotion.config, catalog=catalog.write(str(tmp_path))))
-    decide(run, retrained.done.extracted, challenger(run, 0.5))
-    decision = decide(run, retrained.done.extracted, challenger(run, 1.0))
+    promote(run, retrained.done.extracted, challenger(run, 0.5))
+    decision = promote(run, retrained.done.extracted, challenger(run, 1.0))
     assert decision.champion_version == 1
     assert 0 <= decision.champion_score <= 1
     assert decision.alias == "champion"
@@ -415,10 +416,10 @@ def test_a_champion_that_recommends_badly_is_replaced(
     write_worst_artists(table, retrained)
     mlflow.MlflowClient().create_registered_model(promotion.config.registry.model)
     assert (
-        decide(promotion, retrained.done.extracted, challenger(promotion, 1.0, str(folder))).alias
+        promote(promotion, retrained.done.extracted, challenger(promotion, 1.0, str(folder))).alias
         == "champion"
     )
-    decision = decide(promotion, retrained.done.extracted, challenger(promotion, 0.2))
+    decision = promote(promotion, retrained.done.extracted, challenger(promotion, 0.2))
     assert (decision.champion_version, decision.champion_score) == (1, 0.0)
     assert aliases(promotion) == {"champion": 2}
 

@@ -12,10 +12,10 @@ from small_catalog import encoded, sound
 from small_run import Retrained
 
 from musicrec import schema
+from musicrec.pipeline.assemble import write_recommender
 from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.catalog import open_run
 from musicrec.pipeline.score_served import embed_tracks
-from musicrec.registry.package import write_recommender
 from musicrec.serving.query_table import as_query, of_catalog
 from musicrec.serving.recommender import Recommender
 from musicrec.training.predictions import read_predictions

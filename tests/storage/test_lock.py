@@ -21,7 +21,7 @@ from musicrec.config.jobs import Config
 from musicrec.config.sections import LockSettings
 from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
 from musicrec.pipeline.base import Outcome, Run, run_stage
-from musicrec.pipeline.run_trainings import run_trainings
+from musicrec.pipeline.launch import launch_training_runs
 from musicrec.runtime.job import run_job
 from musicrec.storage import lock
 from musicrec.storage.lock import LockLost, Owner, StageLocked, Times, acquire, owner_of
@@ -346,14 +346,14 @@ def test_a_training_locked_by_another_run_is_not_started(local: Store) -> None:
     owner = elsewhere(local, task.folder)
     before = local.names(task.folder)
     with pytest.raises(StageLocked, match=f"train mfcc.large_rnn: run {owner.run} on node-7"):
-        run_trainings(run_of(local, wait=False), [task])
+        launch_training_runs(run_of(local, wait=False), [task])
     assert local.names(task.folder) == before
 
 
 def test_a_training_completed_by_another_run_is_reused(local: Store) -> None:
     task = faulty_training.prepare(local.root)
     local.stage(*task.folder.split("/")).finish({"model": task.name})
-    outcome = run_trainings(run_of(local), [task])[task.folder]
+    outcome = launch_training_runs(run_of(local), [task])[task.folder]
     assert (outcome.worked, outcome.record) == (False, {"model": task.name})
 
 
