@@ -1,4 +1,7 @@
-"""Mean and deviation of each frequency bin over a training's own rows, which ``standardise: per_feature_bin`` scales by."""
+"""Compute the mean and deviation of each frequency bin over the rows of a training run.
+
+``standardise: per_feature_bin`` scales by them.
+"""
 
 from __future__ import annotations
 
@@ -17,31 +20,35 @@ FILE = "bins.json"
 def bin_statistics(
     run: Run, extracted: Outcome, feature: str, rows: list[dict[str, Any]]
 ) -> Statistics:
-    """Two float32 arrays (frequency,), mean and deviation over the frames of every training row.
+    """Return the mean and deviation (frequency,), float32, over the frames of all training rows.
 
-    They are kept in a stage of their own, which the submodels that read the same feature of the same rows share.
+    They have a stage of their own, shared by submodels that read the same feature of the same rows.
 
     Parameters
     ----------
     rows
-        Of a training: ``split``, and ``part`` and ``row`` where the feature lies. Those of the training split alone are read.
+        The rows of a training run: ``split``, and ``part`` and ``row`` of the stored feature. Only
+        those of the training split are read.
     """
     places: dict[str, list[int]] = {}
     for row in rows:
         if row["split"] == "train":
             places.setdefault(row["part"], []).append(row["row"])
-    chosen = sorted((part, sorted(numbers)) for part, numbers in places.items())
+    training_rows = sorted((part, sorted(numbers)) for part, numbers in places.items())
     stage = run.store.stage(
-        "bin_statistics", fingerprint(REVISION, extracted.stage.key, feature, chosen)
+        "bin_statistics", fingerprint(REVISION, extracted.stage.key, feature, training_rows)
     )
     outcome = run_stage(
-        run, stage, lambda stage: _work(run, stage, feature, chosen), f"bin statistics {feature}"
+        run,
+        stage,
+        lambda stage: _compute(run, stage, feature, training_rows),
+        f"bin statistics {feature}",
     )
     values = run.store.read_json(outcome.stage.path(FILE))
     return np.array(values["mean"], np.float32), np.array(values["deviation"], np.float32)
 
 
-def _work(
+def _compute(
     run: Run, stage: Stage, feature: str, places: list[tuple[str, list[int]]]
 ) -> dict[str, Any]:
     from musicrec.runtime.cluster import connect, map_unordered
@@ -60,7 +67,7 @@ def _work(
         )
     mean = sums / frames
     deviation = np.sqrt(np.maximum(squares / frames - mean**2, 0))
-    # In float32 the order in which the parts came does not show.
+    # Rounding to float32 hides the order in which the parts were added.
     run.store.write_json(
         stage.path(FILE),
         {
@@ -79,9 +86,10 @@ def _work(
 def part_sums_of_bins(
     place: tuple[str, list[int]], feature: str
 ) -> tuple[int, int, np.ndarray, np.ndarray]:
-    """Over some rows of one part: how many rows and frames they are, and the sum and the sum of squares of each bin (frequency,).
+    """Return the number of rows and frames of some rows of a part, and sums over their frames.
 
-    float64, which holds the mean square of values within 200 dB to 1e-8 dB^2 over any number of frames.
+    The sum and the sum of squares of each bin (frequency,) are float64, which holds the mean square
+    of values within 200 dB to 1e-8 dB^2 over any number of frames.
     """
     part, numbers = place
     stored = read_stored([(part, number) for number in numbers], feature)

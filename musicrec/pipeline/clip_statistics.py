@@ -1,4 +1,4 @@
-"""Clip statistics of the extracted features, which the baselines read: a table of one vector a track."""
+"""Summarise the extracted features of each track in one vector, for the baselines."""
 
 from __future__ import annotations
 
@@ -23,25 +23,30 @@ STATISTICS = pa.schema(
 
 
 def statistics(run: Run, extracted: Outcome) -> Outcome:
-    """Seven moments of each row of the features ``evaluate.statistics``, of every track that has all of them."""
+    """Write seven moments of each row of the features ``evaluate.statistics``.
+
+    Tracks that lack one of these features are left out.
+    """
     features = tuple(
         name for name in run.config.evaluate.statistics if name in run.config.extract.features
     )
     features = features or run.config.extract.features[:1]
     stage = run.store.stage("statistics", fingerprint(REVISION, extracted.stage.key, features))
-    return run_stage(run, stage, lambda stage: _work(run, stage, extracted, features))
+    return run_stage(run, stage, lambda stage: _compute(run, stage, extracted, features))
 
 
-def _work(run: Run, stage: Stage, extracted: Outcome, features: tuple[str, ...]) -> dict[str, Any]:
+def _compute(
+    run: Run, stage: Stage, extracted: Outcome, features: tuple[str, ...]
+) -> dict[str, Any]:
     from musicrec.runtime.cluster import connect, map_unordered
 
     connect(run.config.ray)
-    found: dict[str, dict[str, np.ndarray]] = {}
+    by_feature: dict[str, dict[str, np.ndarray]] = {}
     for feature in features:
         tracks_of_part: dict[str, dict[int, str]] = {}
         for track, (part, row) in places(run, extracted, feature).items():
             tracks_of_part.setdefault(part, {})[row] = track
-        found[feature] = {
+        by_feature[feature] = {
             tracks_of_part[part][row]: vector
             for part, vectors in map_unordered(part_statistics, tracks_of_part, feature)
             for row, vector in vectors.items()
@@ -50,9 +55,9 @@ def _work(run: Run, stage: Stage, extracted: Outcome, features: tuple[str, ...])
     tracks = [
         track
         for track in run.catalog.tracks.column("track_id").to_pylist()
-        if all(track in found[name] for name in features)
+        if all(track in by_feature[name] for name in features)
     ]
-    vectors = [np.concatenate([found[name][track] for name in features]) for track in tracks]
+    vectors = [np.concatenate([by_feature[name][track] for name in features]) for track in tracks]
     run.store.write_table(
         stage.path(TABLE), pa.table({"track_id": tracks, "vector": vectors}, STATISTICS), STATISTICS
     )
@@ -66,8 +71,8 @@ def _work(run: Run, stage: Stage, extracted: Outcome, features: tuple[str, ...])
 
 
 def part_statistics(part: str, feature: str) -> tuple[str, dict[int, np.ndarray]]:
-    """The statistics of every good row of one part, by its row."""
-    # Pictures (channels, height, width) are summarised by the rows of each channel.
+    """Return the statistics of every good row of one part, by the row's number."""
+    # Images (channels, height, width) are summarised by the rows of each channel.
     return part, {
         row: clip_statistics(pair[0].reshape(-1, pair[0].shape[-1]))
         for row, pair in enumerate(read_part(part, feature))
@@ -76,7 +81,7 @@ def part_statistics(part: str, feature: str) -> tuple[str, dict[int, np.ndarray]
 
 
 def read_statistics(run: Run, outcome: Outcome, track_ids: list[str]) -> np.ndarray:
-    """(N, S) float32 in the order of ``track_ids``; NaN for tracks without."""
+    """Return statistics (N, S), float32, in the order of ``track_ids``; NaN for tracks without."""
     table = run.store.read_table(outcome.stage.path(TABLE), STATISTICS)
     position = {track: row for row, track in enumerate(table.column("track_id").to_pylist())}
     values = (

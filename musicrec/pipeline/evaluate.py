@@ -1,4 +1,7 @@
-"""Evaluation on artists that no model was trained on: cosine to the target, retrieval of related artists, beside what needs no model."""
+"""Evaluate models and baselines on artists that no model was trained on.
+
+Scores are the cosine to the target and the retrieval of related artists.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,14 @@ from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.predictions import read_predictions
 
 RESULTS = "results.json"
-FIGURES = 1  # a part of the key: raised when results.json comes to hold more
+FIGURES = 1  # part of the key; increase it when results.json gets more metrics
 BASELINES = ("random", "popularity", "mean embedding", "ridge")
 
 
 def evaluate(
     run: Run, embedded: Outcome, summarised: Outcome, models: dict[str, Outcome]
 ) -> Outcome:
-    """Score every model and the baselines on the test split; the stage's folder holds ``results.json``.
+    """Score every model and the baselines on the test split, and write ``results.json``.
 
     Parameters
     ----------
@@ -41,21 +44,21 @@ def evaluate(
     keys = {name: outcome.stage.key for name, outcome in models.items()}
     parts = (REVISION, FIGURES, keys, summarised.stage.key, vars(run.config.evaluate))
     if run.config.embed.hold_out_test_relations:
-        parts += (
-            run.catalog_key,
-        )  # the relations of the test artists are no part of the models' keys, and are what is asked for
+        # The test artists' relations are the ground truth, but not part of the models' keys.
+        parts += (run.catalog_key,)
     stage = run.store.stage("evaluation", fingerprint(*parts))
-    return run_stage(run, stage, lambda stage: _work(run, stage, embedded, summarised, models))
+    return run_stage(run, stage, lambda stage: _score_all(run, stage, embedded, summarised, models))
 
 
 class TestSplit:
-    """The test tracks of a run, their targets, and the artists to be retrieved.
+    """The test tracks of a run, their targets, and the candidate artists.
 
-    Where the embeddings were learnt without the relations of test artists (``held_out``), these have no place to be compared with, and
-    ``targets`` means nothing; the artists to be retrieved are those that the other relations name.
+    If the embeddings were learnt without the relations of test artists (``held_out``), the test
+    artists' vectors are meaningless, and so is ``targets``; the candidates are then the artists
+    that the other relations name.
     """
 
-    __test__ = False  # not a test case of pytest's
+    __test__ = False  # pytest would collect it by its name
 
     def __init__(self, run: Run, embeddings: pa.Table) -> None:
         tracks = run.catalog.tracks
@@ -76,9 +79,9 @@ class TestSplit:
         self.related: dict[str, list[str]] = {}
         for edge in run.catalog.related.to_pylist():
             self.related.setdefault(edge["artist_id"], []).append(edge["related_artist_id"])
-        known = relations_without(run.catalog.related, set(self.artist_of))
-        named = Counter(known.column("related_artist_id").to_pylist())
-        heads = set(known.column("artist_id").to_pylist())
+        remaining = relations_without(run.catalog.related, set(self.artist_of))
+        named = Counter(remaining.column("related_artist_id").to_pylist())
+        heads = set(remaining.column("artist_id").to_pylist())
         placed = [row for row, artist in enumerate(ids) if artist in named or artist in heads]
         self.without_tests = Candidates([ids[row] for row in placed], table[placed], named)
         self.held_out = run.config.embed.hold_out_test_relations
@@ -86,13 +89,13 @@ class TestSplit:
         self.ids, self.table = self.candidates.ids, self.candidates.table
 
     def score(self, predicted: np.ndarray, ks: Sequence[int], seed: int) -> dict[str, Any]:
-        """Scores of predictions (test tracks, D); a row of zeros is a track without a prediction and is left out.
+        """Score predictions (test tracks, D); a row of zeros is a missing prediction, left out.
 
-        The cosine is that of tracks; all else is of artists, each asked for by the mean over its tracks, and by ``levels`` also of tracks
-        and albums.
+        The cosine is the tracks'. All other metrics are the artists', whose query is the mean over
+        their tracks; ``levels`` also has those of tracks and albums.
         """
-        known = np.flatnonzero(np.any(predicted != 0, axis=1))
-        if not len(known):
+        rows = np.flatnonzero(np.any(predicted != 0, axis=1))
+        if not len(rows):
             return {"tracks": 0, "artists": 0}
         retrievals, levels = {}, {}
         for level, names in {
@@ -100,9 +103,9 @@ class TestSplit:
             "album": self.album_of,
             "artist": self.artist_of,
         }.items():
-            first, vectors = self.means(predicted, known, names)
+            first, vectors = self.means(predicted, rows, names)
             if not len(first):
-                continue  # no album is named
+                continue  # no track names an album
             artists = [self.artist_of[row] for row in first]
             retrievals[level] = self.candidates.retrieve(vectors, artists, self.related, ks)
             values = None if self.held_out else cosines(self.targets[first], vectors)
@@ -110,30 +113,36 @@ class TestSplit:
                 "queries": len(first),
                 **figures(retrievals[level], np.array(artists), seed, values),
             }
-        artists, vectors = self.by_artist(predicted, known)
-        result = self._summary(levels, retrievals["artist"], known, ks, seed)
+        artists, vectors = self.by_artist(predicted, rows)
+        result = self._summary(levels, retrievals["artist"], rows, ks, seed)
         return result | {"without_test_artists": self._unseen(vectors, artists, ks, seed)}
 
     def popularity(self, ks: Sequence[int], seed: int) -> dict[str, Any]:
-        """Retrieval by the number of relations that name an artist, those of the test artists aside; the same for every query."""
+        """Score the retrieval by popularity, the same for every query.
+
+        An artist's popularity is the number of relations that name it, those with test artists not
+        counted.
+        """
         artists = list(dict.fromkeys(self.artist_of))
-        everyone = np.arange(len(self.tracks))
-        found = self.candidates.retrieve(None, artists, self.related, ks)
-        levels = {"artist": {"queries": len(artists), **figures(found, np.array(artists), seed)}}
-        result = self._summary(levels, found, everyone, ks, seed)
+        all_rows = np.arange(len(self.tracks))
+        retrieval = self.candidates.retrieve(None, artists, self.related, ks)
+        levels = {
+            "artist": {"queries": len(artists), **figures(retrieval, np.array(artists), seed)}
+        }
+        result = self._summary(levels, retrieval, all_rows, ks, seed)
         return result | {"without_test_artists": self._unseen(None, artists, ks, seed)}
 
     def _summary(
         self,
         levels: dict[str, Any],
-        found: Retrieval,
-        known: np.ndarray,
+        retrieval: Retrieval,
+        rows: np.ndarray,
         ks: Sequence[int],
         seed: int,
     ) -> dict[str, Any]:
-        artists, groups = found.artist_ids, np.array(found.artist_ids)
+        artists, groups = retrieval.artist_ids, np.array(retrieval.artist_ids)
         result = {
-            "tracks": len(known),
+            "tracks": len(rows),
             "artists": len(artists),
             **levels["artist"],
             "levels": levels,
@@ -143,41 +152,47 @@ class TestSplit:
             result["cosine"] = levels["track"]["cosine"]
             result["cosine_interval"] = levels["track"]["intervals"]["cosine"]
             result["intervals"] = {**result["intervals"], "cosine": result["cosine_interval"]}
-        result["by_artist"] = dict(zip(artists, found.scores.ndcg[ks[0]].tolist(), strict=True))
+        result["by_artist"] = dict(zip(artists, retrieval.scores.ndcg[ks[0]].tolist(), strict=True))
         for part in PARTS:
-            result[part] = part_figures(found, part, groups, seed)
+            result[part] = part_figures(retrieval, part, groups, seed)
         return result
 
     def _unseen(
         self, vectors: np.ndarray | None, artists: list[str], ks: Sequence[int], seed: int
     ) -> dict[str, Any]:
-        """Retrieval among the artists that relations without a test artist name: the same task with their relations held out or not."""
+        """Score the retrieval among the artists that relations without a test artist name.
+
+        The task is the same whether the test artists' relations are held out or not.
+        """
         if not self.without_tests.ids:
             return {"candidates": 0}
-        found = self.without_tests.retrieve(vectors, artists, self.related, ks)
-        by_artist = dict(zip(artists, found.scores.ndcg[ks[0]].tolist(), strict=True))
+        retrieval = self.without_tests.retrieve(vectors, artists, self.related, ks)
+        by_artist = dict(zip(artists, retrieval.scores.ndcg[ks[0]].tolist(), strict=True))
         return {
             "candidates": len(self.without_tests.ids),
-            **figures(found, np.array(artists), seed),
+            **figures(retrieval, np.array(artists), seed),
             "by_artist": by_artist,
         }
 
-    def by_artist(self, predicted: np.ndarray, known: np.ndarray) -> tuple[list[str], np.ndarray]:
-        """One vector an artist: the mean of the predictions of its tracks, each of unit length (thesis section 5)."""
-        first, vectors = self.means(predicted, known, self.artist_of)
+    def by_artist(self, predicted: np.ndarray, rows: np.ndarray) -> tuple[list[str], np.ndarray]:
+        """Return one vector per artist: the mean of its tracks' predictions, each of unit length.
+
+        Whitell 2019 recommends for an artist or album by the mean over its tracks.
+        """
+        first, vectors = self.means(predicted, rows, self.artist_of)
         return [self.artist_of[row] for row in first], vectors
 
     def means(
-        self, predicted: np.ndarray, known: np.ndarray, names: Sequence[str | None]
+        self, predicted: np.ndarray, rows: np.ndarray, names: Sequence[str | None]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Means of the predictions that have one artist and one name, each of unit length.
+        """Average the predictions that share artist and name, each scaled to unit length.
 
         Parameters
         ----------
-        predicted, known
-            (N, D), and the rows (K,) of it that count.
+        predicted, rows
+            (N, D), and the rows (K,) of it to use.
         names
-            (N,) of the album, for instance; a row without a name is left out.
+            (N,), of the album for instance; a row without a name is left out.
 
         Returns
         -------
@@ -188,7 +203,7 @@ class TestSplit:
         """
         groups: dict[tuple[str, str], int] = {}
         first, vectors = [], []
-        for row in known.tolist():
+        for row in rows.tolist():
             if names[row] is None:
                 continue
             group = groups.setdefault((self.artist_of[row], names[row]), len(groups))
@@ -202,19 +217,22 @@ class TestSplit:
 
 
 def ridge(run: Run, split: TestSplit, summarised: Outcome) -> np.ndarray:
-    """Ridge regression from clip statistics to the embedding, for the test tracks (N, D); zeros where a track has no statistics."""
+    """Predict the embeddings (N, D) of the test tracks by ridge regression from clip statistics.
+
+    A track without statistics gets zeros.
+    """
     train = read_statistics(run, summarised, split.train_tracks)
     test = read_statistics(run, summarised, split.tracks)
-    known, asked = ~np.isnan(train).any(axis=1), ~np.isnan(test).any(axis=1)
+    fitted, scored = ~np.isnan(train).any(axis=1), ~np.isnan(test).any(axis=1)
     predicted = np.zeros((len(split.tracks), split.table.shape[1]), np.float32)
-    if asked.any() and len(set(split.train_artists[known])) > 1:
-        predicted[asked] = ridge_embedding(
-            train[known], split.train_targets[known], split.train_artists[known], test[asked]
+    if scored.any() and len(set(split.train_artists[fitted])) > 1:
+        predicted[scored] = ridge_embedding(
+            train[fitted], split.train_targets[fitted], split.train_artists[fitted], test[scored]
         )
     return predicted
 
 
-def _work(
+def _score_all(
     run: Run, stage: Stage, embedded: Outcome, summarised: Outcome, models: dict[str, Outcome]
 ) -> dict[str, Any]:
     split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
@@ -233,12 +251,12 @@ def _work(
         )
         results[name] = split.score(predicted, ks, seed)
     run.store.write_json(stage.path(RESULTS), results)
-    best = results[ENSEMBLE]
+    ensemble = results[ENSEMBLE]
     return {
         "rows_in": len(split.tracks),
-        "rows_out": best["tracks"],
-        "rows_incomplete": len(split.tracks) - best["tracks"],
+        "rows_out": ensemble["tracks"],
+        "rows_incomplete": len(split.tracks) - ensemble["tracks"],
         "test_artists": len(set(split.artist_of)),
-        "test_cosine": best.get("cosine"),
-        **{name: best.get(name) for k in ks for name in (f"ndcg@{k}", f"recall@{k}")},
+        "test_cosine": ensemble.get("cosine"),
+        **{name: ensemble.get(name) for k in ks for name in (f"ndcg@{k}", f"recall@{k}")},
     }

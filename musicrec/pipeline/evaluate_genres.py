@@ -1,4 +1,7 @@
-"""Evaluation of a genre task on the test split, beside what needs no network: the majority or the labels' shares, and clip statistics."""
+"""Evaluate the models of a genre task on the test split, and baselines that need no network.
+
+The baselines are the majority class or the labels' frequencies, and classifiers of clip statistics.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,15 @@ from musicrec.training.predictions import read_predictions
 from musicrec.training.targets import Targets
 from musicrec.training.training_run import EXAMPLES
 
-FIGURES = 1  # a part of the key: raised when results.json comes to hold more
-# A support vector machine's cost grows with the square of its examples: 30,000 take minutes, 100,000 hours.
+FIGURES = 1  # part of the key; increase it when results.json gets more metrics
+# The cost of a support vector machine is quadratic: 30,000 examples take minutes, 100,000 hours.
 SVM_EXAMPLES = 30_000
 
 
 def evaluate_genres(
     run: Run, labelled: Outcome, summarised: Outcome, models: dict[str, Outcome]
 ) -> Outcome:
-    """Score every model and the baselines on the test tracks; the stage's folder holds ``results.json``."""
+    """Score every model and the baselines on the test tracks, and write ``results.json``."""
     keys = {name: outcome.stage.key for name, outcome in models.items()}
     stage = run.store.stage(
         "evaluation",
@@ -38,13 +41,13 @@ def evaluate_genres(
             REVISION, FIGURES, keys, labelled.stage.key, summarised.stage.key, run.config.seed
         ),
     )
-    return run_stage(run, stage, lambda stage: _work(run, stage, labelled, summarised, models))
+    return run_stage(run, stage, lambda stage: _score_all(run, stage, labelled, summarised, models))
 
 
 def _log(
     run: Run, models: dict[str, Outcome], results: dict[str, dict[str, Any]], classes: list[str]
 ) -> None:
-    """Test scores and confusion matrices in MLflow, each with the run of its training."""
+    """Log test scores and confusion matrices to MLflow, each to the run of its training."""
     facts = {f"version.{name}": version for name, version in versions().items()}
     with training_log(run.config, run.store, run.catalog_key, run.catalog.root, facts) as log:
         for name, outcome in models.items():
@@ -53,13 +56,13 @@ def _log(
                 for score, value in results[name].items()
                 if isinstance(value, int | float)
             }
-            figures = {}
+            plots = {}
             if "confusion" in results[name]:
-                figures["confusion_matrix.png"] = plot_confusion(
+                plots["confusion_matrix.png"] = plot_confusion(
                     results[name]["confusion"], classes, f"{name}, test tracks"
                 )
             log.begin(name, outcome.stage.key, {})
-            log.scores(name, scores, figures)
+            log.scores(name, scores, plots)
 
 
 class GenreSplit:
@@ -69,13 +72,13 @@ class GenreSplit:
         labels = run.store.read_table(
             target_table(run, labelled), OBJECTIVES[run.config.task].target_schema
         )
-        known = set(labels.column("track_id").to_pylist())
+        labelled_tracks = set(labels.column("track_id").to_pylist())
         rows = [
             row
             for row in run.catalog.tracks.select(["track_id", "artist_id", "split"]).to_pylist()
             if row["split"] == split
         ]
-        self.rows = [row for row in rows if row["track_id"] in known]
+        self.rows = [row for row in rows if row["track_id"] in labelled_tracks]
         self.tracks = [row["track_id"] for row in self.rows]
         self.artists = np.array([row["artist_id"] for row in self.rows])
         examples = pa.Table.from_pylist(self.rows, schema=EXAMPLES)
@@ -89,7 +92,7 @@ class GenreSplit:
         self.truth = targets.of(np.arange(len(self.rows))).numpy()
 
 
-def _work(
+def _score_all(
     run: Run, stage: Stage, labelled: Outcome, summarised: Outcome, models: dict[str, Outcome]
 ) -> dict[str, Any]:
     split, classes = GenreSplit(run, labelled, "test"), labelled.record["classes"]
@@ -101,66 +104,69 @@ def _work(
     results = {**_baselines(run, split, labelled, summarised), **results}
     run.store.write_json(stage.path(RESULTS), results)
     _log(run, models, results, classes)
-    scored = max((result["tracks"] for result in results.values()), default=0)
+    tracks = max((result["tracks"] for result in results.values()), default=0)
     return {
         "rows_in": len(split.tracks),
-        "rows_out": scored,
-        "rows_incomplete": len(split.tracks) - scored,
+        "rows_out": tracks,
+        "rows_incomplete": len(split.tracks) - tracks,
         "classes": len(classes),
         "test_artists": len(set(split.artists.tolist())),
     }
 
 
 def _score(run: Run, split: GenreSplit, classes: list[str], outputs: np.ndarray) -> dict[str, Any]:
-    """Scores of a model's outputs (test tracks, C), logits; a row of zeros is a track that was not predicted and is left out."""
-    known = np.flatnonzero(np.any(outputs != 0, axis=1))
-    if not len(known):
+    """Score a model's logits (test tracks, C); a row of zeros is a missing prediction, left out."""
+    rows = np.flatnonzero(np.any(outputs != 0, axis=1))
+    if not len(rows):
         return {"tracks": 0}
-    truth, groups, seed = split.truth[known], split.artists[known], run.config.seed
+    truth, groups, seed = split.truth[rows], split.artists[rows], run.config.seed
     if run.config.task == "single_genre":
-        return single_label_scores(truth, outputs[known], classes, groups, seed)
+        return single_label_scores(truth, outputs[rows], classes, groups, seed)
     return multi_label_scores(
-        truth, torch.from_numpy(outputs[known]).sigmoid().numpy(), groups, seed
+        truth, torch.from_numpy(outputs[rows]).sigmoid().numpy(), groups, seed
     )
 
 
 def _baselines(
     run: Run, split: GenreSplit, labelled: Outcome, summarised: Outcome
 ) -> dict[str, dict[str, Any]]:
-    """Results of what needs no network, by name; those on clip statistics where tracks of both splits have them."""
+    """Return the results of the baselines by name.
+
+    Those on clip statistics are there if tracks of both splits have statistics.
+    """
     train, classes, seed = (
         GenreSplit(run, labelled, "train"),
         labelled.record["classes"],
         run.config.seed,
     )
-    inputs, asked_inputs = (
-        read_statistics(run, summarised, part.tracks) for part in (train, split)
+    inputs, test_inputs = (read_statistics(run, summarised, part.tracks) for part in (train, split))
+    fitted, scored = (
+        np.flatnonzero(~np.isnan(values).any(axis=1)) for values in (inputs, test_inputs)
     )
-    fitted, asked = (
-        np.flatnonzero(~np.isnan(values).any(axis=1)) for values in (inputs, asked_inputs)
-    )
-    statistics, labels, queries = inputs[fitted], train.truth[fitted], asked_inputs[asked]
-    truth, groups = split.truth[asked], split.artists[asked]
-    everyone, number = len(split.tracks), len(classes)
+    statistics, labels, queries = inputs[fitted], train.truth[fitted], test_inputs[scored]
+    truth, groups = split.truth[scored], split.artists[scored]
+    test_tracks, number = len(split.tracks), len(classes)
     if run.config.task == "many_genres":
         results = {
             "label shares": multi_label_scores(
-                split.truth, baselines.label_shares(train.truth, everyone), split.artists, seed
+                split.truth, baselines.label_shares(train.truth, test_tracks), split.artists, seed
             )
         }
-        if len(fitted) and len(asked):
+        if len(fitted) and len(scored):
             predicted = baselines.logistic_regression_labels(statistics, labels, queries)
             results["logistic regression"] = multi_label_scores(truth, predicted, groups, seed)
         return results
-    shares = baselines.class_shares(train.truth, number, everyone)
-    results = {"majority": single_label_scores(split.truth, shares, classes, split.artists, seed)}
-    if len(fitted) and len(asked):
+    frequencies = baselines.class_shares(train.truth, number, test_tracks)
+    results = {
+        "majority": single_label_scores(split.truth, frequencies, classes, split.artists, seed)
+    }
+    if len(fitted) and len(scored):
         predicted = baselines.logistic_scores(statistics, labels, queries, number)
         results["logistic regression"] = single_label_scores(
             truth, predicted, classes, groups, seed
         )
-        few = np.random.default_rng(seed).permutation(len(fitted))[:SVM_EXAMPLES]
-        votes = baselines.svm_scores(statistics[few], labels[few], queries, number)
+        sample = np.random.default_rng(seed).permutation(len(fitted))[:SVM_EXAMPLES]
+        votes = baselines.svm_scores(statistics[sample], labels[sample], queries, number)
         results["RBF-SVM"] = single_label_scores(
             truth, votes, classes, groups, seed, probabilistic=False
         )

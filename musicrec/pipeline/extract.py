@@ -1,4 +1,4 @@
-"""Extraction: audio -> spectral features, artwork -> pictures, broken input -> the errors table."""
+"""Extract spectral features from audio and images from artwork; list broken files as errors."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.storage.store import BLOCKS, Stage, check_counts, complete_stages, fingerprint
 
 ARTWORK = "artwork"
-# The audio files of an extraction, from which the next one tells what is new.
+# The audio files of an extraction; the next one compares its own with them.
 FILES = "files.parquet"
 ITEMS = pa.schema([(name, pa.string()) for name in ("item", "uri", "version")])
 
 
 def extract(run: Run) -> Outcome:
-    """Extract what the catalog's tracks lack; the stage's folder holds ``index.parquet`` and ``errors.parquet``."""
+    """Extract the features and images that the store does not have yet.
+
+    The stage's folder holds ``index.parquet`` and ``errors.parquet``.
+    """
     if run.config.catalog_rules.form == "cifar100":
-        from musicrec.pipeline.extract_cifar import (
-            extract_pictures,  # its shapes come with torch, 300 MB that no other catalog's driver needs
-        )
+        # It imports torch, 300 MB that the drivers of other catalogs do not need.
+        from musicrec.pipeline.extract_cifar import extract_pictures
 
         return extract_pictures(run)
     settings = run.config.extract
@@ -48,7 +50,7 @@ def extract(run: Run) -> Outcome:
         settings.artwork_pixels,
         *([settings.device] if settings.device != "cpu" else []),
     )
-    # A file that is gone since it was extracted is no reason to train anew.
+    # A file that was deleted after its extraction is no reason to train again.
     audio = with_manifest_versions(audio_items(run), audio_blocks(run)[0].manifest())
     artwork = with_manifest_versions(artwork_items(run), artwork_blocks(run)[0].manifest())
     stage = run.store.stage(
@@ -60,30 +62,29 @@ def extract(run: Run) -> Outcome:
     return run_stage(
         run,
         stage,
-        lambda stage: _work(run, stage, audio, artwork),
+        lambda stage: _extract_all(run, stage, audio, artwork),
         should_rerun=lambda record: settings.retry_errors and record["rows_in_errors"] > 0,
     )
 
 
 def _identity(*items: pa.Table) -> list[str]:
-    """A hash of the files' versions, the same for any order of rows; nothing where none is known."""
-    known = [table.filter(pc.is_valid(table.column("version"))) for table in items]
-    if not any(table.num_rows for table in known):
+    """Return a hash of the files' versions, independent of the order of rows; empty without any."""
+    versioned = [table.filter(pc.is_valid(table.column("version"))) for table in items]
+    if not any(table.num_rows for table in versioned):
         return []
     digest = hashlib.sha256()
-    for table in known:
+    for table in versioned:
         keys = row_keys(table.sort_by("item"))
         for start in range(0, len(keys), FINGERPRINT_ROWS):
-            some = keys.slice(start, FINGERPRINT_ROWS).combine_chunks().cast(pa.string())
-            digest.update(
-                pc.binary_join(pa.ListArray.from_arrays([0, len(some)], some), "\n")[0].as_buffer()
-            )
+            chunk = keys.slice(start, FINGERPRINT_ROWS).combine_chunks().cast(pa.string())
+            lines = pc.binary_join(pa.ListArray.from_arrays([0, len(chunk)], chunk), "\n")
+            digest.update(lines[0].as_buffer())
         digest.update(f"{table.num_rows}".encode())
     return [digest.hexdigest()[:16]]
 
 
 def audio_blocks(run: Run) -> tuple[Blocks, AudioReader]:
-    """The blocks of the catalog's features with the run's parameters, and what reads them."""
+    """Return the blocks of the catalog's features with the run's parameters, and their reader."""
     settings = run.config.extract
     kind = AudioReader if settings.device == "cpu" else TorchAudioReader
     reader = kind(settings.precision, settings.chroma, settings.minimum_seconds)
@@ -92,7 +93,7 @@ def audio_blocks(run: Run) -> tuple[Blocks, AudioReader]:
 
 
 def artwork_blocks(run: Run) -> tuple[Blocks, ArtworkReader]:
-    """The blocks of the catalog's pictures in the run's size, and what reads them."""
+    """Return the blocks of the catalog's artwork in the run's size, and their reader."""
     pixels = run.config.extract.artwork_pixels
     return Blocks(
         run.store, f"artwork/{fingerprint(REVISION, run.catalog.root, pixels)}"
@@ -100,29 +101,28 @@ def artwork_blocks(run: Run) -> tuple[Blocks, ArtworkReader]:
 
 
 def audio_items(run: Run) -> pa.Table:
-    """The audio files to read (item, uri, version), one a track."""
+    """Return the audio files to read (item, uri, version), one per track."""
     return _versioned(run, _files(run, "audio"))
 
 
 def artwork_items(run: Run) -> pa.Table:
-    """The pictures to read (item, uri, version), each once, whatever the number of tracks that show it."""
+    """Return the images to read (item, uri, version), each once even if several tracks share it."""
     unique = pc.unique(_files(run, ARTWORK).column("uri"))
     return _versioned(run, pa.table({"item": unique, "uri": unique}))
 
 
 def _versioned(run: Run, files: pa.Table) -> pa.Table:
-    """With the version of each file; null where nobody asks."""
-    asks = run.config.extract.notice_changes
+    """Append each file's version, null unless ``extract.notice_changes`` is on."""
     versions = (
         file_versions(files.column("uri"), run.catalog.root)
-        if asks
+        if run.config.extract.notice_changes
         else pa.nulls(files.num_rows, pa.string())
     )
     return files.append_column("version", versions)
 
 
 def _files(run: Run, column: str) -> pa.Table:
-    """The tracks that have a file of this kind (item), and where it lies (uri)."""
+    """Return the tracks that have a file of this kind (item), and its URI (uri)."""
     tracks = run.catalog.tracks.select(["track_id", column]).filter(
         pc.is_valid(run.catalog.tracks.column(column))
     )
@@ -134,7 +134,7 @@ def _files(run: Run, column: str) -> pa.Table:
     )
 
 
-def _work(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[str, Any]:
+def _extract_all(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[str, Any]:
     from musicrec.runtime.cluster import check_cuda, connect
 
     connect(run.config.ray)
@@ -146,16 +146,18 @@ def _work(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[st
     blocks, reader = audio_blocks(run)
     if actors is not None:
         reader = dataclasses.replace(reader, threads=actors.cpus)
-    pictures, picture_reader = artwork_blocks(run)
-    run.store.write_json(stage.path(BLOCKS), {"extract": blocks.folder, ARTWORK: pictures.folder})
+    images, image_reader = artwork_blocks(run)
+    run.store.write_json(stage.path(BLOCKS), {"extract": blocks.folder, ARTWORK: images.folder})
     columns = stored_columns(run.config.extract.features)
-    counts = _run(run, blocks, audio, columns, reader, "extract", compile_kernels, actors)
+    counts = _extract_blocks(
+        run, blocks, audio, columns, reader, "extract", compile_kernels, actors
+    )
     index, errors = build_index(blocks, audio, columns, "extract")
-    art_counts = _run(run, pictures, artwork, (ARTWORK,), picture_reader, ARTWORK)
-    pictured = _files(run, ARTWORK)
+    art_counts = _extract_blocks(run, images, artwork, (ARTWORK,), image_reader, ARTWORK)
+    tracks_of_images = _files(run, ARTWORK)
     art_index, art_errors = (
-        expand_to_tracks(table, pictured)
-        for table in build_index(pictures, artwork, (ARTWORK,), ARTWORK)
+        expand_to_tracks(table, tracks_of_images)
+        for table in build_index(images, artwork, (ARTWORK,), ARTWORK)
     )
 
     complete = complete_tracks(index, columns)
@@ -186,25 +188,28 @@ def _work(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> dict[st
 
 
 def _changes(run: Run, stage: Stage, audio: pa.Table, lineage: str) -> dict[str, int]:
-    """How many tracks are new, changed and removed since the last extraction of the same catalog with the same settings."""
+    """Count the tracks that are new, changed and removed since the last comparable extraction.
+
+    That is the last one of the same catalog with the same settings.
+    """
     earlier = (
-        found
-        for found, record in complete_stages(run.store, "extract")
-        if record.get("lineage") == lineage and found != stage
+        other
+        for other, record in complete_stages(run.store, "extract")
+        if record.get("lineage") == lineage and other != stage
     )
     last = next(earlier, None)
     before = ITEMS.empty_table() if last is None else run.store.read_table(last.path(FILES), ITEMS)
-    known = pc.is_in(audio.column("item"), value_set=before.column("item").combine_chunks())
-    same = pc.is_in(row_keys(audio), value_set=row_keys(before).combine_chunks())
-    kept = pc.sum(known, min_count=0).as_py()
+    listed = pc.is_in(audio.column("item"), value_set=before.column("item").combine_chunks())
+    unchanged = pc.is_in(row_keys(audio), value_set=row_keys(before).combine_chunks())
+    kept = pc.sum(listed, min_count=0).as_py()
     return {
         "tracks_new": audio.num_rows - kept,
-        "tracks_changed": kept - pc.sum(same, min_count=0).as_py(),
+        "tracks_changed": kept - pc.sum(unchanged, min_count=0).as_py(),
         "tracks_removed": before.num_rows - kept,
     }
 
 
-def _run(
+def _extract_blocks(
     run: Run,
     blocks: Blocks,
     items: pa.Table,
@@ -229,9 +234,9 @@ def _run(
 
 
 def places(run: Run, extracted: Outcome, modality: str) -> dict[str, tuple[str, int]]:
-    """Part and row of each track that has a modality (a feature's name or "artwork")."""
+    """Return the part and row of each track that has a modality (a feature or "artwork")."""
     if modality == "stft_halved" and "stft" in run.config.extract.features:
         modality = "stft"
     index = run.store.read_table(extracted.stage.path("index.parquet"), INDEX)
-    chosen = index.filter(pc.equal(index.column("modality"), modality))
-    return {row["track_id"]: (row["part"], row["row"]) for row in chosen.to_pylist()}
+    rows = index.filter(pc.equal(index.column("modality"), modality)).to_pylist()
+    return {row["track_id"]: (row["part"], row["row"]) for row in rows}

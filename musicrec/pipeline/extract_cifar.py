@@ -1,6 +1,6 @@
-"""Extraction of CIFAR-100: the pictures of the published files as Parquet, broken ones to the errors table.
+"""Extract CIFAR-100: write the published images as Parquet, and list broken ones as errors.
 
-The 60,000 pictures are read and written in some seconds, so one process does it, and a run that was cut off starts over.
+The 60,000 images take seconds, so one process does it, and an interrupted run starts over.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ PART = pa.schema(
 
 
 def extract_pictures(run: Run) -> Outcome:
-    """Store every picture of the catalog; the stage's folder holds ``index.parquet`` and ``errors.parquet`` as that of ``extract``.
+    """Store every image of the catalog.
+
+    The stage's folder holds ``index.parquet`` and ``errors.parquet``, as that of ``extract``.
 
     Raises
     ------
     TooManyErrors
-        More pictures are broken than ``extract.maximum_failed_share`` allows.
+        More images are broken than ``extract.maximum_failed_share`` allows.
     """
     stage = run.store.stage(
         "extract", fingerprint(REVISION, run.catalog_key, run.catalog.root, FEATURE)
@@ -51,12 +53,12 @@ def extract_pictures(run: Run) -> Outcome:
     return run_stage(
         run,
         stage,
-        lambda stage: _work(run, stage),
+        lambda stage: _extract_all(run, stage),
         should_rerun=lambda record: retry and record["rows_in_errors"] > 0,
     )
 
 
-def _work(run: Run, stage: Stage) -> dict[str, Any]:
+def _extract_all(run: Run, stage: Stage) -> dict[str, Any]:
     tracks = run.catalog.tracks
     index, errors = [INDEX.empty_table()], [schema.ERRORS.empty_table()]
     size = 0
@@ -90,14 +92,14 @@ def _work(run: Run, stage: Stage) -> dict[str, Any]:
         "rows_in_errors": all_errors.num_rows,
         "artwork_errors": 0,
         "rows_extracted_now": tracks.num_rows,
-        "pictures_now": 0,  # of artwork, which these have none of
+        "pictures_now": 0,  # of artwork, which this catalog does not have
         "bytes_written_now": size,
         "errors": stage.store.uri(stage.path("errors.parquet")),
     }
 
 
 def _parts(run: Run) -> Iterator[tuple[str, pa.Table]]:
-    """Name and rows of each part, one file after the other in the catalog's order."""
+    """Yield the name and rows of each part, file by file in the catalog's order."""
     columns = run.catalog.tracks.select(["track_id", "audio", "genre_top"])
     files: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for track in columns.to_pylist():
@@ -112,7 +114,7 @@ def _parts(run: Run) -> Iterator[tuple[str, pa.Table]]:
 
 
 def _row(pictures: PictureFile, row: int, track: dict[str, Any]) -> dict[str, Any]:
-    """A row of a part: the picture, or why there is none."""
+    """Return a row of a part: the image, or the reason that there is none."""
     content = pictures.picture(row)
     stored = {"track_id": track["track_id"], "audio": track["audio"]}
     if content is None:
@@ -137,6 +139,7 @@ def _row(pictures: PictureFile, row: int, track: dict[str, Any]) -> dict[str, An
 def _check_ceiling(failed: int, total: int, maximum_share: float) -> None:
     if failed > maximum_share * total:
         raise TooManyErrors(
-            f"extract: {failed} of {total} pictures failed, more than extract.maximum_failed_share = {maximum_share:g} allows. "
+            f"extract: {failed} of {total} pictures failed, more than "
+            f"extract.maximum_failed_share = {maximum_share:g} allows. "
             "Take the published files, or raise the ceiling"
         )

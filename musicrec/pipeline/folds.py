@@ -1,4 +1,7 @@
-"""Folds of training artists, so that stacks learn from predictions of submodels that never saw the artist."""
+"""Assign training artists to folds, for out-of-fold predictions of the submodels.
+
+Stacks can then learn from predictions by submodels that were not trained on the artist.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from musicrec.training.training_run import HELD_OUT
 
 
 def artist_folds(run: Run) -> dict[str, int]:
-    """The fold of each training artist, the same for every submodel of a run."""
+    """Return the fold of each training artist, the same for every submodel of a run."""
     tracks = run.catalog.tracks.select(["artist_id", "split"]).to_pylist()
     counts: dict[str, int] = {}
     for row in tracks:
@@ -21,27 +24,33 @@ def artist_folds(run: Run) -> dict[str, int]:
 
 
 def fold_of_artists(tracks: dict[str, int], folds: int, seed: int) -> dict[str, int]:
-    """A fold for each artist, so that the folds hold nearly equally many tracks: artists in random order, each to the smallest fold.
+    """Assign artists to folds with nearly equal numbers of tracks.
+
+    Artists are taken in random order, and each goes to the fold with the fewest tracks so far.
 
     Parameters
     ----------
     tracks
-        How many tracks each artist has.
+        The number of tracks of each artist.
     """
     names = sorted(tracks)
     sizes = np.zeros(folds, np.int64)
-    chosen: dict[str, int] = {}
+    assigned: dict[str, int] = {}
     for position in np.random.default_rng([seed, folds]).permutation(len(names)):
         fold = int(np.argmin(sizes))
-        chosen[names[position]] = fold
+        assigned[names[position]] = fold
         sizes[fold] += tracks[names[position]]
-    return chosen
+    return assigned
 
 
 def without_fold(
     rows: list[dict[str, Any]], folds: dict[str, int], fold: int
 ) -> list[dict[str, Any]]:
-    """The rows of a training without one fold: its tracks are held out, and the test tracks, which nobody asks it for, are left away."""
+    """Return the rows of a training run without one fold.
+
+    The fold's tracks are marked as held out. Test tracks are left out, since only the run on all
+    folds predicts them.
+    """
     return [
         row | {"split": HELD_OUT}
         if row["split"] == "train" and folds[row["artist_id"]] == fold

@@ -1,4 +1,4 @@
-"""Genres as the targets of every submodel: one or many of each track."""
+"""Make the targets of the genre tasks: one or many genres per track."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ TABLE = "labels.parquet"
 
 
 def label(run: Run) -> Outcome:
-    """The labels of a genre task; the stage's folder holds ``labels.parquet``, and its record the names of the classes.
+    """Write the labels of a genre task.
 
-    The classes are all genres of the catalog, of every split, in the order of their names. A track without a genre is no example of the
-    task; the record counts it.
+    The stage's folder holds ``labels.parquet`` and its record the names of the classes: all genres
+    of the catalog, of every split, sorted by name. A track without a genre is not an example; the
+    record counts these tracks as incomplete.
 
     Raises
     ------
@@ -30,11 +31,11 @@ def label(run: Run) -> Outcome:
     stage = run.store.stage(
         "labels", fingerprint(REVISION, run.config.task, sorted(genres.items()))
     )
-    return run_stage(run, stage, lambda stage: _work(run, stage, genres))
+    return run_stage(run, stage, lambda stage: _write_labels(run, stage, genres))
 
 
 def genres_of(run: Run) -> dict[str, list[str]]:
-    """The genres of each track that the task is about."""
+    """Return the genres of each track that the task predicts."""
     if run.config.task == "single_genre":
         column = [
             [] if genre is None else [genre]
@@ -45,12 +46,13 @@ def genres_of(run: Run) -> dict[str, list[str]]:
     return dict(zip(run.catalog.tracks.column("track_id").to_pylist(), column, strict=True))
 
 
-def _work(run: Run, stage: Stage, genres: dict[str, list[str]]) -> dict[str, Any]:
+def _write_labels(run: Run, stage: Stage, genres: dict[str, list[str]]) -> dict[str, Any]:
     classes = sorted({genre for own in genres.values() for genre in own})
     if len(classes) < 2:
         column = "genre_top" if run.config.task == "single_genre" else "genres"
         raise ConfigError(
-            f"task {run.config.task}: the catalog's column '{column}' names {len(classes)} genres, and two are needed"
+            f"task {run.config.task}: the catalog's column '{column}' names {len(classes)} genres, "
+            "and two are needed"
         )
     number = {genre: index for index, genre in enumerate(classes)}
     rows = [

@@ -1,4 +1,4 @@
-"""Recommendations for one track, printed, and for many, written as Parquet through Ray."""
+"""Recommend for one track, printed, or for many tracks, written as Parquet through Ray."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from musicrec.storage.store import SUCCESS, Store, absolute, resolve
 from musicrec.storage.store import fingerprint as key_of
 from musicrec.telemetry.progress import event
 
-# What a folder of recommendations was asked for: written first, and compared by every later call.
+# The request that a folder of recommendations answers; later calls must make the same one.
 REQUEST = "request.json"
 
 
 def recommend_one(config: RecommendConfig) -> None:
-    """Print the artists nearest to one track (thesis Table 7).
+    """Print the artists nearest to one track, as in Table 7 of Whitell 2019.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, or the model needs more than was given.
+        The file cannot be read, or the model needs more inputs than were given.
     """
     from musicrec.pipeline.summary import recommendation_table
     from musicrec.telemetry.progress import console
@@ -48,24 +48,26 @@ def recommend_one(config: RecommendConfig) -> None:
     recommender = load_recommender(config.model, config.registry, Store(config.store))
     fields = ("audio", "lyrics", "artwork", "year", "latitude", "longitude")
     try:
-        found = recommender.recommend(
+        recommendation = recommender.recommend(
             Query(**{name: getattr(config, name) for name in fields}), config.neighbours
         )
     except (AudioError, ArtworkError, MissingInput) as error:
         raise ConfigError(str(error)) from error
-    console.print(recommendation_table(f"Artists near {config.audio}", recommender.describe(found)))
+    artists = recommender.describe(recommendation)
+    console.print(recommendation_table(f"Artists near {config.audio}", artists))
 
 
 def recommend_many(config: RecommendConfig) -> None:
-    """Answer every track of a folder or a catalog, through Ray; the folder ``out`` then holds ``recommendations/`` and ``errors.parquet``.
+    """Recommend for every track of a folder or a catalog through Ray.
 
-    A call that was interrupted goes on with the blocks that are not committed. ``out`` belongs to one set of queries and one version of the
-    model: asked for others, it is refused.
+    The folder ``out`` then holds ``recommendations/`` and ``errors.parquet``. After an interruption
+    the next call continues with the blocks that are not committed. ``out`` belongs to one set of
+    queries and one version of the model; a call with others is refused.
 
     Raises
     ------
     ConfigError
-        Neither a folder nor a catalog is given, there is nothing in it, or ``out`` holds other recommendations.
+        No folder or catalog is given, it is empty, or ``out`` holds other recommendations.
     """
     out = Store(config.out)
     queries, key = _queries(config)
@@ -86,28 +88,29 @@ def recommend_many(config: RecommendConfig) -> None:
             if held[name] != request[name]
         )
         raise ConfigError(
-            f"--out {config.out} is for other recommendations: {different}. Give another --out, or remove this one"
+            f"--out {config.out} is for other recommendations: {different}. "
+            "Give another --out, or remove this one"
         )
     if out.exists(SUCCESS):
         event(
             "recommend",
             "already complete, nothing to do",
-            **_told(out.read_json(SUCCESS)),
+            **_counts(out.read_json(SUCCESS)),
             out=out.uri(ANSWERS),
         )
         return
     with acquire(out, "blocks", "recommend"):
         record = _answer(config, out, queries, model)
         out.write_json(SUCCESS, request | record)
-    event("recommend", "written", **_told(record), out=out.uri(ANSWERS))
+    event("recommend", "written", **_counts(record), out=out.uri(ANSWERS))
 
 
 def _answer(config: RecommendConfig, out: Store, queries: pa.Table, model: str) -> dict[str, Any]:
-    """Answer what is not committed yet, and write the errors; the counts of all of it."""
+    """Answer the queries that are not committed yet, write the errors, and return the counts."""
     started = time.perf_counter()
     recommender = load_recommender(model, config.registry, Store(config.store))
 
-    def found(queries: pa.Table) -> pa.Table:
+    def with_features(queries: pa.Table) -> pa.Table:
         if config.catalog is None or not config.stored_features:
             return queries
         return with_stored_features(
@@ -120,7 +123,7 @@ def _answer(config: RecommendConfig, out: Store, queries: pa.Table, model: str) 
     counts = run_queries(
         AnswerBlocks(out, "blocks"),
         queries,
-        found,
+        with_features,
         reader,
         "recommend",
         config.rows_per_block,
@@ -129,12 +132,12 @@ def _answer(config: RecommendConfig, out: Store, queries: pa.Table, model: str) 
     return counts | {"seconds": round(time.perf_counter() - started, 2)}
 
 
-def _told(record: dict[str, Any]) -> dict[str, Any]:
+def _counts(record: dict[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in ("rows_in", "rows_out", "rows_in_errors")}
 
 
 def _queries(config: RecommendConfig) -> tuple[pa.Table, str]:
-    """The queries, and a hash of what they ask for."""
+    """Return the queries and a hash of them."""
     if config.catalog is not None:
         root = absolute(config.catalog)
         catalog, _ = load_validated(root, resolve(root), seed=0)

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file, and every picture of it as PNG and SVG, in the store and in MLflow."""
+"""Write the report of a run: one HTML file, and its plots as PNG and SVG, in store and MLflow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from musicrec.pipeline.retrain import Evaluated
 
 PAGE = "report.html"
-FOLDER = "report"  # of MLflow's artifacts
+FOLDER = "report"  # among MLflow's artifacts
 LOSSES = {
     "embedding": "negative cosine",
     "single_genre": "cross entropy",
@@ -43,9 +43,9 @@ LOSSES = {
 
 
 def report(done: Evaluated) -> Outcome:
-    """Make the report; the stage's folder holds ``report.html`` and ``pictures/``, and so does the run in MLflow."""
+    """Write ``report.html`` and ``pictures/`` into the stage's folder and the run in MLflow."""
     run = done.run
-    # Files that were repaired and read again change the errors, and nothing that the evaluation depends on.
+    # Repaired files change the errors, but nothing that the evaluation depends on.
     decides = (
         run.catalog_key,
         done.evaluated.stage.key,
@@ -53,21 +53,22 @@ def report(done: Evaluated) -> Outcome:
         done.extracted.record["rows_in_errors"],
     )
     stage = run.store.stage("report", fingerprint(REVISION, *decides, vars(run.config.report)))
-    return run_stage(run, stage, lambda stage: _work(run, stage, done))
+    return run_stage(run, stage, lambda stage: _write_report(run, stage, done))
 
 
-def _work(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
+def _write_report(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
     scored = _scored(run, done)
     sections = _sections(run, scored, done)
-    stills = pictures(sections) if run.config.report.pictures else {}
+    images = pictures(sections) if run.config.report.pictures else {}
     splits = run.catalog.tracks.column("split").to_pylist()
-    tested = f"{done.evaluated.record['test_artists']} artists, {scored.scores.get('tracks', 0):,} of {splits.count('test'):,} test tracks"
+    artists, tracks = done.evaluated.record["test_artists"], scored.scores.get("tracks", 0)
+    tested = f"{artists} artists, {tracks:,} of {splits.count('test'):,} test tracks"
     sentence, cards = headline(scored, tested)
     page = render(
-        Head(_title(run), _facts(run), sentence, cards), sections, stills, _details(run, done)
+        Head(_title(run), _facts(run), sentence, cards), sections, images, _details(run, done)
     )
     files = {PAGE: page.encode()} | {
-        f"pictures/{name}": content for name, content in stills.items()
+        f"pictures/{name}": content for name, content in images.items()
     }
     for name, content in files.items():
         run.store.write(stage.path(name), content)
@@ -78,7 +79,7 @@ def _work(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
         "rows_out": len(sections) - len(left_out),
         "rows_incomplete": len(left_out),
         "left_out": left_out,
-        "picture_files": len(stills),
+        "picture_files": len(images),
         "page_bytes": len(files[PAGE]),
         "report": run.store.uri(stage.path(PAGE)),
     }
@@ -87,7 +88,7 @@ def _work(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
 def _scored(run: Run, done: Evaluated) -> Scored:
     task, records = run.config.task, {name: outcome.record for name, outcome in done.models.items()}
     leading = ENSEMBLE
-    if task != "embedding":  # chosen by validation: the test split takes no part in it
+    if task != "embedding":  # selected by the validation split, without the test split
         leading = max(
             records, key=lambda name: OBJECTIVES[task].better * records[name]["validation"]
         )
@@ -113,7 +114,8 @@ def _sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
     facts = (
         ""
         if jaccard is None
-        else f"Mean Jaccard index of the artist embeddings: {jaccard:.3f} (thesis: 0.549, on its own data)."
+        else f"Mean Jaccard index of the artist embeddings: {jaccard:.3f} "
+        "(thesis: 0.549, on its own data)."
     )
     errors = run.store.read_table(done.extracted.stage.path("errors.parquet"), schema.ERRORS)
     sections = [
@@ -142,22 +144,25 @@ def _title(run: Run) -> str:
         if run.config.catalog == "demo"
         else redacted(run.config.catalog).rstrip("/").rpartition("/")[2]
     )
-    what = {
+    subject = {
         "embedding": "Artists recommended from music",
         "single_genre": "The genre of music",
         "many_genres": "The genres of music",
     }
-    return f"{what[run.config.task]}: {catalog}"
+    return f"{subject[run.config.task]}: {catalog}"
 
 
 def _facts(run: Run) -> str:
     tracks, artists = run.catalog.tracks, run.catalog.artists
     made = time.strftime("%d %B %Y", time.gmtime())
-    return f"{tracks.num_rows:,} tracks, {artists.num_rows:,} artists, task {run.config.task}, seed {run.config.seed}. Made on {made}."
+    return (
+        f"{tracks.num_rows:,} tracks, {artists.num_rows:,} artists, task {run.config.task}, "
+        f"seed {run.config.seed}. Made on {made}."
+    )
 
 
 def _details(run: Run, done: Evaluated) -> list[tuple[str, str]]:
-    """What made the run, as text: how long each stage worked, versions, the configuration."""
+    """Return the page's details as texts: seconds of each stage, versions, the configuration."""
     outcomes = {
         "extract": done.extracted,
         done.targeted.stage.name: done.targeted,
@@ -180,7 +185,7 @@ def _details(run: Run, done: Evaluated) -> list[tuple[str, str]]:
 
 
 def _log(run: Run, files: dict[str, bytes]) -> None:
-    """The page and its pictures as artifacts of the run in MLflow, whose page shows the HTML."""
+    """Log the page and its images as artifacts of the run in MLflow, whose page shows the HTML."""
     facts = {f"version.{name}": version for name, version in versions().items()}
     with (
         training_log(run.config, run.store, run.catalog_key, run.catalog.root, facts) as log,

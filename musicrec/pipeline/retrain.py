@@ -1,4 +1,4 @@
-"""All stages in their order, each skipped where its output is complete; and the runs that end earlier."""
+"""Run all stages in order, each skipped if its output is complete, or only the first of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from musicrec.pipeline.train import Trained
 
 @dataclass(frozen=True)
 class Submodels:
-    """The outcomes of a run up to its submodels; ``targeted`` is the stage of what they predict."""
+    """The outcomes of a run up to its submodels; ``targeted`` is the stage of their targets."""
 
     run: Run
     extracted: Outcome
@@ -26,7 +26,7 @@ class Submodels:
 
 @dataclass(frozen=True)
 class Stacked:
-    """The outcomes of a run up to its stacks; ``ensemble`` is the recommendation of the task "embedding"."""
+    """The outcomes of a run up to its stacks; ``ensemble`` is for the task "embedding" only."""
 
     submodels: Submodels
     stacks: dict[str, Outcome]
@@ -34,14 +34,14 @@ class Stacked:
 
     @property
     def models(self) -> dict[str, Outcome]:
-        """Everything that predicts, by name, in the order of a results table."""
+        """All models by name, in the order of a results table."""
         last = {} if self.ensemble is None else {ENSEMBLE: self.ensemble}
         return {**self.submodels.trained.whole, **self.stacks, **last}
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The outcomes of a run up to its evaluation, and its report where one was asked for."""
+    """The outcomes of a run up to its evaluation, and its report if it made one."""
 
     stacked: Stacked
     evaluated: Outcome
@@ -49,18 +49,22 @@ class Evaluated:
 
     @property
     def run(self) -> Run:
+        """The run itself."""
         return self.stacked.submodels.run
 
     @property
     def extracted(self) -> Outcome:
+        """The outcome of the extraction."""
         return self.stacked.submodels.extracted
 
     @property
     def targeted(self) -> Outcome:
+        """The outcome of the targets: artist embeddings or labels."""
         return self.stacked.submodels.targeted
 
     @property
     def models(self) -> dict[str, Outcome]:
+        """All models by name, in the order of a results table."""
         return self.stacked.models
 
     @property
@@ -79,14 +83,14 @@ class Evaluated:
 
 
 def train_submodels(config: Config, names: list[str] | None = None) -> Submodels:
-    """Up to the submodels, or those that are named."""
+    """Run the stages up to the submodels, or only the named submodels."""
     check_sizes(config)
     check_names(config, names or [])
     return train_run(fit_to_catalog(open_run(config)), names)
 
 
 def train_run(run: Run, names: list[str] | None = None) -> Submodels:
-    """As ``train_submodels``, of a run whose catalog was read."""
+    """Do the same as ``train_submodels`` for a run whose catalog was read."""
     from musicrec.pipeline.extract import extract
     from musicrec.pipeline.train import train
 
@@ -100,7 +104,7 @@ def train_run(run: Run, names: list[str] | None = None) -> Submodels:
 
 
 def make_targets(run: Run) -> Outcome:
-    """What the models of the configured task predict; the stage's record has ``dimensions``, the length of their outputs."""
+    """Make the targets of the configured task; the record has their length as ``dimensions``."""
     if run.config.task == "embedding":
         from musicrec.pipeline.embed import embed
 
@@ -111,12 +115,12 @@ def make_targets(run: Run) -> Outcome:
 
 
 def train_stacks(config: Config) -> Stacked:
-    """Up to the stacks and the ensemble."""
+    """Run the stages up to the stacks and the ensemble."""
     return stack_submodels(train_submodels(config))
 
 
 def stack_submodels(done: Submodels) -> Stacked:
-    """The stacks and the ensemble over the submodels."""
+    """Train the stacks and the ensemble over the submodels."""
     from musicrec.pipeline.ensemble import ensemble
     from musicrec.pipeline.stack import stack
 
@@ -129,7 +133,7 @@ def stack_submodels(done: Submodels) -> Stacked:
 
 
 def evaluate_run(config: Config) -> Evaluated:
-    """Up to the evaluation and its report."""
+    """Run the stages up to the evaluation and its report."""
     from musicrec.pipeline.report import report
 
     done = evaluate_stacked(train_stacks(config))
@@ -137,7 +141,7 @@ def evaluate_run(config: Config) -> Evaluated:
 
 
 def evaluate_stacked(done: Stacked) -> Evaluated:
-    """The evaluation of what was trained, in the way of its task."""
+    """Evaluate the trained models for the configured task."""
     from musicrec.pipeline.clip_statistics import statistics
 
     run, targeted = done.submodels.run, done.submodels.targeted
@@ -153,22 +157,24 @@ def evaluate_stacked(done: Stacked) -> Evaluated:
 
 
 def retrain(config: Config) -> tuple[Evaluated, Outcome]:
-    """From a catalog to a registered recommender: the run, and its registration.
+    """Run all stages, from a catalog to a registered recommender.
+
+    Returns the evaluated run and the outcome of its registration.
 
     Raises
     ------
     ConfigError
-        The configured task recommends nothing, or the test artists would have no place among the embeddings.
+        The configured task does not recommend, or the embeddings hold out the test artists.
     """
     if config.embed.hold_out_test_relations:
         raise ConfigError(
-            "embed.hold_out_test_relations is for evaluation: a recommender would offer test artists at random; run jobs/evaluate.py, "
-            "or switch it off"
+            "embed.hold_out_test_relations is for evaluation: a recommender would offer test "
+            "artists at random; run jobs/evaluate.py, or switch it off"
         )
     if config.task != "embedding":
         raise ConfigError(
-            f"task {config.task}: there is no recommender to register; a genre task ends with its results: run jobs/evaluate.py, "
-            "or jobs/reproduce.py for the thesis' tables"
+            f"task {config.task}: there is no recommender to register; a genre task ends with its "
+            "results: run jobs/evaluate.py, or jobs/reproduce.py for the thesis' tables"
         )
     from musicrec.pipeline.register import register
 

@@ -1,4 +1,4 @@
-"""Where lies what a run's models predict: the artists' embeddings or the tracks' genres."""
+"""Locate the targets of a run's models: the artists' embeddings or the tracks' genres."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from musicrec.pipeline.labels import TABLE as LABELS
 
 
 def target_table(run: Run, targeted: Outcome) -> str:
-    """The store's name of the table of targets that the stage of the run's task made."""
+    """Return the name in the store of the table of targets for the run's task."""
     return targeted.stage.path(EMBEDDINGS if run.config.task == "embedding" else LABELS)

@@ -73,20 +73,20 @@ def train(
     names = list(run.config.models) if names is None else names
     check_names(run.config, names)
     folds = (NO_FOLD, *range(run.config.train.folds))
-    trainings = [(name, fold) for fold in folds for name in names]
-    stages = {each: submodel_stage(run, *each, extracted, targeted) for each in trainings}
+    to_train = [(name, fold) for fold in folds for name in names]
+    stages = {each: submodel_stage(run, *each, extracted, targeted) for each in to_train}
     finished = launch_training_runs(
         run,
         [
             submodel_training_run(run, *each, stages[each], extracted, targeted)
-            for each in trainings
+            for each in to_train
             if stages[each].success() is None
         ],
     )
     outcomes = {
         each: finished.get(stages[each].folder)
         or already_complete(stages[each], f"train {training_name(*each)}")
-        for each in trainings
+        for each in to_train
     }
     whole = {name: outcomes[name, NO_FOLD] for name in names}
     return Trained(

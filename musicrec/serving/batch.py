@@ -1,4 +1,7 @@
-"""Many queries through Ray: actors that hold the recommender read them block by block; what came of each query is counted and kept."""
+"""Run many queries through Ray, block by block, in actors that hold the recommender.
+
+Every query ends in the answers or in the errors table.
+"""
 
 from __future__ import annotations
 
@@ -29,31 +32,35 @@ ERRORS = "errors.parquet"
 def run_queries(
     blocks: AnswerBlocks | VectorBlocks,
     queries: pa.Table,
-    found: Callable[[pa.Table], pa.Table],
+    add_features: Callable[[pa.Table], pa.Table],
     reader: Callable[[int], QueryEmbedder],
     stage: str,
     rows_per_block: int,
     ray: RaySettings,
 ) -> dict[str, int]:
-    """Read every query that no committed block holds yet, and write ``errors.parquet`` beside the queries, into the store of the blocks.
+    """Run every query that no committed block holds yet.
+
+    The queries and ``errors.parquet`` are written into the store of the blocks.
 
     Parameters
     ----------
-    found
-        The queries with what is known of each (``with_stored_features``); called before the first block is planned.
+    add_features
+        Adds to the queries the places of their stored features (``with_stored_features``, for
+        instance). It is called once, before the first block is planned.
     reader
-        Of blocks, by the number of threads that it may use.
+        Returns a reader of blocks for a number of threads.
 
     Returns
     -------
     dict
-        ``rows_in``, ``rows_out`` and ``rows_in_errors`` of all calls, ``rows_now`` of this one.
+        ``rows_in``, ``rows_out`` and ``rows_in_errors`` of all calls so far, ``rows_now`` of this
+        one.
     """
     from musicrec.runtime.cluster import connect
 
     store = blocks.store
     if not blocks.manifest_names():
-        write_queries(store, found(queries), rows_per_block)
+        write_queries(store, add_features(queries), rows_per_block)
     plan = blocks.extend(queries.select(["item", "uri"]), [blocks.content], rows_per_block)
     connect(ray)
     actors = Actors.of_cluster()
@@ -83,7 +90,10 @@ def run_queries(
 def with_stored_features(
     store: Store, catalog: str, queries: pa.Table, recommender: Recommender
 ) -> pa.Table:
-    """The queries with the places of their features in the last extraction of the catalog (its root), where there is one for this model."""
+    """Add the places of the queries' features in the last extraction of the catalog for this model.
+
+    Without such an extraction the queries stay unchanged. ``catalog`` is the catalog's root.
+    """
     for stage, record in complete_stages(store, "extract"):
         if record.get("catalog") == catalog and record.get("chroma") == recommender.chroma:
             return with_features_of(stage, record, queries, recommender)
@@ -93,9 +103,9 @@ def with_stored_features(
 def with_features_of(
     stage: Stage, record: dict[str, Any], queries: pa.Table, recommender: Recommender
 ) -> pa.Table:
-    """The queries with the places of their features in an extraction, where it is one for this model.
+    """Add the places of the queries' features in an extraction, if the model can use it.
 
-    A model that hears more than the thesis' 30 s of a recording needs the recording.
+    A model that embeds more than the first 30 s of a recording needs the recording itself.
     """
     if recommender.segments > 1 or record.get("chroma") != recommender.chroma:
         return queries

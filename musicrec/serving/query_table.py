@@ -1,4 +1,4 @@
-"""Many queries as one table in the order of their blocks, and a block of them embedded or answered: what each worker of a batch does."""
+"""Keep many queries as one table, and embed or answer them block by block on the workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from musicrec.serving.recommender import Failure, Features, Query, Recommender
 from musicrec.storage.store import Store, parquet_bytes, resolve
 
 AUDIO_SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".m4a", ".aac")
-# One track a row; ``item`` and ``uri`` (of its audio) are what a plan of blocks is made of.
+# One row per track; the blocks are planned from ``item`` and ``uri`` (of its audio).
 QUERIES = pa.schema(
     [
         pa.field("item", pa.string(), nullable=False),
@@ -33,12 +33,12 @@ QUERIES = pa.schema(
         pa.field("longitude", pa.float64()),
     ]
 )
-# Where a query's extracted feature lies; one such table a feature, in the order of the queries.
+# The place of a query's extracted feature: one such column per feature, in the queries' order.
 PLACES = pa.schema([("part", pa.string()), ("row", pa.int32())])
 TABLE, ANSWERS, VECTOR = "queries.parquet", "recommendations", "vector"
-# What became of a query that was embedded alone.
+# The outcome of a query that was embedded but not answered.
 VECTORS = pa.schema([("track_id", pa.string()), (VECTOR, pa.list_(pa.float32())), *OUTCOME_FIELDS])
-# What became of one that was answered, before its answers are written row by row.
+# The outcome of a query that was answered, before its answers are written row by row.
 ANSWER = pa.schema(
     [
         ("track_id", pa.string()),
@@ -50,7 +50,7 @@ ANSWER = pa.schema(
 
 
 def of_folder(root: str) -> pa.Table:
-    """A query for every audio file under a folder, by its URI."""
+    """Return a query for every audio file under a folder; its item is the file's URI."""
     filesystem, base = resolve(root)
     files = filesystem.get_file_info(pyarrow.fs.FileSelector(base, recursive=True))
     paths = [
@@ -63,7 +63,7 @@ def of_folder(root: str) -> pa.Table:
 
 
 def of_catalog(catalog: Catalog) -> pa.Table:
-    """A query for every track, with all that the catalog knows of it."""
+    """Return a query for every track of a catalog, with all inputs that the catalog has."""
     tracks, artists = catalog.tracks, catalog.artists
     owner = pc.index_in(
         tracks.column("artist_id"), value_set=artists.column("artist_id").combine_chunks()
@@ -82,15 +82,15 @@ def of_catalog(catalog: Catalog) -> pa.Table:
 
 
 def with_places(queries: pa.Table, index: pa.Table, features: list[str]) -> pa.Table:
-    """The queries with a column a feature, that says where it was extracted to (``PLACES``; null where it was not)."""
+    """Append a column per feature with its place (``PLACES``; null if it was not extracted)."""
     stored = pc.unique(index.column("modality")).to_pylist()
     for feature in features:
         modality = "stft" if feature == "stft_halved" and feature not in stored else feature
-        found = index.filter(pc.equal(index.column("modality"), modality))
+        places = index.filter(pc.equal(index.column("modality"), modality))
         rows = pc.index_in(
-            queries.column("item"), value_set=found.column("track_id").combine_chunks()
+            queries.column("item"), value_set=places.column("track_id").combine_chunks()
         ).combine_chunks()
-        parts = [found.column(name).combine_chunks().take(rows) for name in PLACES.names]
+        parts = [places.column(name).combine_chunks().take(rows) for name in PLACES.names]
         queries = queries.append_column(
             feature, pa.StructArray.from_arrays(parts, fields=list(PLACES), mask=rows.is_null())
         )
@@ -98,7 +98,7 @@ def with_places(queries: pa.Table, index: pa.Table, features: list[str]) -> pa.T
 
 
 def write_queries(store: Store, queries: pa.Table, rows_per_block: int) -> None:
-    """Write the queries with a row group a block, so that a block is read alone."""
+    """Write the queries with one row group per block, so that a block can be read by itself."""
     store.write(TABLE, parquet_bytes(queries, row_group_size=rows_per_block, statistics=False))
 
 
@@ -109,10 +109,11 @@ class VectorBlocks(Blocks):
     content: ClassVar[str] = VECTOR
 
     def commit(self, block: str, rows: pa.Table) -> int:
-        return super().commit(block, _whole(rows, VECTORS))
+        """Write a block's vectors and outcomes, and return the number of bytes."""
+        return super().commit(block, _with_all_columns(rows, VECTORS))
 
     def read(self) -> pa.Table:
-        """What became of every query (``VECTORS``), in the order of the plan."""
+        """Return the outcome of every query (``VECTORS``), in the order of the plan."""
         parts = [f"{self.folder}/parts/{block}.parquet" for block in sorted(self.done())]
         return pa.concat_tables(
             [VECTORS.empty_table(), *(self.store.read_table(part, VECTORS) for part in parts)]
@@ -121,13 +122,19 @@ class VectorBlocks(Blocks):
 
 @dataclass(frozen=True)
 class AnswerBlocks(Blocks):
-    """Blocks whose answers lie beside them, a file a block (``schema.RECOMMENDATIONS``); a part keeps what became of each query alone."""
+    """Blocks whose answers are in separate files, one per block (``schema.RECOMMENDATIONS``).
+
+    A part holds only the outcome of each query.
+    """
 
     content: ClassVar[str] = ANSWERS
 
     def commit(self, block: str, rows: pa.Table) -> int:
-        """Write the answers and then the outcome, without which a block counts as not done, and both are written again."""
-        rows = _whole(rows, ANSWER)
+        """Write the answers and then the outcomes, and return the number of bytes.
+
+        A block without outcomes counts as not done, and both are written again.
+        """
+        rows = _with_all_columns(rows, ANSWER)
         good = rows.filter(pc.is_null(rows.column("reason")))
         counts = pc.list_value_length(good.column("artist_id")).to_numpy()
         answers = {
@@ -145,21 +152,27 @@ class AnswerBlocks(Blocks):
         return len(content) + super().commit(block, rows.drop_columns(["artist_id", "similarity"]))
 
 
-def _whole(rows: pa.Table, fields: pa.Schema) -> pa.Table:
-    """The rows with all columns: a block whose queries were all given up by others than their reader has reasons alone."""
+def _with_all_columns(rows: pa.Table, fields: pa.Schema) -> pa.Table:
+    """Append the missing columns.
+
+    A block has only reasons if all its queries failed outside of their reader (by a time limit, or
+    a process that died).
+    """
     return pa.concat_tables([fields.empty_table(), rows], promote_options="default")
 
 
 @dataclass(frozen=True)
 class QueryEmbedder:
-    """Embeds the queries of a block together: a reader of blocks (``musicrec.extraction.isolation.Reader``).
+    """Embed the queries of a block as one batch.
+
+    It is a reader of blocks (``musicrec.extraction.isolation.Reader``).
 
     Attributes
     ----------
     store
         Holds the queries.
     threads
-        How many read audio at the same time.
+        How many threads read audio at the same time.
     """
 
     recommender: Recommender
@@ -167,6 +180,7 @@ class QueryEmbedder:
     threads: int = 1
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        """Return the outcomes of a block's rows (``VECTORS``)."""
         queries, vectors, failures = self.embed(rows)
         return pa.table(
             [
@@ -178,7 +192,10 @@ class QueryEmbedder:
         )
 
     def embed(self, rows: pa.Table) -> tuple[pa.Table, np.ndarray, list[Failure | None]]:
-        """The queries of a block's rows, their embeddings (N, D), zeros for those that have none, and of each why it has none."""
+        """Return the queries of a block's rows, their embeddings (N, D) and their failures.
+
+        A failed query has a row of zeros; the failure of the others is None.
+        """
         recommender = self.recommender.to("cuda" if torch.cuda.is_available() else "cpu")
         queries = self._queries(rows)
         features = _features(
@@ -188,7 +205,7 @@ class QueryEmbedder:
         return queries, *recommender.embed_many(given, features, self.threads)
 
     def _queries(self, rows: pa.Table) -> pa.Table:
-        """The queries of a block's rows: a row group of their table has the number of the block."""
+        """Read the queries of a block's rows; their row group has the number of the block."""
         filesystem, path = self.store.locate(TABLE)
         number = int(rows.column("block")[0].as_py().rpartition("-")[2])
         with pyarrow.parquet.ParquetFile(path, filesystem=filesystem) as file:
@@ -200,11 +217,12 @@ class QueryEmbedder:
 
 @dataclass(frozen=True, kw_only=True)
 class Answerer(QueryEmbedder):
-    """Answers the queries of a block together: a reader of blocks."""
+    """Answer the queries of a block as one batch; a reader of blocks."""
 
     neighbours: int
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        """Return the outcomes of a block's rows (``ANSWER``)."""
         queries, vectors, failures = self.embed(rows)
         artists, similarity = self.recommender.nearest_many(vectors, self.neighbours)
         ids = self.recommender.artists.column("artist_id").combine_chunks()
@@ -216,7 +234,7 @@ class Answerer(QueryEmbedder):
 
 
 def _lists(values: pa.Array, failures: list[Failure | None]) -> pa.ListArray:
-    """As many of the values for each query as for the others; null for one that failed."""
+    """Divide the values equally among the queries; null for a query that failed."""
     offsets = np.arange(len(failures) + 1) * (len(values) // len(failures))
     return pa.ListArray.from_arrays(
         pa.array(offsets, pa.int32()),
@@ -233,7 +251,7 @@ def _reasons(failures: list[Failure | None]) -> list[pa.Array]:
 
 
 def as_query(row: dict[str, Any]) -> Query:
-    """A row of ``QUERIES`` as the recommender takes it."""
+    """Return a row of ``QUERIES`` as a query of the recommender."""
     return Query(
         audio=row["uri"],
         **{name: row[name] for name in ("artwork", "lyrics", "year", "latitude", "longitude")},
@@ -241,17 +259,20 @@ def as_query(row: dict[str, Any]) -> Query:
 
 
 def _features(queries: pa.Table, names: list[str]) -> list[Features | None] | None:
-    """What was extracted of each query; None for one of which something was not, and where nothing was."""
+    """Read the stored features of each query; None for a query that lacks one of them.
+
+    Returns None if the queries have no column of places.
+    """
     if not names:
         return None
-    found: list[Features | None] = [{} for _ in range(queries.num_rows)]
+    stored: list[Features | None] = [{} for _ in range(queries.num_rows)]
     for name in names:
         places = queries.column(name).to_pylist()
         for row, feature in enumerate(
             read_stored([place and (place["part"], place["row"]) for place in places], name)
         ):
             if feature is None:
-                found[row] = None
-            elif found[row] is not None:
-                found[row][name] = feature
-    return found
+                stored[row] = None
+            elif stored[row] is not None:
+                stored[row][name] = feature
+    return stored

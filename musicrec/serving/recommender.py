@@ -1,7 +1,8 @@
-"""The recommender as one folder of files: what a user has of a track in, its embedding and the nearest artists out.
+"""Load and run a recommender: inputs of a track in, its embedding and the nearest artists out.
 
-The folder holds ``recommender.json`` (what to build), ``weights/NAME.safetensors`` and ``artists.parquet`` (the catalog of artists with
-their embeddings). Missing inputs follow the rule of ``musicrec.specs.ensemble``.
+Its folder holds ``recommender.json`` (the specs of its models), ``weights/NAME.safetensors`` and
+``artists.parquet`` (the artists with their embeddings). Missing inputs follow the rule of
+``musicrec.specs.ensemble``.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from musicrec.storage.store import resolve
 from musicrec.training.inputs import pictures
 
 ENSEMBLE = "recommendation"
-# Of a forward pass: activations of the widest models take 100 MB a clip.
+# Rows per forward pass: activations of the widest models take 100 MB per clip.
 ROWS_AT_ONCE = 16
-# A track of less than this has nothing to recommend from; up to 30 s it is padded with silence.
+# A shorter track has too little to recommend from; up to 30 s it is padded with silence.
 MINIMUM_SECONDS = 1.0
 
 ARTISTS = pa.schema(
@@ -59,19 +60,23 @@ class MissingInput(ValueError):
 
     @property
     def detail(self) -> str:
+        """The message, under the name that the errors table uses."""
         return str(self)
 
 
-# Of one query; ``reason`` and ``detail`` are those of an errors table.
+# The failure of one query; its ``reason`` and ``detail`` are columns of the errors table.
 FAILURES = (AudioError, ArtworkError, MissingInput)
 Failure = AudioError | ArtworkError | MissingInput
-# By name: a feature (F, T) as it is extracted, and for ``stft_halved`` the whole frames' statistics.
+# By name: a feature (F, T) as extracted, and for ``stft_halved`` the statistics of the full frames.
 Features = dict[str, tuple[np.ndarray, Statistics | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What a user has of one track: ``audio`` and ``artwork`` as path, URI or the file's bytes. None: not known."""
+    """The inputs of one track; None if missing.
+
+    ``audio`` and ``artwork`` are a path, a URI or the file's bytes.
+    """
 
     audio: str | bytes | None = None
     lyrics: str | None = None
@@ -83,7 +88,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One query's answer: ``artists`` are rows of the recommender's table (``ARTISTS``), the nearest first, ``similarity`` their cosine."""
+    """The answer to one query.
+
+    ``artists`` are rows of the recommender's table (``ARTISTS``), nearest first, and ``similarity``
+    holds their cosines.
+    """
 
     embedding: np.ndarray
     artists: np.ndarray
@@ -91,7 +100,7 @@ class Recommendation:
 
 
 class Recommender:
-    """Submodels, ensemble and artists of one folder, on the CPU unless moved."""
+    """The submodels, ensemble and artists of one folder, on the CPU unless moved."""
 
     def __init__(
         self,
@@ -109,7 +118,7 @@ class Recommender:
             segments,
         )
         self.models = {name: model.eval() for name, model in models.items()}
-        # The vectors are kept once: of 100,000 artists they take 320 MB, which every worker of a batch recommendation is sent.
+        # Vectors are kept once: those of 100,000 artists take 320 MB, sent to every batch worker.
         self.artists = artists.drop_columns(["vector"])
         self._candidates = torch.from_numpy(np.stack(artists.column("vector").to_numpy()))
         self.device = self._candidates.device
@@ -119,7 +128,7 @@ class Recommender:
 
     @classmethod
     def load(cls, folder: str | Path) -> Recommender:
-        """The recommender in a local folder; nothing in it is executed."""
+        """Load the recommender in a local folder; no file of it is executed."""
         folder = Path(folder)
         description = json.loads((folder / "recommender.json").read_text(encoding="utf-8"))
         ensemble = EnsembleSpec.from_json(description["ensemble"])
@@ -149,7 +158,7 @@ class Recommender:
         return self._candidates.cpu().numpy()
 
     def to(self, device: str | torch.device) -> Recommender:
-        """Move the models and the table that is searched; returns itself."""
+        """Move the models and the artists' vectors to a device, and return the recommender."""
         self.device = torch.device(device)
         self._candidates = self._candidates.to(self.device)
         for model in self.models.values():
@@ -157,28 +166,31 @@ class Recommender:
         return self
 
     def recommend(self, query: Query, k: int = 10) -> Recommendation:
-        """The ``k`` artists nearest to a track.
+        """Return the ``k`` artists nearest to a track.
 
         Raises
         ------
         MissingInput
-            The query has nothing that the ensemble reads, or lacks what it cannot do without.
+            The query has no input of the ensemble, or lacks one that the ensemble requires.
         AudioError, ArtworkError
             A file cannot be read.
         """
         return self.nearest(self.embed(query), k)
 
     def nearest(self, embedding: np.ndarray, k: int) -> Recommendation:
-        """The ``k`` artists nearest to an embedding (D,) by cosine."""
+        """Return the ``k`` artists nearest to an embedding (D,) by cosine."""
         rows, similarity = self.nearest_many(embedding[None], k)
         return Recommendation(embedding, rows[0], similarity[0])
 
     def nearest_many(self, embeddings: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The artists nearest to embeddings (N, D): rows of the table (N, k), or all where it has fewer, and their similarities (N, k)."""
+        """Return the ``k`` artists nearest to each embedding (N, D), or all if there are fewer.
+
+        The result is two arrays (N, k): rows of the table, and their cosines.
+        """
         return nearest_neighbours(embeddings, self._candidates, min(k, len(self._candidates)))
 
     def embed(self, query: Query) -> np.ndarray:
-        """The embedding (D,) of a track; see ``recommend`` for what it raises."""
+        """Return the embedding (D,) of a track; it raises the same errors as ``recommend``."""
         vectors, (failure,) = self.embed_many([query])
         if failure is not None:
             raise failure
@@ -191,16 +203,17 @@ class Recommender:
         features: Sequence[Features | None] | None = None,
         threads: int = 1,
     ) -> tuple[np.ndarray, list[Failure | None]]:
-        """The embeddings (N, D) of tracks, zeros for those that have none, and of each why it has none.
+        """Return the embeddings (N, D) of tracks and the failure of each, or None.
 
-        What a submodel says of a longer recording is the mean of what it says of each of its windows (``segments``).
+        A track that failed has a row of zeros. A submodel's output for a longer recording is the
+        mean over its windows (``segments``).
 
         Parameters
         ----------
         features
-            What was extracted of each query's audio before; where it is not given the audio is read.
+            The stored features of each query; where they are missing, the audio is read.
         threads
-            How many read and prepare inputs at the same time.
+            How many threads read and prepare inputs at the same time.
         """
         with ThreadPoolExecutor(threads) as pool:
             prepared = list(pool.map(self._prepared, queries, features or [None] * len(queries)))
@@ -212,18 +225,18 @@ class Recommender:
             for name in self.submodels
         }
         for name in self.submodels:
-            found = [
+            available = [
                 (row, inputs[name])
                 for row, inputs in enumerate(prepared)
                 if failures[row] is None and name in inputs
             ]
             for rows, batch in _batches(
-                [(row, window) for row, windows in found for window in windows.split(1)]
+                [(row, window) for row, windows in available for window in windows.split(1)]
             ):
                 np.add.at(
                     vectors[name], rows, self.models[name](batch.to(self.device)).cpu().numpy()
                 )
-            for row, windows in found:
+            for row, windows in available:
                 vectors[name][row] /= len(windows)
         numbers = {
             name: np.array([_number(getattr(query, name)) for query in queries])
@@ -249,7 +262,8 @@ class Recommender:
     def _missing(self, branches: list[str]) -> MissingInput:
         rule = "needs all of its inputs" if self.ensemble.needs_all else "needs at least one input"
         return MissingInput(
-            f"this model {rule}, and the query lacks {', '.join(branches)} (of {', '.join(BRANCHES)})"
+            f"this model {rule}, and the query lacks {', '.join(branches)} "
+            f"(of {', '.join(BRANCHES)})"
         )
 
     def _prepared(
@@ -261,7 +275,10 @@ class Recommender:
             return error
 
     def _inputs(self, query: Query, features: Features | None) -> dict[str, torch.Tensor]:
-        """What each submodel reads of a query, for those that have something to read: a row for each window of its sound, else one."""
+        """Return the input tensors of each submodel that the query has inputs for.
+
+        A tensor has one row per window of the audio; those of other inputs have one row.
+        """
         windows = [features] if features else []
         if features is None and query.audio is not None and self.features:
             windows = self._features(query.audio)
@@ -281,11 +298,11 @@ class Recommender:
 
     def _features(self, audio: str | bytes) -> list[Features]:
         samples = decode(audio, minimum_seconds=MINIMUM_SECONDS, locate=resolve).samples
-        wanted = tuple(
+        extracted = tuple(
             dict.fromkeys("stft" if name == "stft_halved" else name for name in self.features)
         )
         windows = [
-            extract_features(window.samples, wanted, chroma=self.chroma)
+            extract_features(window.samples, extracted, chroma=self.chroma)
             for window in spread_segments(samples, self.segments)
         ]
         return [
@@ -297,7 +314,10 @@ class Recommender:
         ]
 
     def describe(self, answer: Recommendation) -> list[dict]:
-        """The recommended artists with what is known of them (thesis Table 7: name, similarity, genres, origin, years)."""
+        """Return the recommended artists with their facts and similarity.
+
+        Table 7 of Whitell 2019 shows them: name, similarity, genres, origin, years.
+        """
         rows = self.artists.take(pa.array(answer.artists)).to_pylist()
         return [
             row | {"similarity": float(value)}
@@ -314,7 +334,7 @@ def save(
     chroma: str,
     segments: int = 1,
 ) -> None:
-    """Write a recommender's folder; ``weights`` are the safetensors bytes of each submodel and of the ensemble."""
+    """Write a recommender's folder; ``weights`` holds safetensors bytes by the model's name."""
     (folder / "weights").mkdir(parents=True)
     description = {
         "ensemble": ensemble.as_json(),
@@ -330,7 +350,10 @@ def save(
 
 
 def _batches(inputs: list[tuple[int, torch.Tensor]]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Rows and their inputs, those of one shape together: texts of different lengths are not padded, which some models would notice."""
+    """Yield batches of rows and their inputs, all of one shape.
+
+    Texts of different lengths are not padded, since padding changes the output of some models.
+    """
     shapes: dict[torch.Size, list[tuple[int, torch.Tensor]]] = {}
     for row, tensor in inputs:
         shapes.setdefault(tensor.shape, []).append((row, tensor))

@@ -1,4 +1,4 @@
-"""The registered model as others meet it: in a process that knows nothing of this repository, over HTTP, and from jobs/recommend.py."""
+"""The registered model outside the repository, over HTTP and in jobs/recommend.py; promotion."""
 
 from __future__ import annotations
 
@@ -33,9 +33,8 @@ from musicrec.registry.promotion import load_version
 from musicrec.storage.store import Store
 from musicrec.training.predictions import read_predictions
 
-pytestmark = pytest.mark.timeout(
-    600
-)  # the first test of a session waits for the retrain that all look at
+# The first test of a session waits for the retrain that all tests use.
+pytestmark = pytest.mark.timeout(600)
 
 TRACK = "fiddle-3-0"  # a test track, with lyrics, year and place
 TEST_TRACKS = ["organ-3-0", "organ-3-1", "fiddle-3-0", "fiddle-3-1"]
@@ -67,7 +66,7 @@ def audio(retrained: Retrained, track: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="module")
 def whole_query(retrained: Retrained, track: dict[str, Any], audio: Path) -> dict[str, Any]:
-    """All that the catalog knows of the track, as JSON can say it."""
+    """Return all inputs of the track that the catalog has, as JSON."""
     artist = next(
         row for row in retrained.catalog.artists if row["artist_id"] == track["artist_id"]
     )
@@ -78,7 +77,7 @@ def whole_query(retrained: Retrained, track: dict[str, Any], audio: Path) -> dic
 
 @pytest.fixture(scope="module")
 def stored(retrained: Retrained) -> np.ndarray:
-    """The ensemble's prediction of the track from the store (D,)."""
+    """Return the ensemble's stored prediction of the track (D,)."""
     return read_predictions(
         Store(retrained.store),
         retrained.done.models["recommendation"].record["predictions"],
@@ -88,14 +87,14 @@ def stored(retrained: Retrained) -> np.ndarray:
 
 
 def plain_environment(retrained: Retrained) -> dict[str, str]:
-    """An environment that finds the registry and this interpreter's programs, and no repository."""
-    kept = {
+    """Return an environment with the registry and the interpreter's programs only."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if name not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")
     }
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return kept | {
+    return inherited | {
         "PATH": programs,
         "MLFLOW_TRACKING_URI": retrained.registered.record["tracking_uri"],
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -116,7 +115,7 @@ def test_the_champion_answers_in_a_process_without_the_repository(
         {"lyrics": "?"},
         {"audio": base64.b64encode(b"no music").decode(), "year": 1700.0},
     ]
-    # -P: the folder that it is started in is not on its path either
+    # -P: the working folder is not on its path either
     finished = subprocess.run(
         [sys.executable, "-P", "-c", ASK, "models:/musicrec@champion"],
         input=json.dumps(queries),
@@ -128,20 +127,19 @@ def test_the_champion_answers_in_a_process_without_the_repository(
         env=plain_environment(retrained),
     )
     assert finished.returncode == 0, finished.stderr
-    said = json.loads(finished.stdout.splitlines()[-1])
-    whole, uri, year, nothing, broken = said["answers"]
-    assert str(REPOSITORY) not in said["path"]
-    assert Path(said["code"]).is_relative_to(
-        Path(retrained.store) / "mlflow-artifacts"
-    )  # the model carries its code
+    output = json.loads(finished.stdout.splitlines()[-1])
+    whole, uri, year, nothing, broken = output["answers"]
+    assert str(REPOSITORY) not in output["path"]
+    # The model carries its code.
+    assert Path(output["code"]).is_relative_to(Path(retrained.store) / "mlflow-artifacts")
     np.testing.assert_allclose(whole["embedding"], stored, atol=1e-3)
-    known = {row["artist_id"]: row["name"] for row in retrained.catalog.artists} | {
+    names = {row["artist_id"]: row["name"] for row in retrained.catalog.artists} | {
         "teacher": "teacher"
     }
     for answer in (whole, uri, year):
         assert answer["error"] == ""
         assert len(answer["embedding"]) == 8
-        assert answer["artist"] == [known[artist] for artist in answer["artist_id"]]
+        assert answer["artist"] == [names[artist] for artist in answer["artist_id"]]
         assert len(set(answer["artist_id"])) == 4
         assert answer["similarity"] == sorted(answer["similarity"], reverse=True)
         assert all(-1.001 <= value <= 1.001 for value in answer["similarity"])
@@ -230,12 +228,12 @@ def test_one_track_gets_a_table_of_artists(
         "5",
     ]
     assert run_job_here(monkeypatch, "recommend", *arguments) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for heading in ("artist", "similarity", "genres", "origin", "years"):
-        assert heading in said
+        assert heading in output
     rows = [
         line
-        for line in said.splitlines()
+        for line in output.splitlines()
         if re.search(r"(Player \d|teacher)\s.*-?[01]\.\d{3}", line)
     ]
     assert len(rows) == 5
@@ -261,17 +259,17 @@ def test_one_track_that_cannot_be_read_is_a_clear_line(
         )
         == 2
     )
-    said = capsys.readouterr().err
-    assert "not_audio" in said
-    assert "Traceback" not in said
+    error = capsys.readouterr().err
+    assert "not_audio" in error
+    assert "Traceback" not in error
 
 
 @pytest.fixture
 def promotion(
     retrained: Retrained, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Run:
-    """A run that registers under a name of its own in the same registry."""
-    # MLflow writes what it is told into the environment too, from where the tests after this one would take it.
+    """Return a run that registers under its own model name in the same registry."""
+    # MLflow also writes the URI into the environment, where later tests would find it.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", retrained.registered.record["tracking_uri"])
     mlflow.set_tracking_uri(retrained.registered.record["tracking_uri"])
     settings = RegistrySettings(model=request.node.name)
@@ -281,11 +279,11 @@ def promotion(
 
 
 def aliases(run: Run) -> dict[str, int]:
-    found = mlflow.MlflowClient().get_registered_model(run.config.registry.model).aliases
-    return {name: int(version) for name, version in found.items()}
+    versions = mlflow.MlflowClient().get_registered_model(run.config.registry.model).aliases
+    return {name: int(version) for name, version in versions.items()}
 
 
-def one_more_version(run: Run, source: str = FIRST) -> int:
+def new_version(run: Run, source: str = FIRST) -> int:
     if source.startswith("models:/"):
         return int(
             mlflow.MlflowClient().copy_model_version(source, run.config.registry.model).version
@@ -296,9 +294,9 @@ def one_more_version(run: Run, source: str = FIRST) -> int:
 
 
 def challenger(run: Run, score: float, source: str = FIRST) -> Challenger:
-    """One more version, which has this score whoever the candidates are."""
+    """Register a new version, which has this score with any candidates."""
     artists = [*run.catalog.artists.column("artist_id").to_pylist(), "teacher"]
-    return Challenger(one_more_version(run, source), artists, lambda candidates: {"ndcg@5": score})
+    return Challenger(new_version(run, source), artists, lambda candidates: {"ndcg@5": score})
 
 
 def champions_score(run: Run, retrained: Retrained) -> float:
@@ -312,7 +310,7 @@ def champions_score(run: Run, retrained: Retrained) -> float:
     )["ndcg@5"]
 
 
-def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(
+def test_a_worse_version_is_challenger_and_an_equal_one_champion(
     promotion: Run, retrained: Retrained
 ) -> None:
     assert (
@@ -323,7 +321,7 @@ def test_a_version_that_is_worse_challenges_and_one_that_is_as_good_is_champion(
     measured = champions_score(promotion, retrained)
     worse = promote(promotion, retrained.done.extracted, challenger(promotion, measured - 0.01))
     assert (worse.version, worse.alias, worse.champion_version) == (2, "challenger", 1)
-    # The champion is measured anew on this run's test artists: the 0.1 of its own day does not count.
+    # The champion is scored again on this run's test artists; its earlier 0.1 is not used.
     assert worse.champion_score == pytest.approx(measured)
     assert "worse than" in worse.sentence()
     assert aliases(promotion) == {"champion": 1, "challenger": 2}
@@ -339,28 +337,26 @@ def test_the_champion_is_scored_as_it_was_evaluated(promotion: Run, retrained: R
     )
 
 
-def test_both_are_asked_among_the_artists_that_both_know(
-    promotion: Run, retrained: Retrained
-) -> None:
+def test_candidates_are_the_artists_of_both_versions(promotion: Run, retrained: Retrained) -> None:
     promote(promotion, retrained.done.extracted, challenger(promotion, 0.1))
-    asked: list[set[str]] = []
-    version = one_more_version(promotion)
+    candidates: list[set[str]] = []
+    version = new_version(promotion)
     decision = promote(
         promotion,
         retrained.done.extracted,
         Challenger(
             version,
             ["fiddle-0", "newcomer"],
-            lambda among: asked.append({*among}) or {"ndcg@5": 0.0},
+            lambda among: candidates.append({*among}) or {"ndcg@5": 0.0},
         ),
     )
-    assert asked == [{"fiddle-0"}]
+    assert candidates == [{"fiddle-0"}]
     assert retrained.done.evaluated.record["ndcg@5"] < 1
     assert decision.champion_score == 1  # one candidate, and it is right
     assert decision.metrics() == {"compared_ndcg_at_5": 0.0, "compared_ndcg_at_5_of_champion": 1.0}
 
 
-def test_a_new_version_is_compared_by_what_was_evaluated(retrained: Retrained) -> None:
+def test_a_new_version_is_compared_by_its_evaluated_predictions(retrained: Retrained) -> None:
     stacked = retrained.done.stacked
     own = challenger_of_run(
         retrained.done.run, 1, retrained.done.extracted, retrained.done.targeted, stacked.ensemble
@@ -370,7 +366,7 @@ def test_a_new_version_is_compared_by_what_was_evaluated(retrained: Retrained) -
     )
 
 
-def test_a_new_version_that_hears_more_is_compared_as_it_is_served(
+def test_a_new_version_with_more_segments_is_compared_as_it_is_served(
     promotion: Run, retrained: Retrained
 ) -> None:
     promote(promotion, retrained.done.extracted, challenger(promotion, 0.1))
@@ -387,7 +383,7 @@ def test_a_new_version_that_hears_more_is_compared_as_it_is_served(
     )
 
 
-def test_a_champion_is_measured_on_artists_that_it_never_saw(
+def test_a_champion_is_scored_on_artists_that_are_new_to_it(
     promotion: Run, retrained: Retrained, tmp_path: Path
 ) -> None:
     catalog: UserCatalog = retrained.catalog.copy()
@@ -425,7 +421,7 @@ def test_a_champion_that_recommends_badly_is_replaced(
 
 
 def write_worst_artists(table: Path, retrained: Retrained) -> None:
-    """Give the related artists of each test artist the vector that lies opposite to what the model answers for that artist."""
+    """Give the artists related to a test artist the vector opposite to the model's answer."""
     predicted = read_predictions(
         Store(retrained.store),
         retrained.done.models["recommendation"].record["predictions"],

@@ -1,4 +1,4 @@
-"""Many recommendations as Parquet: every query in the answers or in the errors, once, whatever happened on the way."""
+"""Batch recommendation: every query is once in the answers or the errors, after a kill too."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from musicrec import schema
 from musicrec.storage.store import Store
 from musicrec.training.predictions import read_predictions
 
-pytestmark = pytest.mark.timeout(
-    600
-)  # the first test of a session waits for the retrain that all look at
+# The first test of a session waits for the retrain that all tests use.
+pytestmark = pytest.mark.timeout(600)
 
 
 def answers(out: Path) -> list[dict[str, Any]]:
@@ -34,7 +33,7 @@ def errors(out: Path) -> list[dict[str, Any]]:
     ).to_pylist()
 
 
-def test_a_folder_gets_a_data_set_and_its_broken_file_a_row_of_errors(
+def test_a_folder_gets_answers_and_its_broken_file_an_error(
     retrained: Retrained,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -43,7 +42,7 @@ def test_a_folder_gets_a_data_set_and_its_broken_file_a_row_of_errors(
     folder, out = tmp_path / "music", tmp_path / "answers"
     shutil.copytree(Path(retrained.config.catalog) / "audio", folder / "deeper")
     (folder / "broken.mp3").write_bytes(b"")
-    (folder / "notes.txt").write_text("not looked at")
+    (folder / "notes.txt").write_text("ignored")
     arguments = [
         "--store",
         retrained.store,
@@ -74,7 +73,7 @@ def test_a_folder_gets_a_data_set_and_its_broken_file_a_row_of_errors(
     assert files_under(str(out)) == before
 
 
-def test_a_catalog_gets_the_answers_of_the_ensemble_from_what_was_extracted(
+def test_a_catalog_gets_the_predictions_of_the_ensemble_from_stored_features(
     retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, audio = tmp_path / "answers", Path(retrained.config.catalog) / "audio"
@@ -86,7 +85,7 @@ def test_a_catalog_gets_the_answers_of_the_ensemble_from_what_was_extracted(
         "--neighbours",
         "1",
     ]
-    audio.rename(tmp_path / "audio")  # none of it is needed
+    audio.rename(tmp_path / "audio")  # stored features are enough
     try:
         assert run_job_here(monkeypatch, "recommend", *arguments, "--out", str(out)) == 0
         undecoded = tmp_path / "undecoded"
@@ -125,7 +124,7 @@ def test_a_catalog_gets_the_answers_of_the_ensemble_from_what_was_extracted(
 
 
 @pytest.mark.slow
-def test_a_killed_recommendation_is_taken_up_where_it_was(
+def test_a_killed_recommendation_is_continued(
     retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, out = tmp_path / "music", tmp_path / "answers"
@@ -151,10 +150,10 @@ def test_a_killed_recommendation_is_taken_up_where_it_was(
     finally:
         driver.kill()
     done = {path: path.stat().st_mtime_ns for path in out.glob("blocks/parts/*.parquet")}
-    assert len(done) < tracks // 4  # in the middle of it
+    assert len(done) < tracks // 4  # it was killed before most blocks
     assert run_job_here(monkeypatch, "recommend", *arguments) == 0
     assert {path: path.stat().st_mtime_ns for path in done} == done
-    found = Counter((row["query"], row["rank"]) for row in answers(out))
-    assert set(found.values()) == {1}
-    assert len(found) == 2 * tracks
+    counts = Counter((row["query"], row["rank"]) for row in answers(out))
+    assert set(counts.values()) == {1}
+    assert len(counts) == 2 * tracks
     assert errors(out) == []

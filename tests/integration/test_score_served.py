@@ -1,4 +1,4 @@
-"""What a recommender answers as it is served: from stored features or from sound, over its windows; each track is answered or an error."""
+"""Embeddings as a recommender serves them, from stored features or audio, over all windows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from musicrec.serving.query_table import as_query, of_catalog
 from musicrec.serving.recommender import Recommender
 from musicrec.training.predictions import read_predictions
 
-pytestmark = pytest.mark.timeout(
-    600
-)  # the first test of a session waits for the retrain that all look at
+# The first test of a session waits for the retrain that all tests use.
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -34,11 +33,11 @@ def recommender(retrained: Retrained, tmp_path: Path) -> Recommender:
     return Recommender.load(tmp_path / "recommender")
 
 
-def vectors(run: Run, heard: Outcome, tracks: list[str]) -> np.ndarray:
-    return read_predictions(run.store, heard.record["predictions"], tracks, 8)
+def vectors(run: Run, served: Outcome, tracks: list[str]) -> np.ndarray:
+    return read_predictions(run.store, served.record["predictions"], tracks, 8)
 
 
-def test_what_was_extracted_is_answered_as_it_was_predicted_without_its_sound(
+def test_stored_features_give_the_predictions_without_the_audio(
     retrained: Retrained, recommender: Recommender
 ) -> None:
     run, ensemble = retrained.done.run, retrained.done.stacked.ensemble
@@ -46,29 +45,33 @@ def test_what_was_extracted_is_answered_as_it_was_predicted_without_its_sound(
     audio = Path(retrained.config.catalog) / "audio"
     audio.rename(audio.with_name("elsewhere"))
     try:
-        heard = embed_tracks(
+        served = embed_tracks(
             run, retrained.done.extracted, recommender, "as it was trained", tracks
         )
     finally:
         audio.with_name("elsewhere").rename(audio)
-    assert (heard.record["rows_in"], heard.record["rows_out"], heard.record["rows_in_errors"]) == (
+    assert (
+        served.record["rows_in"],
+        served.record["rows_out"],
+        served.record["rows_in_errors"],
+    ) == (
         len(tracks),
         len(tracks),
         0,
     )
     predicted = read_predictions(run.store, ensemble.record["predictions"], tracks, 8)
-    np.testing.assert_allclose(vectors(run, heard, tracks), predicted, atol=1e-5)
+    np.testing.assert_allclose(vectors(run, served, tracks), predicted, atol=1e-5)
     assert not embed_tracks(
         run, retrained.done.extracted, recommender, "as it was trained", tracks
     ).worked
-    # A file that has changed under its name makes another extraction of the same tables.
+    # A file that changed under its name makes another extraction of the same tables.
     changed = dataclasses.replace(
         retrained.done.extracted, stage=run.store.stage("extract", "of-changed-files"), record={}
     )
     assert embed_tracks(run, changed, recommender, "as it was trained", tracks).worked
 
 
-def test_a_longer_track_is_heard_over_its_windows_and_a_broken_one_is_an_error(
+def test_a_longer_track_is_embedded_over_its_windows_and_a_broken_one_is_an_error(
     retrained: Retrained, recommender: Recommender, tmp_path: Path
 ) -> None:
     catalog = retrained.catalog.copy()
@@ -85,34 +88,32 @@ def test_a_longer_track_is_heard_over_its_windows_and_a_broken_one_is_an_error(
         )
     )
     tracks = [test["track_id"], "long", "broken"]
-    found, unread = (
-        {},
-        dataclasses.replace(retrained.done.extracted, record={}),
-    )  # nothing of this catalog was extracted
+    embeddings = {}
+    # Nothing of this catalog was extracted.
+    unread = dataclasses.replace(retrained.done.extracted, record={})
     for segments in (1, 2):
         recommender.segments = segments
-        heard = embed_tracks(run, unread, recommender, "any", tracks)
+        served = embed_tracks(run, unread, recommender, "any", tracks)
         assert (
-            heard.record["rows_out"],
-            heard.record["rows_in_errors"],
-            heard.record["segments"],
+            served.record["rows_out"],
+            served.record["rows_in_errors"],
+            served.record["segments"],
         ) == (2, 1, segments)
         (error,) = run.store.read_table(
-            heard.stage.path("errors.parquet"), schema.ERRORS
+            served.stage.path("errors.parquet"), schema.ERRORS
         ).to_pylist()
         assert (error["track_id"], error["stage"], error["reason"]) == (
             "broken",
             "listen",
             "not_audio",
         )
-        found[segments] = vectors(run, heard, tracks)
+        embeddings[segments] = vectors(run, served, tracks)
         queries = {row["item"]: as_query(row) for row in of_catalog(run.catalog).to_pylist()}
         np.testing.assert_allclose(
-            found[segments][:2],
+            embeddings[segments][:2],
             [recommender.embed(queries[track]) for track in tracks[:2]],
             atol=1e-5,
         )
-    np.testing.assert_allclose(
-        found[1][0], found[2][0], atol=1e-5
-    )  # of a short track there is one window
-    assert np.abs(found[1][1] - found[2][1]).max() > 1e-3
+    # A short track has one window.
+    np.testing.assert_allclose(embeddings[1][0], embeddings[2][0], atol=1e-5)
+    assert np.abs(embeddings[1][1] - embeddings[2][1]).max() > 1e-3

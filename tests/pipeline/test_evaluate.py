@@ -15,7 +15,8 @@ from musicrec.pipeline.base import Run
 from musicrec.pipeline.evaluate import TestSplit
 from musicrec.storage.store import Store
 
-# Training artists "a" to "d" at the first four axes; the test artists' places follow from the relations, if these may be known.
+# Training artists "a" to "d" are at the first four axes; the test artists' vectors follow from the
+# relations unless these are held out.
 AXES = {
     name: np.eye(6, dtype=np.float32)[row]
     for row, name in enumerate(("a", "b", "c", "d", "s", "t"))
@@ -68,7 +69,7 @@ def split_of(tmp_path: Path, held_out: bool = False) -> TestSplit:
 
 
 def predictions() -> np.ndarray:
-    """Of both tracks of "s" at "a", then "b"; of "t" one at "c", one at "t" itself, one at "d"."""
+    """Return predictions: the tracks of "s" at "a" and "b", those of "t" at "c", "t" and "d"."""
     places = {
         "s1": AXES["a"] + 0.1 * AXES["b"],
         "s2": AXES["b"],
@@ -79,7 +80,7 @@ def predictions() -> np.ndarray:
     return np.array([places[track] for track, _, _ in TESTS], dtype=np.float32)
 
 
-def test_tracks_albums_and_artists_are_asked_for_apart(tmp_path: Path) -> None:
+def test_tracks_albums_and_artists_are_scored_separately(tmp_path: Path) -> None:
     scores = split_of(tmp_path).score(predictions(), (1, 2), seed=0)
     levels = scores["levels"]
     assert {name: level["queries"] for name, level in levels.items()} == {
@@ -87,7 +88,7 @@ def test_tracks_albums_and_artists_are_asked_for_apart(tmp_path: Path) -> None:
         "album": 3,
         "artist": 2,
     }  # "s2" has no album
-    assert scores["cosine"] == pytest.approx(1 / 5)  # "t2" alone lies at its artist
+    assert scores["cosine"] == pytest.approx(1 / 5)  # only "t2" is at its artist
     assert (
         scores["cosine_interval"]
         == scores["intervals"]["cosine"]
@@ -95,7 +96,8 @@ def test_tracks_albums_and_artists_are_asked_for_apart(tmp_path: Path) -> None:
     )
     mean_of_t = AXES["c"] + AXES["t"] + predictions()[4] / math.sqrt(1.01)
     assert levels["artist"]["cosine"] == pytest.approx((0 + 1 / np.linalg.norm(mean_of_t)) / 2)
-    # Nearest are "a" and "b" for the tracks of "s", "c", "a" (all are as far from "t") and "d" for those of "t".
+    # The nearest are "a" and "b" to the tracks of "s", and "c", "a" (all others are as far) and "d"
+    # to those of "t".
     assert levels["track"]["precision@1"] == pytest.approx((1 + 0 + 1 + 0 + 1) / 5)
     assert scores["recall@2"] == levels["artist"]["recall@2"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     for level in levels.values():
@@ -107,9 +109,10 @@ def test_tracks_albums_and_artists_are_asked_for_apart(tmp_path: Path) -> None:
 
 def test_coverage_head_and_tail(tmp_path: Path) -> None:
     scores = split_of(tmp_path).score(predictions(), (1, 2), seed=0)
-    # "s" finds "a" and "b", "t" finds "c" and "d", in whichever order.
+    # "s" retrieves "a" and "b", "t" retrieves "c" and "d", in any order.
     assert scores["coverage@2"] == pytest.approx(4 / 6)
-    # Without the test artists, "a" is named twice, "b" and "c" once: the head is "a" alone, for which only "s" can be asked.
+    # Without the test artists, "a" is named twice, "b" and "c" once: the head is "a", which is
+    # related to "s" only.
     assert scores["head"]["artists"] == 1
     assert scores["head"]["recall@2"] == 1
     assert scores["tail"]["artists"] == 2
@@ -137,7 +140,7 @@ def test_held_out_test_artists_have_no_target_and_are_no_candidates(tmp_path: Pa
     }
 
 
-def test_popularity_has_the_same_figures_without_a_cosine(tmp_path: Path) -> None:
+def test_popularity_has_the_same_metrics_without_a_cosine(tmp_path: Path) -> None:
     scores = split_of(tmp_path).popularity((1, 2), seed=0)
     assert scores["recall@1"] == pytest.approx((1 / 2 + 0) / 2)  # "a" is first for both
     assert scores["levels"].keys() == {"artist"}
@@ -147,7 +150,7 @@ def test_popularity_has_the_same_figures_without_a_cosine(tmp_path: Path) -> Non
     }
 
 
-def test_without_a_prediction_there_is_no_figure(tmp_path: Path) -> None:
+def test_without_a_prediction_there_are_no_metrics(tmp_path: Path) -> None:
     assert split_of(tmp_path).score(np.zeros((5, 6), np.float32), (1, 2), seed=0) == {
         "tracks": 0,
         "artists": 0,

@@ -41,7 +41,7 @@ def extracted(config: Config) -> tuple[Run, Outcome]:
 
 
 def broken(root: Path) -> dict[str, str]:
-    """Break rows of the training file in each way; returns their reasons."""
+    """Break rows of the training file in each way, and return their reasons."""
     content = read_pickle(root, "train")
     rows = [*content[b"data"]]
     rows[1], rows[2], rows[3] = rows[1][:3000], np.concatenate([rows[2], rows[2]]), "no picture"
@@ -66,14 +66,14 @@ def test_every_picture_is_read_back_exactly(
         "rows_in_errors": 0,
         "artwork_errors": 0,
     }
-    found = places(run, done, "cifar")
-    assert len({part for part, _ in found.values()}) == 4
+    stored = places(run, done, "cifar")
+    assert len({part for part, _ in stored.values()}) == 4
     order = np.random.default_rng(0).permutation(50)
     tracks = [run.catalog.tracks.column("track_id")[row].as_py() for row in order.tolist()]
     rows = FeatureRows(
         SPEC,
-        [found[track][0] for track in tracks],
-        np.array([found[track][1] for track in tracks]),
+        [stored[track][0] for track in tracks],
+        np.array([stored[track][1] for track in tracks]),
         1e9,
     )
     (batch,) = rows.read(np.arange(50), None)
@@ -97,9 +97,9 @@ def test_plain_pyarrow_reads_the_bytes_of_a_picture(tmp_path: Path) -> None:
 def test_a_model_learns_from_what_is_read(tmp_path: Path) -> None:
     root = build_cifar_tree(tmp_path / "catalog", train=10, test=5)
     run, done = extracted(config_of(root, str(tmp_path / "store")))
-    found = list(places(run, done, "cifar").values())
+    rows = list(places(run, done, "cifar").values())
     (batch,) = FeatureRows(
-        SPEC, [part for part, _ in found], np.array([row for _, row in found]), 1e9
+        SPEC, [part for part, _ in rows], np.array([row for _, row in rows]), 1e9
     ).read(np.arange(4), None)
     outputs = SPEC.build()(batch)
     assert outputs.shape == (4, 5)
@@ -135,7 +135,7 @@ def test_too_many_broken_pictures_stop_the_run(tmp_path: Path) -> None:
     assert extract(raised).worked
 
 
-def test_a_finished_stage_is_not_done_again_and_mended_pictures_are(tmp_path: Path) -> None:
+def test_a_finished_stage_is_skipped_and_repaired_pictures_are_read(tmp_path: Path) -> None:
     root = build_cifar_tree(tmp_path / "catalog", train=100, test=20)
     whole = read_pickle(root, "train")
     content = read_pickle(root, "train")

@@ -20,7 +20,7 @@ def test_folds_partition_the_artists_and_hold_nearly_equally_many_tracks(folds: 
     assert chosen != fold_of_artists(tracks, folds, seed=4)
 
 
-def test_a_fold_is_held_out_and_the_test_is_never_there() -> None:
+def test_a_fold_is_held_out_and_test_tracks_are_left_out() -> None:
     rows = [
         {"track_id": name, "artist_id": name[0], "split": split}
         for name, split in (("a1", "train"), ("a2", "train"))
@@ -37,4 +37,4 @@ def test_a_fold_is_held_out_and_the_test_is_never_there() -> None:
         "b1": "train",
         "v": "validation",
     }
-    assert rows[0]["split"] == "train"  # the rows of the whole training are as they were
+    assert rows[0]["split"] == "train"  # the rows of the run on all folds are unchanged

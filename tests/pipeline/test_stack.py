@@ -1,4 +1,4 @@
-"""A stack without weights needs no training: its predictions are averages, written and judged like those of any model."""
+"""A stack without weights needs no training; its averages are stored and scored as predictions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OUTPUTS = {
 
 
 def trained(run: Run) -> Trained:
-    """Two submodels whose predictions lie in the store."""
+    """Return two submodels whose predictions are in the store."""
     outcomes = {}
     for name, vectors in OUTPUTS.items():
         stage = run.store.stage("submodels", name)
@@ -86,7 +86,7 @@ def test_an_average_of_many_genres_is_one_of_probabilities(tmp_path: Path) -> No
     assert outcome.record["metric"] == "loss"
 
 
-def test_an_average_is_made_once_and_again_where_a_submodel_changed(tmp_path: Path) -> None:
+def test_an_average_is_written_once_and_again_if_a_submodel_changed(tmp_path: Path) -> None:
     run = averaging(tmp_path, "single_genre")
     first = stack(run, label(run), trained(run))["mean"]
     assert first.worked and not stack(run, label(run), trained(run))["mean"].worked

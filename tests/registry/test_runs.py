@@ -1,4 +1,4 @@
-"""Where MLflow lies is decided anew for each run of a process."""
+"""Each run of a process connects to its own MLflow, and jobs continue runs by their key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_two_stores_of_one_process_have_a_database_each(
     assert tracking.URI_VARIABLE not in os.environ
 
 
-def test_the_users_variable_is_kept_and_a_configured_uri_comes_before_it(
+def test_the_users_variable_is_kept_and_a_configured_uri_overrides_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users, configured = (f"sqlite:///{tmp_path}/{name}.db" for name in ("users", "configured"))
@@ -57,7 +57,7 @@ def test_the_users_variable_is_kept_and_a_configured_uri_comes_before_it(
         ({"folds": 3}, False),
     ],
 )
-def test_a_run_that_goes_on_with_other_workers_is_the_same_run(
+def test_a_run_continued_with_other_workers_is_the_same_run(
     change: dict[str, object], same: bool
 ) -> None:
     config = preset("demo")

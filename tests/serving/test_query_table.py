@@ -1,4 +1,4 @@
-"""Blocks of queries, without Ray: answered together as alone, and every query is in the answers or in the errors."""
+"""Blocks of queries, without Ray: every query is in the answers or in the errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ARTIST_IDS = [f"artist-{number}" for number in range(5)]
 
 @pytest.fixture(scope="module")
 def recommender() -> Recommender:
-    """Two small submodels and an ensemble, of random weights."""
+    """Return two small submodels and an ensemble with random weights."""
     torch.manual_seed(0)
     words = Vocabulary(("one", "two", "three"), (0.5, 0.3, 0.2), cut=False)
     sizes = {"hidden": [8, 8, 8]}
@@ -84,7 +84,7 @@ def sound(number: int) -> bytes:
     return stream.getvalue()
 
 
-def test_queries_that_are_answered_together_are_answered_as_alone(recommender: Recommender) -> None:
+def test_a_batch_gets_the_same_answers_as_single_queries(recommender: Recommender) -> None:
     queries = [
         Query(audio=sound(0), lyrics="one two", year=1800),
         Query(audio=sound(1)),
@@ -112,11 +112,11 @@ def test_queries_that_are_answered_together_are_answered_as_alone(recommender: R
     )  # five answers, and the zeros of the other two
 
 
-def test_of_a_longer_recording_each_submodel_says_the_mean_of_its_windows(
+def test_a_longer_recording_gets_the_mean_over_its_windows(
     recommender: Recommender,
 ) -> None:
     class Heard(torch.nn.Module):
-        """An ensemble that answers with what one submodel said."""
+        """An ensemble whose output is that of one submodel."""
 
         def forward(
             self, vectors: dict[str, torch.Tensor], present: dict[str, torch.Tensor]
@@ -145,7 +145,7 @@ def test_of_a_longer_recording_each_submodel_says_the_mean_of_its_windows(
     np.testing.assert_allclose(spread[1], listening.embed(Query(audio=sound(2))), atol=1e-5)
 
 
-def test_a_feature_that_is_given_stands_for_the_audio(recommender: Recommender) -> None:
+def test_given_features_replace_the_audio(recommender: Recommender) -> None:
     feature = extract_features(decode(sound(0), minimum_seconds=1.0).samples, ("mfcc",))["mfcc"]
     given, failures = recommender.embed_many(
         [Query(audio="nowhere.mp3"), Query(audio=sound(1))], [{"mfcc": (feature, None)}, None]
@@ -158,7 +158,7 @@ def test_a_feature_that_is_given_stands_for_the_audio(recommender: Recommender) 
 
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
-    """Five clips in two folders, one that is broken and a text."""
+    """Write five clips into two folders, a broken file and a text."""
     for number in range(5):
         path = tmp_path / "music" / f"disc {number % 2}" / f"{number}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +219,7 @@ def test_every_query_is_in_the_answers_or_in_the_errors(
         )
 
 
-def test_more_neighbours_than_there_are_artists_are_all_of_them(
+def test_more_neighbours_than_artists_are_all_artists(
     recommender: Recommender, music: Path, tmp_path: Path
 ) -> None:
     out = Store(str(tmp_path / "out"))
@@ -230,7 +230,7 @@ def test_more_neighbours_than_there_are_artists_are_all_of_them(
 def test_rows_of_a_block_may_be_read_one_by_one(
     recommender: Recommender, music: Path, tmp_path: Path
 ) -> None:
-    """As after a block took its worker with it."""
+    """A block that killed its worker is read row by row."""
     queries, out = of_folder(str(music)), Store(str(tmp_path / "out"))
     whole = answer(recommender, out, queries, rows_per_block=3)
     before, plan = answers(out), whole.manifest().slice(3, 3)
@@ -242,7 +242,7 @@ def test_rows_of_a_block_may_be_read_one_by_one(
     ]
 
 
-def test_what_was_extracted_is_used_where_it_is_whole(
+def test_stored_features_are_used_if_complete(
     recommender: Recommender, music: Path, tmp_path: Path
 ) -> None:
     queries, store = of_folder(str(music)), Store(str(tmp_path / "store"))
@@ -261,7 +261,7 @@ def test_what_was_extracted_is_used_where_it_is_whole(
     outs = Store(str(tmp_path / "stored")), Store(str(tmp_path / "decoded"))
     answer(recommender, outs[1], queries)
     for path in items.column("item").to_pylist():
-        Path(path).unlink()  # what was extracted needs no file
+        Path(path).unlink()  # stored features are enough
     answer(recommender, outs[0], placed)
     stored, decoded = answers(outs[0]), answers(outs[1])
     assert [row["query"] for row in stored] == [row["query"] for row in decoded]
