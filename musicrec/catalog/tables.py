@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 from pyarrow import fs
 
 from musicrec.catalog.bounded import COLUMNS, first_record_cells, read_parquet
@@ -374,18 +373,6 @@ def read_catalog(root: str, filesystem: tuple[fs.FileSystem, str]) -> Catalog:
         else ARTISTS.empty_table()
     )
     return Catalog(root, tracks, with_all_artists(artists, tracks), related)
-
-
-def write_catalog(catalog: Catalog, filesystem: fs.FileSystem, base: str) -> None:
-    """Write the three tables as Parquet into the folder ``base``, ``audio`` values as they are, relative ones too."""
-    filesystem.create_dir(base, recursive=True)
-    for name in TABLES:
-        pq.write_table(
-            getattr(catalog, name),
-            f"{base.rstrip('/')}/{name}.parquet",
-            filesystem=filesystem,
-            compression="zstd",
-        )
 
 
 def fingerprint(catalog: Catalog) -> str:

@@ -15,7 +15,7 @@ from musicrec.catalog.demo import build as demo
 from musicrec.catalog.published.cifar100 import read_cifar100
 from musicrec.catalog.published.fma import read_fma
 from musicrec.catalog.split import split_report
-from musicrec.catalog.tables import Catalog, Problem, fingerprint, write_catalog
+from musicrec.catalog.tables import Catalog, Problem, fingerprint
 from musicrec.catalog.validate import load_validated
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def open_run(config: Config) -> Run:
-    """The run of a configuration, its catalog read, checked and kept in the store as Parquet.
+    """Return the run of a configuration, after reading and checking its catalog.
 
     Raises
     ------
@@ -47,10 +47,6 @@ def open_run(config: Config) -> Run:
         event("catalog", str(problem))
     _keep_splits(config, store, catalog)
     key = fingerprint(catalog)[:16]
-    if not store.exists(f"catalog/{key}/related.parquet"):
-        filesystem, base = store.locate(f"catalog/{key}")
-        filesystem.create_dir(base, recursive=True)
-        write_catalog(catalog, filesystem, base)
     event(
         "catalog",
         "read",

@@ -24,7 +24,6 @@ from musicrec.catalog.tables import (
     split_lists,
     typed,
     with_all_artists,
-    write_catalog,
 )
 from musicrec.schema import ARTISTS, RELATED, TRACKS, SchemaError, conform
 
@@ -77,10 +76,12 @@ def write_csv(catalog: Catalog, folder: Path, encoding: str = "utf-8") -> None:
 def test_csv_and_parquet_give_the_same_catalog(tmp_path: Path, encoding: str) -> None:
     catalog = small_catalog()
     catalog = replace(catalog, artists=with_all_artists(catalog.artists, catalog.tracks))
-    write_catalog(catalog, LOCAL, str(tmp_path / "parquet/new"))
-    (tmp_path / "csv").mkdir()
+    for folder in ("parquet", "csv"):
+        (tmp_path / folder).mkdir()
+    for name in ("tracks", "artists", "related"):
+        pq.write_table(getattr(catalog, name), tmp_path / f"parquet/{name}.parquet")
     write_csv(catalog, tmp_path / "csv", encoding)
-    for folder in (tmp_path / "parquet/new", tmp_path / "csv"):
+    for folder in (tmp_path / "parquet", tmp_path / "csv"):
         read = read_catalog("/catalog", (LOCAL, str(folder)))
         assert read.tracks.equals(catalog.tracks)
         assert read.artists.equals(catalog.artists)
