@@ -16,7 +16,7 @@ from pathlib import Path
 
 from musicrec.audio import CLIP_SECONDS, AudioError, decode, extract_features
 from musicrec.config.errors import EXIT_CONFIG, print_error
-from musicrec.evaluation.spectrogram_plots import save_pictures
+from musicrec.evaluation.spectrogram_plots import save_plots
 from musicrec.storage.store import resolve
 
 
@@ -42,9 +42,7 @@ def main() -> int:
         f"{audio.native_sample_rate:,} Hz, {audio.channels} channels"
         f"{', silent' if audio.silent else ''}"
     )
-    for path in save_pictures(
-        extract_features(audio.samples), options.out, Path(options.file).stem
-    ):
+    for path in save_plots(extract_features(audio.samples), options.out, Path(options.file).stem):
         print(path)
     return 0
 

@@ -1,4 +1,4 @@
-"""Tune's events, as the store and MLflow keep them and as a person sees them."""
+"""Forward Tune's events to the store, MLflow and the progress output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tune.trials import Trials
 
 @dataclass(frozen=True)
 class Progress:
-    """The trials of a search as they end."""
+    """Progress of a search's trials."""
 
     search: Search
     trials: Trials
@@ -33,7 +33,7 @@ class Progress:
         )
 
     def ended(self, result: TrialResult) -> None:
-        """Show a trial that ended: a run of its own in MLflow, which is there once however often this is called."""
+        """Show a trial that ended, and log it as an MLflow run; calling again changes nothing."""
         name, facts = (
             f"trial {result.number}",
             {"state": result.state} | ({"reason": result.reason} if result.reason else {}),
@@ -60,9 +60,9 @@ class Progress:
 
 
 class TuneCallback(Callback):
-    """Hands Tune's events to this process' progress.
+    """Forward Tune's events to this process's progress.
 
-    Tune writes its callbacks into the store when a search begins: they carry nothing.
+    Tune writes its callbacks into the store when a search starts, so they hold no state.
     """
 
     progress: Progress | None = None
@@ -70,10 +70,11 @@ class TuneCallback(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        """Show the epoch that a trial has finished."""
         TuneCallback.progress.epoch(trial.config["number"], result)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Take the trials that have ended since the last step."""
+        """Record the trials that have ended since the last step."""
         progress = TuneCallback.progress
         for trial in trials:
             number = trial.config["number"]
@@ -84,7 +85,7 @@ class TuneCallback(Callback):
 
 
 def _error(trial: Any) -> str | None:
-    """What is known of a trial's failure; it comes to the store later than to this machine."""
+    """Return the error of a failed trial; this machine has it before the store."""
     if trial.status != Trial.ERROR:
         return None
     return Path(trial.error_file).read_text() if trial.error_file else "its process ended"

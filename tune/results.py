@@ -1,8 +1,7 @@
-"""What a search found: its trials as a table, the pictures of what mattered, and the winner as a preset."""
+"""Results of a search: its trials as a table, plots of the settings, and the winner as a preset."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import json
@@ -12,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from rich import box
-from rich.table import Table
 
 from musicrec.config.jobs import Config, TuneConfig
 from musicrec.config.load import resolved
@@ -22,34 +19,36 @@ from musicrec.storage.store import Stage
 from musicrec.studies.search import Search, decoded, settings_of, with_values
 from musicrec.telemetry.progress import console, event
 from musicrec.telemetry.redact import redacted
+from musicrec.telemetry.tables import csv_table, terminal_table
 from tune.spaces import Space
 
-# Where a run works; a preset says what it does.
+# Sections about where a run works, which are not part of a preset.
 PLACES = ("ray", "registry")
-INCHES_OF_AXIS = 2.2
-RESOLUTION = 150  # dots an inch
+INCHES_PER_AXIS = 2.2
+RESOLUTION = 150  # dots per inch
 
 
 class SearchFailed(RuntimeError):
-    """A search without a result, and why."""
+    """Raised when a search has no result, with the reasons."""
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One trial as it ended.
+    """One trial that ended.
 
     Attributes
     ----------
     number
         From 1, in the order in which the trials were proposed.
     state
-        "trained" to the end of its patience or epochs, "stopped" before that since it lagged behind, or "failed".
+        "trained" until its patience or epochs ran out, "stopped" earlier because it lagged behind,
+        or "failed".
     drawn, values
-        What was drawn, and the settings that it stands for.
+        The drawn values, and the settings they encode.
     validation
         The best validation metric, after ``best_epoch`` epochs.
     training
-        The training's folder in the store.
+        Folder of the training run in the store.
     """
 
     number: int
@@ -65,12 +64,12 @@ class TrialResult:
 
 
 def result_of(search: Search, number: int, drawn: dict[str, Any], error: str | None) -> TrialResult:
-    """A trial that ended, from its training's record.
+    """Return the result of a trial that ended, from its training record.
 
     Parameters
     ----------
     error
-        Why it failed: its last line is kept, without credentials.
+        Why it failed; its last line is kept, without credentials.
     """
     trial = search.trial(drawn)
     history = trial.history()
@@ -90,12 +89,14 @@ def result_of(search: Search, number: int, drawn: dict[str, Any], error: str | N
 
 
 def best_of(search: Search, results: list[TrialResult]) -> TrialResult:
-    """The trained trial with the best validation metric; of equal ones the first, which has the configuration's own values.
+    """Return the trained trial with the best validation metric.
+
+    Of equal trials it is the first; trial 1 has the configuration's own values.
 
     Raises
     ------
     SearchFailed
-        There is none.
+        No trial was trained to its end.
     """
     trained = [result for result in results if result.state == "trained"]
     if not trained:
@@ -107,7 +108,7 @@ def best_of(search: Search, results: list[TrialResult]) -> TrialResult:
 
 
 def table_csv(results: list[TrialResult]) -> str:
-    """The trials, one row each; values that are lists as JSON."""
+    """Return the trials as CSV, one row each; values that are lists as JSON."""
     facts = (
         "number",
         "state",
@@ -119,36 +120,28 @@ def table_csv(results: list[TrialResult]) -> str:
         "reason",
     )
     keys = list(results[0].values)
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*facts, *keys])
-    for result in results:
-        writer.writerow(
-            [
-                *(getattr(result, fact) for fact in facts),
-                *(_text(result.values[key]) for key in keys),
-            ]
-        )
-    return stream.getvalue()
+    rows = (
+        {fact: getattr(result, fact) for fact in facts}
+        | {key: _text(result.values[key]) for key in keys}
+        for result in results
+    )
+    return csv_table([*facts, *keys], rows)
 
 
 def print_table(search: Search, outcome: Outcome) -> None:
-    """Show a search's trials, the best first, with those values that differ from trial 1, and what to type next."""
+    """Print the trials, the best first, with their changes from trial 1, and a next command."""
     record = outcome.record
     rows = [TrialResult(**row) for row in record["rows"]]
     own = min(rows, key=lambda row: row.number).values
-    table = Table(
-        title=f"{record['trials']} trials of {search.name}: {record['trained']} trained, {record['stopped']} stopped early, "
-        f"{record['failed']} failed",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
+    columns = ("trial", search.metric, "epochs", "seconds", "", "changes from trial 1")
+    table = terminal_table(
+        columns,
+        title=f"{record['trials']} trials of {search.name}: {record['trained']} trained, "
+        f"{record['stopped']} stopped early, {record['failed']} failed",
+        right=columns[:4],
+        no_wrap=columns[:4],
     )
-    for column in ("trial", search.metric, "epochs", "seconds"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("")
-    table.add_column("other than trial 1", overflow="fold")
+    table.columns[-1].overflow = "fold"
     for row in sorted(
         rows,
         key=lambda row: -math.inf if row.validation is None else search.better * row.validation,
@@ -159,33 +152,29 @@ def print_table(search: Search, outcome: Outcome) -> None:
             for key, value in row.values.items()
             if value != own[key]
         )
-        said = row.reason if row.reason else changes
-        figure = "" if row.validation is None else f"{row.validation:.4f}"
-        style = "bold" if row.number == record["best"] else None
         table.add_row(
             str(row.number),
-            figure,
+            "" if row.validation is None else f"{row.validation:.4f}",
             str(row.epochs),
             f"{row.seconds:.0f}",
             row.state,
-            said,
-            style=style,
+            row.reason or changes,
+            style="bold" if row.number == record["best"] else None,
         )
     console.print(table)
     console.print(f"Preset:     {record['preset']}", highlight=False, soft_wrap=True)
     console.print(
-        f"Type next:  python jobs/retrain.py --preset {record['preset']}",
+        f"Next:       python jobs/retrain.py --preset {record['preset']}",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def figures(
-    search: Search, space: Space, results: list[TrialResult]
-) -> dict[str, tuple[Any, bytes]]:
-    """Parallel coordinates and the settings' importance, each as a figure of matplotlib's and as a PNG, by file name.
+def plots(search: Search, space: Space, results: list[TrialResult]) -> dict[str, tuple[Any, bytes]]:
+    """Plot parallel coordinates and the settings' importance.
 
-    Of fewer than two different results nothing can be said, and it is said so.
+    Return each by file name as a matplotlib figure and as PNG. With fewer than two different
+    results there is nothing to plot, and an event says so.
     """
     import matplotlib as mpl
 
@@ -197,9 +186,7 @@ def figures(
         result for result in results if result.validation is not None and result.state != "failed"
     ]
     if len({result.validation for result in scored}) < 2:
-        event(
-            "tune", "fewer than two different results: no pictures are drawn", results=len(scored)
-        )
+        event("tune", "fewer than two different results: nothing is plotted", results=len(scored))
         return {}
     study = optuna.create_study(direction="maximize" if search.better > 0 else "minimize")
     distributions = {key: parameter.distribution() for key, parameter in space.parameters.items()}
@@ -216,23 +203,23 @@ def figures(
             study, evaluator=importance, target_name=search.metric
         ),
     }
-    pictures = {}
+    images = {}
     for name, axes in drawn.items():
         figure = axes.figure
-        # An axis' choices, which may be lists of numbers, stand between it and the next.
-        figure.set_size_inches(max(6.0, INCHES_OF_AXIS * len(distributions)), 6.0)
+        # The labels of an axis, which may be lists of numbers, need the space up to the next axis.
+        figure.set_size_inches(max(6.0, INCHES_PER_AXIS * len(distributions)), 6.0)
         for text in figure.findobj(mpl.text.Text):
             text.set_fontsize(8)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=RESOLUTION, bbox_inches="tight")
-        pictures[name] = (figure, stream.getvalue())
-    return pictures
+        images[name] = (figure, stream.getvalue())
+    return images
 
 
 def write_preset(
     config: TuneConfig, search: Search, results: list[TrialResult], best: TrialResult, stage: Stage
 ) -> str:
-    """Write the whole configuration with the winner's values; the store's name of the file."""
+    """Write the configuration with the winner's values; return the file's name in the store."""
     import ray
 
     winner = with_values(
@@ -244,16 +231,17 @@ def write_preset(
     resources = ray.cluster_resources()
     minutes = math.fsum(result.seconds for result in results) / 60
     epochs = settings_of(search.run.config, search.name).maximum_epochs
-    figure = f"{search.metric} {best.validation:.4f} on the validation split"
+    before = results[0].validation or math.nan
     lines = [
         f"The best of {len(results)} trials of {search.name}, trial {best.number}.",
         f"Written by: {redacted(' '.join(['python', 'jobs/tune.py', *sys.argv[1:]]))}",
-        f"Hardware: {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs, of which a trial took "
-        f"{config.train.workers * config.train.cpus_per_worker:g} CPUs. Time: {minutes:.1f} minutes of training, "
-        f"{best.seconds / 60:.1f} of them the best.",
-        f"Expected of {search.name}: {figure} (the values before the search: {results[0].validation or math.nan:.4f}),",
-        f"with at most {epochs} epochs a stage. The test split took no part in it.",
-        "Where it runs (ray, registry) is not a part of a preset.",
+        f"Hardware: {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs; each trial "
+        f"used {config.train.workers * config.train.cpus_per_worker:g} CPUs.",
+        f"Time: {minutes:.1f} minutes of training, {best.seconds / 60:.1f} of them the best trial.",
+        f"Expected of {search.name}: {search.metric} {best.validation:.4f} on the validation split "
+        f"(the values before the search: {before:.4f}),",
+        f"with at most {epochs} epochs per phase. The test split was not used.",
+        "The sections ray and registry are left out: they say where a run works.",
     ]
     text = "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(
         json.loads(json.dumps(redacted(values))), sort_keys=False

@@ -1,8 +1,10 @@
-"""A search through Ray Tune: Optuna (TPE) proposes, ASHA stops what lags behind, each trial is an ordinary training (stages/search.py).
+"""Search with Ray Tune: Optuna (TPE) proposes, ASHA stops lagging trials.
 
-The trials lie in the store, in ``searches/KEY/trials``; the key is made of what decides the search, so that the same command goes on where
-a killed one ended, in a new run of Tune's (tune/trials.py says why). A trial that has ended takes no part in that; one whose training ended
-unnoticed is not trained again: its epochs are reported from its record.
+Each trial is an ordinary training run (musicrec/studies/search.py). The trials are in the store, in
+``searches/KEY/trials``. The key is the hash of what decides the search, so that the same command
+resumes a killed search in a new run of Tune (tune/trials.py explains why). A trial that has ended
+is not run again; neither is one whose training ended unnoticed: its epochs are reported from its
+record.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from tune.results import (
     SearchFailed,
     TrialResult,
     best_of,
-    figures,
+    plots,
     print_table,
     table_csv,
     write_preset,
@@ -47,34 +49,39 @@ from tune.trials import Trials
 if TYPE_CHECKING:
     from tune.callback import Progress
 
-# The process of a trial only waits for its training. It runs on the head node, whose own resource has 1 to share: so it takes no CPU from
-# the trainings, and is not lost with a node that may be taken away.
+# A trial's process only waits for its training. It runs on the head node and uses a little of that
+# node's own resource: it takes no CPU from the training runs, and is not lost with a node that may
+# be removed.
 HEAD = {"node:__internal_head__": 0.001}
-# Optuna draws at random until so many trials have ended; its own default, 10, would leave a short search nothing to learn from.
+# Optuna draws at random until this many trials have ended (its own default); fewer in a short
+# search, which would otherwise have nothing to learn from.
 RANDOM_TRIALS = 10
 
 
 def search(config: TuneConfig) -> Outcome:
-    """Search, or go on with a search; the stage's folder holds ``preset.yaml``, ``trials.csv`` and two pictures.
+    """Search, or resume a search.
+
+    The stage's folder gets ``preset.yaml``, ``trials.csv`` and two plots.
 
     Raises
     ------
     ConfigError
-        The space or the name of what is searched is wrong, or there is nothing to search.
+        The space or the model's name is wrong, or there is nothing to search.
     SearchFailed
         No trial was trained to its end.
     """
     space, own = load_space(config.space).of(config, config.submodel)
     prepared = _prepare(config)
-    # Of the trials' number too: a longer search is another one, which finds the trainings that they share in the store.
-    decided = (space.as_json(), own, config.trials, config.grace_epochs, config.reduction)
+    # The key includes the number of trials: a longer search is another one, which finds the shared
+    # training runs in the store.
+    key_values = (space.as_json(), own, config.trials, config.grace_epochs, config.reduction)
     stage = prepared.run.store.stage(
-        "searches", fingerprint(REVISION, prepared.trial({}).stage.key, *decided)
+        "searches", fingerprint(REVISION, prepared.trial({}).stage.key, *key_values)
     )
     outcome = run_stage(
         prepared.run,
         stage,
-        lambda stage: _work(config, prepared, space, own, stage),
+        lambda stage: _search(config, prepared, space, own, stage),
         f"tune {config.submodel}",
     )
     print_table(prepared, outcome)
@@ -82,7 +89,7 @@ def search(config: TuneConfig) -> Outcome:
 
 
 def _prepare(config: TuneConfig) -> Search:
-    """Everything up to what is searched: inputs, targets, and for a stack the submodels, which are those of every run."""
+    """Prepare inputs, targets, and for a stack the submodels, which every other run uses too."""
     name, section = config.submodel, section_of(config, config.submodel)
     if getattr(settings_of(config, name), "architecture", None) == "time_freq_avg":
         raise ConfigError(
@@ -108,12 +115,12 @@ def _prepare(config: TuneConfig) -> Search:
     return Search(without_test(run), name, extracted, targeted, trained)
 
 
-def _work(
+def _search(
     config: TuneConfig, prepared: Search, space: Space, own: dict[str, Any], stage: Stage
 ) -> dict[str, Any]:
     run = prepared.run
     connect(config.ray)
-    from tune.callback import Progress  # after Ray's settings, which it reads as it is imported
+    from tune.callback import Progress  # imports Ray, which reads the settings made by connect
 
     facts = {f"version.{name}": version for name, version in versions().items()}
     logged = training_log(
@@ -131,8 +138,8 @@ def _work(
         best = best_of(prepared, results)
         run.store.write(stage.path("trials.csv"), table_csv(results).encode())
         log.text("trials.csv", table_csv(results))
-        for name, (figure, picture) in figures(prepared, space, results).items():
-            run.store.write(stage.path(name), picture)
+        for name, (figure, image) in plots(prepared, space, results).items():
+            run.store.write(stage.path(name), image)
             log.log_plot(name, figure)
         preset = write_preset(config, prepared, results, best, stage)
         log.text("preset.yaml", run.store.read(preset).decode())
@@ -153,10 +160,10 @@ def _work(
 def _run_trials(
     config: TuneConfig, space: Space, own: dict[str, Any], progress: Progress
 ) -> list[TrialResult]:
-    """The results of all trials, in the order in which they were proposed; those that have not ended in an earlier process are run."""
+    """Run the trials that have not ended; return all results in the order of proposal."""
     trials = progress.trials
     if trials.drawn:
-        event("tune", "goes on where it was interrupted", ended=len(trials.ended))
+        event("tune", "resuming after an interruption", ended=len(trials.ended))
     else:
         trials.propose(1, own)
     for _, result in sorted(trials.ended.items()):
@@ -171,12 +178,9 @@ def _run_trials(
 
 
 def _run_in_tune(config: TuneConfig, space: Space, progress: Progress) -> None:
-    os.environ.setdefault(
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1"
-    )  # the trainings keep their own records
-    os.environ.setdefault(
-        "RAY_AIR_NEW_OUTPUT", "0"
-    )  # Tune is silent; what is said comes from our follower
+    # The training runs keep their own records; the output comes from TuneCallback.
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     from ray import tune
 
     from tune.callback import TuneCallback
@@ -206,7 +210,7 @@ def _run_in_tune(config: TuneConfig, space: Space, progress: Progress) -> None:
             max_concurrent_trials=config.concurrent,
             trial_dirname_creator=lambda trial: f"trial_{trial.config['number']}",
         ),
-        # Of what Tune writes there nothing is read.
+        # Nothing of what Tune writes there is read.
         run_config=tune.RunConfig(
             name="tune",
             storage_path=folder,
@@ -223,7 +227,10 @@ def _run_in_tune(config: TuneConfig, space: Space, progress: Progress) -> None:
 
 
 def _scheduler(config: TuneConfig, epochs: int) -> Any:
-    """What stops the trials that lag behind; not at the last of their epochs, where they have but their predictions and record to write."""
+    """Return the scheduler that stops lagging trials.
+
+    No trial is stopped at its last epoch, when only its predictions and record are left to write.
+    """
     from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
     if config.grace_epochs >= epochs:

@@ -2,15 +2,19 @@
 
 ::
 
-    architecture: time                                   # of the models that the space is for
+    architecture: time  # of the models that the space is for
     search:
-      learning_rate: {log_range: [1.0e-4, 1.0e-2]}       # any number between, tried evenly over the orders of magnitude
-      time_mask: {range: [0.0, 0.4]}                     # any number between; whole numbers where both ends are
-      batch_size: {choice: [4, 8, 16]}                   # one of these
+      # Any number in between, sampled evenly over the orders of magnitude.
+      learning_rate: {log_range: [1.0e-4, 1.0e-2]}
+      # Any number in between; an integer if both ends are.
+      time_mask: {range: [0.0, 0.4]}
+      # One of these.
+      batch_size: {choice: [4, 8, 16]}
 
-Keys are those of the model's section in a configuration; ``sizes.KEY`` are the constructor arguments of its architecture, and
-``learning_rate`` is the first stage's, which the others follow in proportion. The configuration's own values belong to the space even where
-the file does not list them: they are the first trial.
+Keys are those of the model's section in a configuration. ``sizes.KEY`` are the constructor
+arguments of its architecture, and ``learning_rate`` is the first phase's, which the others follow
+in proportion. The configuration's own values belong to the space even if the file does not list
+them: they are the first trial.
 """
 
 from __future__ import annotations
@@ -34,7 +38,8 @@ from musicrec.pipeline.preflight import check_sizes
 from musicrec.studies.search import LEARNING_RATE, SIZES, section_of, settings_of, with_values
 
 MODELS = {**SPECTRAL, **OTHER, **STACKS}
-# What a model is and reads, how long it may take, what trials are compared by, and what is set in another way (learning_rate, sizes.KEY).
+# Settings that define the model, its inputs and its training time, the metric that compares trials,
+# and settings with another key (learning_rate, sizes.KEY).
 FIXED = {
     "architecture",
     "feature",
@@ -48,16 +53,16 @@ FIXED = {
 }
 # Constructor arguments that follow from the configuration.
 DERIVED = {"shape", "vocabulary", "submodels", "branches", "activation", "submodel_outputs"}
-# Keys beside the sizes on which it depends whether a model can be built.
+# Keys other than sizes that decide whether a model can be built.
 SHAPING = {"pool"}
-# Of more combinations than these, so many are drawn and built.
+# With more combinations than this, this many are sampled and built.
 BUILDS = 100
 FORMS = ("choice", "range", "log_range")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """The values that one key may take: ``choices``, or everything from ``low`` to ``high``."""
+    """Values of one key: ``choices``, or everything from ``low`` to ``high``."""
 
     choices: tuple[Any, ...] = ()
     low: float = 0.0
@@ -66,11 +71,11 @@ class Parameter:
     whole: bool = False
 
     def ends(self) -> list[Any]:
-        """Every choice, or both ends of the range."""
+        """Return every choice, or both ends of the range."""
         return list(self.choices) or [self.low, self.high]
 
     def including(self, own: Any) -> Parameter:
-        """The same with one value more, where it is not among them."""
+        """Return the parameter with one more value, if it is not there."""
         if self.choices:
             return (
                 self
@@ -85,11 +90,14 @@ class Parameter:
         )
 
     def drawn(self, value: Any) -> Any:
-        """A value as it is drawn: a choice as the JSON text of what the file lists (0 for 0.0), for Optuna takes no lists."""
+        """Encode a value for Optuna, which takes no lists.
+
+        A choice becomes the JSON text of the file's value (0 for 0.0).
+        """
         return json.dumps(self.choices[self.choices.index(value)]) if self.choices else value
 
     def distribution(self) -> Any:
-        """What Optuna draws from."""
+        """Return the Optuna distribution."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.choices:
@@ -101,20 +109,20 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Space:
-    """A search space as its file gives it."""
+    """A search space from a file."""
 
     source: str
     architecture: str
     parameters: dict[str, Parameter]
 
     def of(self, config: Config, name: str) -> tuple[Space, dict[str, Any]]:
-        """The space of one model, its own values included, and those values as they are drawn.
+        """Return the space of one model including its own values, and those values as drawn.
 
         Raises
         ------
         ConfigError
-            The space is for another architecture, a key does not exist, a value is not allowed or leads to a model that cannot be built;
-            or an own value has no place in a range.
+            The space is for another architecture, a key does not exist, a value is not allowed or
+            makes a model that cannot be built; or an own value does not fit a range.
         """
         own = self._own_values(config, name)
         parameters = {}
@@ -122,8 +130,8 @@ class Space:
             number = isinstance(own[key], int | float) and not isinstance(own[key], bool)
             if not parameter.choices and (not number or (parameter.log and own[key] <= 0)):
                 raise ConfigError(
-                    f"{self.source}: {key}: the configuration's own value {own[key]!r} has no place in a "
-                    f"{'log_range' if parameter.log else 'range'}: give a choice"
+                    f"{self.source}: {key}: the configuration's own value {own[key]!r} does not "
+                    f"fit a {'log_range' if parameter.log else 'range'}: give a choice"
                 )
             parameters[key] = parameter.including(own[key])
         space = dataclasses.replace(self, parameters=parameters)
@@ -131,6 +139,7 @@ class Space:
         return space, {key: parameter.drawn(own[key]) for key, parameter in parameters.items()}
 
     def as_json(self) -> dict[str, Any]:
+        """Return the parameters as plain values."""
         return {key: dataclasses.asdict(parameter) for key, parameter in self.parameters.items()}
 
     def _own_values(self, config: Config, name: str) -> dict[str, Any]:
@@ -138,8 +147,8 @@ class Space:
         architecture = getattr(settings, "architecture", ENSEMBLE)
         if self.architecture != architecture:
             raise ConfigError(
-                f"{self.source}: the space is for the architecture '{self.architecture}', and {name} is '{architecture}': "
-                f"take tune/spaces/{architecture}.yaml"
+                f"{self.source}: the space is for the architecture '{self.architecture}', and "
+                f"{name} is '{architecture}': use tune/spaces/{architecture}.yaml"
             )
         arguments = {
             f"{SIZES}{argument.name}": argument.default
@@ -152,21 +161,21 @@ class Space:
             for field in dataclasses.fields(settings)
             if field.name not in FIXED
         }
-        known = {LEARNING_RATE: settings.learning_rates[0], **fields, **arguments}
+        values = {LEARNING_RATE: settings.learning_rates[0], **fields, **arguments}
         for key in self.parameters:
-            if key not in known:
-                close = suggestion(key, list(known))
+            if key not in values:
                 raise ConfigError(
-                    f"{self.source}: {key}: {name} has no such setting{close}; it has {', '.join(known)}"
+                    f"{self.source}: {key}: {name} has no such setting"
+                    f"{suggestion(key, list(values))}; it has {', '.join(values)}"
                 )
-        return {key: _plain(known[key]) for key in self.parameters}
+        return {key: _plain(values[key]) for key in self.parameters}
 
     def _check_values(self, config: Config, name: str) -> None:
-        """Try every choice and both ends of every range, and build the model with every combination of what decides its shape."""
+        """Try every choice and range end, and build every combination that decides the shape."""
         section = section_of(config, name)
         for key, parameter in self.parameters.items():
             for value in parameter.ends():
-                self._tried(config, name, {key: value})
+                self._apply(config, name, {key: value})
         shaping = {
             key: p for key, p in self.parameters.items() if key.startswith(SIZES) or key in SHAPING
         }
@@ -174,20 +183,20 @@ class Space:
             itertools.product(*(parameter.ends() for parameter in shaping.values()))
         )
         if len(combinations) > BUILDS:
-            chosen = np.random.default_rng(0).choice(len(combinations), BUILDS, replace=False)
-            combinations = [combinations[number] for number in sorted(chosen)]
+            sample = np.random.default_rng(0).choice(len(combinations), BUILDS, replace=False)
+            combinations = [combinations[number] for number in sorted(sample)]
         for values in combinations:
             combined = dict(zip(shaping, values, strict=True))
-            changed = self._tried(config, name, combined)
+            changed = self._apply(config, name, combined)
             try:
                 check_sizes(changed, only=section)
             except ConfigError as error:
-                said = ", ".join(f"{key} {value}" for key, value in combined.items())
+                text = ", ".join(f"{key} {value}" for key, value in combined.items())
                 raise ConfigError(
-                    f"{self.source}: {said} cannot be built, take one of these values out: {error}"
+                    f"{self.source}: {text} cannot be built, remove one of these values: {error}"
                 ) from error
 
-    def _tried(self, config: Config, name: str, values: dict[str, Any]) -> Config:
+    def _apply(self, config: Config, name: str, values: dict[str, Any]) -> Config:
         try:
             return with_values(config, name, values)
         except ConfigError as error:
@@ -200,7 +209,7 @@ def load_space(path: str) -> Space:
     Raises
     ------
     ConfigError
-        There is no such file, or it is not a space: the key and the fix.
+        There is no such file, or it is not a space; with the key and the fix.
     """
     if not os.path.isfile(path):
         raise ConfigError(
@@ -216,12 +225,13 @@ def load_space(path: str) -> Space:
         or not isinstance(mapping["search"], dict)
     ):
         raise ConfigError(
-            f"{path}: a space has the two keys 'architecture' and 'search', and under 'search' the settings to try"
+            f"{path}: a space has the two keys 'architecture' and 'search', "
+            "and under 'search' the settings to try"
         )
     if mapping["architecture"] not in MODELS:
-        known = ", ".join(MODELS)
         raise ConfigError(
-            f"{path}: architecture '{mapping['architecture']}': there is none of this name; use one of {known}"
+            f"{path}: unknown architecture '{mapping['architecture']}'; "
+            f"use one of {', '.join(MODELS)}"
         )
     if not mapping["search"]:
         raise ConfigError(f"{path}: search names no setting to try")
@@ -235,7 +245,8 @@ def load_space(path: str) -> Space:
 def _parameter(where: str, form: Any) -> Parameter:
     if not isinstance(form, dict) or len(form) != 1 or next(iter(form)) not in FORMS:
         raise ConfigError(
-            f"{where}: give one of choice: [a, b, ...], range: [low, high] and log_range: [low, high]"
+            f"{where}: give one of choice: [a, b, ...], range: [low, high] and "
+            "log_range: [low, high]"
         )
     ((kind, values),) = form.items()
     if not isinstance(values, list) or (kind == "choice" and not values):
@@ -247,11 +258,12 @@ def _parameter(where: str, form: Any) -> Parameter:
     )
     if not numbers or len(values) != 2 or not values[0] < values[1]:
         raise ConfigError(
-            f"{where}: {kind} takes the least and the greatest number, as in [1, 5]; 1.0e-4 needs its point"
+            f"{where}: {kind} takes the smallest and the largest number, as in [1, 5]; "
+            "1.0e-4 needs its point"
         )
     if kind == "log_range" and values[0] <= 0:
         raise ConfigError(
-            f"{where}: log_range begins at {values[0]}: it has to be above 0; or use range"
+            f"{where}: log_range starts at {values[0]}: it must be above 0; or use range"
         )
     return Parameter(
         low=values[0],
@@ -262,5 +274,5 @@ def _parameter(where: str, form: Any) -> Parameter:
 
 
 def _plain(value: Any) -> Any:
-    """A value as YAML would give it: tuples as lists."""
+    """Return a value as YAML would give it: tuples as lists."""
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

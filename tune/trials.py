@@ -1,9 +1,11 @@
-"""The trials of a search in the store: what each tries, from before it starts, and how it ended.
+"""Trials of a search in the store: the values of each, written before it starts, and its result.
 
-A search goes on from these files and the trainings alone: what has not ended is tried again in a new run of Ray Tune's. Tune's own state
-would not do. Its table of trials, its searcher with the random numbers, and its count of proposals are files that reach the storage every
-few seconds, each by itself and not all at once. After a kill meanwhile the searcher does not know a trial of the table, and Tune ends with
-an error at that trial's first result, in every process that goes on; or it proposes for the next trial what the last one tries already.
+A search is resumed from only these files and the training runs: trials that have not ended are
+tried again in a new run of Ray Tune. Tune's own state is not enough. Its table of trials, its
+searcher with the random numbers, and its count of proposals are files that reach the storage every
+few seconds, each separately. After a kill in between, the searcher does not know a trial of the
+table, and every resuming process ends with an error at that trial's first result; or the searcher
+proposes the values of the last trial again.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ from tune.results import TrialResult
 
 
 class Trials:
-    """The trials of one search, as its folder has them.
+    """The trials of one search, as stored in its folder.
 
     Attributes
     ----------
     drawn
-        What each trial tries, by its number from 1.
+        The values of each trial, by its number from 1.
     ended
-        The results of those that have ended.
+        The results of the trials that have ended.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -38,17 +40,17 @@ class Trials:
                 self.ended[record["number"]] = TrialResult(**record)
 
     def propose(self, number: int, drawn: dict[str, Any]) -> None:
-        """Keep what a trial is to try."""
+        """Store the values of a new trial."""
         self.drawn[number] = drawn
         self._write(number, {"number": number, "drawn": drawn})
 
     def end(self, result: TrialResult) -> None:
-        """Keep how a trial ended."""
+        """Store the result of a trial."""
         self.ended[result.number] = result
         self._write(result.number, dataclasses.asdict(result))
 
     def _write(self, number: int, record: dict[str, Any]) -> None:
-        # The order of the keys is that of the space, and of the table's columns.
+        # The order of the keys is that of the space, and of the CSV's columns.
         self.stage.store.write(
             self.stage.path(f"trials/{number:04d}.json"), json.dumps(record, indent=1).encode()
         )

@@ -1,1 +1,1 @@
-"""Benchmarks that print the figures of the README; `jobs/benchmark.py` runs them."""
+"""Benchmarks that measure the numbers in README.md here; `jobs/benchmark.py` runs them."""

@@ -1,9 +1,11 @@
-"""Artist embeddings at full size: what the thesis' objective and the contrastive one reach in the same time on a planted graph.
+"""Compare the thesis' artist embeddings with contrastive ones at full size.
 
-A share of the relations is held out. The thesis' objective goes through its own stages, each of which ends when the Jaccard index on a
-sample no longer rises instead of when the loss no longer falls, and its best table counts: more than its own rule gives it. ``attainable``
-is what the planted latent vectors themselves reach. Then the ten nearest of many artists by the contrastive table. Each row is measured in
-a process of its own, so that its memory is its own.
+Both objectives train for the same time on a planted graph, of which a fraction of the relations is
+held out. The thesis' objective goes through its own phases, but each phase ends when the Jaccard
+index on a sample no longer rises (not when the loss no longer falls), and its best table is scored:
+an advantage over its own rule. ``attainable`` is the score of the planted latent vectors. Then the
+ten nearest neighbours of many artists are searched in the contrastive table. Each row of the output
+is measured in its own process, so that its memory is not another's.
 """
 
 from __future__ import annotations
@@ -25,63 +27,68 @@ JACCARD_TARGET, MEMORY_TARGET, SEARCH_MEMORY_TARGET = 0.75, 4.0, 2.0
 
 
 def run(arguments: list[str]) -> int:
-    """Measure and print; 1 if a target is missed."""
+    """Run the benchmark and print its table; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="benchmark.py artists", description=__doc__)
     parser.add_argument(
-        "--artists", type=int, default=ARTISTS, help="of the planted graph (default %(default)s)"
+        "--artists", type=int, default=ARTISTS, help="artists in the graph (default %(default)s)"
     )
     parser.add_argument(
-        "--dimensions", type=int, default=DIMENSIONS, help="of the embeddings (default %(default)s)"
+        "--dimensions", type=int, default=DIMENSIONS, help="embedding size (default %(default)s)"
     )
     parser.add_argument(
         "--minutes",
         type=float,
         default=20.0,
-        help="for each objective, of CPU time a thread (default %(default)s)",
+        help="CPU time per thread for each objective (default %(default)s)",
     )
     parser.add_argument(
         "--passes",
         type=int,
         default=8,
-        help="of the contrastive objective, at most (default %(default)s)",
+        help="maximum passes of the contrastive objective (default %(default)s)",
     )
     parser.add_argument(
         "--sample",
         type=int,
         default=10_000,
-        help="artists that the figures are over (default %(default)s)",
+        help="artists to compute the metrics on (default %(default)s)",
     )
     parser.add_argument(
-        "--queries", type=int, default=100_000, help="of the neighbour search (default %(default)s)"
+        "--queries", type=int, default=100_000, help="neighbour searches (default %(default)s)"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        _apart(plant, folder, options)
-        latent = _apart(measure_latent, folder, options)
+        _in_own_process(plant, folder, options)
+        latent = _in_own_process(measure_latent, folder, options)
         contrastive, thesis = (
-            _apart(measure_objective, folder, options, objective)
+            _in_own_process(measure_objective, folder, options, objective)
             for objective in ("contrastive", "thesis")
         )
         print(
-            f"\n{options.artists:,} artists x {RELATED} relations, {options.dimensions} dimensions; over {options.sample:,} artists:"
+            f"\n{options.artists:,} artists x {RELATED} relations, "
+            f"{options.dimensions} dimensions; over {options.sample:,} artists:"
         )
         print("".join(f"{name:>12}" for name in thesis))
         for row in (latent, thesis, contrastive):
-            print("".join(f"{_shown(row.get(name)):>12}" for name in thesis))
-        search = _apart(measure_search, folder, options)
+            print("".join(f"{_format_cell(row.get(name)):>12}" for name in thesis))
+        search = _in_own_process(measure_search, folder, options)
     print(
-        f"\nten nearest of {search['queries']:,} artists, exact: {search['seconds']:.0f} s, {search['rate']:.0f} queries/s"
+        f"\nten nearest neighbours of {search['queries']:,} artists, exact: "
+        f"{search['seconds']:.0f} s, {search['rate']:.0f} queries/s"
     )
     print(
-        f"as brute force in float64: {search['equal']} of {CHECKED} sampled, largest difference of a similarity {search['error']:.1e}"
+        f"equal to brute force in float64: {search['equal']} of {CHECKED} sampled, "
+        f"largest difference of a similarity {search['error']:.1e}"
     )
     print(
-        f"memory at most {search['GB']:.2f} GB, {search['beside']:.2f} GB beside the table   target < {SEARCH_MEMORY_TARGET:g}"
+        f"peak memory {search['GB']:.2f} GB, {search['added_GB']:.2f} GB on top of the table   "
+        f"target < {SEARCH_MEMORY_TARGET:g}"
     )
     print(
-        f"contrastive: Jaccard {contrastive['Jaccard']:.3f}, target >= {JACCARD_TARGET:g}; memory target < {MEMORY_TARGET:g} GB"
+        f"contrastive: Jaccard {contrastive['Jaccard']:.3f}, target >= {JACCARD_TARGET:g}; "
+        f"memory target < {MEMORY_TARGET:g} GB"
     )
     missed = (
         contrastive["Jaccard"] < min(JACCARD_TARGET, latent["Jaccard"])
@@ -94,17 +101,17 @@ def run(arguments: list[str]) -> int:
     return int(missed or too_large)
 
 
-def _apart(work: Any, *arguments: Any) -> Any:
+def _in_own_process(work: Any, *arguments: Any) -> Any:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(work, arguments)
 
 
-def _shown(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def plant(folder: str, options: argparse.Namespace) -> None:
-    """Write the graph to train on, the relations held out, and the latent vectors."""
+    """Write the training graph, the held-out relations and the latent vectors."""
     from musicrec.artists.graph import build_graph
     from musicrec.artists.quality import hold_out
     from musicrec.benchmarks.planted import planted_graph
@@ -127,7 +134,8 @@ def plant(folder: str, options: argparse.Namespace) -> None:
     )
     np.save(Path(folder, "latent.npy"), planted.latent)
     print(
-        f"planted in {time.perf_counter() - started:.0f} s: {len(graph.heads):,} relations, {len(held):,} more held out",
+        f"planted in {time.perf_counter() - started:.0f} s: {len(graph.heads):,} relations, "
+        f"{len(held):,} more held out",
         flush=True,
     )
 
@@ -137,17 +145,17 @@ def _planted(folder: str) -> tuple[Any, np.ndarray, np.ndarray]:
 
 
 def measure_latent(folder: str, options: argparse.Namespace) -> dict[str, Any]:
-    """What the planted vectors reach, and chance."""
+    """Measure the planted latent vectors; print the chance level."""
     from musicrec.artists.quality import chance_jaccard
 
     print(f"chance Jaccard {chance_jaccard(_planted(folder)[0]):.5f}", flush=True)
-    return {"objective": "attainable"} | _figures(
+    return {"objective": "attainable"} | _metrics(
         folder, np.load(Path(folder, "latent.npy")), options
     )
 
 
 def measure_objective(folder: str, options: argparse.Namespace, objective: str) -> dict[str, Any]:
-    """Train for so many minutes, keep the best table, and measure it."""
+    """Train for ``options.minutes``, keep the best table and measure it."""
     import torch
 
     from musicrec.artists.embedding import PassProgress, train_embeddings
@@ -155,8 +163,12 @@ def measure_objective(folder: str, options: argparse.Namespace, objective: str) 
     from musicrec.training.memory import peak_mebibytes
 
     common = {
-        "dimensions": options.dimensions, "lazy": True, "select_by": "jaccard", "jaccard_artists": 2000, "seed": options.seed,
-    }  # fmt: skip
+        "dimensions": options.dimensions,
+        "lazy": True,
+        "select_by": "jaccard",
+        "jaccard_artists": 2000,
+        "seed": options.seed,
+    }
     if objective == "thesis":
         settings = EmbeddingSettings(stages=THESIS_STAGES, **common)
     else:
@@ -174,15 +186,16 @@ def measure_objective(folder: str, options: argparse.Namespace, objective: str) 
     started = time.perf_counter()
 
     def minutes() -> float:
-        """On a CPU, of its own time for each thread, which are those of the clock unless others use the machine too."""
+        """Return CPU time per thread on a CPU (busy neighbours do not count), else wall time."""
         if options.device != "cpu":
             return (time.perf_counter() - started) / 60
         return time.process_time() / torch.get_num_threads() / 60
 
     def on_pass(progress: PassProgress) -> bool:
         print(
-            f"{objective}, pass {progress.passes}, stage {progress.stage}: {minutes():.2f} min, by the clock "
-            f"{(time.perf_counter() - started) / 60:.2f}, loss {progress.loss:.4f}, Jaccard {progress.jaccard:.4f}",
+            f"{objective}, pass {progress.passes}, stage {progress.stage}: {minutes():.2f} min, "
+            f"wall {(time.perf_counter() - started) / 60:.2f}, loss {progress.loss:.4f}, "
+            f"Jaccard {progress.jaccard:.4f}",
             flush=True,
         )
         return minutes() >= options.minutes
@@ -196,10 +209,10 @@ def measure_objective(folder: str, options: argparse.Namespace, objective: str) 
         "passes": len(result.loss),
         "best pass": result.best_pass + 1,
     }
-    return row | _figures(folder, result.vectors, options) | {"GB": round(gigabytes, 2)}
+    return row | _metrics(folder, result.vectors, options) | {"GB": round(gigabytes, 2)}
 
 
-def _figures(folder: str, vectors: np.ndarray, options: argparse.Namespace) -> dict[str, float]:
+def _metrics(folder: str, vectors: np.ndarray, options: argparse.Namespace) -> dict[str, float]:
     import torch
 
     from musicrec.artists.neighbours import nearest_neighbours
@@ -225,7 +238,7 @@ def _figures(folder: str, vectors: np.ndarray, options: argparse.Namespace) -> d
 
 
 def measure_search(folder: str, options: argparse.Namespace) -> dict[str, float]:
-    """Rate and memory of an exact search by the contrastive table, and whether a sample equals brute force."""
+    """Measure rate and memory of an exact search; compare a sample with brute force."""
     import torch
 
     from musicrec.artists.neighbours import nearest_neighbours
@@ -254,5 +267,5 @@ def measure_search(folder: str, options: argparse.Namespace) -> dict[str, float]
             np.abs(similarities[rows] - np.take_along_axis(exact, expected, axis=1)).max()
         ),
         "GB": peak / 1024,
-        "beside": (peak - before) / 1024,
+        "added_GB": (peak - before) / 1024,
     }

@@ -1,7 +1,8 @@
-"""What the six features of a clip cost and how far they are from librosa, measured on real music.
+"""Measure the CPU time of a clip's six features, and how far they are from librosa, on real music.
 
-Every way is timed in process CPU time on one pinned core, all ways on one clip before the next clip, so that a noisy machine disturbs all
-of them alike. The librosa paths stand here in full: six loads are the thesis' own way, one load is the better use of the same library.
+Each implementation is timed in process CPU time on one pinned core. All run on one clip before the
+next clip starts, so that noise on the machine affects them alike. The librosa versions are written
+out in full here: six loads are what the thesis did, one load is the better use of the same library.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ THREAD_VARIABLES = (
 )
 DEMO_CLIPS = 12
 REPEATS = 3
-TARGETS = {"six loads": 10.0, "one load": 5.0}  # at least so many times the CPU time of ours
-DECODING_TARGET = 2.0  # at most so many times the bare decoding
+TARGETS = {"six loads": 10.0, "one load": 5.0}  # smallest CPU time relative to ours
+DECODING_TARGET = 2.0  # largest CPU time relative to bare decoding
 LIMITS = {
     "stft": (0.01, 1e-3),
     "stft_halved": (0.01, 1e-3),
@@ -37,12 +38,12 @@ LIMITS = {
     "cqt": (0.02, 3e-3),
     "chroma": (1e-3, 1e-3),
 }
-TORCH_FACTOR = 5  # the torch backend may be so many times further from librosa
+TORCH_FACTOR = 5  # how many times further from librosa the torch backend may be
 HALF_LIMIT = 0.04  # dB that storage as extract.precision = float16 may add
 
 
 def librosa_feature(name: str, samples: np.ndarray) -> np.ndarray:
-    """One feature by librosa (frequency, 643), as the thesis computed it (thesis section 1)."""
+    """Compute one feature (frequency, 643) with librosa as the thesis did (Whitell 2019)."""
     import librosa
 
     frame = {"n_fft": FFT_SIZE, "hop_length": HOP}
@@ -67,7 +68,7 @@ def librosa_feature(name: str, samples: np.ndarray) -> np.ndarray:
 
 
 def six_loads(path: Path) -> None:
-    """The thesis' way: every feature decodes the file again, and is standardised per frame."""
+    """Decode the file again for every feature and standardise per frame, as the thesis did."""
     import librosa
 
     for name in FEATURES:
@@ -76,7 +77,7 @@ def six_loads(path: Path) -> None:
 
 
 def one_load(path: Path) -> None:
-    """librosa at its best: one load, and the lower half of the STFT taken from the whole."""
+    """Load once and take the lower half of the STFT from the whole: librosa at its best."""
     import librosa
 
     samples = librosa.load(path, sr=SAMPLE_RATE)[0]
@@ -85,18 +86,21 @@ def one_load(path: Path) -> None:
 
 
 def ours(path: Path) -> None:
+    """Load a clip and extract its six features with musicrec."""
     from musicrec.audio import extract_features, load_audio
 
     extract_features(load_audio(path))
 
 
 def our_load(path: Path) -> None:
+    """Load a clip with musicrec: decode, mix down, resample."""
     from musicrec.audio import load_audio
 
     load_audio(path)
 
 
 def bare_decode(path: Path) -> None:
+    """Decode a clip with libsndfile and do nothing else."""
     import soundfile
 
     soundfile.read(path, dtype="float32")
@@ -112,7 +116,7 @@ WAYS: dict[str, Callable[[Path], None]] = {
 
 
 def render_clips(folder: Path, count: int) -> list[Path]:
-    """Render works of the demo catalog, genre by genre in turn, as 30 s of 44.1 kHz stereo MP3 at 256 kb/s."""
+    """Render demo works, cycling through the genres, as 30 s stereo MP3s (44.1 kHz, 256 kb/s)."""
     import av
 
     from musicrec.catalog.demo.render import SAMPLE_RATE as RATE
@@ -136,7 +140,10 @@ def render_clips(folder: Path, count: int) -> list[Path]:
 
 
 def measure(paths: list[Path], repeats: int) -> dict[str, np.ndarray]:
-    """CPU milliseconds (clips,) of each way: the median of `repeats` runs, the ways taking turns on each clip."""
+    """Return CPU milliseconds (clips,) of each implementation: medians of ``repeats`` runs.
+
+    The implementations take turns on each clip.
+    """
     for way in WAYS.values():
         way(paths[0])  # compiles, builds tables, fills the page cache
     times: dict[str, list[float]] = {name: [] for name in WAYS}
@@ -153,8 +160,8 @@ def measure(paths: list[Path], repeats: int) -> dict[str, np.ndarray]:
 
 
 def speed_table(times: dict[str, np.ndarray]) -> tuple[list[str], bool]:
-    """Lines of the table, and whether every target is met."""
-    lines = [f"{'CPU ms a clip':<14} {'median':>8} {'quartiles':>15} {'x ours':>8} {'target':>8}"]
+    """Return the lines of the speed table, and whether every target is met."""
+    lines = [f"{'CPU ms per clip':<15} {'median':>8} {'quartiles':>15} {'x ours':>8} {'target':>8}"]
     met = True
     for name, values in times.items():
         low, middle, high = np.percentile(values, [25, 50, 75])
@@ -163,14 +170,18 @@ def speed_table(times: dict[str, np.ndarray]) -> tuple[list[str], bool]:
         if name in TARGETS:
             target = f">= {TARGETS[name]:g}"
             met &= ratio >= TARGETS[name]
-        lines.append(f"{name:<14} {middle:8.1f} {low:7.1f}-{high:7.1f} {ratio:8.2f} {target:>8}")
+        lines.append(f"{name:<15} {middle:8.1f} {low:7.1f}-{high:7.1f} {ratio:8.2f} {target:>8}")
     over_decoding = float(np.median(times["ours"] / times["bare decode"]))
     lines.append(f"ours / bare decode: {over_decoding:.2f} (target <= {DECODING_TARGET:g})")
     return lines, met and over_decoding <= DECODING_TARGET
 
 
 def parity_table(paths: list[Path]) -> tuple[list[str], bool]:
-    """Largest and 99.9th-percentile distance from librosa on the same samples, for the kernels, the torch backend and float16 storage."""
+    """Return the lines of the parity table, and whether every limit is kept.
+
+    The table has the largest and the 99.9th-percentile distance from librosa on the same samples,
+    for the kernels, the torch backend and float16 storage.
+    """
     import torch
 
     from musicrec.audio import extract_features, load_audio
@@ -201,7 +212,8 @@ def parity_table(paths: list[Path]) -> tuple[list[str], bool]:
                 ]
             )
     lines = [
-        f"{'worst clip':<12} {'max':>9} {'99.9 %':>9} {'limits':>16} {'torch max':>10} {'99.9 %':>9} {'stored':>9}"
+        f"{'worst clip':<12} {'max':>9} {'99.9 %':>9} {'limits':>16} {'torch max':>10} "
+        f"{'99.9 %':>9} {'stored':>9}"
     ]
     met = True
     for name, values in rows.items():
@@ -211,13 +223,14 @@ def parity_table(paths: list[Path]) -> tuple[list[str], bool]:
         met &= torch_largest <= TORCH_FACTOR * limits[0] and torch_usual <= TORCH_FACTOR * limits[1]
         met &= half <= HALF_LIMIT
         lines.append(
-            f"{name:<12} {largest:9.1e} {usual:9.1e} {limits[0]:>7g} {limits[1]:>8g} {torch_largest:10.1e} {torch_usual:9.1e} {half:9.1e}"
+            f"{name:<12} {largest:9.1e} {usual:9.1e} {limits[0]:>7g} {limits[1]:>8g} "
+            f"{torch_largest:10.1e} {torch_usual:9.1e} {half:9.1e}"
         )
     return lines, bool(met)
 
 
 def device_lines(paths: list[Path], device: str, batch_size: int = 32) -> list[str]:
-    """Clips a second of the torch backend on a GPU, and the share of a worker's time that decoding takes."""
+    """Return clips per second on a GPU, and the fraction of a worker's time spent on decoding."""
     import torch
 
     from musicrec.audio import load_audio
@@ -240,14 +253,16 @@ def device_lines(paths: list[Path], device: str, batch_size: int = 32) -> list[s
         seconds.append(time.perf_counter() - start)
     each = float(np.median(seconds[1:])) / batch_size
     return [
-        f"torch on {torch.cuda.get_device_name()}: {1 / each:,.0f} clips/s in batches of {batch_size}, copies to and from the GPU included",
-        f"decoding {1000 * decoding:.1f} ms a clip and core: {decoding / (decoding + each):.0%} of the time of a worker with one core",
+        f"torch on {torch.cuda.get_device_name()}: {1 / each:,.0f} clips/s "
+        f"in batches of {batch_size}, copies to and from the GPU included",
+        f"decoding {1000 * decoding:.1f} ms per clip and core: "
+        f"{decoding / (decoding + each):.0%} of the time of a worker with one core",
     ]
 
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep this process on one core, where the system can (not on macOS)."""
+    """Pin this process to one core where the system can (not on macOS)."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -260,7 +275,7 @@ def one_core() -> Iterator[None]:
 
 
 def run(arguments: list[str]) -> int:
-    """Print the tables; 0 if every target is met, else 1."""
+    """Print the tables; return 0 if every target is met, else 1."""
     parser = argparse.ArgumentParser(
         prog="benchmark.py features",
         description=__doc__,
@@ -269,26 +284,29 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--clips",
         type=Path,
-        help="folder of 30 s MP3s; without it, works of the demo catalog are rendered",
+        help="folder of 30 s MP3s (default: render works of the demo catalog)",
     )
     parser.add_argument(
-        "--count", type=int, default=DEMO_CLIPS, help="how many clips to use (default %(default)s)"
+        "--count", type=int, default=DEMO_CLIPS, help="number of clips (default %(default)s)"
     )
     parser.add_argument(
         "--repeats",
         type=int,
         default=REPEATS,
-        help="runs of each way on each clip (default %(default)s)",
+        help="runs of each implementation per clip (default %(default)s)",
     )
-    parser.add_argument("--device", help="a CUDA device to measure the torch backend on, as cuda")
+    parser.add_argument("--device", help="CUDA device to measure the torch backend on, e.g. cuda")
     options = parser.parse_args(arguments)
     if options.clips and not any(options.clips.rglob("*.mp3")):
         print(f"benchmark features: no .mp3 under {options.clips}", file=sys.stderr)
         return 2
-    # Thread pools are sized when NumPy and Numba load: start over with one thread, if that is not so already.
+    # Thread pools are sized when NumPy and Numba load, so start again with one thread if needed.
     if any(os.environ.get(variable) != "1" for variable in THREAD_VARIABLES):
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
-        code = f"import sys; sys.path[:0] = {sys.path!r}; from musicrec.benchmarks.features import run; sys.exit(run({arguments!r}))"
+        code = (
+            f"import sys; sys.path[:0] = {sys.path!r}; "
+            f"from musicrec.benchmarks.features import run; sys.exit(run({arguments!r}))"
+        )
         return os.spawnve(os.P_WAIT, sys.executable, [sys.executable, "-c", code], environment)
     with tempfile.TemporaryDirectory() as folder, one_core():
         paths = (
@@ -311,7 +329,8 @@ def run(arguments: list[str]) -> int:
             lines += ["", *device_lines(paths, options.device)]
     lines += [
         "",
-        f"speed targets {'met' if fast else 'MISSED'}, parity limits {'met' if equal else 'MISSED'}",
+        f"speed targets {'met' if fast else 'MISSED'}, "
+        f"parity limits {'met' if equal else 'MISSED'}",
     ]
     print("\n".join(lines))
     return 0 if fast and equal else 1

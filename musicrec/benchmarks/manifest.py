@@ -1,10 +1,11 @@
-"""A catalog of a million tracks: how long until its extraction works, and the driver's memory then, as rows are done, and at the end.
+"""Measure how a catalog of a million tracks starts: seconds to the first block, driver memory.
 
-The manifest is real Parquet, made from a seed in a process of its own; behind its rows stand a few rendered clips, each under as many
-names as it has rows. The run is opened as by every job (read, checked, split by artist, kept in the store), asks for the size and time of
-change of every file, is planned, and extracted through a Ray started here until so many rows are done. The driver's memory is its resident
-set, in which the pages that it shares with Ray's object store count as well; at the end it is what it would be if it went on growing as in
-the second half of the rows that were done.
+The manifest is real Parquet, generated from a seed in its own process. Its rows point to a few
+rendered clips, each hard-linked under as many names as it has rows. The run is opened as in every
+job (read, validated, split by artist, kept in the store), gets the size and modification time of
+every file, is planned, and is extracted on a Ray started here until ``--done`` rows are done. The
+driver's memory is its resident set, including pages shared with Ray's object store. Its memory at
+the end of all rows is extrapolated from the growth over the second half of the rows that were done.
 """
 
 from __future__ import annotations
@@ -34,36 +35,37 @@ from musicrec.pipeline.extract import audio_blocks, audio_items
 from musicrec.runtime.cluster import connect, on_each_node
 
 ROWS, ARTISTS, RELATED, CLIPS = 1_000_000, 50_000, 10, 4
-FOLDER_ROWS = 1000  # files that lie in one folder, as in FMA
-LINKS = 50_000  # of one file; some file systems allow 65,000
+FOLDER_ROWS = 1000  # files per folder, as in FMA
+LINKS = 50_000  # hard links per file; some file systems allow 65,000
 GENRES = 40
 SECONDS, GIGABYTES = 60.0, 1.5
 
 
 def run(arguments: list[str]) -> int:
-    """Measure and print; 1 if the start takes longer, or the driver more memory, than its target."""
+    """Run the benchmark and print it; return 1 if start-up or driver memory exceeds its target."""
     parser = argparse.ArgumentParser(prog="benchmark.py manifest", description=__doc__)
     parser.add_argument(
-        "--rows", type=int, default=ROWS, help="tracks of the manifest (default %(default)s)"
+        "--rows", type=int, default=ROWS, help="tracks in the manifest (default %(default)s)"
     )
     parser.add_argument(
         "--done",
         type=int,
         default=6000,
-        help="rows to extract before it stops (default %(default)s)",
+        help="rows to extract before stopping (default %(default)s)",
     )
-    parser.add_argument("--feature", default="mfcc", help="what is extracted (default %(default)s)")
     parser.add_argument(
-        "--cpus", type=int, default=os.cpu_count(), help="CPUs of Ray (default %(default)s)"
+        "--feature", default="mfcc", help="feature to extract (default %(default)s)"
+    )
+    parser.add_argument(
+        "--cpus", type=int, default=os.cpu_count(), help="CPUs for Ray (default %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
     with tempfile.TemporaryDirectory() as folder:
-        with multiprocessing.get_context("spawn").Pool(
-            1
-        ) as pool:  # what it takes to make the manifest is no memory of the driver
+        # In its own process, so that generating the manifest does not count as driver memory.
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
             pool.apply(write_manifest, (f"{folder}/catalog", options.rows, options.seed))
         config = Config(
             store=f"{folder}/store",
@@ -76,7 +78,10 @@ def run(arguments: list[str]) -> int:
 
 
 def write_manifest(root: str, rows: int, seed: int) -> None:
-    """The three tables of a catalog of so many tracks, by artists of whom few have many, and their files; the clips are taken in turn."""
+    """Write the three tables of a catalog with ``rows`` tracks, and the audio files.
+
+    A few artists have many tracks. The rendered clips are assigned to tracks in turn.
+    """
     rng = np.random.default_rng([seed, rows])
     folder = Path(root)
     (folder / "clips").mkdir(parents=True)
@@ -93,10 +98,10 @@ def write_manifest(root: str, rows: int, seed: int) -> None:
             )
     count = min(ARTISTS, rows)
     artists = np.char.add("artist-", np.char.zfill(np.arange(count).astype(str), 6))
-    # One track for each artist, the others by a law that gives the first of them hundreds.
-    share = 1 / (10 + np.arange(count))
+    # One track for each artist; the rest by a power law that gives the first artists hundreds.
+    fraction = 1 / (10 + np.arange(count))
     owner = rng.permutation(
-        np.append(np.arange(count), rng.choice(count, rows - count, p=share / share.sum()))
+        np.append(np.arange(count), rng.choice(count, rows - count, p=fraction / fraction.sum()))
     )
     genres = np.char.add("genre ", (owner * GENRES // count).astype(str))
     tracks = {
@@ -135,10 +140,10 @@ def _measure(config: Config, done: int) -> int:
         last = now
 
     opened = open_run(config)
-    mark("catalog: read, checked, split, kept")
+    mark("catalog: read, validated, split, kept")
     blocks, reader = audio_blocks(opened)
     items = audio_items(opened)
-    mark("files: size and time of change")
+    mark("files: size and modification time")
     plan = blocks.extend(
         items, stored_columns(config.extract.features), config.extract.rows_per_block
     )
@@ -166,18 +171,19 @@ def _measure(config: Config, done: int) -> int:
     end = (resident + growth * (plan.num_rows - rows)) / 1e9
     for step, seconds, now, most in marks:
         print(
-            f"{step:<38}{seconds:8.1f} s   driver {now / 1e6:6.0f} MB, at most {most / 1e6:6.0f} MB until then"
+            f"{step:<38}{seconds:8.1f} s   driver {now / 1e6:6.0f} MB, "
+            f"peak so far {most / 1e6:6.0f} MB"
         )
     peak = marks[-1][3] / 1e9
-    print(f"until the first block, all together   {start:8.1f} s   target <= {SECONDS:g}")
-    print(f"driver, at most                       {peak:8.2f} GB  target <= {GIGABYTES:g}")
-    print(f"driver, growth a row done             {growth:8.0f} B")
+    print(f"until the first block, in total       {start:8.1f} s   target <= {SECONDS:g}")
+    print(f"driver, peak                          {peak:8.2f} GB  target <= {GIGABYTES:g}")
+    print(f"driver, growth per row done           {growth:8.0f} B")
     print(f"driver, when all rows are done        {end:8.2f} GB  target <= {GIGABYTES:g}")
     return int(start > SECONDS or max(peak, end) > GIGABYTES)
 
 
 def memory() -> tuple[int, int]:
-    """Bytes of this process: resident now, and the most that ever were."""
+    """Return this process's resident memory in bytes, now and at its peak."""
     unit = 1 if sys.platform == "darwin" else 1024
     return psutil.Process().memory_info().rss, resource.getrusage(
         resource.RUSAGE_SELF

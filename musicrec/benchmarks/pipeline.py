@@ -1,7 +1,8 @@
-"""What the Ray pipeline keeps of a bare loop's speed: extraction of the same clips, in one process and through the cluster.
+"""Compare extraction through Ray with a bare loop over the same clips.
 
-The bare loop decodes, extracts, encodes and writes blocks as a worker does, in this process on one thread; the pipeline does it on all CPUs
-of a Ray started here, after a first small pass that starts the workers. The share is the pipeline's rate over the loop's rate times CPUs.
+The bare loop decodes, extracts, encodes and writes blocks as a worker does, in this process on one
+thread. The pipeline uses all CPUs of a Ray started here, after a small first pass that starts the
+workers. The reported fraction is the pipeline's rate divided by (the loop's rate x CPUs).
 """
 
 from __future__ import annotations
@@ -31,30 +32,30 @@ RENDERED = 12
 
 
 def run(arguments: list[str]) -> int:
-    """Measure and print; 1 if the pipeline keeps less than its target."""
+    """Run the benchmark and print it; return 1 if the pipeline is below its target."""
     parser = argparse.ArgumentParser(prog="benchmark.py pipeline", description=__doc__)
     parser.add_argument(
         "--clips",
         type=Path,
-        help="folder of clips; without it, works of the demo catalog are rendered",
+        help="folder of clips (default: render works of the demo catalog)",
     )
     parser.add_argument(
         "--count",
         type=int,
         default=CLIPS,
-        help="how many rows; the clips are taken in turn (default %(default)s)",
+        help="rows to extract, cycling through the clips (default %(default)s)",
     )
     parser.add_argument(
         "--loop",
         type=int,
         default=96,
-        help="how many of them the bare loop reads (default %(default)s)",
+        help="rows that the bare loop reads (default %(default)s)",
     )
     parser.add_argument(
         "--cpus",
         type=int,
         default=os.cpu_count(),
-        help="CPUs of the pipeline (default %(default)s)",
+        help="CPUs for the pipeline (default %(default)s)",
     )
     options = parser.parse_args(arguments)
     for name in THREAD_VARIABLES:
@@ -69,26 +70,27 @@ def run(arguments: list[str]) -> int:
         loop = _bare_loop(f"{folder}/loop", uris[: options.loop])
         with multiprocessing.get_context("spawn").Pool(options.cpus) as pool:
             stores = [f"{folder}/loop-{number}" for number in range(options.cpus)]
-            together = sum(
+            all_loops = sum(
                 pool.starmap(
                     _bare_loop, [(store, uris[: options.loop]) for store in stores], chunksize=1
                 )
             )
         rate, memory = _pipeline(Store(f"{folder}/ray"), uris, options.cpus)
-    share = rate / (loop * options.cpus)
+    fraction = rate / (loop * options.cpus)
     print(f"bare loop, one process                {loop:8.1f} clips/s")
-    print(f"bare loops, {options.cpus} processes at once        {together:8.1f} clips/s")
+    print(f"bare loops, {options.cpus} processes at once        {all_loops:8.1f} clips/s")
     print(
-        f"pipeline, {options.cpus} CPUs, {options.count} clips          {rate:8.1f} clips/s   {rate / options.cpus:.1f} clips/s and core"
+        f"pipeline, {options.cpus} CPUs, {options.count} clips          {rate:8.1f} clips/s   "
+        f"{rate / options.cpus:.1f} clips/s per core"
     )
-    print(f"share of bare loop x CPUs             {share:8.2f}           target >= {TARGET}")
-    print(f"share of bare loops at once           {rate / together:8.2f}")
+    print(f"fraction of bare loop x CPUs          {fraction:8.2f}           target >= {TARGET}")
+    print(f"fraction of bare loops at once        {rate / all_loops:8.2f}")
     print(f"peak memory of a worker               {memory / 2**20:8.0f} MiB")
-    return int(share < TARGET)
+    return int(fraction < TARGET)
 
 
 def _bare_loop(folder: str, uris: list[str]) -> float:
-    """Clips a second of one process."""
+    """Return the clips per second of one process."""
     blocks, reader = Blocks(Store(folder), "features"), _reader()
     plan = blocks.extend(_items(uris), stored_columns(FEATURES), ROWS_PER_BLOCK)
     reader(plan.slice(0, 1))  # Numba loads its kernels
@@ -100,7 +102,7 @@ def _bare_loop(folder: str, uris: list[str]) -> float:
 
 
 def _pipeline(store: Store, uris: list[str], cpus: int) -> tuple[float, int]:
-    """Clips a second through Ray, and the largest resident memory of a worker in bytes."""
+    """Return clips per second through Ray, and the peak resident memory of a worker in bytes."""
     import ray
 
     from musicrec.runtime.cluster import connect
@@ -125,7 +127,7 @@ def _pipeline(store: Store, uris: list[str], cpus: int) -> tuple[float, int]:
 
 
 class _MeasuredReader:
-    """A reader that notes its process' largest resident memory."""
+    """Wrap a reader to record its process's peak resident memory."""
 
     def __init__(self, reader: AudioReader, folder: str) -> None:
         self.reader, self.folder = reader, folder

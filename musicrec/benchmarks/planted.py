@@ -1,4 +1,4 @@
-"""Artist graphs with a known answer: nearest neighbours in a planted latent space, with popularity and asymmetry."""
+"""Generate artist graphs from a planted latent space, with popularity and asymmetry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from musicrec.artists.neighbours import largest
 
 @dataclass(frozen=True)
 class PlantedGraph:
-    """The ``related`` table of a planted catalog, and the latent unit vectors (A, D) that decided it."""
+    """A planted ``related`` table, and the latent unit vectors (A, D) that it was drawn from."""
 
     artist_ids: list[str]
     artist_id: list[str]
@@ -35,9 +35,10 @@ def planted_graph(
 ) -> PlantedGraph:
     """Relate each artist to the ``related`` others with the highest cosine plus popularity.
 
-    Artists lie around ``clusters`` random unit centres (noise of length ``spread``, so that clusters touch). ``popularity`` scales an
-    exponential bonus that an artist brings into every list: some are named by many, most by few, so relations are not mutual. Every fourth
-    artist keeps only half of its list, as catalogs have shorter ones.
+    Artists are drawn around ``clusters`` random unit centres (noise of length ``spread``, so that
+    clusters touch). ``popularity`` scales an exponential bonus that an artist brings into every
+    list: some are named by many artists, most by few, so relations are not mutual. Every fourth
+    artist keeps only half of its list, since lists in real catalogs vary in length.
     """
     generator = np.random.default_rng(seed)
     centres = _unit(generator.normal(size=(clusters, dimensions)))

@@ -1,8 +1,9 @@
-"""A batch recommendation for a million tracks: its rate against queries one by one, and the driver's memory as rows are done.
+"""Measure batch recommendation for a million tracks: rate per CPU, and driver memory.
 
-The recommender reads year and place alone (random weights, embeddings as wide as the thesis'), so that what is measured is the way of the
-queries through Ray and the search among the artists; audio has benchmarks of its own. All of them are planned, and answered until so many
-rows are done. The driver's memory is its resident set.
+The recommender reads only year and location (random weights, embeddings as wide as the thesis'), so
+that the benchmark measures the queries' path through Ray and the artist search; audio has its own
+benchmarks. All queries are planned, and answered until ``--done`` rows are done. The rate is
+compared with queries answered one by one. The driver's memory is its resident set.
 """
 
 from __future__ import annotations
@@ -36,27 +37,27 @@ from musicrec.storage.store import Store
 
 ROWS, CANDIDATES, DIMENSIONS, ONE_BY_ONE = 1_000_000, 100_000, 800, 200
 RATIO = 2.0
-# Growth of the driver's memory a row done that would be 100 MB at the end of a million rows.
+# Bytes of driver memory per row: 100 MB at the end of a million rows.
 GROWTH = 100.0
 
 
 def run(arguments: list[str]) -> int:
-    """Measure and print; 1 if the batch is slower, or the driver's memory grows more, than its target."""
+    """Run the benchmark and print it; return 1 if rate or memory growth misses its target."""
     parser = argparse.ArgumentParser(prog="benchmark.py recommend", description=__doc__)
     parser.add_argument(
-        "--rows", type=int, default=ROWS, help="queries that are planned (default %(default)s)"
+        "--rows", type=int, default=ROWS, help="planned queries (default %(default)s)"
     )
     parser.add_argument(
-        "--artists", type=int, default=CANDIDATES, help="candidates (default %(default)s)"
+        "--artists", type=int, default=CANDIDATES, help="candidate artists (default %(default)s)"
     )
     parser.add_argument(
         "--done",
         type=int,
         default=30_000,
-        help="rows to answer before it stops (default %(default)s)",
+        help="rows to answer before stopping (default %(default)s)",
     )
     parser.add_argument(
-        "--cpus", type=int, default=os.cpu_count(), help="CPUs of Ray (default %(default)s)"
+        "--cpus", type=int, default=os.cpu_count(), help="CPUs for Ray (default %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -69,7 +70,7 @@ def run(arguments: list[str]) -> int:
 
 
 def made_recommender(artists: int, rng: np.random.Generator) -> Recommender:
-    """Random weights and artists; what it reads is known of every query."""
+    """Return a recommender with random weights and artists; every query has all its inputs."""
     ranges = {"year": (1900.0, 2020.0), "latitude": (-90.0, 90.0), "longitude": (-180.0, 180.0)}
     ensemble = EnsembleSpec(DIMENSIONS, ("location", "year"), {}, ranges)
     vectors = pa.FixedSizeListArray.from_arrays(
@@ -85,7 +86,7 @@ def made_recommender(artists: int, rng: np.random.Generator) -> Recommender:
 
 
 def made_queries(rows: int, rng: np.random.Generator) -> pa.Table:
-    """Tracks of random years and places."""
+    """Return tracks with random years and locations."""
     ids = np.char.add("track-", np.arange(rows).astype(str))
     numbers = {"year": (1900, 2020), "latitude": (-90, 90), "longitude": (-180, 180)}
     columns = {"item": ids, "uri": ids} | {
@@ -96,12 +97,12 @@ def made_queries(rows: int, rng: np.random.Generator) -> pa.Table:
 
 def _measure(recommender: Recommender, queries: pa.Table, out: Store, done: int, cpus: int) -> int:
     rows_per_block, neighbours = RecommendConfig().rows_per_block, RecommendConfig().neighbours
-    alone = [as_query(row) for row in queries.slice(0, ONE_BY_ONE).to_pylist()]
-    recommender.recommend(alone[0], neighbours)
+    single_queries = [as_query(row) for row in queries.slice(0, ONE_BY_ONE).to_pylist()]
+    recommender.recommend(single_queries[0], neighbours)
     started = time.perf_counter()
-    for query in alone:
+    for query in single_queries:
         recommender.recommend(query, neighbours)
-    rate_alone = len(alone) / (time.perf_counter() - started)
+    single_rate = len(single_queries) / (time.perf_counter() - started)
 
     connect(RaySettings(num_cpus=cpus))
     started = time.perf_counter()
@@ -128,14 +129,16 @@ def _measure(recommender: Recommender, queries: pa.Table, out: Store, done: int,
         if rows >= done:
             break
     rate = (rows - first[0]) / (time.perf_counter() - first[1])
-    growth, ratio = (memory()[0] - third[1]) / (rows - third[0]), rate / cpus / rate_alone
+    growth, ratio = (memory()[0] - third[1]) / (rows - third[0]), rate / cpus / single_rate
     print(
-        f"{queries.num_rows} queries written and planned  {planned:8.1f} s, first block {start:.1f} s later"
+        f"{queries.num_rows} queries written and planned  {planned:8.1f} s, "
+        f"first block {start:.1f} s later"
     )
-    print(f"queries a second on {cpus} CPUs             {rate:8.0f}")
-    print(f"queries a second, one by one          {rate_alone:8.1f}")
-    print(f"a CPU, times one by one               {ratio:8.2f}    target >= {RATIO:g}")
+    print(f"queries per second on {cpus} CPUs           {rate:8.0f}")
+    print(f"queries per second, one by one        {single_rate:8.1f}")
+    print(f"rate per CPU / rate one by one        {ratio:8.2f}    target >= {RATIO:g}")
     print(
-        f"driver, growth a row done             {growth:8.0f} B  target <= {GROWTH:g}; now {memory()[0] / 1e6:.0f} MB"
+        f"driver, growth per row done           {growth:8.0f} B  target <= {GROWTH:g}; "
+        f"now {memory()[0] / 1e6:.0f} MB"
     )
     return int(ratio < RATIO or growth > GROWTH)

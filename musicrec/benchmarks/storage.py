@@ -1,4 +1,4 @@
-"""Bytes a track and milliseconds of each feature and precision as they are stored, and what whole catalogs add up to."""
+"""Measure stored bytes per track, and milliseconds to write and read, by feature and precision."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from musicrec.extraction.manifest import ROW_GROUP_ROWS
 from musicrec.features import codec
 from musicrec.features.columns import column_precision
 from musicrec.storage.store import parquet_bytes
+from musicrec.telemetry.tables import markdown_table
 
 CATALOGS = {"FMA large": 104_284, "a million tracks": 1_000_000}
-PRECISIONS = ("float16", "uint8")  # as extract.precision names them
+PRECISIONS = ("float16", "uint8")  # as in extract.precision
 RENDERED = 16
 
 
 def run(arguments: list[str]) -> int:
-    """Measure and print."""
+    """Run the benchmark and print a Markdown table."""
     parser = argparse.ArgumentParser(prog="benchmark.py storage", description=__doc__)
     parser.add_argument(
         "--clips",
         type=Path,
-        help="folder of clips; without it, works of the demo catalog are rendered",
+        help="folder of clips (default: render works of the demo catalog)",
     )
     parser.add_argument(
-        "--count", type=int, default=RENDERED, help="how many clips to use (default %(default)s)"
+        "--count", type=int, default=RENDERED, help="number of clips (default %(default)s)"
     )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -43,40 +44,46 @@ def run(arguments: list[str]) -> int:
         )
         extracted = [extract_features(load_audio(clip)) for clip in clips[: options.count]]
     print(
-        f"{len(extracted)} clips; Parquet, zstd 1, no dictionaries; the largest error is in the feature's own unit (dB; chroma linear)"
+        f"{len(extracted)} clips; Parquet, zstd 1, no dictionaries; "
+        "the largest error is in the feature's own unit (dB; chroma linear)"
     )
-    print(
-        "| feature | precision | bytes a track | write ms | read ms | largest error | "
-        + " | ".join(CATALOGS)
-        + " |"
-    )
-    print("|---|---|---|---|---|---|" + "---|" * len(CATALOGS))
+    columns = ("feature", "precision", "bytes per track", "write ms", "read ms", "largest error")
+    rows: list[list[str]] = []
     totals = dict.fromkeys(PRECISIONS, 0.0)
     for name in FEATURES:
-        for chosen in PRECISIONS:
-            precision = column_precision(name, chosen)
+        for setting in PRECISIONS:
+            precision = column_precision(name, setting)
             size, write, read, error = _measure(
                 [features[name] for features in extracted], name, precision
             )
-            totals[chosen] += size if name != "stft_halved" else 0
-            sums = " | ".join(f"{size * tracks / 1e9:,.0f} GB" for tracks in CATALOGS.values())
-            print(
-                f"| {name} | {precision} | {size:,.0f} | {write:.2f} | {read:.2f} | {error:.3f} | {sums} |"
-            )
+            totals[setting] += size if name != "stft_halved" else 0
+            times = (f"{size:,.0f}", f"{write:.2f}", f"{read:.2f}", f"{error:.3f}")
+            rows.append([name, precision, *times, *_catalog_sizes(size)])
     for precision, size in totals.items():
-        sums = " | ".join(f"{size * tracks / 1e9:,.0f} GB" for tracks in CATALOGS.values())
-        print(f"| all six (stft_halved within stft) | {precision} | {size:,.0f} | | | | {sums} |")
+        rows.append(
+            [
+                "all six (stft_halved within stft)",
+                precision,
+                f"{size:,.0f}",
+                *[""] * 3,
+                *_catalog_sizes(size),
+            ]
+        )
+    print(markdown_table([*columns, *CATALOGS], rows))
     return 0
+
+
+def _catalog_sizes(size: float) -> list[str]:
+    return [f"{size * tracks / 1e9:,.0f} GB" for tracks in CATALOGS.values()]
 
 
 def _measure(
     arrays: list[np.ndarray], name: str, precision: str
 ) -> tuple[float, float, float, float]:
-    """Bytes, milliseconds to encode and write, to read and decode, of one track; and the largest error."""
+    """Return bytes, milliseconds to write and to read one track, and the largest error."""
     schema = pa.schema([codec.field(name, FEATURE_SHAPES[name], precision)])
-    _read(
-        _write(arrays, schema, precision), name
-    )  # memory that was never touched costs more than the work
+    # Warm up: first use of memory costs more than the work itself.
+    _read(_write(arrays, schema, precision), name)
     started = time.process_time()
     content = _write(arrays, schema, precision)
     written = time.process_time()

@@ -1,11 +1,14 @@
-"""What training through Ray keeps of a bare loop's speed, what a second worker adds, and whether memory grows with the tracks.
+"""Compare training through Ray with a bare loop, one worker with two, and few tracks with many.
 
-All on made mel spectrograms, stored as extraction stores them. The bare loop has the same tensors in memory and does the same steps, in a
-process with the same environment; bare and Ray runs take turns. A Ray run's rate is taken between the ends of its first and its last epoch,
-checkpoints and reports included; reading, decoding and standardising happen in the first. A second worker is measured on whole clips and on
-clips pooled as in the demo's preset, whose steps are so short that what each of them costs apart from its clips is much of it. Beside its
-gain stands what the machine has to give at that moment: two bare loops, each with half of every batch and no word between them, against
-one. Then the layers: see ``benchmark.py layers``.
+All inputs are synthetic mel spectrograms, stored as extraction stores them. The bare loop has the
+same tensors in memory and does the same steps in a process with the same environment; bare runs and
+Ray runs take turns. A Ray run's rate is taken between the ends of its first and last epoch,
+including checkpoints and reports; reading, decoding and standardising happen in the first epoch.
+
+A second worker is measured on whole clips, and on clips pooled as in the demo preset, whose steps
+are so short that their fixed cost is much of them. Next to its gain is printed what the machine
+could give at that moment: two bare loops, each with half of every batch and no communication,
+relative to one. The layers come last: see ``benchmark.py layers``.
 """
 
 from __future__ import annotations
@@ -32,32 +35,34 @@ from musicrec.storage.store import Store, parquet_bytes
 from musicrec.training.loop import Schedule
 from musicrec.training.training_run import EXAMPLES, TrainingRun
 
-SHARE_TARGET, WORKERS_TARGET, MEMORY_TARGET = 0.90, 1.6, 1.10
+FRACTION_TARGET, WORKERS_TARGET, MEMORY_TARGET = 0.90, 1.6, 1.10
 ROWS_OF_PART, PARTS, VALIDATION, ARTISTS, DIMENSIONS = 32, 16, 16, 64, 32
 SPEC = SubmodelSpec("mel.time", "time", DIMENSIONS, feature="mel", pool=(4, 4))
 WHOLE = SubmodelSpec("mel.time", "time", DIMENSIONS, feature="mel")
 
 
 def run(arguments: list[str]) -> int:
-    """Measure and print; 1 if a target is missed."""
+    """Run the benchmark and print it; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="benchmark.py train", description=__doc__)
     parser.add_argument(
-        "--clips", type=int, default=1024, help="training clips of an epoch (default %(default)s)"
+        "--clips", type=int, default=1024, help="training clips per epoch (default %(default)s)"
     )
     parser.add_argument("--epochs", type=int, default=12, help="(default %(default)s)")
     parser.add_argument(
         "--whole-clips",
         type=int,
         default=256,
-        help="of an epoch with whole clips (default %(default)s)",
+        help="training clips per epoch of whole clips (default %(default)s)",
     )
     parser.add_argument("--whole-epochs", type=int, default=4, help="(default %(default)s)")
     parser.add_argument(
         "--turns", type=int, default=3, help="runs of each kind (default %(default)s)"
     )
-    parser.add_argument("--batch", type=int, default=8, help="the thesis' (default %(default)s)")
     parser.add_argument(
-        "--without-layers", action="store_true", help="leave the comparison of the layers out"
+        "--batch", type=int, default=8, help="batch size, the thesis' (default %(default)s)"
+    )
+    parser.add_argument(
+        "--without-layers", action="store_true", help="skip the comparison of the layers"
     )
     options = parser.parse_args(arguments)
     from musicrec.runtime.cluster import connect
@@ -65,7 +70,7 @@ def run(arguments: list[str]) -> int:
     connect(RaySettings(num_cpus=os.cpu_count()))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Store(folder))
-        shares: list[float] = []
+        fractions: list[float] = []
         gains: dict[str, list[float]] = {"pooled": [], "whole": []}
         attainable: dict[str, list[float]] = {"pooled": [], "whole": []}
         for turn in range(options.turns):
@@ -85,9 +90,10 @@ def run(arguments: list[str]) -> int:
                 gains[kind].append(two / one)
                 attainable[kind].append(side_by_side / bare)
                 if kind == "pooled":
-                    shares.append(one / bare)
+                    fractions.append(one / bare)
                 print(
-                    f"turn {turn + 1}, {kind:<6} clips: bare loop {bare:6.1f} clips/s, two side by side {side_by_side:6.1f}, "
+                    f"turn {turn + 1}, {kind:<6} clips: bare loop {bare:6.1f} clips/s, "
+                    f"two at once {side_by_side:6.1f}, "
                     f"Ray with one worker {one:6.1f}, with two {two:6.1f}",
                     flush=True,
                 )
@@ -96,18 +102,20 @@ def run(arguments: list[str]) -> int:
             for count in (1_000, 10_000)
         )
     growth = few / small
-    print(f"(a) Ray / bare loop            {_spread(shares)}   target >= {SHARE_TARGET}")
+    print(f"(a) Ray / bare loop            {_spread(fractions)}   target >= {FRACTION_TARGET}")
     print(f"(b) two workers / one          {_spread(gains['whole'])}   target >= {WORKERS_TARGET}")
     print(
-        f"    two bare loops / one       {_spread(attainable['whole'])}   what the machine gave at the time"
+        f"    two bare loops / one       {_spread(attainable['whole'])}   "
+        "what the machine gave at the time"
     )
     print(f"    on pooled clips            {_spread(gains['pooled'])}")
     print(f"    two bare loops / one       {_spread(attainable['pooled'])}")
     print(
-        f"(d) memory, 10,000 / 1,000     {growth:.3f} ({few:.0f} / {small:.0f} MiB)   target < {MEMORY_TARGET}"
+        f"(d) memory, 10,000 / 1,000     {growth:.3f} ({few:.0f} / {small:.0f} MiB)   "
+        f"target < {MEMORY_TARGET}"
     )
     missed = (
-        statistics.median(shares) < SHARE_TARGET
+        statistics.median(fractions) < FRACTION_TARGET
         or statistics.median(gains["whole"]) < WORKERS_TARGET
         or growth >= MEMORY_TARGET
     )
@@ -124,14 +132,14 @@ def _spread(values: Sequence[float]) -> str:
 
 
 class Bench:
-    """Made inputs in a store, and trainings on them."""
+    """Synthetic inputs in a store, and training runs on them."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         generator = np.random.default_rng(0)
         field = codec.field("mel", (256, 643), "uint8")
         for part in range(PARTS):
-            # Smooth over time, as music is, so that a part packs like one of music.
+            # Smooth over time, as music is, so that a part compresses like one of music.
             values = generator.normal(-40, 10, (ROWS_OF_PART, 256, 41)).repeat(16, axis=2)[
                 :, :, :643
             ]
@@ -148,7 +156,7 @@ class Bench:
         )
         store.write_table("embeddings.parquet", table, schema.EMBEDDINGS)
 
-    def task(
+    def training_run(
         self,
         name: str,
         clips: int,
@@ -157,7 +165,7 @@ class Bench:
         cache_gigabytes: float,
         spec: SubmodelSpec,
     ) -> TrainingRun:
-        """A training whose folder is ready; many clips are the same parts under other names."""
+        """Prepare the folder of a training run; many clips are hard links to the same parts."""
         rows = clips + VALIDATION
         parts = -(-rows // ROWS_OF_PART)
         folder = f"trainings/{name}"
@@ -203,7 +211,7 @@ class Bench:
         cache_gigabytes: float = 1.0,
         spec: SubmodelSpec = SPEC,
     ) -> tuple[float, float]:
-        """Clips a second after the first epoch, and the peak memory of the first worker in MiB."""
+        """Return clips per second after the first epoch, and the first worker's peak MiB."""
         from musicrec.training.distributed import train_all
 
         ends: list[float] = []
@@ -214,16 +222,19 @@ class Bench:
             records.append(record)
 
         def done(*_: Any) -> None:
-            """The records say it all."""
+            """Ignore the end of a run: the records have all that is measured."""
 
-        task = self.task(name, clips, epochs, batch, cache_gigabytes, spec)
-        train_all([task], TrainSettings(workers=workers), on_epoch, done, done)
+        training_run = self.training_run(name, clips, epochs, batch, cache_gigabytes, spec)
+        train_all([training_run], TrainSettings(workers=workers), on_epoch, done, done)
         return clips * (len(ends) - 1) / (ends[-1] - ends[0]), records[-1]["peak_mebibytes"]
 
     def bare(
         self, spec: SubmodelSpec, clips: int, epochs: int, batch: int, loops: int = 1
     ) -> float:
-        """Clips a second of plain loops over tensors in memory, each in a process of its own on one CPU with its share of every batch."""
+        """Return clips per second of plain loops over tensors in memory.
+
+        Each loop runs in its own process on one CPU, with its fraction of every batch.
+        """
         import ray
 
         gate = ray.remote(num_cpus=0)(Gate).remote(loops)
@@ -235,17 +246,18 @@ class Bench:
 
 
 class Gate:
-    """Lets those that come wait for each other."""
+    """Make callers wait for each other."""
 
     def __init__(self, parties: int) -> None:
         self.barrier = asyncio.Barrier(parties)
 
     async def wait(self) -> None:
+        """Wait until all parties have called."""
         await self.barrier.wait()
 
 
 def bare_loop(spec: SubmodelSpec, clips: int, epochs: int, batch: int, gate: Any) -> float:
-    """The seconds of all epochs but the first, after which the loops wait for each other."""
+    """Return the seconds of all epochs but the first, after which the loops wait for each other."""
     import ray
     import torch
 

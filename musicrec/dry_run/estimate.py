@@ -1,4 +1,4 @@
-"""What extraction and training would take, from a sample of inputs that is read and timed, and from the time of a training's step."""
+"""Estimate extraction and training from a timed sample of inputs and a timed training step."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from musicrec.extraction.isolation import Reader, read_bounded
 from musicrec.extraction.manifest import part_bytes
 from musicrec.storage.store import resolve
 
-if (
-    TYPE_CHECKING
-):  # torch takes seconds to load, and the workers that read inputs have no use for it
+# torch takes seconds to load, and the workers that read inputs do not need it.
+if TYPE_CHECKING:
     from musicrec.training.loop import Schedule
 
 MISSING = "not_found"
@@ -27,18 +26,18 @@ Z95 = 1.96
 
 @dataclass(frozen=True)
 class TimedSample:
-    """Some inputs as a worker read them, one after the other.
+    """Inputs that one worker read one after the other.
 
     Attributes
     ----------
     reasons
-        Why some of the ``rows`` failed.
+        Reasons of the failures among the ``rows``.
     cpu_seconds, wall_seconds
-        Of reading them and packing what came out.
+        To read them and encode the result.
     bytes_read, bytes_written
-        Of the files, and of their rows in a block.
+        Size of the files, and of their rows in a block.
     block_bytes
-        Of a block's file beside its rows.
+        Size of a block's file without rows.
     """
 
     rows: int
@@ -51,7 +50,10 @@ class TimedSample:
 
 
 def read_timed(rows: pa.Table, reader: Reader, seconds_per_file: float) -> TimedSample:
-    """Read planned rows as extraction does, and commit nothing; this process ends if one takes more than ``seconds_per_file``."""
+    """Read planned rows as extraction does, without committing them.
+
+    The process exits if one row takes longer than ``seconds_per_file``.
+    """
     _warm_up(rows.slice(0, 1), reader, seconds_per_file)
     sizes = [
         filesystem.get_file_info(path).size
@@ -72,7 +74,7 @@ _warm: set[type] = set()
 
 
 def _warm_up(row: pa.Table, reader: Reader, seconds_per_file: float) -> None:
-    """Once in a process: loading libraries and kernels is no part of the time of a clip."""
+    """Read a row once per process, so that loading libraries and kernels is not timed."""
     if type(reader) not in _warm:
         part_bytes(read_bounded(row, reader, seconds_per_file))
         _warm.add(type(reader))
@@ -80,18 +82,19 @@ def _warm_up(row: pa.Table, reader: Reader, seconds_per_file: float) -> None:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What reading one kind of input is expected to take.
+    """Expected cost of reading one kind of input.
 
     Attributes
     ----------
     rows, done
-        Of the catalog, and those of them that were extracted before; the figures are of the others.
+        Rows of the catalog, and those extracted before; the estimates cover the others.
     failed
-        Reasons of the sample's errors, and how often each occurred.
+        Error reasons in the sample, and how often each occurred.
     failed_share
-        A 95 % interval of the share of inputs that are missing or unreadable.
+        95 % interval of the fraction of inputs that are missing or unreadable.
     cpu_hours, slot_hours
-        CPU time, and the time for which a CPU is taken: waiting for the storage included. The latter is what is paid for.
+        CPU time, and the time for which a CPU is occupied, including waits for the storage. The
+        latter is what is paid for.
     """
 
     kind: str
@@ -107,14 +110,14 @@ class Extraction:
 
     @property
     def missing(self) -> int:
-        """Files of the sample that are not there."""
+        """Number of sampled files that do not exist."""
         return self.failed.get(MISSING, 0)
 
 
 def estimate(
     kind: str, rows: int, left: int, rows_per_block: int, readings: Sequence[TimedSample]
 ) -> Extraction:
-    """What reading the ``left`` rows of ``rows`` is expected to take, from the readings of a sample of them."""
+    """Estimate the reading of the ``left`` of ``rows`` rows from the readings of a sample."""
     failed = Counter(reason for reading in readings for reason in reading.reasons)
     sampled = sum(reading.rows for reading in readings)
     scale = left / sampled if sampled else 0.0
@@ -135,7 +138,7 @@ def estimate(
 
 
 def wilson_interval(events: int, trials: int) -> tuple[float, float]:
-    """A 95 % interval of a probability (Wilson 1927, Probable Inference); (0, 1) without a trial."""
+    """Return the 95 % interval of a probability (Wilson 1927); (0, 1) without a trial."""
     if trials == 0:
         return 0.0, 1.0
     share, z2 = events / trials, Z95**2
@@ -148,9 +151,10 @@ def wilson_interval(events: int, trials: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Training:
-    """What one submodel's trainings are expected to take; hours of all their workers together.
+    """Expected hours of one submodel's training runs, summed over all their workers.
 
-    ``fewest`` is with stages that never improve after their first epoch, ``most`` with all the epochs that are allowed.
+    ``fewest_hours`` assumes that no phase improves after its first epoch, ``most_hours`` that every
+    phase uses all its epochs.
     """
 
     model: str
@@ -170,12 +174,12 @@ def estimate_training(
     validation: int,
     trainings: int,
 ) -> Training:
-    """Hours from the seconds of a step and of a forward pass alone.
+    """Estimate hours from the seconds of a training step and of a forward pass.
 
     Parameters
     ----------
     trainings
-        How many times the model is trained, each on all examples: once, and for each fold without its share.
+        Training runs per model, each timed with all examples: one, and one more per further fold.
     """
     seconds = (
         math.ceil(examples / schedule.batch_size) * step

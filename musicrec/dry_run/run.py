@@ -1,17 +1,15 @@
-"""The dry run: what a catalog holds, what is wrong with a sample of it, and what extraction and training would take."""
+"""Dry run: read a sample of a catalog, report its errors, and estimate extraction and training."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich import box
 from rich.table import Table
 
 from musicrec.config.jobs import PlanConfig
@@ -42,16 +40,18 @@ from musicrec.pipeline.launch import schedule
 from musicrec.runtime.cluster import connect, cpus, map_unordered, on_each_node
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.telemetry.progress import Meter, console
+from musicrec.telemetry.tables import terminal_table
 
 AUDIO = "audio"
-# A text with one counts as lyrics: texts of nothing but stage directions are too few to matter in an estimate.
+# A text with a letter counts as lyrics: texts of only stage directions are too rare to matter here.
 A_LETTER = r"\pL"
 TEXTS_AT_A_TIME = 1024
-# Rows of the sample that a worker reads in one call: alone, each would bear a third more than in a block.
-ROWS_TOGETHER = 8
+# Sampled rows that a worker reads per call: read singly, a row would take a third longer than in a
+# block.
+ROWS_PER_CALL = 8
 NEVER_ESTIMATED = (
-    "artist embeddings, stacks, the ensemble, evaluation and registration are not estimated, nor the start of a training's processes and "
-    "the reading of its inputs"
+    "artist embeddings, stacks, the ensemble, evaluation and registration are not estimated, "
+    "nor the start of training processes and the reading of their inputs"
 )
 
 
@@ -62,9 +62,9 @@ class Plan:
     Attributes
     ----------
     cluster_hours
-        Of extraction on the cluster as it is now, all of whose CPUs work on it.
+        Extraction on all CPUs of the cluster as it is now.
     cost
-        By what it is for, where a price is given; that of training from the fewest to the most epochs.
+        By purpose, where a price is given; training as (fewest epochs, most epochs).
     not_estimated
         What is left out, and why.
     """
@@ -78,7 +78,9 @@ class Plan:
 
 
 def plan(run: Run, config: PlanConfig) -> Plan:
-    """Read a sample of the inputs through the run's own readers, time some training steps, commit nothing.
+    """Read a sample of the inputs with the run's own readers, time some training steps.
+
+    Nothing is committed.
 
     Raises
     ------
@@ -87,7 +89,8 @@ def plan(run: Run, config: PlanConfig) -> Plan:
     """
     if config.catalog_rules.form == "cifar100":
         raise ConfigError(
-            "catalog_rules.form is 'cifar100': its pictures are stored in a minute, there is nothing to plan"
+            "catalog_rules.form is 'cifar100': its images are stored in a minute, "
+            "there is nothing to plan"
         )
     connect(config.ray)
     columns = stored_columns(config.extract.features)
@@ -122,40 +125,40 @@ def _sampled(
 ) -> Extraction:
     left = blocks.missing(items, columns)
     rng = np.random.default_rng([config.seed, items.num_rows])
-    chosen = rng.choice(left.num_rows, min(config.sample, left.num_rows), replace=False)
-    sample = left.take(pa.array(chosen, pa.int64())).append_column(
-        "columns", pa.array([list(columns)] * len(chosen), pa.list_(pa.string()))
+    rows = rng.choice(left.num_rows, min(config.sample, left.num_rows), replace=False)
+    sample = left.take(pa.array(rows, pa.int64())).append_column(
+        "columns", pa.array([list(columns)] * len(rows), pa.list_(pa.string()))
     )
-    if len(chosen) and kind == AUDIO:
+    if len(rows) and kind == AUDIO:
         on_each_node(compile_kernels)
     stage, seconds = f"plan {kind}", config.extract.seconds_per_file
-    size = min(ROWS_TOGETHER, config.extract.rows_per_block)
-    groups = (sample.slice(start, size) for start in range(0, len(chosen), size))
+    size = min(ROWS_PER_CALL, config.extract.rows_per_block)
+    groups = (sample.slice(start, size) for start in range(0, len(rows), size))
     readings, lost = [], []
-    with Meter(stage, len(chosen), "inputs") as meter:
+    with Meter(stage, len(rows), "inputs") as meter:
         whole = map_unordered(read_timed, groups, reader, seconds, lost=lost)
-        for reading in itertools.chain(whole, _after_a_loss(lost, reader, stage, seconds)):
+        for reading in itertools.chain(whole, _retry_lost(lost, reader, stage, seconds)):
             readings.append(reading)
             meter.advance(reading.rows)
     return estimate(kind, items.num_rows, left.num_rows, config.extract.rows_per_block, readings)
 
 
-def _after_a_loss(
+def _retry_lost(
     lost: list[pa.Table], reader: Reader, stage: str, seconds_per_file: float
 ) -> Iterator[TimedSample]:
-    """Of rows that could not be read together: those that fail with their reasons, and the others timed."""
-    sound = []
+    """Yield the failures among rows whose call was lost, with reasons, and time the other rows."""
+    readable = []
     for rows, outcome in zip(
         lost, read_isolated(lost, reader, stage, seconds_per_file), strict=True
     ):
         reasons = outcome.column("reason")
         yield TimedSample(len(reasons) - reasons.null_count, tuple(reasons.drop_null().to_pylist()))
-        sound.append(rows.filter(pc.is_null(reasons)))
-    yield from map_unordered(read_timed, filter(len, sound), reader, seconds_per_file)
+        readable.append(rows.filter(pc.is_null(reasons)))
+    yield from map_unordered(read_timed, filter(len, readable), reader, seconds_per_file)
 
 
 def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[str]]:
-    """The device, the estimate of each submodel's training on it, and why there is none."""
+    """Return the device, the estimate of each submodel's training, and why one is missing."""
     import torch
 
     device = "cuda" if config.train.gpu else "cpu"
@@ -166,7 +169,8 @@ def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[
             device,
             [],
             [
-                "GPU hours are not estimated: train.gpu is set, and the machine of this driver has no GPU; run the plan on one"
+                "GPU hours are not estimated: train.gpu is set, and the machine of this driver "
+                "has no GPU; run the plan on one"
             ],
         )
     models, counts = [], {}
@@ -174,7 +178,7 @@ def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[
         models.append(timed)
         counts[name] = (examples, validation)
     threads = max(1, int(config.train.cpus_per_worker))
-    # A GPU is timed from here; on CPUs in the environment of the workers, as many at a time as will be trained.
+    # A GPU is timed from here; CPUs in the workers' environment, train.parallel_runs at a time.
     timings = (
         (time_steps(model, device, threads) for model in models)
         if device == "cuda"
@@ -182,17 +186,17 @@ def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[
             time_steps, models, device, threads, in_flight=config.train.parallel_runs
         )
     )
-    found = {}
+    seconds = {}
     with Meter("plan training", len(models), "submodels") as meter:
         for name, step, forward in timings:
-            found[name] = (step, forward)
+            seconds[name] = (step, forward)
             meter.advance()
-    # Each of n folds trains on the other n - 1: together n - 1 trainings on all examples, beside the one without folds.
+    # Each of n folds trains on n - 1 of n parts: together n - 1 full trainings; and one without.
     times = max(1, config.train.folds)
     return (
         device,
         [
-            estimate_training(m.name, *found[m.name], m.schedule, *counts[m.name], times)
+            estimate_training(m.name, *seconds[m.name], m.schedule, *counts[m.name], times)
             for m in models
         ],
         [],
@@ -200,7 +204,7 @@ def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[
 
 
 def _models(run: Run, config: PlanConfig) -> Iterator[tuple[str, tuple[TimedModel, int, int]]]:
-    """Each submodel with a batch of inputs of its shape, and how many training and validation examples it has."""
+    """Yield each submodel with a batch of inputs and its training and validation track counts."""
     tracks = run.catalog.tracks.select(["split", "lyrics", "artwork"])
     rng = np.random.default_rng([config.seed, tracks.num_rows])
     for name, settings in run.config.models.items():
@@ -218,7 +222,7 @@ def _models(run: Run, config: PlanConfig) -> Iterator[tuple[str, tuple[TimedMode
         train = usable.filter(pc.equal(usable.column("split"), "train"))
         validation = pc.sum(pc.equal(usable.column("split"), "validation"), min_count=0).as_py()
         if train.num_rows == 0:
-            continue  # the training itself says what it lacks
+            continue  # the training itself reports what is missing
         vocabulary = (
             build_vocabulary(_texts(train), settings.maximum_vocabulary) if lyrics else None
         )
@@ -227,11 +231,11 @@ def _models(run: Run, config: PlanConfig) -> Iterator[tuple[str, tuple[TimedMode
         )
         timing = schedule(settings, config.train)
         if lyrics:
-            chosen = rng.integers(train.num_rows, size=timing.batch_size)
+            rows = rng.integers(train.num_rows, size=timing.batch_size)
             inputs = pad(
                 [
                     vocabulary.encode(text)
-                    for text in train.column("lyrics").take(pa.array(chosen)).to_pylist()
+                    for text in train.column("lyrics").take(pa.array(rows)).to_pylist()
                 ]
             ).numpy()
         else:
@@ -248,13 +252,13 @@ def _models(run: Run, config: PlanConfig) -> Iterator[tuple[str, tuple[TimedMode
 
 
 def _texts(tracks: pa.Table) -> Iterator[str]:
-    """The lyrics, some at a time as Python's: a million of them would take gigabytes."""
+    """Yield the lyrics in batches: a million of them as Python strings would take gigabytes."""
     for batch in tracks.select(["lyrics"]).to_batches(max_chunksize=TEXTS_AT_A_TIME):
         yield from batch.column("lyrics").to_pylist()
 
 
 def _outputs(config: PlanConfig, run: Run) -> int:
-    """What the models predict: values of an embedding, or genres."""
+    """Return the models' number of outputs: embedding dimensions or genres."""
     if config.task == "embedding":
         return config.embed.dimensions
     tracks = run.catalog.tracks
@@ -280,7 +284,7 @@ def _costs(
             price * sum(each.most_hours for each in training),
         )
     if config.price_gb_month is not None:
-        costs["storage a month"] = (
+        costs["storage per month"] = (
             config.price_gb_month * sum(part.bytes_written for part in extraction) / 1e9
         )
     return costs
@@ -291,8 +295,7 @@ def show_plan(planned: Plan) -> None:
     if not console.is_terminal:
         print(json.dumps(dataclasses.asdict(planned)), flush=True)
         return
-    table = _table(
-        "Extraction",
+    columns = (
         "input",
         "rows",
         "done",
@@ -303,6 +306,7 @@ def show_plan(planned: Plan) -> None:
         "read",
         "written",
     )
+    table = _table("Extraction", columns)
     for part in planned.extraction:
         low, high = part.failed_share
         unreadable = sum(part.failed.values()) - part.missing
@@ -317,7 +321,9 @@ def show_plan(planned: Plan) -> None:
     console.print(table, f"Extraction on this cluster: {_duration(planned.cluster_hours)}")
     if planned.training:
         title = f"Training, {'GPU' if planned.device == 'cuda' else 'worker'} time"
-        table = _table(title, "submodel", "examples", "a step", "an epoch", "at least", "at most")
+        table = _table(
+            title, ["submodel", "examples", "per step", "per epoch", "at least", "at most"]
+        )
         for each in planned.training:
             hours = (each.epoch_hours, each.fewest_hours, each.most_hours)
             table.add_row(
@@ -328,15 +334,14 @@ def show_plan(planned: Plan) -> None:
             )
         console.print(table)
     for name, cost in planned.cost.items():
-        console.print(
-            f"Cost of {name}: {f'{cost:.4g}' if isinstance(cost, float) else f'{cost[0]:.4g} .. {cost[1]:.4g}'}"
-        )
+        text = f"{cost:.4g}" if isinstance(cost, float) else f"{cost[0]:.4g} .. {cost[1]:.4g}"
+        console.print(f"Cost of {name}: {text}")
     for remark in planned.not_estimated:
         console.print(remark)
 
 
 def _duration(hours: float) -> str:
-    """In the unit that suits, to three digits where it is less than a hundred hours."""
+    """Format hours in a fitting unit, with three digits below a hundred hours."""
     if hours >= 100:
         return f"{hours:,.0f} h"
     return (
@@ -356,14 +361,5 @@ def _size(count: float) -> str:
     return f"{count / unit:{'.0f' if count >= 100 * unit else '.3g'}} {name}"
 
 
-def _table(title: str, *columns: Any) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
-    return table
+def _table(title: str, columns: Sequence[str]) -> Table:
+    return terminal_table(columns, title=title, right=columns[1:], no_wrap=columns)

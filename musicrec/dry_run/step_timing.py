@@ -1,4 +1,4 @@
-"""The seconds of a training step and of a forward pass, from a few of them: what a training's duration can be told from beforehand."""
+"""Time a training step and a forward pass, from which a training's duration is estimated."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from musicrec.training.objectives import OBJECTIVES
 from musicrec.training.optimizers import make_optimizer
 
 TIMED_STEPS = 3
-# A first step this long (seconds) is taken as the figure, its warming up included: more of them would make the plan slow.
+# A first step longer than this (seconds) is used as is, warm-up included, to keep the plan quick.
 LONG_STEP = 10.0
 
 
 @dataclass(frozen=True)
 class TimedModel:
-    """A submodel and a batch of its inputs, as they are sent to where a step is timed."""
+    """A submodel and a batch of its inputs, as sent to the worker that times a step."""
 
     name: str
     spec: SubmodelSpec
@@ -33,7 +33,7 @@ class TimedModel:
 
 
 def time_steps(model: TimedModel, device: str, threads: int) -> tuple[str, float, float]:
-    """The submodel's name, and the seconds of a training step and of a forward pass of one batch."""
+    """Return the submodel's name, and the seconds of a training step and of a forward pass."""
     torch.set_num_threads(threads)
     torch.manual_seed(model.seed)
     network = model.spec.build().to(device)
@@ -64,12 +64,12 @@ def _target(task: str, batch: int, outputs: int) -> torch.Tensor:
     )
 
 
-def _median_seconds(work: Callable[[], None], device: str) -> float:
-    """Of some calls after one that warms up, or of that one alone if it is long."""
+def _median_seconds(call: Callable[[], None], device: str) -> float:
+    """Return the median of some calls after a warm-up, or the warm-up's time if it is long."""
 
     def seconds() -> float:
         started = time.perf_counter()
-        work()
+        call()
         if device == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started

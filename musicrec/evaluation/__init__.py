@@ -1,1 +1,1 @@
-"""What a run achieved: metrics, baselines to stand beside them, retrieval of related artists, pictures."""
+"""Evaluate a run: metrics, baselines, retrieval of related artists, plots."""

@@ -1,4 +1,4 @@
-"""Calibration: how often is true what a model says with a certain probability, or related what it finds similar?"""
+"""Calibration: how often a predicted probability comes true, or a similar artist is related."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 
 from musicrec.evaluation.metrics import unit_rows
 
-BLOCK = 64  # queries at once: 28 MB of similarities to 110,000 artists
+BLOCK = 64  # queries at a time: 28 MB of similarities to 110,000 artists
 NORMAL_QUANTILE = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was predicted and what was true, in bins of equal width.
+    """Predictions and outcomes in bins of equal width.
 
     Attributes
     ----------
     edges
-        (B + 1,) of the bins, rising.
+        (B + 1,) bin edges, rising.
     counts, positives
-        (B,) predictions in each bin, and how many of them were true.
+        (B,) predictions in each bin, and how many of them came true.
     sums
-        (B,) of the predictions.
+        (B,) sums of the predictions.
     """
 
     edges: np.ndarray
@@ -35,30 +35,33 @@ class Calibration:
 
     @property
     def filled(self) -> np.ndarray:
-        """Numbers of the bins that have a prediction."""
+        """Return the indices of the bins that have a prediction."""
         return np.flatnonzero(self.counts)
 
-    def shares(self) -> np.ndarray:
-        """(F,) share that was true in each filled bin."""
+    def fractions(self) -> np.ndarray:
+        """Return (F,) the fraction that came true in each filled bin."""
         return self.positives[self.filled] / self.counts[self.filled]
 
     def means(self) -> np.ndarray:
-        """(F,) mean prediction in each filled bin."""
+        """Return (F,) the mean prediction in each filled bin."""
         return self.sums[self.filled] / self.counts[self.filled]
 
     def intervals(self) -> tuple[np.ndarray, np.ndarray]:
-        """(F,) bounds of the 95 % interval of each share (Wilson 1927)."""
-        counts, shares, z = self.counts[self.filled], self.shares(), NORMAL_QUANTILE
-        middle = (shares + z**2 / (2 * counts)) / (1 + z**2 / counts)
+        """Return (F,) bounds of the 95 % interval of each fraction (Wilson 1927)."""
+        counts, fractions, z = self.counts[self.filled], self.fractions(), NORMAL_QUANTILE
+        middle = (fractions + z**2 / (2 * counts)) / (1 + z**2 / counts)
         half = (
             z
             / (1 + z**2 / counts)
-            * np.sqrt(shares * (1 - shares) / counts + z**2 / (4 * counts**2))
+            * np.sqrt(fractions * (1 - fractions) / counts + z**2 / (4 * counts**2))
         )
-        return np.minimum(middle - half, shares), np.maximum(middle + half, shares)
+        return np.minimum(middle - half, fractions), np.maximum(middle + half, fractions)
 
     def error(self) -> float:
-        """Expected calibration error (Naeini et al. 2015): mean distance of share and mean prediction; NaN without predictions."""
+        """Return the expected calibration error (Naeini et al. 2015); NaN without predictions.
+
+        It is the mean distance between fraction and mean prediction, weighted by the bins' counts.
+        """
         total = self.counts.sum()
         return float(np.abs(self.positives - self.sums).sum() / total) if total else math.nan
 
@@ -66,7 +69,7 @@ class Calibration:
 def probability_calibration(
     probabilities: np.ndarray, truth: np.ndarray, bins: int = 10
 ) -> Calibration:
-    """Of probabilities (N,) and whether each came true (N,)."""
+    """Bin probabilities (N,) by value, with whether each came true (N,)."""
     return _binned(
         np.linspace(0, 1, bins + 1), np.asarray(probabilities, np.float64), np.asarray(truth, bool)
     )
@@ -79,7 +82,7 @@ def similarity_calibration(
     related: Sequence[np.ndarray],
     bins: int = 20,
 ) -> Calibration:
-    """Of cosine similarities to the artists of a table, and whether they are related.
+    """Bin cosine similarities to the artists of a table, with whether the artist is related.
 
     Parameters
     ----------
@@ -88,9 +91,9 @@ def similarity_calibration(
     table
         (A, D).
     own
-        (Q,) row of each query's artist, which is no candidate; -1: none.
+        (Q,) row of each query's own artist, which is not a candidate; -1 for none.
     related
-        (Q) rows of the related artists of each.
+        (Q) rows of each query's related artists.
     """
     edges = np.linspace(-1, 1, bins + 1)
     unit, candidates = unit_rows(queries), unit_rows(table)
@@ -111,9 +114,8 @@ def similarity_calibration(
 
 def _binned(edges: np.ndarray, values: np.ndarray, truth: np.ndarray) -> Calibration:
     bins = len(edges) - 1
-    place = np.clip(
-        np.searchsorted(edges, values, side="right") - 1, 0, bins - 1
-    )  # the last bin has its upper edge
+    # The last bin includes its upper edge.
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1)
     counts, positives = (
         np.bincount(place, minlength=bins),
         np.bincount(place, weights=truth, minlength=bins),

@@ -1,4 +1,4 @@
-"""The artists that can be recommended, by how popular they are, and every figure of a retrieval among them."""
+"""The artists that can be recommended, split by popularity, and the metrics of their retrieval."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from musicrec.evaluation.metrics import bootstrap_interval
 from musicrec.evaluation.popularity import popularity_order, short_head
-from musicrec.evaluation.ranking_scores import RetrievalScores
 from musicrec.evaluation.retrieval import (
     Retrieval,
     evaluate_rankings,
@@ -21,14 +20,18 @@ PARTS = ("head", "tail")
 
 
 class Candidates:
-    """Artists to be retrieved.
+    """Artists to retrieve.
 
-    The relevant artists are parted by popularity as Cremonesi et al. 2010 part the items of a test set: the head is the most popular ones
-    that take a third of all relations, the tail is the others, and both are ranked among all candidates.
+    The relevant artists are divided by popularity as Cremonesi et al. 2010 divide the items of a
+    test set: the head is the most popular artists, which take a third of all relations, the tail is
+    the rest. Both are ranked among all candidates.
     """
 
     def __init__(self, ids: Sequence[str], table: np.ndarray, named: Mapping[str, int]) -> None:
-        """Take (A,) ids, their embeddings (A, D), and how many artists name each one, the test artists aside."""
+        """Set up (A,) ids and embeddings (A, D).
+
+        ``named`` counts how many artists name each one as related, test artists not included.
+        """
         self.ids = list(ids)
         self.table = table
         self.named = np.array([named.get(artist, 0) for artist in self.ids], dtype=np.int64)
@@ -42,7 +45,10 @@ class Candidates:
         related: Mapping[str, Collection[str]],
         ks: Sequence[int],
     ) -> Retrieval:
-        """What the vectors (Q, D) of ``artist_ids`` (Q,) find; without vectors, what the most popular artists are worth to everyone."""
+        """Retrieve candidates for the vectors (Q, D) of ``artist_ids`` (Q,).
+
+        Without vectors, every query gets the most popular artists.
+        """
         if vectors is not None:
             return evaluate_retrieval(
                 vectors, artist_ids, self.table, self.ids, related, ks=ks, parts=self.parts
@@ -55,15 +61,17 @@ class Candidates:
         return evaluate_rankings(rank, artist_ids, self.ids, related, ks=ks, parts=self.parts)
 
 
-def figures(
-    found: Retrieval, groups: np.ndarray, seed: int, values: np.ndarray | None = None
+def retrieval_metrics(
+    retrieval: Retrieval, groups: np.ndarray, seed: int, values: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """All figures of a retrieval as a table has them: means, ``intervals`` and ``chance`` of each; what is not defined is left out.
+    """Return all metrics of a retrieval: means, and ``intervals`` and ``chance`` of each.
+
+    Undefined metrics are left out.
 
     Parameters
     ----------
     groups
-        (Q,) the artist of each query: the intervals draw whole artists.
+        (Q,) the artist of each query: the bootstrap resamples whole artists.
     values
         (Q,) cosines of the queries to their targets, where they have one.
     """
@@ -71,27 +79,23 @@ def figures(
     return {
         **_defined(
             {name: float(column.mean()) for name, column in cosine.items()}
-            | found.scores.means()
-            | found.spread
+            | retrieval.scores.means()
+            | retrieval.spread
         ),
-        "intervals": _intervals(cosine | found.scores.columns(), groups, seed),
-        "chance": _defined(found.chance.means() | found.chance_spread),
+        "intervals": _intervals(cosine | retrieval.scores.columns(), groups, seed),
+        "chance": _defined(retrieval.chance.means() | retrieval.chance_spread),
     }
 
 
-def part_figures(found: Retrieval, part: str, groups: np.ndarray, seed: int) -> dict[str, Any]:
-    """The figures of the relevant artists of one part, over the ``artists`` that have such ones."""
-    scores, chance = found.parts[part]
+def part_metrics(retrieval: Retrieval, part: str, groups: np.ndarray, seed: int) -> dict[str, Any]:
+    """Return the metrics of one part's relevant artists, over the ``artists`` that have any."""
+    scores, chance = retrieval.parts[part]
     return {
-        "artists": _askers(scores),
+        "artists": int(np.count_nonzero(scores.relevant)),
         **_defined(scores.means()),
         "intervals": _intervals(scores.columns(), groups, seed),
         "chance": _defined(chance.means()),
     }
-
-
-def _askers(scores: RetrievalScores) -> int:
-    return int(np.count_nonzero(scores.relevant))
 
 
 def _intervals(

@@ -1,4 +1,4 @@
-"""All scores of a genre task in one plain dictionary, which goes into a results file as it is: what is not defined is None."""
+"""All scores of a genre task as one JSON-ready dictionary; undefined scores are None."""
 
 from __future__ import annotations
 
@@ -23,42 +23,43 @@ def single_label_scores(
     *,
     probabilistic: bool = True,
 ) -> dict[str, Any]:
-    """Scores of one genre a track (thesis section 7, Table 3).
+    """Score one genre per track (Whitell 2019, Table 3).
 
     Parameters
     ----------
     truth
-        (N,) columns of the true classes.
+        (N,) true class indices.
     logits
-        (N, C); the highest is the prediction, of equal ones the first.
+        (N, C); the highest is the prediction, the first of equal ones.
     classes
         (C,) names, in the order of the columns.
     groups
-        (N,) the artist of each track: intervals resample artists.
+        (N,) the artist of each track: the bootstrap resamples artists.
     seed
-        Of the intervals.
+        Of the bootstrap.
     probabilistic
-        Whether softmax(logits) are probabilities; of other scores (an SVM's) there is no log loss.
+        Whether softmax(logits) are probabilities; other scores (an SVM's) have no log loss.
 
     Returns
     -------
     dict
-        ``tracks``; ``f1_micro`` (equal to the accuracy) and ``f1_macro``, each with its 95 % ``_interval``; ``f1_weighted``; ``log_loss``;
-        ``absent_classes``, the names of those that no track has; ``per_class`` by name; ``confusion``, rows true and columns predicted.
+        ``tracks``; ``f1_micro`` (equal to the accuracy) and ``f1_macro``, each with its 95 %
+        ``_interval``; ``f1_weighted``; ``log_loss``; ``absent_classes``, the names of classes
+        without a track; ``per_class`` by name; ``confusion``, rows true and columns predicted.
 
     Raises
     ------
     ValueError
-        Shapes do not fit, a truth is no column, or a logit is NaN.
+        Shapes do not match, a truth is not a column index, or a logit is NaN.
     """
     truth, logits = np.asarray(truth), np.asarray(logits)
     if logits.shape != (len(truth), len(classes)):
         raise ValueError(
-            f"logits {logits.shape} where {len(truth)} tracks and {len(classes)} classes are expected"
+            f"logits {logits.shape}: expected {len(truth)} tracks x {len(classes)} classes"
         )
     if np.isnan(logits).any():
         raise ValueError(
-            f"the logits of {int(np.isnan(logits).any(axis=1).sum())} of {len(truth)} tracks are NaN"
+            f"the logits of {np.isnan(logits).any(axis=1).sum()} of {len(truth)} tracks are NaN"
         )
     predicted = logits.argmax(axis=1)
     confusion = metrics.confusion_matrix(truth, predicted, np.arange(len(classes)))
@@ -88,9 +89,10 @@ def single_label_scores(
 def multi_label_scores(
     truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, seed: int
 ) -> dict[str, Any]:
-    """Scores of many genres a track (thesis section 7, Table 5).
+    """Score many genres per track (Whitell 2019, Table 5).
 
-    Beside the thesis' Hamming loss, which on 161 sparse labels lies near that of predicting none, stand figures that need no threshold.
+    Threshold-free metrics accompany the thesis' Hamming loss, which on 161 sparse labels is close
+    to that of predicting none.
 
     Parameters
     ----------
@@ -104,10 +106,11 @@ def multi_label_scores(
     Returns
     -------
     dict
-        ``tracks`` and ``classes``, their numbers; ``hamming`` at threshold 0.5 and ``mse``; ``f1_micro`` and ``f1_macro`` at 0.5;
-        ``map_macro``, ``map_micro``, ``roc_auc_macro``, ``roc_auc_micro``; 95 % intervals of the losses and macro figures as ``_interval``;
-        ``absent_classes``, how many no track has (left out of both macro means), and ``constant_classes``, how many every track has (left
-        out of the macro ROC-AUC).
+        ``tracks`` and ``classes``, their numbers; ``hamming`` at threshold 0.5 and ``mse``;
+        ``f1_micro`` and ``f1_macro`` at 0.5; ``map_macro``, ``map_micro``, ``roc_auc_macro``,
+        ``roc_auc_micro``; 95 % intervals of the losses and macro metrics as ``_interval``;
+        ``absent_classes``, the number of classes without a track (not in either macro mean), and
+        ``constant_classes``, the number that every track has (not in the macro ROC-AUC).
     """
     truth, probabilities = np.asarray(truth), np.asarray(probabilities)
     predicted = probabilities >= 0.5

@@ -1,4 +1,4 @@
-"""The picture of a confusion matrix."""
+"""Plot of a confusion matrix."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from musicrec.evaluation.literal import literal_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Of more classes, names and numbers would overlap.
+# With more classes, names and numbers would overlap.
 NAMED_CLASSES = 60
 NUMBERED_CLASSES = 20
-INCHES_OF_CLASS = 0.32
+INCHES_PER_CLASS = 0.32
 
 
 @literal_text()
 def plot_confusion(
     confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str
 ) -> Figure:
-    """Draw the share of each true class' tracks that is taken for each class.
+    """Plot the fraction of each true class's tracks that is predicted as each class.
 
     Parameters
     ----------
@@ -34,19 +34,19 @@ def plot_confusion(
     from matplotlib.figure import Figure
 
     counts = np.asarray(confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(4.0, INCHES_OF_CLASS * min(len(classes), NAMED_CLASSES))
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.0, INCHES_PER_CLASS * min(len(classes), NAMED_CLASSES))
     figure = Figure(figsize=(side + 2.5, side + 1.5), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(shares, vmin=0, vmax=1, cmap="cividis")
-    figure.colorbar(image, ax=axes, label="share of the true genre's tracks", shrink=0.8)
+    image = axes.imshow(fractions, vmin=0, vmax=1, cmap="cividis")
+    figure.colorbar(image, ax=axes, label="fraction of the true genre's tracks", shrink=0.8)
     axes.set(title=title, xlabel="predicted genre", ylabel="true genre")
     if len(classes) <= NAMED_CLASSES:
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
     if len(classes) <= NUMBERED_CLASSES:
         for row, column in np.argwhere(counts > 0):
-            shade = "black" if shares[row, column] > 0.5 else "white"
+            shade = "black" if fractions[row, column] > 0.5 else "white"
             axes.text(
                 column, row, counts[row, column], ha="center", va="center", color=shade, fontsize=7
             )

@@ -1,4 +1,4 @@
-"""Recommendation examples (thesis, Table 7) for artists that are done well, middling and badly alike."""
+"""Recommendation examples (Whitell 2019, Table 7), spread evenly from the best to the worst."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from musicrec.evaluation.metrics import unit_rows
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What is recommended for an artist's music.
+    """The artists recommended for one artist's music.
 
     Attributes
     ----------
     artist_id
         Of the query.
     score
-        Its NDCG.
+        NDCG of the recommendation.
     answers
         (K,) ids of the recommended artists, the most similar first.
     similarities
@@ -35,7 +35,7 @@ class Recommendation:
 
 
 def spread(scores: Mapping[str, float], count: int) -> list[str]:
-    """So many of the scored names (all, if there are fewer), from the best to the worst, in steps of equal rank."""
+    """Return ``count`` names (or all) from the best to the worst score, at equal rank distances."""
     order = sorted(
         (name for name, score in scores.items() if math.isfinite(score)),
         key=lambda name: -scores[name],
@@ -53,7 +53,7 @@ def recommendations(
     count: int,
     neighbours: int,
 ) -> list[Recommendation]:
-    """Recommendations for ``count`` of the artists, spread over their scores.
+    """Recommend artists for ``count`` of the artists, spread over their scores.
 
     Parameters
     ----------
@@ -62,22 +62,22 @@ def recommendations(
     scores
         NDCG by artist.
     table, table_ids
-        (A, D) embeddings of the candidates and their ids; an artist that is among them is not recommended to itself.
+        (A, D) candidate embeddings and their ids; an artist is not recommended to itself.
     """
     places, own_rows = (
         {artist: row for row, artist in enumerate(artists)},
         {artist: row for row, artist in enumerate(table_ids)},
     )
-    made = []
+    examples = []
     for artist in spread({name: scores[name] for name in artists if name in scores}, count):
         own = np.array([own_rows.get(artist, -1)])
         query = unit_rows(vectors[places[artist]][None])
         rows, similarities = nearest_neighbours(
             query, table, min(neighbours, len(table_ids) - 1), exclude=own
         )
-        made.append(
+        examples.append(
             Recommendation(
                 artist, scores[artist], [table_ids[row] for row in rows[0]], similarities[0]
             )
         )
-    return made
+    return examples

@@ -1,4 +1,4 @@
-"""The picture of a training: loss and validation metric by epoch."""
+"""Plot of a training: loss and validation metric by epoch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @literal_text()
 def plot_learning(history: Sequence[dict[str, float]], metric: str, title: str) -> Figure:
-    """Draw the training loss and the validation metric one above the other; a line marks where a stage's learning rate begins.
+    """Plot training loss and validation metric by epoch; a line marks each new learning rate.
 
     Parameters
     ----------
     history
-        The records of the epochs, in their order.
+        The epochs' records in order.
     metric
-        What the validation figure is called.
+        Name of the validation metric.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

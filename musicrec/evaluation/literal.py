@@ -1,4 +1,4 @@
-"""Names of users in pictures."""
+"""Show users' names literally in plots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def literal_text() -> Iterator[None]:
-    """Texts made within stand as they are; matplotlib would read what lies between two dollar signs as a formula."""
+    """Disable math text: matplotlib would read text between two dollar signs as a formula."""
     import matplotlib
 
     with matplotlib.rc_context({"text.parse_math": False}):

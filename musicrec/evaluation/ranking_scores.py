@@ -1,6 +1,7 @@
-"""Scores of rankings against what is relevant, beside those that a random ranking is expected to have. NumPy alone; ids are row numbers.
+"""Vectorised scores of rankings, and the expected scores of a random ranking.
 
-The chance values are exact expectations over all rankings of the same candidates, so no random draw stands between a result and its floor.
+Ids are row numbers. The chance values are exact expectations over all rankings of the same
+candidates, so that no random draw blurs the floor.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ DEPTH = 1000  # reciprocal ranks beyond it are below 0.001 and count as 0
 
 @dataclass(frozen=True)
 class RetrievalScores:
-    """One value a query in each array (Q,); NaN for a query without a relevant candidate.
+    """One value per query in each array (Q,); NaN for a query without a relevant candidate.
 
     Attributes
     ----------
     ndcg, recall, precision
         By cut-off k.
     reciprocal_rank
-        0 where the first relevant candidate lies beyond the ranking's depth.
+        0 where the first relevant candidate is beyond the ranking's depth.
     relevant
-        (Q,) how many relevant candidates each query has.
+        (Q,) number of relevant candidates of each query.
     """
 
     ndcg: dict[int, np.ndarray]
@@ -36,14 +37,14 @@ class RetrievalScores:
     relevant: np.ndarray
 
     def columns(self) -> dict[str, np.ndarray]:
-        """The scores by name: ``ndcg@10``, ``recall@10``, ``precision@10``, ..., ``mrr``, each (Q,)."""
+        """Return the scores (Q,) by name: ``ndcg@10``, ``recall@10``, ``precision@10``, ``mrr``."""
         named = {"ndcg": self.ndcg, "recall": self.recall, "precision": self.precision}
         return {f"{name}@{k}": values for name, at in named.items() for k, values in at.items()} | {
             "mrr": self.reciprocal_rank
         }
 
     def means(self) -> dict[str, float]:
-        """Mean of each column over the queries that have a relevant candidate; NaN if there is none."""
+        """Return each column's mean over the queries with a relevant candidate; NaN without any."""
         counted = self.relevant > 0
         return {
             name: float(values[counted].mean()) if counted.any() else float("nan")
@@ -66,32 +67,33 @@ def score_rankings(
 
 
 def find_hits(rankings: np.ndarray, relevant: Sequence[np.ndarray]) -> np.ndarray:
-    """(Q, length) True where a ranking (Q, length) holds one of the query's relevant rows."""
+    """Return (Q, length) True where a ranking (Q, length) has one of the query's relevant rows."""
     counts = [len(rows) for rows in relevant]
     if not rankings.size or not sum(counts):
         return np.zeros(rankings.shape, dtype=bool)
     rows = np.concatenate(relevant)
     width = 1 + max(rows.max(), rankings.max())
-    wanted = np.sort(np.repeat(np.arange(len(relevant)), counts) * width + rows)
+    targets = np.sort(np.repeat(np.arange(len(relevant)), counts) * width + rows)
     ranked = np.arange(len(rankings))[:, None] * width + rankings
-    return wanted[np.searchsorted(wanted, ranked).clip(max=len(wanted) - 1)] == ranked
+    return targets[np.searchsorted(targets, ranked).clip(max=len(targets) - 1)] == ranked
 
 
 def score_hits(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> RetrievalScores:
-    """Scores of rankings by where they hold what is relevant.
+    """Score rankings by where they have relevant rows.
+
+    A cut-off beyond ``length`` takes the whole ranking; the precision's denominator stays k.
 
     Parameters
     ----------
     hits
-        (Q, length) bool.
+        (Q, length) bool, as from `find_hits`.
     relevant
-        (Q,) how many relevant candidates each query has, found or not.
+        (Q,) number of relevant candidates of each query, also outside the ranking.
     """
     gains = discounts(max(ks))
-    best = np.concatenate(
-        ([0.0], np.cumsum(gains))
-    )  # best[n]: the gain of n relevant ones at the top
-    found = {k: np.where(relevant > 0, hits[:, :k].sum(axis=1), np.nan) for k in ks}
+    # best[n]: the gain of n relevant candidates at the top.
+    best = np.concatenate(([0.0], np.cumsum(gains)))
+    retrieved = {k: np.where(relevant > 0, hits[:, :k].sum(axis=1), np.nan) for k in ks}
     first = np.where(hits.any(axis=1), 1 / (1 + hits.argmax(axis=1)), 0.0)
     return RetrievalScores(
         ndcg={
@@ -99,8 +101,8 @@ def score_hits(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> Ret
             / best[relevant.clip(1, k)]
             for k in ks
         },
-        recall={k: found[k] / relevant.clip(1) for k in ks},
-        precision={k: found[k] / k for k in ks},
+        recall={k: retrieved[k] / relevant.clip(1) for k in ks},
+        precision={k: retrieved[k] / k for k in ks},
         reciprocal_rank=np.where(relevant > 0, first, np.nan),
         relevant=relevant,
     )
@@ -109,11 +111,12 @@ def score_hits(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> Ret
 def chance_scores(
     candidates: np.ndarray, relevant: np.ndarray, ks: Sequence[int], depth: int = DEPTH
 ) -> RetrievalScores:
-    """Exact expected scores of a uniformly random ranking, cut at ``depth``.
+    """Return the exact expected scores of a uniformly random ranking, cut at ``depth``.
 
-    With R relevant among N candidates every place holds a relevant one with probability R / N, so that recall@k is k / N, precision@k is
-    R / N, and NDCG@k is R / N times the sum of the first k discounts over that of the first min(k, R). The first relevant candidate has
-    rank r with probability R / (N - r + 1) times the product over j < r of (N - R - j + 1) / (N - j + 1).
+    With R relevant among N candidates every place has a relevant one with probability R / N, so
+    recall@k is k / N, precision@k is R / N, and NDCG@k is R / N times the sum of the first k
+    discounts over that of the first min(k, R). The first relevant candidate has rank r with
+    probability R / (N - r + 1) times the product over j < r of (N - R - j + 1) / (N - j + 1).
 
     Parameters
     ----------
@@ -121,17 +124,16 @@ def chance_scores(
         (Q,) N and R of each query.
     """
     candidates, relevant = np.asarray(candidates), np.asarray(relevant)
-    share = np.where(relevant > 0, relevant / candidates, np.nan)
+    probability = np.where(relevant > 0, relevant / candidates, np.nan)
     pairs = list(zip(candidates.tolist(), relevant.tolist(), strict=True))
     first = {pair: _expected_reciprocal_rank(*pair, depth) for pair in set(pairs)}
     reached = {k: np.minimum(min(k, depth), candidates) for k in ks}
-    gain = np.concatenate(
-        ([0.0], np.cumsum(discounts(max(ks))))
-    )  # gain[n]: the sum of the first n discounts
+    # gain[n]: the sum of the first n discounts.
+    gain = np.concatenate(([0.0], np.cumsum(discounts(max(ks)))))
     return RetrievalScores(
-        ndcg={k: share * gain[reached[k]] / gain[np.clip(relevant, 1, k)] for k in ks},
+        ndcg={k: probability * gain[reached[k]] / gain[np.clip(relevant, 1, k)] for k in ks},
         recall={k: np.where(relevant > 0, reached[k] / candidates, np.nan) for k in ks},
-        precision={k: share * reached[k] / k for k in ks},
+        precision={k: probability * reached[k] / k for k in ks},
         reciprocal_rank=np.array([first[pair] for pair in pairs]),
         relevant=relevant,
     )
@@ -141,17 +143,18 @@ def _expected_reciprocal_rank(candidates: int, relevant: int, depth: int) -> flo
     if not relevant:
         return float("nan")
     ranks = np.arange(1, min(depth, candidates - relevant + 1) + 1)
-    # Probability that none of the first ``rank`` candidates is relevant, and, shifted by one, that none before it is.
+    # P(none of the first ``rank`` candidates is relevant); shifted by one: none before it is.
     missed = np.cumprod((candidates - relevant - ranks + 1) / (candidates - ranks + 1))
     before = np.concatenate(([1.0], missed[:-1]))
     return float(np.sum(before * relevant / (candidates - ranks + 1) / ranks))
 
 
 def chance_spread(query_rows: np.ndarray, candidates: int, k: int) -> dict[str, float]:
-    """What uniformly random rankings of the same queries are expected to cover of ``candidates`` rows, and their skewness.
+    """Return the expected coverage and hubness of uniformly random rankings of the same queries.
 
-    A row is among the first k of a query with probability p = k / (its number of candidates), which is one fewer than ``candidates``
-    where the query has a row itself. Hubness is the skewness of that binomial, ``(1 - 2 p) / sqrt(Q p (1 - p))``.
+    A row is among the first k of a query with probability p = k / (its number of candidates), which
+    is one fewer than ``candidates`` where the query has a row itself. Hubness is the skewness of
+    that binomial, ``(1 - 2 p) / sqrt(Q p (1 - p))``.
 
     Parameters
     ----------
@@ -160,15 +163,15 @@ def chance_spread(query_rows: np.ndarray, candidates: int, k: int) -> dict[str, 
     """
     own = query_rows >= 0
     missed = 1 - np.minimum(1, k / (candidates - own))
-    times = np.bincount(
-        query_rows[own], minlength=candidates
-    )  # how often each row is a query, and no candidate
-    # A row misses every query but its own. Of those with a row, all have the same number of candidates.
+    # How often each row is a query, and so not a candidate.
+    times = np.bincount(query_rows[own], minlength=candidates)
+    # A row can be missed by every query but its own. All queries with a row have equally many
+    # candidates.
     with_row, without_row = missed[own], missed[~own]
     inside = np.power(with_row[0], own.sum() - times) if len(with_row) else np.ones(candidates)
-    share = k / (candidates - 1 if own.all() else candidates)
-    spread = np.sqrt(len(query_rows) * share * max(0.0, 1 - share))
+    probability = k / (candidates - 1 if own.all() else candidates)
+    spread = np.sqrt(len(query_rows) * probability * max(0.0, 1 - probability))
     return {
         f"coverage@{k}": float(np.mean(1 - inside * np.prod(without_row))),
-        f"hubness@{k}": float((1 - 2 * share) / spread) if share < 1 else float("nan"),
+        f"hubness@{k}": float((1 - 2 * probability) / spread) if probability < 1 else float("nan"),
     }

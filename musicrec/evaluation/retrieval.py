@@ -1,7 +1,8 @@
-"""Retrieval of related artists: does a predicted embedding find the artists that listeners relate to the one who made the music?
+"""Retrieval of related artists from predicted embeddings.
 
-The query is the vector predicted for an artist held out from training, or for an album or a track of it; candidates are the artists of the
-embedding table but the query artist itself, whose place says nothing about its relations. The relevant items are its related artists.
+A query is the vector predicted for an artist held out from training, or for an album or a track of
+that artist. Candidates are the artists of the embedding table except the query artist, whose own
+position says nothing about its relations. The relevant items are its related artists.
 """
 
 from __future__ import annotations
@@ -22,25 +23,28 @@ from musicrec.evaluation.ranking_scores import (
     score_hits,
 )
 
-QUERIES = 1024  # ranked at once: 8 MB of rankings 1000 deep
+QUERIES = 1024  # ranked at a time: 8 MB of rankings 1000 deep
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What queries retrieve, beside chance for the same queries.
+    """Scores of a retrieval, and chance for the same queries.
 
     Attributes
     ----------
     artist_ids : list of str
         (Q,) the query artists.
     scores, chance : RetrievalScores
-        Achieved, and expected of a uniformly random ranking.
+        Achieved, and expected from a uniformly random ranking.
     unreachable : int
-        Relations of the query artists to artists that the table does not have; they are not counted as relevant.
+        Relations of the query artists to artists outside the table; they are not counted as
+        relevant.
     parts : dict
-        (scores, chance) of the relevant artists in some part of the table alone, by the part's name: candidates are all artists still.
+        By name of a part of the table: (scores, chance) for the relevant artists in that part.
+        Candidates are still all artists.
     spread, chance_spread : dict of float
-        ``coverage@k`` and ``hubness@k`` over all artists of the table; where k takes every candidate, hubness is NaN.
+        ``coverage@k`` and ``hubness@k`` over all artists of the table; hubness is NaN where k takes
+        every candidate.
     """
 
     artist_ids: list[str]
@@ -63,26 +67,28 @@ def evaluate_retrieval(
     depth: int = DEPTH,
     parts: Mapping[str, np.ndarray] | None = None,
 ) -> Retrieval:
-    """Rank the artists of ``table`` by cosine to each predicted vector and score the ranking by the related artists.
+    """Rank the artists of ``table`` by cosine to each predicted vector and score the rankings.
 
-    Memory beside the inputs is a small multiple of ``Q * depth`` bytes and of one block of similarities, however many artists there are.
+    Memory besides the inputs is a small multiple of ``Q * depth`` bytes plus one block of
+    similarities, however many artists there are.
 
     Parameters
     ----------
     predicted
-        (Q, D) one vector a query: of a track, or the mean over those of an album or artist (thesis section 5).
+        (Q, D) one vector per query: of a track, or the mean over the tracks of an album or artist.
     artist_ids
-        (Q,) whose vectors they are.
+        (Q,) the artist of each query.
     table, table_ids
-        (A, D) embeddings and their ids (A,). A query artist that is among them is no candidate for itself.
+        (A, D) embeddings and their ids (A,). A query artist is not a candidate for itself.
     related
         Ids of the related artists of each query artist; an artist without an entry has none.
     ks
-        Cut-offs. One above the number of candidates takes them all: its recall is 1, for chance as well.
+        Cut-offs. One above the number of candidates takes them all: its recall is 1, for chance
+        too.
     depth
-        Length of the rankings that the reciprocal rank is taken from.
+        Length of the rankings for the reciprocal rank.
     parts
-        Parts of the table (A,) bool by name, of which ``Retrieval.parts`` gives the scores.
+        Parts of the table (A,) bool by name, scored in ``Retrieval.parts``.
     """
 
     def rank(queries: slice, query_rows: np.ndarray, length: int) -> np.ndarray:
@@ -101,30 +107,31 @@ def evaluate_rankings(
     depth: int = DEPTH,
     parts: Mapping[str, np.ndarray] | None = None,
 ) -> Retrieval:
-    """`evaluate_retrieval` for any way to rank.
+    """Score rankings of any kind as `evaluate_retrieval` does.
 
     Parameters
     ----------
     rank
-        (queries, their rows in the table, length) -> rankings (queries, length) of the table's rows, without the query's own.
+        (queries, their rows in the table, length) -> rankings (queries, length) of the table's
+        rows, without the query's own row.
     """
     query_rows, relevant, unreachable = relevant_rows(artist_ids, table_ids, related)
     length = _length(len(table_ids), query_rows, max(depth, *ks))
-    wanted = {"all": relevant} | {
+    targets = {"all": relevant} | {
         name: [rows[part[rows]] for rows in relevant] for name, part in (parts or {}).items()
     }
-    hits = {name: np.empty((len(query_rows), length), dtype=bool) for name in wanted}
+    hits = {name: np.empty((len(query_rows), length), dtype=bool) for name in targets}
     nearest = np.empty((len(query_rows), min(length, max(ks))), dtype=np.int32)
     for start in range(0, len(query_rows), QUERIES):
         block = slice(start, start + QUERIES)
         rankings = rank(block, query_rows[block], length)
         nearest[block] = rankings[:, : nearest.shape[1]]
-        for name, rows in wanted.items():
+        for name, rows in targets.items():
             hits[name][block] = find_hits(rankings, rows[block])
 
     candidates = len(table_ids) - (query_rows >= 0)
     scored = {}
-    for name, rows in wanted.items():
+    for name, rows in targets.items():
         counts = np.array([len(one) for one in rows], dtype=np.int64)
         scored[name] = (
             score_hits(hits[name], counts, ks),
@@ -143,24 +150,24 @@ def evaluate_rankings(
 def relevant_rows(
     artist_ids: Sequence[str], table_ids: Sequence[str], related: Mapping[str, Collection[str]]
 ) -> tuple[np.ndarray, list[np.ndarray], int]:
-    """Queries in terms of the table's rows.
+    """Translate queries and relations to rows of the table.
 
     Returns
     -------
     query_rows : ndarray of int64
-        (Q,) row of each query artist, -1 where the table does not have it.
+        (Q,) row of each query artist, -1 if it is not in the table.
     relevant : list of ndarray
-        (Q) rows of its related artists, the artist itself left out.
+        (Q) rows of its related artists, without the artist itself.
     unreachable : int
-        Related artists that the table does not have, over all queries.
+        Number of related artists outside the table, over all queries.
     """
     place = {artist_id: row for row, artist_id in enumerate(table_ids)}
     query_rows = np.array([place.get(artist_id, -1) for artist_id in artist_ids], dtype=np.int64)
     relevant, unreachable = [], 0
     for artist_id in artist_ids:
-        wanted = set(related.get(artist_id, ())) - {artist_id}
-        reachable = sorted(place[one] for one in wanted if one in place)
-        unreachable += len(wanted) - len(reachable)
+        targets = set(related.get(artist_id, ())) - {artist_id}
+        reachable = sorted(place[target] for target in targets if target in place)
+        unreachable += len(targets) - len(reachable)
         relevant.append(np.array(reachable, dtype=np.int64))
     return query_rows, relevant, unreachable
 
@@ -168,9 +175,10 @@ def relevant_rows(
 def rank_candidates(
     predicted: np.ndarray, table: np.ndarray, query_rows: np.ndarray, depth: int = DEPTH
 ) -> np.ndarray:
-    """(Q, length) rows of the table by falling cosine to each query, without the query's own row (-1: it has none).
+    """Rank the table's rows by cosine to each query (Q, length), without the query's own row.
 
-    All rankings have one length: ``depth``, or the fewest candidates that a query has.
+    A query row of -1 has no own row. All rankings have one length: ``depth``, or the fewest
+    candidates of any query.
     """
     return nearest_neighbours(
         predicted, table, _length(len(table), query_rows, depth), exclude=query_rows
@@ -180,7 +188,10 @@ def rank_candidates(
 def random_rankings(
     candidates: int, query_rows: np.ndarray, seed: int, depth: int = DEPTH
 ) -> np.ndarray:
-    """(Q, length) uniformly random rankings of ``candidates`` rows without each query's own: what ``chance_scores`` expects."""
+    """Return uniformly random rankings (Q, length) of ``candidates`` rows without the query's own.
+
+    ``chance_scores`` is their expectation.
+    """
     generator = np.random.default_rng(seed)
     length = _length(candidates, query_rows, depth)
     return np.array(
@@ -189,7 +200,7 @@ def random_rankings(
 
 
 def fixed_rankings(order: np.ndarray, query_rows: np.ndarray, depth: int = DEPTH) -> np.ndarray:
-    """(Q, length) one order of all rows (A,), the most popular first for instance, for every query but for its own row."""
+    """Rank all rows (A,) in one fixed order (Q, length) for every query, without its own row."""
     length = _length(len(order), query_rows, depth)
     return np.array([_without(order[: length + 1], row)[:length] for row in query_rows])
 

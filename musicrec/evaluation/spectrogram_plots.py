@@ -1,4 +1,4 @@
-"""Pictures of a clip: the six features (thesis, Figures 1-6) and what edge kernels see in a spectrogram (Figure 8)."""
+"""Plot a clip: six features (Whitell 2019, Figures 1-6) and edge kernels over one (Figure 8)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ TITLES = {
 _SIZE = (9.0, 5.0)  # inches
 _PIXELS_PER_INCH = 120
 
-# Figure 8: 8 in the middle, -1 around, for edges of any direction, of onsets and ends (along time), and of steady tones (along frequency).
+# Figure 8: 8 in the middle, -1 around, for edges of any direction, for onsets and ends (along
+# time), and for steady tones (along frequency).
 EDGE_KERNELS: dict[str, np.ndarray] = {}
 for _shape in ((3, 3), (9, 1), (1, 9)):
     _kernel = np.full(_shape, -1.0, dtype=np.float32)
@@ -37,26 +38,30 @@ for _shape in ((3, 3), (9, 1), (1, 9)):
 
 @literal_text()
 def plot_feature(feature: np.ndarray, name: str, clip: str = "") -> Figure:
-    """One feature (frequency, time) with its frequency axis in Hz, notes or coefficients, time in seconds, and values in dB.
+    """Plot one feature (frequency, time).
+
+    The frequency axis is in Hz, notes or coefficients, time in seconds, values in dB.
 
     Parameters
     ----------
     name
         One of `musicrec.audio.FEATURES`.
     clip
-        Stands in the title.
+        Title of the clip.
     """
     figure = Figure(figsize=_SIZE, dpi=_PIXELS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
     title = TITLES[name] if not clip else f"{TITLES[name]}: {clip}"
-    unit = {"chroma": "share of the strongest pitch class", "mfcc": "coefficient"}.get(name, "dB")
+    unit = {"chroma": "fraction of the strongest pitch class", "mfcc": "coefficient"}.get(
+        name, "dB"
+    )
     _draw(axes, feature, name, title, unit)
     return figure
 
 
 @literal_text()
 def plot_edges(feature: np.ndarray, name: str, clip: str = "") -> Figure:
-    """A spectrogram (frequency, time) and the three `EDGE_KERNELS` over it, each through ReLU."""
+    """Plot a spectrogram (frequency, time) and the three `EDGE_KERNELS` over it, through ReLU."""
     figure = Figure(
         figsize=(2 * _SIZE[0], 2 * _SIZE[1]), dpi=_PIXELS_PER_INCH, layout="constrained"
     )
@@ -75,24 +80,27 @@ def plot_edges(feature: np.ndarray, name: str, clip: str = "") -> Figure:
 
 
 def edges(feature: np.ndarray) -> dict[str, np.ndarray]:
-    """The response of each edge kernel, negative values cut to 0; the margin is mirrored. Same shape as the feature."""
+    """Return the response of each edge kernel, in the feature's shape.
+
+    Negative values are cut to 0; the margin is mirrored.
+    """
     return {
         shape: np.maximum(convolve(feature, kernel, mode="reflect"), 0.0)
         for shape, kernel in EDGE_KERNELS.items()
     }
 
 
-def save_pictures(features: dict[str, np.ndarray], folder: str, clip: str) -> list[str]:
-    """Write a PNG for each feature, and the edge kernels over the mel spectrogram where it is among them; returns the paths or URIs."""
+def save_plots(features: dict[str, np.ndarray], folder: str, clip: str) -> list[str]:
+    """Write a PNG per feature, and the edge kernels over a mel spectrogram; return the paths."""
     figures = {name: plot_feature(feature, name, clip) for name, feature in features.items()}
     if "mel" in features:
         figures["edge_kernels"] = plot_edges(features["mel"], "mel", clip)
     written = []
     for name, figure in figures.items():
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
+        image = io.BytesIO()
+        figure.savefig(image, format="png")
         written.append(f"{folder}/{name}.png")
-        write_atomically(*resolve(written[-1]), picture.getvalue())
+        write_atomically(*resolve(written[-1]), image.getvalue())
     return written
 
 
@@ -116,7 +124,7 @@ def _draw(
 
 
 def frequency_axis(name: str) -> tuple[list[float], list[str], str]:
-    """Rows to mark, their labels, and what the axis shows."""
+    """Return the rows to mark, their labels, and the quantity of the axis."""
     if name in ("stft", "stft_halved"):
         hertz = range(0, 11_001, 1000) if name == "stft" else range(0, 5501, 500)
         return (

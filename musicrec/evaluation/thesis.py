@@ -1,45 +1,45 @@
-"""What the thesis published, as data (R. Whitell 2019; thesis.md sections 2 and 7): the figures of Tables 3 to 6 and every parameter count.
+"""Results of the thesis (Whitell 2019): the values of Tables 3 to 6 and every parameter count.
 
-Written by hand and independent of the models, which are checked against it. A row's name is ``feature.architecture`` for what reads one
-feature, a stack's or a modality's own name for the others.
+Typed in by hand and independent of the models, which are checked against it. Models of one feature
+are named ``feature.architecture``, stacks and other modalities by their own name.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Mean Jaccard index of the artist embeddings (thesis section 4).
+# Mean Jaccard index of the artist embeddings.
 ARTIST_JACCARD = 0.548842
-# Rows of the lyrics' word table (thesis section 2).
+# Rows of the word table of the Lyrics model.
 LYRICS_VOCABULARY = 497_948
 
 
 @dataclass(frozen=True)
 class Published:
-    """One row of a table.
+    """One row of a table of the thesis.
 
     Attributes
     ----------
     model
-        Its name here.
-    figures
+        Its name in this package.
+    values
         In the order of the table's metrics.
     parameters
-        Batch norm's running mean and variance included. A stack of genres or averages counts its submodels, Recommendation does not.
-        None where the thesis names none.
+        Including batch norm's running mean and variance. A stack of genres or averages counts its
+        submodels, Recommendation does not. None where the thesis gives none.
     printed_parameters
-        What the thesis prints, where that is a misprint.
+        The number printed in the thesis, where it is a misprint.
     """
 
     model: str
-    figures: tuple[float, ...]
+    values: tuple[float, ...]
     parameters: int | None
     printed_parameters: int | None = None
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of figures: ``name`` as in our results, ``title`` and ``decimals`` as a person reads it."""
+    """A column of numbers: ``name`` as in our results, ``title`` and ``decimals`` for display."""
 
     name: str
     title: str
@@ -49,7 +49,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of results, its data set and the length of its models' outputs."""
+    """A table of results, its data set and the number of its models' outputs."""
 
     number: int
     title: str
@@ -59,19 +59,18 @@ class Table:
     rows: tuple[Published, ...]
 
     def row(self, model: str) -> Published:
-        """The row of a model.
+        """Return the row of a model.
 
         Raises
         ------
         KeyError
-            The table has none of this name.
+            The table has no row of this name.
         """
         for row in self.rows:
             if row.model == model:
                 return row
-        raise KeyError(
-            f"table {self.number} has no row {model!r}: use one of {', '.join(row.model for row in self.rows)}"
-        )
+        names = ", ".join(row.model for row in self.rows)
+        raise KeyError(f"table {self.number} has no row {model!r}: use one of {names}")
 
 
 F1_MICRO = Metric("f1_micro", "micro-F1", higher_is_better=True)
@@ -141,7 +140,7 @@ TABLE_5 = Table(
         Published("stft_halved.time", (0.018441, 0.015461), 105_253),
         Published("stft_halved.simple", (0.018578, 0.015624), 882_361),
         Published("stft_halved.freq", (0.018678, 0.015580), 99_235),
-        # Printed is the next average's count; the thesis' own Time and Freq add to this one.
+        # The thesis prints the next average's count; its own Time and Freq add up to this one.
         Published("mel.time_freq_avg", (0.018142, 0.015101), 191_804, printed_parameters=190_416),
         Published("mel.time", (0.018464, 0.015377), 92_965),
         Published("mel.simple", (0.018489, 0.015461), 882_361),

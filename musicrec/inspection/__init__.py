@@ -1,1 +1,1 @@
-"""Look into a store: what is complete, what failed."""
+"""Inspect a store: complete stages and failures."""

@@ -1,4 +1,4 @@
-"""What failed in a store and why: the errors tables of its stages, the failed rows of unfinished ones, trainings that diverged."""
+"""Failures in a store: errors tables, failed rows of unfinished stages, diverged training runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
-from rich import box
 from rich.table import Table
 
 from musicrec import schema
@@ -20,10 +19,11 @@ from musicrec.inspection.status import StageFolder, stage_folders
 from musicrec.storage.store import Store, resolve, write_atomically
 from musicrec.telemetry.progress import console, event
 from musicrec.telemetry.redact import redacted
+from musicrec.telemetry.tables import terminal_table
 
 ERRORS_FILE = "errors.parquet"
 DIVERGED_FILE = "diverged.txt"
-# An error of a store: the row of the errors table, and the folder of the stage that it is from.
+# An error of a store: a row of the errors table, and the folder of its stage.
 FAILED = pa.schema([*schema.ERRORS, pa.field("folder", pa.string(), nullable=False)])
 
 
@@ -38,7 +38,9 @@ class Group:
 
 
 def failed_rows(store: Store) -> pa.Table:
-    """Every error (``FAILED``) of the newest run of each stage, and of each training that diverged; without credentials.
+    """Return every error (``FAILED``) of the newest run of each stage, without credentials.
+
+    Training runs that diverged are included.
 
     Raises
     ------
@@ -46,22 +48,22 @@ def failed_rows(store: Store) -> pa.Table:
         Nothing was run on this store.
     """
     rows: list[dict[str, Any]] = []
-    told: set[str] = set()
+    reported: set[str] = set()
     for folder in stage_folders(store):
-        found = [] if folder.stage.name in told else list(_of_tracks(folder))
+        errors = [] if folder.stage.name in reported else list(_track_errors(folder))
         if ERRORS_FILE in folder.files or folder.record is None:
-            told.add(folder.stage.name)
+            reported.add(folder.stage.name)
         if DIVERGED_FILE in folder.files:
             reason = store.read(folder.stage.path(DIVERGED_FILE)).decode()
-            found.append(
+            errors.append(
                 {"track_id": "", "stage": folder.stage.name, "reason": "diverged", "detail": reason}
             )
-        rows += [redacted(row | {"folder": folder.stage.folder}) for row in found]
+        rows += [redacted(row | {"folder": folder.stage.folder}) for row in errors]
     return pa.Table.from_pylist(rows, schema=FAILED)
 
 
-def _of_tracks(folder: StageFolder) -> Iterator[dict[str, Any]]:
-    """The errors table of a stage; of one that did not end (too many errors, say), the failed rows of its blocks, by track or picture."""
+def _track_errors(folder: StageFolder) -> Iterator[dict[str, Any]]:
+    """Yield a stage's errors table, or the failed rows of its blocks if it did not finish."""
     store = folder.stage.store
     if folder.record is not None:
         if ERRORS_FILE in folder.files:
@@ -78,19 +80,22 @@ def _of_tracks(folder: StageFolder) -> Iterator[dict[str, Any]]:
 
 
 def grouped(rows: pa.Table, examples: int) -> list[Group]:
-    """The errors by stage and reason, the most frequent first."""
+    """Group the errors by stage and reason, the most frequent first."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows.to_pylist():
         groups[row["stage"], row["reason"]].append(row)
-    made = [
+    groups_of_rows = [
         Group(stage, reason, len(members), members[:examples])
         for (stage, reason), members in groups.items()
     ]
-    return sorted(made, key=lambda group: (-group.count, group.stage, group.reason))
+    return sorted(groups_of_rows, key=lambda group: (-group.count, group.stage, group.reason))
 
 
 def show_errors(store: Store, examples: int, out: str | None) -> None:
-    """Print what failed by stage and reason: a table at a terminal, a JSON line a group otherwise; ``out`` takes all of it as CSV."""
+    """Print the failures by stage and reason, and write all of them to ``out`` as CSV.
+
+    A terminal gets a table, anything else one JSON line per group.
+    """
     rows = failed_rows(store)
     groups = grouped(rows, examples)
     if console.is_terminal:
@@ -106,13 +111,9 @@ def show_errors(store: Store, examples: int, out: str | None) -> None:
 
 
 def errors_table(groups: list[Group]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in ("stage", "reason", "count", "for example"):
-        table.add_column(
-            column,
-            justify="right" if column == "count" else "left",
-            no_wrap=column != "for example",
-        )
+    """Return the groups as a table for a terminal."""
+    columns = ("stage", "reason", "count", "for example")
+    table = terminal_table(columns, right={"count"}, no_wrap=columns[:-1])
     for group in groups:
         lines = [
             ": ".join(part for part in (row["track_id"], row["detail"]) if part)

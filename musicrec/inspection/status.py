@@ -1,4 +1,4 @@
-"""Where every stage of a store stands, from what the stages write as they work: records, locks, blocks and checkpoints."""
+"""State of every stage of a store, read from its records, locks, blocks and checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich import box
 from rich.table import Table
 
 from musicrec.config.errors import ConfigError
@@ -20,18 +19,19 @@ from musicrec.extraction.manifest import MANIFEST, Blocks
 from musicrec.storage.lock import Owner, owner_of
 from musicrec.storage.store import BLOCKS, SUCCESS, Stage, Store
 from musicrec.telemetry.progress import console
+from musicrec.telemetry.tables import terminal_table
 
-# A folder of a store is a stage's if it holds one of these: what a stage writes first, and last.
+# A folder of a store is a stage's if it has one of these: the first and last files a stage writes.
 MARKS = {SUCCESS, BLOCKS, "config.json", "spec.json"}
 CHECKPOINT = "last.pt"
-# Listing waits for the storage, not for the CPU.
+# Listing is limited by the storage, not by the CPU.
 READERS = 16
 COMPLETE, RUNNING, INTERRUPTED = "complete", "running", "interrupted"
 
 
 @dataclass(frozen=True)
 class StageFolder:
-    """A stage's folder as it was found: its files, its record where it is complete, and whoever had its lock last."""
+    """A stage's folder when it was read: files, record (if complete) and last owner of the lock."""
 
     stage: Stage
     files: frozenset[str]
@@ -40,19 +40,20 @@ class StageFolder:
 
     @property
     def state(self) -> str:
+        """Return complete, running or interrupted."""
         if self.owner is not None and self.owner.is_at_work():
             return RUNNING
         return INTERRUPTED if self.record is None else COMPLETE
 
     @property
     def when(self) -> float:
-        """Unix time of its end, or of the last that was heard of it; 0 if nothing was."""
+        """Return the Unix time of its end, or of its owner's last sign of life; 0 if unknown."""
         if self.state == COMPLETE:
             return self.record.get("finished", 0.0)
         return self.owner.seen if self.owner is not None else 0.0
 
     def blocks(self) -> dict[str, Blocks]:
-        """The blocks that the stage works on, by what is in them."""
+        """Return the blocks that the stage works on, by content."""
         if BLOCKS not in self.files:
             return {}
         folders = self.stage.store.read_json(self.stage.path(BLOCKS))
@@ -61,12 +62,12 @@ class StageFolder:
 
 @dataclass(frozen=True)
 class Status:
-    """One line of the overview; None where a stage has no such figure.
+    """One line of the overview; None where a stage has no such value.
 
     Attributes
     ----------
     where
-        What a running stage does: its owner, and the rows that are done of those planned.
+        State of a running stage: its owner, and the rows done out of those planned.
     """
 
     stage: str
@@ -85,23 +86,23 @@ class Status:
 
 
 def stage_folders(store: Store) -> list[StageFolder]:
-    """Every stage's folder in a store, the newest first.
+    """Return every stage's folder in a store, the newest first.
 
     Raises
     ------
     ConfigError
-        There is none: the store's name is mistaken, or nothing was run on it.
+        There is none: the store's name is wrong, or nothing was run on it.
     """
     names = [(name, key) for name in store.folders("") for key in store.folders(name)]
     with ThreadPoolExecutor(READERS) as pool:
-        found = [
+        folders = [
             folder
             for folder in pool.map(lambda place: _read(store.stage(*place)), names)
             if folder is not None
         ]
-    if not found:
-        raise ConfigError(f"--store {store.root}: no stage was ever begun there")
-    return sorted(found, key=lambda folder: folder.when, reverse=True)
+    if not folders:
+        raise ConfigError(f"--store {store.root}: no stage was ever started there")
+    return sorted(folders, key=lambda folder: folder.when, reverse=True)
 
 
 def _read(stage: Stage) -> StageFolder | None:
@@ -113,7 +114,7 @@ def _read(stage: Stage) -> StageFolder | None:
 
 
 def status_of(folder: StageFolder) -> Status:
-    """Where one stage stands."""
+    """Return the overview line of one stage."""
     stage, state = folder.stage, folder.state
     status = Status(stage.name, stage.key, state, folder.when)
     if state == COMPLETE:
@@ -125,20 +126,20 @@ def status_of(folder: StageFolder) -> Status:
             "where",
             "epoch",
         }
-        known = {name: folder.record[name] for name in names if name in folder.record}
-        known["seconds"] = folder.record.get("training_seconds", folder.record.get("seconds"))
-        return dataclasses.replace(status, **known, epoch=folder.record.get("epochs"))
-    said = [str(folder.owner)] if state == RUNNING else []
+        values = {name: folder.record[name] for name in names if name in folder.record}
+        values["seconds"] = folder.record.get("training_seconds", folder.record.get("seconds"))
+        return dataclasses.replace(status, **values, epoch=folder.record.get("epochs"))
+    remarks = [str(folder.owner)] if state == RUNNING else []
     for name, blocks in folder.blocks().items():
         done, planned = rows_done(blocks)
         if planned:
-            said.append(f"{name}: {done} of {planned} rows")
-    status = dataclasses.replace(status, where="; ".join(said) or None)
+            remarks.append(f"{name}: {done} of {planned} rows")
+    status = dataclasses.replace(status, where="; ".join(remarks) or None)
     return _trained(folder, status) if CHECKPOINT in folder.files else status
 
 
 def rows_done(blocks: Blocks) -> tuple[int, int]:
-    """Rows in committed blocks, and rows planned."""
+    """Return the number of rows in committed blocks, and of rows planned."""
     column = ["block"]
     plans = [
         blocks.store.read_table(f"{blocks.folder}/plans/{name}.parquet", MANIFEST, columns=column)
@@ -152,12 +153,12 @@ def rows_done(blocks: Blocks) -> tuple[int, int]:
 
 
 def _trained(folder: StageFolder, status: Status) -> Status:
-    """With the epochs that a training's checkpoint has, unless it is being replaced while it is read."""
+    """Add the epochs in a training's checkpoint, unless it is being replaced at the moment."""
     from musicrec.training.checkpoints import StoreCheckpoints  # torch takes seconds to load
 
     try:
         progress = StoreCheckpoints(folder.stage.store, folder.stage.folder).load_last()["progress"]
-    except RuntimeError:  # torch's word for an archive that is not whole
+    except RuntimeError:  # raised by torch for an incomplete archive
         return status
     history = progress["history"]
     return dataclasses.replace(
@@ -166,7 +167,10 @@ def _trained(folder: StageFolder, status: Status) -> Status:
 
 
 def show_status(store: Store) -> None:
-    """Print where every stage stands: a table at a terminal, a JSON line a stage otherwise; the newest first."""
+    """Print the state of every stage, the newest first.
+
+    A terminal gets a table, anything else one JSON line per stage.
+    """
     statuses = [status_of(folder) for folder in stage_folders(store)]
     if console.is_terminal:
         console.print(status_table(statuses))
@@ -185,8 +189,8 @@ def show_status(store: Store) -> None:
 
 
 def status_table(statuses: list[Status]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in (
+    """Return the overview as a table for a terminal."""
+    columns = (
         "stage",
         "key",
         "state",
@@ -197,12 +201,10 @@ def status_table(statuses: list[Status]) -> Table:
         "when (UTC)",
         "epoch",
         "valid.",
-        "where it is",
-    ):
-        figures = column in ("rows in", "out", "errors", "time", "epoch", "valid.")
-        table.add_column(
-            column, justify="right" if figures else "left", no_wrap=column != "where it is"
-        )
+        "details",
+    )
+    numeric = {"rows in", "out", "errors", "time", "epoch", "valid."}
+    table = terminal_table(columns, right=numeric, no_wrap=columns[:-1])
     colours = {COMPLETE: "green", RUNNING: "bold cyan", INTERRUPTED: "yellow"}
     for status in statuses:
         table.add_row(

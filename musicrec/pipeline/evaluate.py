@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from musicrec import schema
 from musicrec.evaluation.baselines import mean_embedding, random_unit_vectors, ridge_embedding
-from musicrec.evaluation.candidates import PARTS, Candidates, figures, part_figures
+from musicrec.evaluation.candidates import PARTS, Candidates, part_metrics, retrieval_metrics
 from musicrec.evaluation.metrics import cosines
 from musicrec.evaluation.retrieval import Retrieval
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
@@ -111,7 +111,7 @@ class TestSplit:
             values = None if self.held_out else cosines(self.targets[first], vectors)
             levels[level] = {
                 "queries": len(first),
-                **figures(retrievals[level], np.array(artists), seed, values),
+                **retrieval_metrics(retrievals[level], np.array(artists), seed, values),
             }
         artists, vectors = self.by_artist(predicted, rows)
         result = self._summary(levels, retrievals["artist"], rows, ks, seed)
@@ -127,7 +127,7 @@ class TestSplit:
         all_rows = np.arange(len(self.tracks))
         retrieval = self.candidates.retrieve(None, artists, self.related, ks)
         levels = {
-            "artist": {"queries": len(artists), **figures(retrieval, np.array(artists), seed)}
+            "artist": {"queries": len(artists), **retrieval_metrics(retrieval, np.array(artists), seed)}
         }
         result = self._summary(levels, retrieval, all_rows, ks, seed)
         return result | {"without_test_artists": self._unseen(None, artists, ks, seed)}
@@ -154,7 +154,7 @@ class TestSplit:
             result["intervals"] = {**result["intervals"], "cosine": result["cosine_interval"]}
         result["by_artist"] = dict(zip(artists, retrieval.scores.ndcg[ks[0]].tolist(), strict=True))
         for part in PARTS:
-            result[part] = part_figures(retrieval, part, groups, seed)
+            result[part] = part_metrics(retrieval, part, groups, seed)
         return result
 
     def _unseen(
@@ -170,7 +170,7 @@ class TestSplit:
         by_artist = dict(zip(artists, retrieval.scores.ndcg[ks[0]].tolist(), strict=True))
         return {
             "candidates": len(self.without_tests.ids),
-            **figures(retrieval, np.array(artists), seed),
+            **retrieval_metrics(retrieval, np.array(artists), seed),
             "by_artist": by_artist,
         }
 

@@ -149,14 +149,14 @@ def _baselines(
     if run.config.task == "many_genres":
         results = {
             "label shares": multi_label_scores(
-                split.truth, baselines.label_shares(train.truth, test_tracks), split.artists, seed
+                split.truth, baselines.label_frequencies(train.truth, test_tracks), split.artists, seed
             )
         }
         if len(fitted) and len(scored):
             predicted = baselines.logistic_regression_labels(statistics, labels, queries)
             results["logistic regression"] = multi_label_scores(truth, predicted, groups, seed)
         return results
-    frequencies = baselines.class_shares(train.truth, number, test_tracks)
+    frequencies = baselines.class_frequencies(train.truth, number, test_tracks)
     results = {
         "majority": single_label_scores(split.truth, frequencies, classes, split.artists, seed)
     }

@@ -22,7 +22,7 @@ from musicrec.report.catalog import failures_section, splits_section, tail_secti
 from musicrec.report.counterparts import counterparts_section
 from musicrec.report.curves import curves_section
 from musicrec.report.headline import headline
-from musicrec.report.page import Head, pictures, render
+from musicrec.report.page import Head, render, render_stills
 from musicrec.report.results import results_section
 from musicrec.report.scores import Scored, metrics_of
 from musicrec.report.sections import Section
@@ -59,7 +59,7 @@ def report(done: Evaluated) -> Outcome:
 def _write_report(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
     scored = _scored(run, done)
     sections = _sections(run, scored, done)
-    images = pictures(sections) if run.config.report.pictures else {}
+    images = render_stills(sections) if run.config.report.pictures else {}
     splits = run.catalog.tracks.column("split").to_pylist()
     artists, tracks = done.evaluated.record["test_artists"], scored.scores.get("tracks", 0)
     tested = f"{artists} artists, {tracks:,} of {splits.count('test'):,} test tracks"

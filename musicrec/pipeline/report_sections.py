@@ -23,7 +23,7 @@ from musicrec.pipeline.extract import places
 from musicrec.report.calibration import probability_section, similarity_section
 from musicrec.report.clip import clip_section
 from musicrec.report.confusion import confusion_section
-from musicrec.report.examples import SECONDS_SHOWN, examples_section, mel_picture
+from musicrec.report.examples import SECONDS_SHOWN, examples_section, mel_image
 from musicrec.report.maps import artist_map, drawn_artists, maps_section
 from musicrec.report.scores import Scored
 from musicrec.report.sections import Section
@@ -160,7 +160,7 @@ def _clips(run: Run, extracted: Outcome, artists: list[str]) -> dict[str, tuple[
     titles = _titles(run, list(track_of_artist.values()))
     frames = round(SECONDS_SHOWN * SAMPLE_RATE / HOP)
     return {
-        artist: (titles[track], mel_picture(_read(SHOWN_FEATURE, *stored[track]), frames))
+        artist: (titles[track], mel_image(_read(SHOWN_FEATURE, *stored[track]), frames))
         for artist, track in track_of_artist.items()
     }
 

@@ -1,1 +1,1 @@
-"""The HTML report of a run: each section a module, from tables and arrays to charts and text; the page around them. Plain functions."""
+"""The HTML report of a run: one module per section, turning arrays into charts, tables and text."""

@@ -1,7 +1,7 @@
-"""What a chart shows, apart from how it is drawn: `interactive` draws it for the page, `still` as PNG and SVG.
+"""Content of a chart, drawn on the page by `interactive` and to files by `still`.
 
-Positions are numbers. An axis of names has them as ticks, so that both ways of drawing place them alike. Texts are plain: whoever draws
-escapes them, since names of artists and genres are the user's data.
+Positions are numbers. An axis of names has them as ticks, so that both renderers place them alike.
+Texts are plain: the renderer escapes them, since names of artists and genres are the user's data.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Axis:
     Attributes
     ----------
     title
-        The quantity, with its unit.
+        The quantity with its unit.
     ticks
-        (position, label) where the axis has names instead of numbers.
+        (position, label) for an axis of names instead of numbers.
     limits
-        (low, high); what the data need if not given.
+        (low, high); default: the range of the data.
     reverse
-        Positions rise downwards, as the lines of a table.
+        Positions rise downwards, like the lines of a table.
     """
 
     title: str
@@ -37,25 +37,25 @@ class Axis:
     log: bool = False
     reverse: bool = False
     numbers: bool = True
-    """Whether the positions mean something; on a map by t-SNE they do not."""
+    """Whether the positions have a meaning; on a t-SNE map they do not."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points, a line, or bars, of one colour.
+    """Points, a line or bars of one colour.
 
     Attributes
     ----------
     x, y
-        (N,) positions; of horizontal bars ``x`` is the length.
+        (N,) positions; for horizontal bars ``x`` is the length.
     hover
-        (N,) what is said of each point; its coordinates if empty.
+        (N,) text shown for each point; its coordinates if empty.
     low, high
         (N,) bounds of an interval around each point, along ``along``.
     aside
-        It is drawn first and stands at the end of the legend: what the chart is not about.
+        Background data: drawn first and put at the end of the legend.
     line
-        How the points are joined; None: they are not.
+        How the points are joined; None: not at all.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Series:
     kind: Literal["points", "bars", "horizontal bars"] = "points"
     symbol: str = "circle"
     size: float = 7
-    """Of a mark, in pixels; 0: none."""
+    """Size of a mark in pixels; 0: no mark."""
     line: Literal["solid", "dash", "dot"] | None = None
     width: float = 1.8
     low: np.ndarray | None = None
@@ -99,11 +99,11 @@ class Matrix:
     Attributes
     ----------
     values
-        (R, C) between 0 and 1, which decide the shade.
+        (R, C) between 0 and 1; they set the shade.
     texts
-        (R, C) what is said of each cell.
+        (R, C) text shown for each cell.
     quantity
-        What the shade means.
+        Meaning of the shade.
     """
 
     values: np.ndarray
@@ -116,10 +116,10 @@ class Matrix:
 
 
 def short(text: str) -> str:
-    """A name as it stands beside an axis or in a legend; the whole of it is said where the chart is pointed at."""
+    """Shorten a name for an axis or a legend; hovering shows it in full."""
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
 
 
 def names_axis(names: Sequence[str], title: str = "", **more: object) -> Axis:
-    """An axis of names, the first at the top (or the left)."""
+    """Return an axis of names, the first at the top (or the left)."""
     return Axis(title, ticks=tuple(enumerate(names)), limits=(-0.7, len(names) - 0.3), **more)

@@ -1,4 +1,4 @@
-"""A clip of the catalog in the six forms (thesis, Figures 1-6), and what edge kernels see in its mel spectrogram (Figure 8)."""
+"""Clip section: a clip's six features (Whitell 2019, Figures 1-6) and edge kernels (Figure 8)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Mapping
 import numpy as np
 
 from musicrec.evaluation.spectrogram_plots import TITLES, plot_edges, plot_feature
-from musicrec.report.sections import Picture, Section
+from musicrec.report.sections import Plot, Section
 
 # In the thesis' order.
 _FIGURES = {"stft": 1, "stft_halved": 2, "mel": 3, "cqt": 4, "chroma": 5, "mfcc": 6}
 _INCHES = (6.4, 3.8)  # small, so that its letters can be read on a phone
 _READINGS = {
-    "stft": "The strength of every frequency over time, on a linear scale: what is played loud is bright.",
-    "stft_halved": "The lower half of the same picture, where most of what is heard lies.",
+    "stft": "The strength of every frequency over time, on a linear scale: loud is bright.",
+    "stft_halved": "The lower half of the same spectrogram, where most of the energy is.",
     "mel": "The same in bands as wide as the ear's: low pitches have more room.",
-    "cqt": "Bands a quarter tone wide: a melody keeps its form at any pitch.",
+    "cqt": "Bands a quarter tone wide: a melody keeps its shape at any pitch.",
     "chroma": "The twelve pitch classes, whatever the octave: harmony without timbre.",
-    "mfcc": "Twelve numbers for the form of the spectrum: timbre without pitch.",
+    "mfcc": "Twelve numbers for the shape of the spectrum: timbre without pitch.",
 }
 
 
 def clip_section(features: Mapping[str, np.ndarray], clip: str) -> Section:
-    """Pictures of the features (frequency, time) that are stored of one clip; ``clip`` is its title."""
+    """Plot the stored features (frequency, time) of one clip; ``clip`` is its title."""
     shown = {name: feature for name, feature in features.items() if name in _FIGURES}
     if not shown:
         return Section(
@@ -31,13 +31,13 @@ def clip_section(features: Mapping[str, np.ndarray], clip: str) -> Section:
             "A clip as the models see it",
             missing="no audio feature is stored for this catalog",
         )
-    pictures = []
+    plots = []
     for name, number in _FIGURES.items():
         if name in shown:
             drawn = plot_feature(shown[name], name)
             drawn.set_size_inches(*_INCHES)
-            pictures.append(
-                Picture(
+            plots.append(
+                Plot(
                     f"figure-{number:02d}-{name}",
                     TITLES[name],
                     _READINGS[name],
@@ -47,13 +47,14 @@ def clip_section(features: Mapping[str, np.ndarray], clip: str) -> Section:
             )
     if "mel" in shown:
         reading = (
-            "The mel spectrogram, and convolutions of it with an edge kernel and ReLU: 3 x 3 sees every edge; 9 x 1 stands across bands "
-            "and sees steady tones; 1 x 9 lies along time and sees onsets. The models Freq and Time look with kernels of these two forms."
+            "The mel spectrogram, and its convolutions with an edge kernel and ReLU: 3 x 3 finds "
+            "every edge; 9 x 1 spans bands and responds to steady tones; 1 x 9 spans time and "
+            "responds to onsets. The models Freq and Time have kernels of the last two shapes."
         )
         drawn = plot_edges(shown["mel"], "mel")
         drawn.set_size_inches(1.6 * _INCHES[0], 1.6 * _INCHES[1])
-        pictures.append(
-            Picture(
+        plots.append(
+            Plot(
                 "figure-08-edge-kernels",
                 "Edge kernels over the mel spectrogram",
                 reading,
@@ -61,4 +62,4 @@ def clip_section(features: Mapping[str, np.ndarray], clip: str) -> Section:
                 thesis="Figure 8",
             )
         )
-    return Section("clip", "A clip as the models see it", f"The clip: {clip}.", tuple(pictures))
+    return Section("clip", "A clip as the models see it", f"The clip: {clip}.", tuple(plots))

@@ -1,11 +1,11 @@
-"""Where each figure and table of the thesis has its counterpart on the page (thesis.md, section 7)."""
+"""Counterparts section: the thesis' figures and tables, and where the page has them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from musicrec.evaluation.thesis import TABLES
-from musicrec.report.sections import Example, Picture, Section, Table
+from musicrec.report.sections import Example, Plot, Section, Table
 
 _FIGURES = {
     **{f"Figure {number}": "a clip's spectrogram" for number in range(1, 7)},
@@ -22,18 +22,21 @@ _TABLES = {f"Table {number}": table.title for number, table in TABLES.items()} |
 
 
 def counterparts_section(sections: Sequence[Section]) -> Section:
-    """A table of the thesis' figures and tables, and where they are."""
-    found: dict[str, list[str]] = {}
+    """Return a table of the thesis' figures and tables with their place on the page."""
+    places: dict[str, list[str]] = {}
     for section in sections:
         for item in section.content:
             shown = item.answer if isinstance(item, Example) else item
-            if isinstance(shown, Picture | Table) and shown.thesis:
-                found.setdefault(shown.thesis, []).append(f"{section.title}: {shown.title}")
+            if isinstance(shown, Plot | Table) and shown.thesis:
+                places.setdefault(shown.thesis, []).append(f"{section.title}: {shown.title}")
     rows = [
-        [name, what, _where(found.get(name, []), name)]
+        [name, what, _where(places.get(name, []), name)]
         for name, what in (_FIGURES | _TABLES).items()
     ]
-    reading = "Figures 9 to 18 of the thesis are drawings of its architectures, which musicrec.models builds."
+    reading = (
+        "Figures 9 to 18 of the thesis are drawings of its architectures, "
+        "which musicrec.models builds."
+    )
     table = Table(
         "counterparts",
         "The thesis' figures and tables",
@@ -42,15 +45,15 @@ def counterparts_section(sections: Sequence[Section]) -> Section:
         rows,
     )
     lead = "R. Whitell, Content-Based Music Recommendation using Deep Learning (2019)."
-    return Section("counterparts", "Beside the thesis", lead, (table,))
+    return Section("counterparts", "Comparison with the thesis", lead, (table,))
 
 
-def _where(found: Sequence[str], name: str) -> str:
-    if not found:
+def _where(places: Sequence[str], name: str) -> str:
+    if not places:
         kind, number = name.split()
-        return "not of this run" + (
+        return "not in this run" + (
             f": jobs/reproduce.py --table {number}"
             if kind == "Table" and int(number) in TABLES
             else ""
         )
-    return found[0] + (f", and {len(found) - 1} more" if len(found) > 1 else "")
+    return places[0] + (f", and {len(places) - 1} more" if len(places) > 1 else "")

@@ -1,4 +1,4 @@
-"""Learning curves: loss and validation figure of every training, epoch by epoch."""
+"""Learning curves section: training loss and validation metric by epoch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from musicrec.report.charts import Axis, Chart, Series
 from musicrec.report.palette import BLACK, CATEGORIES, DASHES
-from musicrec.report.sections import Picture, Section
+from musicrec.report.sections import Plot, Section
 
 History = Sequence[Mapping[str, float]]
 
@@ -16,46 +16,46 @@ History = Sequence[Mapping[str, float]]
 def curves_section(
     histories: Mapping[str, History], metric: str, loss: str, leading: str
 ) -> Section:
-    """Two pictures of all trainings.
+    """Plot all training runs in two charts.
 
     Parameters
     ----------
     histories
         The epochs of each model, each with ``epoch``, ``loss`` and ``validation``.
     metric, loss
-        What the validation figure is called, and what was minimised.
+        Names of the validation metric and of the minimised loss.
     """
     trained = {name: history for name, history in histories.items() if history}
     if not trained:
         return Section(
             "curves", "Learning curves", missing="no model of this run was trained epoch by epoch"
         )
-    pictures = (
-        Picture(
+    plots = (
+        Plot(
             "learning-curves-validation",
             f"Validation {metric} by epoch",
-            "One line a model, on artists that it was not trained on. The weights of the best epoch are kept; a line that falls after it "
-            "is a model that began to learn its training tracks by heart.",
+            "One line per model, on artists that it was not trained on. The weights of the best "
+            "epoch are kept; a line that falls after it shows overfitting.",
             _lines(trained, "validation", f"validation {metric} (no unit)", leading),
         ),
-        Picture(
+        Plot(
             "learning-curves-loss",
             "Training loss by epoch",
-            f"The {loss} on the training tracks, which falls as long as anything is learned.",
+            f"The {loss} on the training tracks, which falls as long as the model learns.",
             _lines(trained, "loss", f"{loss} (no unit)", leading),
         ),
     )
     return Section(
-        "curves", "Learning curves", f"{len(trained)} trainings, epoch by epoch.", pictures
+        "curves", "Learning curves", f"{len(trained)} training runs, epoch by epoch.", plots
     )
 
 
-def _lines(histories: Mapping[str, History], figure: str, title: str, leading: str) -> Chart:
+def _lines(histories: Mapping[str, History], field: str, title: str, leading: str) -> Chart:
     series = []
     colours = [colour for colour in CATEGORIES if colour != BLACK]
     for number, (name, history) in enumerate(histories.items()):
         epochs = np.array([epoch["epoch"] + 1 for epoch in history])
-        values = np.array([epoch[figure] for epoch in history])
+        values = np.array([epoch[field] for epoch in history])
         hover = [
             f"{name}\nepoch {epoch}: {value:.4g}"
             for epoch, value in zip(epochs, values, strict=True)

@@ -1,4 +1,4 @@
-"""Recommendation examples on the page (thesis, Table 7), each with a picture of how the query sounds."""
+"""Recommendation examples section (Whitell 2019, Table 7), with a spectrogram of each query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from musicrec.evaluation.examples import Recommendation
 from musicrec.report.sections import Example, Section, Table
 
-PICTURE_SIZE = (480, 120)  # pixels
+IMAGE_SIZE = (480, 120)  # pixels
 SECONDS_SHOWN = 10.0
 
 
@@ -22,28 +22,29 @@ def examples_section(
     clips: Mapping[str, tuple[str, bytes]],
     metric: str,
 ) -> Section:
-    """One table an artist.
+    """Return one table per artist.
 
     Parameters
     ----------
     artists
-        Facts by id: ``artist_id``, ``name``, ``genres``, ``origin``, ``country``, ``first_year``, ``last_year``.
+        Facts by id: ``artist_id``, ``name``, ``genres``, ``origin``, ``country``, ``first_year``,
+        ``last_year``.
     clips
-        Title and mel picture of a track of each artist that was asked for; artists without one have no picture.
+        Title and mel image of a track by query artist; artists without one get no image.
     metric
-        What the score of an example is called.
+        Name of the score of an example.
     """
     content = []
-    for number, one in enumerate(made):
-        name = artists[one.artist_id]["name"] or one.artist_id
-        wanted = set(related.get(one.artist_id, ()))
-        answers = [artists[artist] for artist in one.answers]
+    for number, example in enumerate(made):
+        name = artists[example.artist_id]["name"] or example.artist_id
+        targets = set(related.get(example.artist_id, ()))
+        answers = [artists[artist] for artist in example.answers]
         rows = [
-            _row(answer, float(value), answer["artist_id"] in wanted)
-            for answer, value in zip(answers, one.similarities, strict=True)
+            _row(answer, float(value), answer["artist_id"] in targets)
+            for answer, value in zip(answers, example.similarities, strict=True)
         ]
-        hits = sum(answer["artist_id"] in wanted for answer in answers)
-        title, picture = clips.get(one.artist_id, ("", None))
+        hits = sum(answer["artist_id"] in targets for answer in answers)
+        title, image = clips.get(example.artist_id, ("", None))
         table = Table(
             f"table-7-{number + 1}",
             f"Recommended for {name}",
@@ -52,36 +53,42 @@ def examples_section(
             rows,
             thesis="Table 7",
             strong=frozenset(
-                row for row, answer in enumerate(answers) if answer["artist_id"] in wanted
+                row for row, answer in enumerate(answers) if answer["artist_id"] in targets
             ),
         )
-        said = f"{metric} {one.score:.2f}: {hits} of the first {len(rows)} are related, of {len(wanted)} that are. "
-        said += _known(artists[one.artist_id])
-        under = f"{title}: 0 to {SECONDS_SHOWN:.0f} s from left to right, 0 to 11,025 Hz on the mel scale from bottom to top"
+        facts = (
+            f"{metric} {example.score:.2f}: {hits} of the first {len(rows)} are among the "
+            f"{len(targets)} related artists. {_describe(artists[example.artist_id])}"
+        )
+        caption = (
+            f"{title}: 0 to {SECONDS_SHOWN:.0f} s from left to right, "
+            "0 to 11,025 Hz on the mel scale from bottom to top"
+        )
         content.append(
             Example(
                 f"example-{number + 1}",
                 name,
-                said,
-                picture,
-                under,
+                facts,
+                image,
+                caption,
                 f"Mel spectrogram of {title}",
                 table,
             )
         )
     lead = (
-        "What is recommended from the music of test artists, whom no model has heard, from the best done to the worst: the artists whose "
-        "embeddings are closest to the prediction. Related artists, which it should find, are marked. The picture is the mel "
-        "spectrogram of the beginning of one of the tracks; brighter is louder."
+        "Recommendations from the music of test artists, which no model was trained on, from the "
+        "best to the worst: the artists whose embeddings are closest to the prediction. Related "
+        "artists, which should be recommended, are marked. The image is the mel spectrogram of the "
+        "beginning of one of the tracks; brighter is louder."
     )
     return Section("examples", "Recommendations", lead, tuple(content))
 
 
-def _known(artist: Mapping[str, Any]) -> str:
-    """What the catalog knows of an artist, in a line."""
+def _describe(artist: Mapping[str, Any]) -> str:
+    """Return the catalog's facts about an artist in one line."""
     origin = ", ".join(part for part in (artist["origin"], artist["country"]) if part)
     parts = [part for part in (", ".join(artist["genres"] or []), origin, years_of(artist)) if part]
-    return f"The catalog says: {'; '.join(parts)}." if parts else ""
+    return f"In the catalog: {'; '.join(parts)}." if parts else ""
 
 
 def _row(artist: Mapping[str, Any], similarity: float, is_related: bool) -> list[str]:
@@ -98,7 +105,7 @@ def _row(artist: Mapping[str, Any], similarity: float, is_related: bool) -> list
 
 
 def years_of(artist: Mapping[str, Any]) -> str:
-    """The years of an artist's tracks, "1741-1788"."""
+    """Return the years of an artist's tracks, for example "1741-1788"."""
     return "-".join(
         map(
             str,
@@ -109,17 +116,20 @@ def years_of(artist: Mapping[str, Any]) -> str:
     )
 
 
-def mel_picture(mel: np.ndarray, frames: int) -> bytes:
-    """The first frames of a mel spectrogram (frequency, time), in dB, as a small PNG with low pitches at the bottom."""
+def mel_image(mel: np.ndarray, frames: int) -> bytes:
+    """Return a small PNG of the first frames of a mel spectrogram (frequency, time) in dB.
+
+    Low pitches are at the bottom.
+    """
     from matplotlib import colormaps
     from PIL import Image
 
     part = mel[::-1, :frames]
     low, high = float(part.min()), float(part.max())
     shades = colormaps["magma"]((part - low) / ((high - low) or 1.0), bytes=True)
-    picture = Image.fromarray(np.ascontiguousarray(shades[..., :3])).resize(
-        PICTURE_SIZE, Image.Resampling.BILINEAR
+    image = Image.fromarray(np.ascontiguousarray(shades[..., :3])).resize(
+        IMAGE_SIZE, Image.Resampling.BILINEAR
     )
     stream = io.BytesIO()
-    picture.quantize(128).save(stream, format="PNG", optimize=True)
+    image.quantize(128).save(stream, format="PNG", optimize=True)
     return stream.getvalue()

@@ -1,19 +1,19 @@
-"""Whether the model is better than the baselines, by how much, and on how many artists: what stands at the head of the page."""
+"""Headline of the page: whether the model beats the baselines, by how much, on how many artists."""
 
 from __future__ import annotations
 
 from musicrec.evaluation.thesis import Metric
 from musicrec.report.scores import Scored, bounds_of, digits_of, number, paired_difference
-from musicrec.report.sections import Card, figure, interval
+from musicrec.report.sections import Card, format_interval, format_number
 
 
 def headline(scored: Scored, tested: str) -> tuple[str, list[Card]]:
-    """The first sentence of the page, and the figures under it.
+    """Return the first sentence of the page, and the cards under it.
 
     Parameters
     ----------
     tested
-        What was tested on, for the last card: "14 artists, 41 tracks".
+        Size of the test set for the last card: "14 artists, 41 tracks".
     """
     metric, scores, baseline = scored.metrics[0], scored.scores, scored.best_baseline()
     value, digits = number(scores, metric.name), digits_of(metric)
@@ -22,9 +22,13 @@ def headline(scored: Scored, tested: str) -> tuple[str, list[Card]]:
             Card(tested.partition(",")[0], "tested", tested)
         ]
     cards = [
-        Card(figure(value, digits), f"{metric.title} of {scored.leading}", _beside(scored, metric))
+        Card(
+            format_number(value, digits),
+            f"{metric.title} of {scored.leading}",
+            _reference(scored, metric),
+        )
     ]
-    sentence = f"{scored.leading} was tested beside no baseline."
+    sentence = f"{scored.leading} was tested without a baseline."
     if baseline is not None:
         gain = (value - number(scored.results[baseline], metric.name)) * (
             1 if metric.higher_is_better else -1
@@ -38,55 +42,61 @@ def headline(scored: Scored, tested: str) -> tuple[str, list[Card]]:
     )
     if second is not None:
         note = (
-            "95 % interval " + interval(bounds_of(scores, second.name))
+            "95 % interval " + format_interval(bounds_of(scores, second.name))
             if bounds_of(scores, second.name)
-            else _beside(scored, second)
+            else _reference(scored, second)
         )
         cards.append(
-            Card(figure(number(scores, second.name), digits_of(second)), second.title, note)
+            Card(format_number(number(scores, second.name), digits_of(second)), second.title, note)
         )
     amount, _, rest = tested.partition(", ")
-    return sentence, [*cards, Card(amount, "tested, none of them heard in training", rest)]
+    return sentence, [*cards, Card(amount, "tested, none of them used in training", rest)]
 
 
-def _beside(scored: Scored, metric: Metric) -> str:
-    """The baselines' best figure, and chance where it is known."""
+def _reference(scored: Scored, metric: Metric) -> str:
+    """Return the best baseline's value, and chance where it is known."""
     chance = number(scored.scores.get("chance", {}), metric.name)
-    found = scored.best_baseline()
-    notes = (
-        []
-        if found is None
-        else [f"{found}: {figure(number(scored.results[found], metric.name), digits_of(metric))}"]
-    )
-    return ", ".join([*notes, *([] if chance is None else [f"chance: {figure(chance)}"])])
+    best, notes = scored.best_baseline(), []
+    if best is not None:
+        value = number(scored.results[best], metric.name)
+        notes.append(f"{best}: {format_number(value, digits_of(metric))}")
+    if chance is not None:
+        notes.append(f"chance: {format_number(chance)}")
+    return ", ".join(notes)
 
 
 def _verdict(scored: Scored, baseline: str, gain: float) -> tuple[str, str]:
-    """Whether the leading model is better than a baseline, in a sentence; and what that stands on."""
+    """Say whether the leading model beats a baseline, and on what evidence."""
     metric, paired = scored.metrics[0], paired_difference(scored, baseline)
     if paired is not None:
         differences, (low, high) = paired
         won, lost = int((differences > 0).sum()), int((differences < 0).sum())
-        stands_on = f"95 % interval {interval((low, high))}; better on {won} artists, equal on {len(differences) - won - lost}, worse on {lost}"
+        evidence = (
+            f"95 % interval {format_interval((low, high))}; better on {won} artists, "
+            f"equal on {len(differences) - won - lost}, worse on {lost}"
+        )
     else:
         bounds = bounds_of(scored.scores, metric.name)
         if bounds is None:
             return (
-                f"{scored.leading} was tested beside {baseline}, the best baseline; how sure the difference is cannot be said.",
+                f"{scored.leading} was compared with {baseline}, the best baseline; "
+                "the uncertainty of the difference is unknown.",
                 "",
             )
         other = number(scored.results[baseline], metric.name)
         low, high = sorted(
             ((bound - other) * (1 if metric.higher_is_better else -1)) for bound in bounds
         )
-        stands_on = f"95 % interval of {scored.leading} {interval(bounds, digits_of(metric))}"
+        interval = format_interval(bounds, digits_of(metric))
+        evidence = f"95 % interval of {scored.leading} {interval}"
     by = f"{baseline}, the best baseline, by {abs(gain):.{digits_of(metric)}f} {metric.title}"
     if low > 0:
-        return f"Better than the baselines: {scored.leading} beats {by}.", stands_on
+        return f"Better than the baselines: {scored.leading} beats {by}.", evidence
     if high < 0:
-        return f"Not better than the baselines: {scored.leading} falls short of {by}.", stands_on
+        return f"Not better than the baselines: {scored.leading} falls short of {by}.", evidence
     direction = "is ahead of" if gain > 0 else "is behind"
     return (
-        f"Not proven better than the baselines: {scored.leading} {direction} {by}, but the 95 % interval includes 0.",
-        stands_on,
+        f"Not proven better than the baselines: {scored.leading} {direction} {by}, "
+        "but the 95 % interval includes 0.",
+        evidence,
     )

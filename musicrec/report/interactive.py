@@ -1,4 +1,4 @@
-"""Charts as plotly's figures, for the page: they fit its width, and say what a point is when it is pointed at."""
+"""Charts as plotly figures for the page: as wide as the page, with hover texts."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ LEGEND = {
     "yanchor": "bottom",
     "font": {"size": 12},
 }
-# A row of a matrix or a name needs so many pixels; below it names are left out by plotly.
-PIXELS_OF_CELL = 22
+# Height of a row of a matrix; plotly leaves out names that have less.
+PIXELS_PER_CELL = 22
 
 
 def to_plotly(chart: Chart | Matrix) -> dict[str, Any]:
-    """The figure as JSON's plain values: ``data`` and ``layout``."""
-    made = _matrix(chart) if isinstance(chart, Matrix) else _chart(chart)
-    made.update_layout(
+    """Return the chart as JSON values: ``data`` and ``layout``."""
+    figure = _matrix(chart) if isinstance(chart, Matrix) else _chart(chart)
+    figure.update_layout(
         template="none",
         font=FONT,
         paper_bgcolor="white",
@@ -46,11 +46,11 @@ def to_plotly(chart: Chart | Matrix) -> dict[str, Any]:
         },
         hovermode="closest",
     )
-    return made.to_plotly_json()
+    return figure.to_plotly_json()
 
 
 def escaped(text: str) -> str:
-    """A text that plotly shows as it is: it takes some tags of HTML for its own."""
+    """Escape a text for plotly, which interprets some HTML tags."""
     return html.escape(text, quote=False)
 
 
@@ -170,7 +170,7 @@ def _matrix(matrix: Matrix) -> go.Figure:
     figure.update_layout(
         xaxis=_axis(_names(matrix.x, matrix.columns)) | {"tickangle": -90},
         yaxis=_axis(_names(matrix.y, matrix.rows, reverse=True)),
-        height=int(np.clip(PIXELS_OF_CELL * len(matrix.rows) + 240, 380, 900)),
+        height=int(np.clip(PIXELS_PER_CELL * len(matrix.rows) + 240, 380, 900)),
         margin={"l": 10, "r": 12, "t": 60, "b": 10},
     )
     return figure
@@ -183,7 +183,7 @@ def _names(title: str, names: Sequence[str], reverse: bool = False) -> Axis:
 
 
 def _numbers(values: Any) -> list[float | None]:
-    """Plain floats of six digits, which is more than a screen shows; None where not finite."""
+    """Return plain floats of six digits, more than a screen shows; None where not finite."""
     return [
         float(f"{value:.6g}") if np.isfinite(value) else None
         for value in np.asarray(values, np.float64)

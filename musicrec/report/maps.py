@@ -1,4 +1,4 @@
-"""Maps of the artist embeddings by t-SNE (thesis, Figures 19-22): by country, genre, era, and around an artist."""
+"""Maps section: artist embeddings by t-SNE (Whitell 2019, Figures 19-22)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import numpy as np
 
 from musicrec.report.charts import Axis, Chart, Series
 from musicrec.report.palette import BLUE, CATEGORIES, OTHER, UNKNOWN, VERMILLION, category, ordered
-from musicrec.report.sections import Picture, Section
+from musicrec.report.sections import Plot, Section
 
-# t-SNE's perplexity has to stay below a third of the points (van der Maaten and Hinton 2008 recommend far fewer than there are points).
+# t-SNE's perplexity must stay below a third of the points (van der Maaten and Hinton 2008 recommend
+# far fewer neighbours than points).
 POINTS_OF_PERPLEXITY = 3
 FEWEST_ARTISTS = 5
-# Up to so many the exact gradient takes less time than the tree of Barnes and Hut (2 s at 300 artists).
+# Up to this number the exact gradient is faster than the Barnes-Hut tree (2 s at 300 artists).
 EXACT_ARTISTS = 300
-LONGEST_HOVER = 120  # characters of one fact, so that the page stays small
-FROM = 1900  # before it an era is a century: earlier music is too thin for decades
+LONGEST_HOVER = 120  # characters per fact, to keep the page small
+FROM = 1900  # before it an era is a century: earlier music is too sparse for decades
 AXES = (
     Axis("t-SNE, first dimension (no unit)", numbers=False),
     Axis("t-SNE, second dimension (no unit)", numbers=False),
@@ -34,13 +35,14 @@ class ArtistMap:
     Attributes
     ----------
     artists
-        (N,) facts: ``artist_id``, ``name``, ``country``, ``genres``, ``first_year``, ``last_year``, ``birth_year``.
+        (N,) facts: ``artist_id``, ``name``, ``country``, ``genres``, ``first_year``, ``last_year``,
+        ``birth_year``.
     places
         (N, 2).
     perplexity
-        That was used.
+        The perplexity used.
     total
-        Artists of the whole table, of which these were drawn.
+        Artists in the whole table, from which these were drawn.
     """
 
     artists: Sequence[Mapping[str, Any]]
@@ -50,7 +52,7 @@ class ArtistMap:
 
 
 def drawn_artists(total: int, most: int, always: Sequence[int], seed: int) -> np.ndarray:
-    """Rising rows of a table to put on the map: all, or ``most`` drawn at random with those of ``always`` among them."""
+    """Return sorted rows for the map: all, or ``most`` drawn at random with those of ``always``."""
     if total <= most:
         return np.arange(total)
     kept = list(dict.fromkeys(always))[:most]
@@ -66,7 +68,10 @@ def artist_map(
     total: int,
     seed: int,
 ) -> ArtistMap | None:
-    """Lay artists (N, D) out by t-SNE of cosine distances (thesis: perplexity 50); None where they are too few."""
+    """Lay artists (N, D) out by t-SNE of cosine distances; None if there are too few.
+
+    The thesis uses perplexity 50.
+    """
     from sklearn.manifold import TSNE
 
     if len(vectors) < FEWEST_ARTISTS:
@@ -81,14 +86,14 @@ def artist_map(
 def maps_section(
     drawn: ArtistMap, related: Mapping[str, Sequence[str]], around: Sequence[str]
 ) -> Section:
-    """Figures 19 to 22.
+    """Plot artists by country, genre and era, and around single artists (Figures 19 to 22).
 
     Parameters
     ----------
     related
         Ids of the related artists of each artist.
     around
-        Ids of the artists to show with two levels of related artists.
+        Ids of artists to show with two levels of related artists.
     """
     kinds = {
         "country": ("Figure 19", [artist["country"] for artist in drawn.artists]),
@@ -97,8 +102,8 @@ def maps_section(
             [next(iter(artist["genres"] or ()), None) for artist in drawn.artists],
         ),
     }
-    pictures = [
-        Picture(
+    plots = [
+        Plot(
             f"figure-{number[-2:]}-{kind}",
             f"Artists by {kind}",
             _reading(f"the {kind}"),
@@ -108,29 +113,31 @@ def maps_section(
         for kind, (number, labels) in kinds.items()
     ]
     reading = _reading(
-        "the middle of the years of an artist's tracks, or else of birth, as a century before 1900 and a decade after it"
+        "the middle of the years of an artist's tracks (or the birth year), "
+        "as a century before 1900 and a decade after it"
     )
-    pictures.append(
-        Picture("figure-21-era", "Artists by era", reading, _by_era(drawn), thesis="Figure 21")
+    plots.append(
+        Plot("figure-21-era", "Artists by era", reading, _by_era(drawn), thesis="Figure 21")
     )
     for number, artist in enumerate(dict.fromkeys(around)):
-        if (picture := _around(drawn, related, artist, number)) is not None:
-            pictures.append(picture)
+        if (plot := _around(drawn, related, artist, number)) is not None:
+            plots.append(plot)
     sample = "" if len(drawn.artists) == drawn.total else f", drawn at random from {drawn.total:,}"
     lead = (
-        f"The embeddings of {len(drawn.artists):,} artists{sample}, laid out by t-SNE of cosine distances with perplexity "
-        f"{drawn.perplexity:.0f}. Near each other means related to the same artists; far distances and directions mean nothing. "
-        "Point at an artist for the name."
+        f"The embeddings of {len(drawn.artists):,} artists{sample}, laid out by t-SNE of cosine "
+        f"distances with perplexity {drawn.perplexity:.0f}. Close artists have the same related "
+        "artists; large distances and directions have no meaning. Hover over an artist for the "
+        "name."
     )
-    return Section("maps", "Maps of the artist embeddings", lead, tuple(pictures))
+    return Section("maps", "Maps of the artist embeddings", lead, tuple(plots))
 
 
 def _reading(what: str) -> str:
-    return f"The colour is {what}. Where the embeddings know of it, a colour keeps together."
+    return f"The colour is {what}. Where the embeddings reflect it, a colour forms clusters."
 
 
 def hover_of(artist: Mapping[str, Any]) -> str:
-    """What is said of an artist: name, country, genres, years."""
+    """Return the hover text of an artist: name, country, genres, years."""
     years = "-".join(
         str(year)
         for year in dict.fromkeys((artist["first_year"], artist["last_year"]))
@@ -147,10 +154,10 @@ def hover_of(artist: Mapping[str, Any]) -> str:
 
 def _by_category(drawn: ArtistMap, labels: Sequence[str | None]) -> Chart:
     counts = Counter(label for label in labels if label is not None)
-    chosen = [label for label, _ in counts.most_common(len(CATEGORIES))]
-    groups = {label: [row for row, own in enumerate(labels) if own == label] for label in chosen}
+    largest = [label for label, _ in counts.most_common(len(CATEGORIES))]
+    groups = {label: [row for row, own in enumerate(labels) if own == label] for label in largest}
     rest = [row for row, own in enumerate(labels) if own is not None and own not in groups]
-    series = _grey(drawn, f"{len(counts) - len(chosen)} others", rest, OTHER) + _grey(
+    series = _grey(drawn, f"{len(counts) - len(largest)} others", rest, OTHER) + _grey(
         drawn, "unknown", _unknown(labels), UNKNOWN
     )
     series += [
@@ -162,9 +169,9 @@ def _by_category(drawn: ArtistMap, labels: Sequence[str | None]) -> Chart:
 
 def _by_era(drawn: ArtistMap) -> Chart:
     eras = [era_of(artist) for artist in drawn.artists]
-    known = sorted({era for era in eras if era is not None})
+    present = sorted({era for era in eras if era is not None})
     series = _grey(drawn, "unknown", _unknown(eras), UNKNOWN)
-    for era, colour in zip(known, ordered(len(known)), strict=True):
+    for era, colour in zip(present, ordered(len(present)), strict=True):
         series.append(
             _points(
                 drawn,
@@ -178,7 +185,10 @@ def _by_era(drawn: ArtistMap) -> Chart:
 
 
 def era_of(artist: Mapping[str, Any]) -> int | None:
-    """The first year of the artist's century or decade: of the middle of the tracks' years, else of the birth."""
+    """Return the first year of an artist's century (or decade from 1900 on).
+
+    It is that of the middle of the tracks' years, or of the birth year.
+    """
     years = [year for year in (artist["first_year"], artist["last_year"]) if year is not None]
     years = years or [year for year in (artist["birth_year"],) if year is not None]
     if not years:
@@ -190,8 +200,8 @@ def era_of(artist: Mapping[str, Any]) -> int | None:
 
 def _around(
     drawn: ArtistMap, related: Mapping[str, Sequence[str]], artist: str, number: int
-) -> Picture | None:
-    """An artist, the related artists, and the related artists of these; None where the artist is not on the map."""
+) -> Plot | None:
+    """Plot an artist with two levels of related artists; None if the artist is not on the map."""
     rows = {facts["artist_id"]: row for row, facts in enumerate(drawn.artists)}
     if artist not in rows:
         return None
@@ -212,11 +222,12 @@ def _around(
         if members:
             series.append(_points(drawn, level, members, colour, symbol, size))
     name = drawn.artists[rows[artist]]["name"] or artist
-    return Picture(
+    return Plot(
         f"figure-22-artist-{number + 1}",
         f"{name} and two levels of related artists",
-        f"{len(near)} of the {len(first)} related artists and {len(far)} of the {len(second)} that are related to these are on the map. "
-        "A good embedding has the first level close by, the second around it.",
+        f"On the map: {len(near)} of the {len(first)} related artists, and {len(far)} of the "
+        f"{len(second)} that are related to these. A good embedding has the first level close by, "
+        "the second around it.",
         Chart(tuple(series), *AXES, height=520),
         thesis="Figure 22",
     )

@@ -1,8 +1,9 @@
-"""The page: one HTML file that needs nothing else, neither a server nor a network.
+"""Render the report as one HTML file that needs neither a server nor a network.
 
-Names of artists, genres and files are the user's data and not to be trusted. Every text is escaped where it is written: by jinja2 in HTML,
-by `interactive.escaped` in charts, and as JSON without a ``<`` where it stands inside a script. Beyond that a content security policy
-lets the browser run only the page's own two scripts, which it knows by their hashes, and load nothing from anywhere.
+Names of artists, genres and files are untrusted user data. Every text is escaped where it is
+written: by jinja2 in HTML, by `interactive.escaped` in charts, and as JSON without ``<`` inside
+scripts. In addition, a content security policy lets the browser run only the page's own two
+scripts, identified by their hashes, and load nothing.
 """
 
 from __future__ import annotations
@@ -24,18 +25,19 @@ from plotly.offline import get_plotlyjs
 
 from musicrec.report.charts import Chart, Matrix
 from musicrec.report.interactive import to_plotly
-from musicrec.report.sections import Card, Example, Picture, Section, Table
-from musicrec.report.still import files
+from musicrec.report.sections import Card, Example, Plot, Section, Table
+from musicrec.report.still import render_still
 
 TEMPLATES = Path(__file__).parent / "templates"
-# What would end a script element or begin a comment in it, and line ends that JSON has and JavaScript has not.
+# Signs that end a script element or start a comment in it, and line ends that are legal in JSON but
+# not in JavaScript.
 _IN_SCRIPT = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 WEBP_QUALITY = 82
 
 
 @dataclass(frozen=True)
 class Head:
-    """The top of the page: its title, what the run was made of, whether it is good, and the figures that say so."""
+    """Top of the page: title, facts about the run, verdict in a sentence, and cards."""
 
     title: str
     facts: str
@@ -43,21 +45,21 @@ class Head:
     cards: Sequence[Card]
 
 
-def pictures(
+def render_stills(
     sections: Sequence[Section], kinds: Sequence[str] = ("png", "svg")
 ) -> dict[str, bytes]:
-    """Every picture of the page by file name, in these kinds; those of examples as PNG."""
-    made: dict[str, bytes] = {}
+    """Return every plot of the page by file name, in these formats; images of examples as PNG."""
+    stills: dict[str, bytes] = {}
     for item in _items(sections):
-        if isinstance(item, Picture):
+        if isinstance(item, Plot):
             title = f"{item.thesis}: {item.title}" if item.thesis else item.title
-            made |= {
+            stills |= {
                 f"{item.name}.{kind}": content
-                for kind, content in files(item.still or item.content, title, kinds).items()
+                for kind, content in render_still(item.still or item.content, title, kinds).items()
             }
-        elif isinstance(item, Example) and item.picture is not None and "png" in kinds:
-            made[f"{item.name}.png"] = item.picture
-    return made
+        elif isinstance(item, Example) and item.image is not None and "png" in kinds:
+            stills[f"{item.name}.png"] = item.image
+    return stills
 
 
 def render(
@@ -66,14 +68,14 @@ def render(
     stills: Mapping[str, bytes],
     details: Sequence[tuple[str, str]],
 ) -> str:
-    """The whole page.
+    """Return the whole page.
 
     Parameters
     ----------
     stills
-        What `pictures` made, by file name; what is not there is drawn.
+        Result of `render_stills` by file name; a missing one is drawn.
     details
-        Name and text of what made the run: configuration, versions, times.
+        Name and text of the run's configuration, versions and times.
     """
     script, plotly = (TEMPLATES / "page.js").read_text(encoding="utf-8"), get_plotlyjs()
     environment = jinja2.Environment(
@@ -84,7 +86,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.tests |= {
-        "picture": lambda item: isinstance(item, Picture),
+        "plot": lambda item: isinstance(item, Plot),
         "table": lambda item: isinstance(item, Table),
         "chart": lambda content: isinstance(content, Chart | Matrix),
     }
@@ -92,9 +94,7 @@ def render(
         "in_script": in_script,
         "png": lambda content: _data_uri(content, "png"),
     }
-    return environment.get_template(
-        "page.html.j2"
-    ).render(
+    return environment.get_template("page.html.j2").render(
         head=head,
         sections=sections,
         details=details,
@@ -103,7 +103,7 @@ def render(
             for name, content in _contents(sections, Chart | Matrix).items()
         },
         webp={
-            name: _webp(stills.get(f"{name}.png") or files(content, "", ["png"])["png"])
+            name: _webp(stills.get(f"{name}.png") or render_still(content, "", ["png"])["png"])
             for name, content in _contents(sections, Figure).items()
         },
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
@@ -113,7 +113,7 @@ def render(
             (
                 "default-src 'none'",
                 f"script-src {_hash(plotly)} {_hash(script)}",
-                "style-src 'unsafe-inline'",  # plotly writes its rules into the page; a style runs nothing
+                "style-src 'unsafe-inline'",  # plotly adds its rules; styles run no code
                 "img-src data: blob:",
                 "base-uri 'none'",
                 "form-action 'none'",
@@ -123,7 +123,7 @@ def render(
 
 
 def in_script(value: object) -> Markup:
-    """A value as JSON that may stand inside a script element."""
+    """Return a value as JSON that is safe inside a script element."""
     return Markup(
         json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).translate(
             _IN_SCRIPT
@@ -131,16 +131,16 @@ def in_script(value: object) -> Markup:
     )
 
 
-def _items(sections: Sequence[Section]) -> Iterator[Picture | Table | Example]:
+def _items(sections: Sequence[Section]) -> Iterator[Plot | Table | Example]:
     return (item for section in sections for item in section.content)
 
 
 def _contents(sections: Sequence[Section], kind: type) -> dict[str, Any]:
-    """The contents of one kind of all pictures, by name."""
+    """Return the contents of one type of all plots, by name."""
     return {
         item.name: item.content
         for item in _items(sections)
-        if isinstance(item, Picture) and isinstance(item.content, kind)
+        if isinstance(item, Plot) and isinstance(item.content, kind)
     }
 
 
@@ -149,7 +149,7 @@ def _hash(script: str) -> str:
 
 
 def _webp(png: bytes) -> str:
-    """A picture for the page: a spectrogram takes a fifth of its PNG's bytes."""
+    """Return an image for the page: a spectrogram as WebP takes a fifth of its PNG's bytes."""
     stream = io.BytesIO()
     Image.open(io.BytesIO(png)).convert("RGB").save(stream, format="WEBP", quality=WEBP_QUALITY)
     return _data_uri(stream.getvalue(), "webp")

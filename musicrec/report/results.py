@@ -1,4 +1,4 @@
-"""How good the models are: all of them beside baselines and the thesis, with intervals, and where they do better and worse."""
+"""Results section: all models with baselines, thesis values and intervals, also by part."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from musicrec.evaluation.thesis import Metric
 from musicrec.report.charts import Axis, Chart, Series, names_axis
 from musicrec.report.palette import BLUE, OTHER, VERMILLION
 from musicrec.report.scores import Scored, bounds_of, digits_of, number
-from musicrec.report.sections import Picture, Section, Table, figure, interval
+from musicrec.report.sections import Plot, Section, Table, format_interval, format_number
 
-# Of so many figures the table of all models has the interval beside it; it stays a table that fits a screen.
+# The first metrics have an interval in the table of all models, so that it fits a screen.
 METRICS_WITH_INTERVAL = 2
 _MEANINGS = {
-    "coverage": "Coverage is the share of all artists that is ever recommended.",
-    "hubness": "Hubness is the skewness of how often each is recommended: 0 evenly, above 1 where a few are hubs.",
+    "coverage": "Coverage is the fraction of all artists that is ever recommended.",
+    "hubness": "Hubness is the skewness of how often each artist is recommended: 0 evenly, above 1 "
+    "where a few are hubs.",
 }
 _PARTS = {
     "head": "related artists: most named",
@@ -27,18 +28,18 @@ _PARTS = {
 
 
 def results_section(scored: Scored, facts: str) -> Section:
-    """The table of all models, their figures with intervals, and whatever else was scored.
+    """Return the table of all models with intervals, and all other scores.
 
     Parameters
     ----------
     facts
-        What else there is to say of the whole run.
+        Further facts about the run.
     """
     content = [_table(scored), *(_dots(scored, metric) for metric in scored.metrics[:2])]
     content += [table for table in (_others(scored), _groups(scored)) if table.rows]
     lead = (
-        "Every model, beside baselines that need none or little, on artists whose music no model was trained on. "
-        + facts
+        "Every model, with baselines that need no or little training, on artists whose music no "
+        "model was trained on. " + facts
     )
     return Section("results", "Results", lead, tuple(content))
 
@@ -61,9 +62,10 @@ def _table(scored: Scored) -> Table:
     rows = [_row(scored, name, scored.results[name]) for name in names if name in scored.results]
     first = [_row(scored, "chance (exact)", chance)] if chance else []
     reading = (
-        "The test split; an interval says how far the figure moves with another draw of test artists. Then the thesis' figure of the same "
-        "model, which is of its own data set and not comparable with a run on another; the tracks that were tested; the validation figure "
-        "that chose the weights; and the epochs that were trained."
+        "The test split; an interval shows how far the value moves with another draw of test "
+        "artists. Then the thesis' value of the same model, on its own data set and not comparable "
+        "with another one; the number of test tracks; the validation value that selected the "
+        "weights; and the number of training epochs."
     )
     return Table(
         f"table-{scored.published.number}",
@@ -78,7 +80,7 @@ def _table(scored: Scored) -> Table:
 
 
 def _with_interval(scored: Scored) -> list[Metric]:
-    """The first metrics of which there is an interval."""
+    """Return the first metrics that have an interval."""
     return [
         metric for metric in scored.metrics[:METRICS_WITH_INTERVAL] if _has_interval(scored, metric)
     ]
@@ -93,26 +95,27 @@ def _row(scored: Scored, name: str, scores: Mapping[str, Any]) -> list[str]:
     cells = [name]
     for metric in scored.metrics:
         digits = digits_of(metric)
-        cells.append(figure(number(scores, metric.name), digits))
+        cells.append(format_number(number(scores, metric.name), digits))
         if metric in _with_interval(scored):
-            cells.append(interval(bounds_of(scores, metric.name), 2 if digits == 3 else digits))
-    known = {row.model: row.figures for row in scored.published.rows}
-    figures = known.get(name, (None,) * len(scored.published.metrics))
+            bounds = bounds_of(scores, metric.name)
+            cells.append(format_interval(bounds, 2 if digits == 3 else digits))
+    published = {row.model: row.values for row in scored.published.rows}
+    values = published.get(name, (None,) * len(scored.published.metrics))
     cells += [
-        figure(value, digits_of(metric))
-        for metric, value in zip(scored.published.metrics, figures, strict=True)
+        format_number(value, digits_of(metric))
+        for metric, value in zip(scored.published.metrics, values, strict=True)
     ]
     return [
         *cells,
         str(scores.get("tracks", "")),
-        figure(validation),
+        format_number(validation),
         "" if epochs is None else str(epochs),
     ]
 
 
-def _dots(scored: Scored, metric: Metric) -> Picture:
-    """The figure of every model and baseline as a point with its interval."""
-    chosen = [
+def _dots(scored: Scored, metric: Metric) -> Plot:
+    """Plot the score of every model and baseline as a point with its interval."""
+    scored_names = [
         name
         for name in (*scored.baselines, *scored.trained)
         if number(scored.results.get(name, {}), metric.name) is not None
@@ -124,23 +127,25 @@ def _dots(scored: Scored, metric: Metric) -> Picture:
     }
     series = []
     for kind, (colour, symbol) in kinds.items():
-        rows = [row for row, name in enumerate(chosen) if _kind(scored, name) == kind]
+        rows = [row for row, name in enumerate(scored_names) if _kind(scored, name) == kind]
         if rows:
             series.append(
-                _points(scored, metric, kind, [chosen[row] for row in rows], rows, colour, symbol)
+                _points(
+                    scored, metric, kind, [scored_names[row] for row in rows], rows, colour, symbol
+                )
             )
     bounded = _has_interval(scored, metric)
-    reading = "One point a model" + (
+    reading = "One point per model" + (
         ", with its 95 % interval over test artists. " if bounded else ". "
     )
     reading += "Further right is better." if metric.higher_is_better else "Further left is better."
     chart = Chart(
         tuple(series),
         Axis(f"{metric.title}, test split (no unit)"),
-        names_axis(chosen, reverse=True),
-        height=110 + 26 * len(chosen),
+        names_axis(scored_names, reverse=True),
+        height=110 + 26 * len(scored_names),
     )
-    return Picture(
+    return Plot(
         f"scores-{metric.name.replace('@', '-at-')}",
         f"{metric.title[:1].upper()}{metric.title[1:]} of every model and baseline",
         reading,
@@ -168,25 +173,28 @@ def _points(
     symbol: str,
 ) -> Series:
     values = np.array([number(scored.results[name], metric.name) for name in names])
-    found = [bounds_of(scored.results[name], metric.name) for name in names]
+    intervals = [bounds_of(scored.results[name], metric.name) for name in names]
     low, high = (
-        np.array([value if b is None else b[end] for value, b in zip(values, found, strict=True)])
+        np.array(
+            [value if b is None else b[end] for value, b in zip(values, intervals, strict=True)]
+        )
         for end in (0, 1)
     )
     digits = digits_of(metric)
     hover = [
-        f"{name}\n{metric.title} {figure(value, digits)}"
-        + ("" if b is None else f"\n95 %: {interval(b, digits)}")
-        for name, value, b in zip(names, values, found, strict=True)
+        f"{name}\n{metric.title} {format_number(value, digits)}"
+        + ("" if b is None else f"\n95 %: {format_interval(b, digits)}")
+        for name, value, b in zip(names, values, intervals, strict=True)
     ]
-    bounds = {"low": low, "high": high, "along": "x"} if any(b is not None for b in found) else {}
+    bounded = any(b is not None for b in intervals)
+    bounds = {"low": low, "high": high, "along": "x"} if bounded else {}
     return Series(
         kind, values, np.array(list(rows), float), colour, hover, symbol=symbol, size=9, **bounds
     )
 
 
 def _others(scored: Scored) -> Table:
-    """Every other plain figure of the results: those of the leading model beside the baselines and chance."""
+    """Return all other scores of the leading model, with those of the baselines and chance."""
     hidden = {
         "tracks",
         "artists",
@@ -207,15 +215,15 @@ def _others(scored: Scored) -> Table:
     rows = [
         [
             name,
-            figure(number(scored.scores, name)),
-            *([interval(bounds_of(scored.scores, name))] if bounded else []),
-            *(figure(number(scored.results[baseline], name)) for baseline in others),
-            *([figure(number(chance, name))] if chance else []),
+            format_number(number(scored.scores, name)),
+            *([format_interval(bounds_of(scored.scores, name))] if bounded else []),
+            *(format_number(number(scored.results[baseline], name)) for baseline in others),
+            *([format_number(number(chance, name))] if chance else []),
         ]
         for name in names
     ]
     columns = [
-        "figure",
+        "metric",
         scored.leading,
         *(["95 %"] if bounded else []),
         *others,
@@ -224,11 +232,14 @@ def _others(scored: Scored) -> Table:
     reading = "The same test split. " + " ".join(
         text for start, text in _MEANINGS.items() if any(name.startswith(start) for name in names)
     )
-    return Table("more-scores", "More figures", reading.strip(), columns, rows)
+    return Table("more-scores", "More metrics", reading.strip(), columns, rows)
 
 
 def _groups(scored: Scored) -> Table:
-    """The leading model on parts of the test split: queries of a track, an album or an artist, well-known and little-known artists."""
+    """Return the leading model's scores on parts of the test split.
+
+    Parts are queries by track, album or artist, and well-known and little-known artists.
+    """
     parts = {f"query: {level}": part for level, part in scored.scores.get("levels", {}).items()}
     parts |= {
         title: scored.scores[name]
@@ -251,11 +262,12 @@ def _groups(scored: Scored) -> Table:
     rows = []
     for title, part in parts.items():
         queries = part.get("queries", part.get("artists", scored.scores.get("artists", "")))
-        figures = [figure(number(part, metric.name)) for metric in names]
-        chance = figure(number(part.get("chance", {}), first.name))
-        rows.append([title, str(queries), *figures, interval(bounds_of(part, first.name)), chance])
+        values = [format_number(number(part, metric.name)) for metric in names]
+        chance = format_number(number(part.get("chance", {}), first.name))
+        bounds = format_interval(bounds_of(part, first.name))
+        rows.append([title, str(queries), *values, bounds, chance])
     reading = (
-        f"{scored.leading}, asked with one track, an album or all tracks of an artist; and on the related artists that are named most "
-        "often (a third of all relations) apart from the others."
+        f"{scored.leading}, queried with one track, an album or all tracks of an artist; and on "
+        "the related artists that are named most often (a third of all relations) and the others."
     )
-    return Table("parts", "Where it does better and worse", reading, columns, rows)
+    return Table("parts", "Results by part", reading, columns, rows)

@@ -1,4 +1,4 @@
-"""The results of a run as the page reads them: what is there, with its interval, and what is compared with what."""
+"""Results of a run as the page reads them: scores, intervals, and differences from a baseline."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ Results = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Scored:
-    """The results of a run.
+    """Results of a run.
 
     Attributes
     ----------
     results
         Scores by model and baseline.
     trained
-        Validation figure and number of epochs of each model, in the order of the table; what is not among them is a baseline.
+        Validation value and number of epochs of each model, in the table's order; any other name in
+        ``results`` is a baseline.
     leading
         The model that the page is about.
     metrics
-        The first decides.
+        The first one ranks the baselines and gives the verdict.
     published
-        The table of the thesis that this run has the counterpart of.
+        The thesis table that corresponds to this run.
     """
 
     results: Results
@@ -43,25 +44,25 @@ class Scored:
 
     @property
     def baselines(self) -> list[str]:
-        """From the worst to the best by the deciding metric."""
+        """Return the baselines from the worst to the best by the first metric."""
         metric = self.metrics[0]
         sign = 1 if metric.higher_is_better else -1
-        figures = {
+        values = {
             name: number(scores, metric.name)
             for name, scores in self.results.items()
             if name not in self.trained
         }
         return sorted(
-            figures, key=lambda name: -math.inf if figures[name] is None else sign * figures[name]
+            values, key=lambda name: -math.inf if values[name] is None else sign * values[name]
         )
 
     @property
     def scores(self) -> Mapping[str, Any]:
-        """Those of the leading model."""
+        """Return the leading model's scores."""
         return self.results[self.leading]
 
     def best_baseline(self) -> str | None:
-        """The baseline with the best figure of the deciding metric; None where there is none."""
+        """Return the baseline that is best by the first metric, or None."""
         best = self.baselines[-1:]
         return (
             best[0]
@@ -71,7 +72,7 @@ class Scored:
 
 
 def metrics_of(task: str, k: int) -> tuple[Metric, ...]:
-    """The figures of a task, the deciding one first; k is the cut-off of its rankings."""
+    """Return a task's metrics, the main one first; k is the cut-off of its rankings."""
     if task == "single_genre":
         return thesis.F1_MICRO, Metric("f1_macro", "macro-F1", True)
     if task == "many_genres":
@@ -85,26 +86,29 @@ def metrics_of(task: str, k: int) -> tuple[Metric, ...]:
 
 
 def number(scores: Mapping[str, Any], name: str) -> float | None:
-    """A score; None where it is not there, no number or not defined."""
+    """Return a score, or None where it is missing, not a number or not finite."""
     value = scores.get(name)
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def bounds_of(scores: Mapping[str, Any], name: str) -> tuple[float, float] | None:
-    """The 95 % interval of a score; None where there is none."""
-    found = scores.get("intervals", {}).get(name) or scores.get(f"{name}_interval")
-    return None if found is None or not all(map(math.isfinite, found)) else (found[0], found[1])
+    """Return the 95 % interval of a score, or None."""
+    bounds = scores.get("intervals", {}).get(name) or scores.get(f"{name}_interval")
+    return None if bounds is None or not all(map(math.isfinite, bounds)) else (bounds[0], bounds[1])
 
 
 def digits_of(metric: Metric) -> int:
-    """How many decimals the tables show: of small losses the thesis' six."""
+    """Return the number of decimals in tables: the thesis' six for small losses."""
     return 6 if metric.decimals > 4 else 3
 
 
 def paired_difference(
     scored: Scored, baseline: str
 ) -> tuple[np.ndarray, tuple[float, float]] | None:
-    """The leading model's score of each artist less the baseline's, and the 95 % interval of the mean; None where either has none."""
+    """Return the leading model's score minus the baseline's by artist, and the mean's interval.
+
+    The interval has 95 % confidence. The result is None where either has no scores by artist.
+    """
     ours, theirs = (
         scored.results[name].get("by_artist", {}) for name in (scored.leading, baseline)
     )

@@ -1,4 +1,4 @@
-"""What the report is made of: sections of pictures and tables, each with a sentence on how to read it."""
+"""Building blocks of the report: sections of plots and tables, each with a guide to reading it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from musicrec.report.charts import Chart, Matrix
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FIGURE = re.compile(r"[-+\d.,%… ]+$")
+_NUMBER = re.compile(r"[-+\d.,%… ]+$")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of the page, which also lies beside it as PNG and SVG.
+class Plot:
+    """A plot of the page, also written to files as PNG and SVG.
 
     Attributes
     ----------
     name
-        Of its files and its place on the page.
+        Name of its files and anchor on the page.
     reading
         How to read it.
     content
-        A chart, which can be hovered over on the page, or a figure of matplotlib's, which is shown as it is.
+        A chart, interactive on the page, or a matplotlib figure, shown as it is.
     thesis
-        Its counterpart in the thesis ("Figure 19"), empty if there is none.
+        Its counterpart in the thesis ("Figure 19"), or empty.
     still
-        The picture for its files; drawn from the content if not given.
+        The version for its files; default: drawn from the content.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Table:
     Attributes
     ----------
     rows
-        Texts as a person reads them.
+        Formatted texts.
     strong
-        Numbers of the rows that stand out.
+        Indices of highlighted rows.
     breaks
-        Numbers of the rows after which a line is drawn.
+        Indices of rows that are followed by a line.
     """
 
     name: str
@@ -66,27 +66,27 @@ class Table:
     breaks: frozenset[int] = frozenset()
 
     @property
-    def figures(self) -> frozenset[int]:
-        """Numbers of the columns that hold nothing but figures, which are set to the right."""
+    def numeric_columns(self) -> frozenset[int]:
+        """Return the indices of the columns that hold only numbers, which are aligned right."""
         columns = [
             [row[number] for row in self.rows if row[number]] for number in range(len(self.columns))
         ]
         return frozenset(
             number
             for number, cells in enumerate(columns)
-            if cells and all(map(_FIGURE.match, cells))
+            if cells and all(map(_NUMBER.match, cells))
         )
 
 
 @dataclass(frozen=True)
 class Example:
-    """A recommendation: what was asked with, a picture of how it sounds (PNG) with a line under it, and what was answered."""
+    """A recommendation: facts about the query, its spectrogram (PNG) and caption, the answers."""
 
     name: str
     heading: str
     facts: str
-    picture: bytes | None
-    under: str
+    image: bytes | None
+    caption: str
     alt: str
     answer: Table
 
@@ -100,30 +100,30 @@ class Section:
     lead
         Its first sentences.
     missing
-        Why it has nothing to show; then it has no content.
+        Why it has nothing to show; it then has no content.
     """
 
     name: str
     title: str
     lead: str = ""
-    content: tuple[Picture | Table | Example, ...] = ()
+    content: tuple[Plot | Table | Example, ...] = ()
     missing: str = ""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A figure that stands at the head of the page."""
+    """A number at the top of the page."""
 
     value: str
     label: str
     note: str
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """A number as the tables have it: empty where it is not there or not defined."""
+def format_number(value: float | None, digits: int = 3) -> str:
+    """Format a number for a table: empty where it is missing or NaN."""
     return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def interval(bounds: Sequence[float] | None, digits: int = 2) -> str:
-    """Two bounds as the tables have them."""
+def format_interval(bounds: Sequence[float] | None, digits: int = 2) -> str:
+    """Format two bounds for a table: empty where they are missing."""
     return "" if bounds is None else f"{bounds[0]:.{digits}f} … {bounds[1]:.{digits}f}"

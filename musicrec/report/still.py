@@ -1,4 +1,4 @@
-"""Charts as matplotlib's figures, and figures as files."""
+"""Draw charts with matplotlib, and write figures as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from musicrec.report.charts import Axis, Chart, Series, short
 from musicrec.report.palette import GRID
 
 INCHES_WIDE = 7.5
-PIXELS_OF_INCH = 110  # of the page's chart, so that a still has about its form
-TITLE_LETTERS = 70  # of a line of a title
+PIXELS_OF_INCH = 110  # of the page's chart, so that a still has about its shape
+TITLE_LETTERS = 70  # per line of a title
 PIXELS_PER_INCH = 130  # of a PNG
 _SYMBOLS = {
     "circle": "o",
@@ -36,7 +36,11 @@ _LINES = {"solid": "-", "dash": "--", "dot": ":"}
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """How all stills are drawn: texts as they are (a name may hold a dollar sign), and as text in an SVG, which then shows any script."""
+    """Set the style of all stills.
+
+    Texts are literal (a name may contain a dollar sign), and stay text in an SVG, which can then
+    show any script.
+    """
     settings = {
         "text.parse_math": False,
         "svg.fonttype": "none",
@@ -50,18 +54,18 @@ def style() -> Iterator[None]:
         yield
 
 
-def files(content: Chart | Figure, title: str, kinds: Sequence[str]) -> dict[str, bytes]:
-    """A picture as "png" or "svg", or both."""
+def render_still(content: Chart | Figure, title: str, kinds: Sequence[str]) -> dict[str, bytes]:
+    """Render a chart or figure in each of the formats ("png", "svg")."""
     with style():
         drawn = content if isinstance(content, Figure) else draw(content, title)
-        made = {}
+        images = {}
         for kind in kinds:
-            made[kind] = _saved(drawn, kind)
-            drawn.set_layout_engine("none")  # everything has its place now
-        return made
+            images[kind] = _save(drawn, kind)
+            drawn.set_layout_engine("none")  # the layout is final after the first rendering
+        return images
 
 
-def _saved(drawn: Figure, kind: str) -> bytes:
+def _save(drawn: Figure, kind: str) -> bytes:
     stream = io.BytesIO()
     drawn.savefig(
         stream, format=kind, dpi=PIXELS_PER_INCH, metadata={"Date": None} if kind == "svg" else None
@@ -70,7 +74,7 @@ def _saved(drawn: Figure, kind: str) -> bytes:
 
 
 def draw(chart: Chart, title: str) -> Figure:
-    """A chart with its title."""
+    """Draw a chart with its title."""
     drawn = Figure(figsize=(INCHES_WIDE, chart.height / PIXELS_OF_INCH + 0.5), layout="constrained")
     axes = drawn.add_subplot()
     handles = [_draw_series(axes, series) for series in chart.series]
@@ -80,7 +84,7 @@ def draw(chart: Chart, title: str) -> Figure:
         _apply(axes, name, axis)
     if chart.legend:
         order = sorted(range(len(handles)), key=lambda number: chart.series[number].aside)
-        # A legend leaves out names that begin with an underscore.
+        # A legend skips names that begin with an underscore.
         names = [
             " " * chart.series[number].name.startswith("_") + short(chart.series[number].name)
             for number in order
@@ -114,7 +118,7 @@ def _draw_series(axes: Axes, series: Series) -> Container:
         **bounds,
         color=series.colour,
         marker=_SYMBOLS[series.symbol] if series.size else None,
-        markersize=series.size * 0.75,  # a mark's pixel on the page is 0.75 points
+        markersize=series.size * 0.75,  # a pixel on the page is 0.75 points
         markeredgecolor="white",
         markeredgewidth=0.3,
         linestyle=_LINES[series.line] if series.line else "none",
@@ -141,9 +145,8 @@ def _apply(axes: Axes, name: str, axis: Axis) -> None:
     else:
         own = getattr(axes, f"{name}axis")
         if axis.log:
-            own.set_major_formatter(
-                StrMethodFormatter("{x:,g}")
-            )  # matplotlib writes powers of ten as formulas
+            # matplotlib writes powers of ten as formulas.
+            own.set_major_formatter(StrMethodFormatter("{x:,g}"))
         else:
             own.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
         axes.grid(axis=name, color=GRID, linewidth=0.8)

@@ -1,1 +1,1 @@
-"""Experiments over many runs: ablation, held-out relations, reproduction of the thesis, hyperparameter search."""
+"""Studies over many runs: ablation, held-out relations, reproduction of the thesis, search."""

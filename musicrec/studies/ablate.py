@@ -1,4 +1,7 @@
-"""An ablation: a base and its rows, each with every seed, all in one store, so that a row trains only what it changes."""
+"""Run an ablation: a base and its rows with every seed, in one store.
+
+A row trains only what it changes.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +41,10 @@ NEIGHBOURS = 10
 
 
 def ablate(config: AblateConfig) -> str:
-    """Run the rows that are not there yet, the first row of all seeds first; returns the URI of the Markdown, beside which lies the CSV.
+    """Run the rows that are missing, the first row of all seeds first; return the Markdown's URI.
 
-    After each row the table so far is written, under the same name.
+    The CSV has the same name with another ending. After each row both are written with the table so
+    far.
 
     Raises
     ------
@@ -51,32 +55,32 @@ def ablate(config: AblateConfig) -> str:
     rows = plan(study, config, tuple(name for name in config.rows.split(",") if name))
     for row in rows:
         if config.model not in (ENSEMBLE, *row.config.models):
-            known = (ENSEMBLE, *row.config.models)
-            close = suggestion(config.model, known)
+            names = (ENSEMBLE, *row.config.models)
             raise ConfigError(
-                f"--model {config.model}: the configuration has no such model{close}; give one of {', '.join(known)}"
+                f"--model {config.model}: the configuration has no such model"
+                f"{suggestion(config.model, names)}; give one of {', '.join(names)}"
             )
         check_sizes(row.config)
     runs = {seed: open_run(dataclasses.replace(rows[0].config, seed=seed)) for seed in config.seeds}
     store = Store(config.store)
-    decided = (
+    key_values = (
         dataclasses.asdict(study),
         config.model,
         config.seeds,
         [dataclasses.asdict(row.config) for row in rows],
     )
-    name = f"ablations/{fingerprint(*decided)}.md"
-    found: dict[str, list[tuple[Submodels, Outcome]]] = {}
+    name = f"ablations/{fingerprint(*key_values)}.md"
+    results: dict[str, list[tuple[Submodels, Outcome]]] = {}
     scores: dict[str, list[SeedScores]] = {row.name: [] for row in rows}
     for row in rows:
-        found[row.name] = [_train(run, row, seed, config.model) for seed, run in runs.items()]
-        scores[row.name] = [_scores(*done) for done in found[row.name]]
-        if row.beside is not None and _keys(found[row.name]) == _keys(found[row.beside]):
+        results[row.name] = [_train(run, row, seed, config.model) for seed, run in runs.items()]
+        scores[row.name] = [_scores(*done) for done in results[row.name]]
+        if row.baseline is not None and _keys(results[row.name]) == _keys(results[row.baseline]):
             event("ablate", f"'{row.name}' changes nothing of {config.model} and is left out")
             del scores[row.name]
         table = ablation_rows(
             [
-                AblationRow(row.name, row.differs, row.beside, scores[row.name])
+                AblationRow(row.name, row.differs, row.baseline, scores[row.name])
                 for row in rows
                 if row.name in scores
             ]
@@ -94,13 +98,13 @@ def ablate(config: AblateConfig) -> str:
     return store.uri(name)
 
 
-def _keys(found: list[tuple[Submodels, Outcome]]) -> list[str]:
-    return [outcome.stage.key for _, outcome in found]
+def _keys(results: list[tuple[Submodels, Outcome]]) -> list[str]:
+    return [outcome.stage.key for _, outcome in results]
 
 
 def _train(run: Run, row: PlannedRow, seed: int, model: str) -> tuple[Submodels, Outcome]:
-    """What a row trains with one seed, and the outcome of it that is scored."""
-    # Nothing is logged to MLflow: a study is hundreds of trainings, each of which keeps its history in the store.
+    """Train a row with one seed; return the models, and the outcome to score."""
+    # Not logged to MLflow: a study is hundreds of training runs, whose history is in the store.
     changed = dataclasses.replace(
         run, config=dataclasses.replace(row.config, seed=seed), on_epoch=lambda record: None
     )
@@ -111,34 +115,34 @@ def _train(run: Run, row: PlannedRow, seed: int, model: str) -> tuple[Submodels,
         if fitted.config.registry.segments > 1:
             outcome = score_served(done, outcome)
     else:
-        alone = dataclasses.replace(
+        # Folds are for stacks.
+        single = dataclasses.replace(
             fitted.config, train=dataclasses.replace(fitted.config.train, folds=0)
-        )  # folds are for stacks
-        done = train_run(dataclasses.replace(fitted, config=alone), [model])
+        )
+        done = train_run(dataclasses.replace(fitted, config=single), [model])
         outcome = done.trained.whole[model]
     event("ablate", "trained", row=row.name, seed=seed)
     return done, outcome
 
 
 def _scores(done: Submodels, scored: Outcome) -> SeedScores:
-    """Every test track's and artist's scores."""
+    """Score every test track and artist."""
     run, targeted = done.run, done.targeted
     split = TestSplit(run, run.store.read_table(targeted.stage.path(TABLE), schema.EMBEDDINGS))
     predicted = read_predictions(
         run.store, scored.record["predictions"], split.tracks, split.table.shape[1]
     )
-    known = np.flatnonzero(np.any(predicted != 0, axis=1))
-    artists, vectors = split.by_artist(predicted, known)
-    found = split.candidates.retrieve(vectors, artists, split.related, (NEIGHBOURS,)).scores
+    predicted_rows = np.flatnonzero(np.any(predicted != 0, axis=1))
+    artists, vectors = split.by_artist(predicted, predicted_rows)
+    scores = split.candidates.retrieve(vectors, artists, split.related, (NEIGHBOURS,)).scores
     values = {
-        NDCG.name: dict(zip(artists, found.ndcg[NEIGHBOURS].tolist(), strict=True)),
-        RECALL.name: dict(zip(artists, found.recall[NEIGHBOURS].tolist(), strict=True)),
+        NDCG.name: dict(zip(artists, scores.ndcg[NEIGHBOURS].tolist(), strict=True)),
+        RECALL.name: dict(zip(artists, scores.recall[NEIGHBOURS].tolist(), strict=True)),
     }
-    if not split.held_out:  # else test artists have no place to be compared with
-        tracks = [split.tracks[row] for row in known.tolist()]
-        values[COSINE.name] = dict(
-            zip(tracks, cosines(split.targets[known], predicted[known]).tolist(), strict=True)
-        )
+    if not split.held_out:  # held-out test artists have no vector to compare with
+        tracks = [split.tracks[row] for row in predicted_rows.tolist()]
+        cosine = cosines(split.targets[predicted_rows], predicted[predicted_rows])
+        values[COSINE.name] = dict(zip(tracks, cosine.tolist(), strict=True))
     folds = (fold for folds in done.trained.folds.values() for fold in folds)
     trained = {
         outcome.stage.folder: outcome for outcome in (*done.trained.whole.values(), *folds, scored)

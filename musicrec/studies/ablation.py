@@ -1,20 +1,22 @@
-"""Ablations: a YAML file that names a base configuration and rows, each of which changes some of its settings.
+"""Ablation studies: a YAML file with a base configuration and rows that change some settings.
 
 ::
 
-    title: what each departure is worth
+    title: the effect of each departure
     base:
       what: the demo's sizes under the thesis' rules
       change:
-        models.*.weight_decay: 0                     # of every model; models.mel.* are those whose name begins with mel.
+        # models.*: every model; models.mel.*: those whose name begins with mel.
+        models.*.weight_decay: 0
         ensemble.sizes.dropout: 0
     rows:
       masks:
         what: up to a fifth of the frames is masked
         change: {models.*.time_mask: 0.2}
-    best: [masks]                                    # the rows that are taken together, and then one by one left out
+    best: [masks]  # rows that are combined, and then left out one at a time
 
-Keys are those of a configuration. ``base`` changes the job's own configuration, a row changes the base.
+Keys are those of a configuration. ``base`` changes the job's own configuration, a row changes the
+base.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ SIZES = ".sizes."
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """Settings that differ, and in a person's words how."""
+    """Settings that differ, and their description."""
 
     what: str
     change: dict[str, Any] = field(default_factory=dict)
@@ -46,7 +48,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A file as it was read."""
+    """An ablation file."""
 
     title: str
     base: Change
@@ -60,21 +62,21 @@ for _section in (Change, Study):
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """One configuration to run, and the name of the row that it is compared with (None for the base)."""
+    """One configuration to run, and the row that it is compared with (None for the base)."""
 
     name: str
     differs: str
-    beside: str | None
+    baseline: str | None
     config: Config
 
 
 def read_study(text: str | bytes, source: str) -> Study:
-    """The study in a YAML text.
+    """Parse a study from YAML.
 
     Raises
     ------
     ConfigError
-        Naming the source, the key and the fix.
+        With the source, the key and the fix.
     """
     try:
         study = pydantic.TypeAdapter(Study).validate_python(read_yaml(text, source))
@@ -86,27 +88,27 @@ def read_study(text: str | bytes, source: str) -> Study:
     for name in study.best:
         if name not in study.rows:
             raise ConfigError(
-                f"{source}: best names '{name}', which is no row{suggestion(name, study.rows)}"
+                f"{source}: best names '{name}', which is not a row{suggestion(name, study.rows)}"
             )
     for name in study.rows.keys() & {BASE, BEST}:
         raise ConfigError(
-            f"{source}: a row is called '{name}', which has another meaning: give it another name"
+            f"{source}: a row is called '{name}', which is reserved: give it another name"
         )
     return study
 
 
-def plan(study: Study, config: Config, wanted: tuple[str, ...] = ()) -> list[PlannedRow]:
-    """The base, each row alone on top of it, all of ``best`` together, and those without one of them each.
+def plan(study: Study, config: Config, names: tuple[str, ...] = ()) -> list[PlannedRow]:
+    """Return the base, each row on top of it, all of ``best`` combined, and ``best`` less each one.
 
     Parameters
     ----------
-    wanted
-        Names of rows; all if empty. What they are compared with belongs to them.
+    names
+        Names of the rows to run; all if empty. The rows they are compared with are added.
 
     Raises
     ------
     ConfigError
-        A key or value is not allowed, or a name is none of a row.
+        A key or value is not allowed, or there is no row of a name.
     """
     base = with_overrides(config, study.base.change, BASE)
     rows = [PlannedRow(BASE, study.base.what, None, base)]
@@ -116,7 +118,7 @@ def plan(study: Study, config: Config, wanted: tuple[str, ...] = ()) -> list[Pla
     ]
     if study.best:
         rows.append(
-            PlannedRow(BEST, " + ".join(study.best), BASE, _together(study, base, study.best))
+            PlannedRow(BEST, " + ".join(study.best), BASE, _combine(study, base, study.best))
         )
         for left_out in study.best if len(study.best) > 1 else ():
             others = tuple(name for name in study.best if name != left_out)
@@ -125,20 +127,21 @@ def plan(study: Study, config: Config, wanted: tuple[str, ...] = ()) -> list[Pla
                     f"{BEST} without {left_out}",
                     f"no {left_out}",
                     BEST,
-                    _together(study, base, others),
+                    _combine(study, base, others),
                 )
             )
-    known = {row.name: row for row in rows}
-    for name in wanted:
-        if name not in known:
+    by_name = {row.name: row for row in rows}
+    for name in names:
+        if name not in by_name:
             raise ConfigError(
-                f"--rows {name}: the study has no such row{suggestion(name, known)}; it has {', '.join(known)}"
+                f"--rows {name}: the study has no such row{suggestion(name, by_name)}; "
+                f"it has {', '.join(by_name)}"
             )
-    needed = {*wanted, BASE, *(known[name].beside for name in wanted)}
-    return [row for row in rows if not wanted or row.name in needed]
+    needed = {*names, BASE, *(by_name[name].baseline for name in names)}
+    return [row for row in rows if not names or row.name in needed]
 
 
-def _together(study: Study, base: Config, names: tuple[str, ...]) -> Config:
+def _combine(study: Study, base: Config, names: tuple[str, ...]) -> Config:
     return with_overrides(
         base,
         {key: value for name in names for key, value in study.rows[name].change.items()},
@@ -147,12 +150,12 @@ def _together(study: Study, base: Config, names: tuple[str, ...]) -> Config:
 
 
 def with_overrides(config: Config, changes: dict[str, Any], source: str) -> Config:
-    """A configuration with other values of some keys.
+    """Return a configuration with other values of some keys.
 
     Raises
     ------
     ConfigError
-        A key or value is not allowed, or a pattern names no model.
+        A key or value is not allowed, or a pattern matches no model.
     """
     mapping = copy.deepcopy(
         {each.name: dataclasses.asdict(config)[each.name] for each in dataclasses.fields(Config)}
@@ -167,7 +170,7 @@ def with_overrides(config: Config, changes: dict[str, Any], source: str) -> Conf
         names = fnmatch.filter(mapping[section], pattern)
         if not names:
             raise ConfigError(
-                f"{source}: {key} names none of the {section}: {', '.join(mapping[section])}"
+                f"{source}: {key} matches none of the {section}: {', '.join(mapping[section])}"
             )
         for name in names:
             _set(mapping[section][name], path, value)

@@ -1,9 +1,10 @@
-"""The table of an ablation: what each row differs in, what it scored, and whether that is more than chance. Plain data in, text out."""
+"""Table of an ablation: each row's difference, scores, and whether they exceed noise.
+
+Plain data in, text out.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,19 +12,20 @@ import numpy as np
 
 from musicrec.evaluation.metrics import bootstrap_interval
 from musicrec.evaluation.thesis import Metric
-from musicrec.studies.comparison import NOTHING, ComparisonRow, SeedResult, spread, table_line
+from musicrec.studies.comparison import NOTHING, ComparisonRow, SeedResult, spread
+from musicrec.telemetry.tables import csv_table, markdown_table
 
 COSINE = Metric("cosine", "test cosine", True, decimals=3)
 NDCG = Metric("ndcg@10", "NDCG@10", True, decimals=3)
 RECALL = Metric("recall@10", "recall@10", True, decimals=3)
 METRICS = (COSINE, NDCG, RECALL)
-# Those that a verdict looks at.
+# Metrics that decide a verdict.
 JUDGED = (COSINE, NDCG)
 HELPS, HURTS, NOISE, MIXED, UNKNOWN = "helps", "hurts", "within noise", "mixed", "not run"
-# What the verdict on a row says of the change that it leaves out.
+# Conclusion about a change from the verdict on the row without it.
 LEFT_OUT = {
     HURTS: "needed",
-    NOISE: "the change is worth no more than noise",
+    NOISE: "the change has no effect beyond noise",
     HELPS: "better without it",
     MIXED: "mixed",
 }
@@ -46,18 +48,19 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class SeedScores:
-    """What one row scored with one seed.
+    """Scores of one row with one seed.
 
     Attributes
     ----------
     values
-        Of each metric, by test track (cosine) or test artist (retrieval).
+        By metric, then by test track (cosine) or test artist (retrieval).
     artist_of
         The artist of each test track.
     targets
-        What the models predict: cosines to other targets are no cosines to compare.
+        Key of the embeddings that the models predict: cosines to different targets are not
+        comparable.
     seconds
-        Of all trainings that the row stands on.
+        Training time of the row, including all models it needs.
     """
 
     seed: int
@@ -67,7 +70,7 @@ class SeedScores:
     seconds: float
 
     def result(self) -> SeedResult:
-        """The means, of an artist without a relation left out."""
+        """Return the means; artists without a relation are left out."""
         return SeedResult(
             {name: float(np.nanmean(list(of.values()))) for name, of in self.values.items()},
             seconds=self.seconds,
@@ -76,7 +79,7 @@ class SeedScores:
 
 @dataclass(frozen=True)
 class Difference:
-    """A row's mean less another's over what both were tested on, and its 95 % interval."""
+    """A row's mean minus another's over what both were tested on, and its 95 % interval."""
 
     mean: float
     low: float
@@ -94,26 +97,26 @@ class AblationRow:
     Attributes
     ----------
     differs
-        From what ``beside`` is, in a person's words.
-    beside
+        Description of the difference from ``baseline``.
+    baseline
         The row that it is compared with; None for the first.
     """
 
     name: str
     differs: str
-    beside: str | None
+    baseline: str | None
     seeds: Sequence[SeedScores]
     differences: Mapping[str, Difference] = field(default_factory=dict)
 
     @property
     def scores(self) -> ComparisonRow:
-        """Means and deviations over the seeds."""
+        """Return means and deviations over the seeds."""
         return ComparisonRow(self.name, seeds=tuple(seed.result() for seed in self.seeds))
 
     @property
     def verdict(self) -> str:
-        """Whether the row is better or worse than what it is compared with: an interval that leaves out 0 says so."""
-        if self.beside is None:
+        """Say whether the row is better or worse than its baseline: an interval excludes 0."""
+        if self.baseline is None:
             return NOTHING
         if not self.differences:
             return UNKNOWN
@@ -129,7 +132,9 @@ class AblationRow:
 def difference(
     ours: Sequence[SeedScores], others: Sequence[SeedScores], metric: str
 ) -> Difference | None:
-    """The paired difference over the seeds, tracks and artists that both have; None if there are none, or the targets of cosines differ.
+    """Return the paired difference over the seeds, tracks and artists that both have.
+
+    It is None if there are none, or if cosines have different targets.
 
     The interval is a bootstrap over artists, each drawn with its values of all seeds.
     """
@@ -145,32 +150,35 @@ def difference(
     ]
     if not shared:
         return None
-    artists, values, beside = (np.array(column) for column in zip(*shared, strict=True))
-    low, high = bootstrap_interval(values, seed=0, groups=artists, paired_with=beside)
-    return Difference(float(np.nanmean(values - beside)), low, high, len(set(artists.tolist())))
+    artists, values, baseline = (np.array(column) for column in zip(*shared, strict=True))
+    low, high = bootstrap_interval(values, seed=0, groups=artists, paired_with=baseline)
+    return Difference(float(np.nanmean(values - baseline)), low, high, len(set(artists.tolist())))
 
 
 def ablation_rows(rows: Sequence[AblationRow]) -> list[AblationRow]:
-    """The rows with their differences from those that they stand beside."""
+    """Return the rows with their differences from their baselines."""
     by_name = {row.name: row for row in rows}
     return [
         row
-        if row.beside is None
+        if row.baseline is None
         else AblationRow(
-            row.name, row.differs, row.beside, row.seeds, _differences(row, by_name[row.beside])
+            row.name, row.differs, row.baseline, row.seeds, _differences(row, by_name[row.baseline])
         )
         for row in rows
     ]
 
 
-def _differences(row: AblationRow, beside: AblationRow) -> dict[str, Difference]:
-    found = {metric.name: difference(row.seeds, beside.seeds, metric.name) for metric in METRICS}
-    return {name: value for name, value in found.items() if value is not None}
+def _differences(row: AblationRow, baseline: AblationRow) -> dict[str, Difference]:
+    values = {metric.name: difference(row.seeds, baseline.seeds, metric.name) for metric in METRICS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def to_markdown(rows: Sequence[AblationRow], seeds: Sequence[int], remark: str) -> str:
-    """A heading, how to read it, the table, the rows that did not help, and what those that leave out a change say of it."""
-    titles = ["row", "what differs", "beside"]
+    """Return a heading, a guide, the table, the rows that did not help, and conclusions.
+
+    The conclusions are about the changes that single rows leave out.
+    """
+    titles = ["row", "difference in settings", "baseline"]
     for metric in METRICS:
         titles += [metric.title, *(["difference (95 %)"] if metric in JUDGED else [])]
     titles += ["training s", "seeds", "verdict"]
@@ -178,21 +186,21 @@ def to_markdown(rows: Sequence[AblationRow], seeds: Sequence[int], remark: str) 
     lost = [
         f"{row.name} ({row.verdict})"
         for row in rows
-        if row.beside == base and row.verdict in (HURTS, NOISE, MIXED)
+        if row.baseline == base and row.verdict in (HURTS, NOISE, MIXED)
     ]
-    # A row beside another than the base leaves out one of that one's changes: where it hurts, the change has helped.
-    leaving = [row for row in rows if row.beside not in (None, base)]
+    # A row with another baseline than the base leaves out one of its changes: if the row is worse,
+    # the change helped.
+    leaving = [row for row in rows if row.baseline not in (None, base)]
     lines = [
         f"# Ablation: {remark}",
         "",
-        f"Means over the seeds {', '.join(map(str, seeds))} ± their standard deviation, each seed with a split by artist of its own. A "
-        "difference is over the tracks (cosine) or artists (retrieval) that both rows tested; its interval is a bootstrap over artists. "
-        "A row helps or hurts where an interval leaves out 0. "
-        f"{NOTHING}: not there, or cosines to other targets, which are not comparable.",
+        f"Means over the seeds {', '.join(map(str, seeds))} ± their standard deviation; each seed "
+        "has its own split by artist. A difference is over the tracks (cosine) or artists "
+        "(retrieval) that both rows tested; its interval is a bootstrap over artists. A row helps "
+        f"or hurts where an interval excludes 0. {NOTHING}: missing, or cosines to different "
+        "targets, which are not comparable.",
         "",
-        table_line(titles),
-        table_line(["---"] * 3 + ["---:"] * (len(titles) - 4) + ["---"]),
-        *(table_line(_cells(row)) for row in rows),
+        markdown_table(titles, map(_cells, rows), right=titles[3:-1]),
         "",
         f"Did not help: {', '.join(lost) or 'none'}.",
         *(f"{row.name}: {LEFT_OUT[row.verdict]}." for row in leaving if row.verdict in LEFT_OUT),
@@ -201,7 +209,7 @@ def to_markdown(rows: Sequence[AblationRow], seeds: Sequence[int], remark: str) 
 
 
 def _cells(row: AblationRow) -> list[str]:
-    cells = [row.name, row.differs.replace("|", "\\|"), row.beside or NOTHING]
+    cells = [row.name, row.differs, row.baseline or NOTHING]
     for metric in METRICS:
         cells.append(spread(row.scores, metric))
         if metric in JUDGED:
@@ -216,10 +224,8 @@ def _cells(row: AblationRow) -> list[str]:
 
 
 def to_csv(rows: Sequence[AblationRow]) -> str:
-    """One line for each row and metric, in full precision; the columns are ``CSV_COLUMNS``. Empty: not there."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    """Return one line per row and metric in full precision; the columns are ``CSV_COLUMNS``."""
+    records = []
     for row in rows:
         for metric in METRICS:
             change = row.differences.get(metric.name)
@@ -232,11 +238,11 @@ def to_csv(rows: Sequence[AblationRow]) -> str:
                     "interval_high": change.high,
                 }
             )
-            writer.writerow(
+            records.append(
                 {
                     "row": row.name,
                     "differs": row.differs,
-                    "beside": row.beside,
+                    "beside": row.baseline,
                     "metric": metric.name,
                     "mean": row.scores.mean(metric.name),
                     "deviation": row.scores.deviation(metric.name),
@@ -247,4 +253,4 @@ def to_csv(rows: Sequence[AblationRow]) -> str:
                     "seconds": row.scores.seconds,
                 }
             )
-    return text.getvalue()
+    return csv_table(CSV_COLUMNS, records)

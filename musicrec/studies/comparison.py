@@ -1,14 +1,13 @@
-"""Tables of our results beside the thesis', as Markdown for a person and CSV for a program. Plain data in, text out."""
+"""Tables of our results next to the thesis', as Markdown and CSV. Plain data in, text out."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 from musicrec.evaluation.thesis import Metric, Table
+from musicrec.telemetry.tables import csv_table, markdown_table
 
 NOTHING = "-"
 CSV_COLUMNS = (
@@ -37,14 +36,14 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class TestedOn:
-    """What the figures were measured on.
+    """Size of the data set.
 
     Attributes
     ----------
     train, validation, test, errors
-        The tracks of each split, and how many are left out as rows in errors.
+        Tracks of each split, and the number left out as rows in errors.
     classes, absent_classes
-        Of a genre task: how many genres there are, and how many of them no test track has.
+        For a genre task: the number of genres, and the number without a test track.
     """
 
     __test__ = False  # not a test case of pytest's
@@ -58,7 +57,7 @@ class TestedOn:
     absent_classes: int | None = None
 
     def line(self) -> str:
-        """One line of Markdown."""
+        """Return one line of Markdown."""
         splits = (
             f"{self.train:,} training, {self.validation:,} validation and {self.test:,} test tracks"
         )
@@ -66,8 +65,8 @@ class TestedOn:
         if not self.absent_classes:
             return line
         return (
-            f"{line} {self.absent_classes} of {self.classes} classes have no test track: mAP and ROC-AUC leave them out, "
-            "macro-F1 those that are not predicted either."
+            f"{line} {self.absent_classes} of {self.classes} classes have no test track: mAP and "
+            "ROC-AUC leave them out, macro-F1 those that are not predicted either."
         )
 
 
@@ -77,15 +76,15 @@ class SeedResult:
 
     Attributes
     ----------
-    figures
-        By the metric's name.
+    values
+        By metric.
     intervals
-        95 % interval over the tested artists, by the metric's name, where there is one.
+        95 % interval over the test artists by metric, where there is one.
     seconds
-        Of training; None where nothing was trained or it was not measured.
+        Training time; None where nothing was trained or it was not measured.
     """
 
-    figures: Mapping[str, float]
+    values: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     parameters: int | None = None
     seconds: float | None = None
@@ -93,12 +92,12 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """A model over all its seeds, beside the thesis.
+    """A model over all its seeds, with the thesis' values.
 
     Attributes
     ----------
     thesis
-        The thesis' figures by metric; empty for a baseline.
+        The thesis' values by metric; empty for a baseline.
     seeds
         Our runs; empty for a model that was not trained.
     """
@@ -108,22 +107,22 @@ class ComparisonRow:
     thesis_parameters: int | None = None
     seeds: Sequence[SeedResult] = ()
 
-    def figures(self, metric: str) -> list[float]:
-        """Of each seed that has the metric."""
-        return [seed.figures[metric] for seed in self.seeds if metric in seed.figures]
+    def values(self, metric: str) -> list[float]:
+        """Return the value of each seed that has the metric."""
+        return [seed.values[metric] for seed in self.seeds if metric in seed.values]
 
     def mean(self, metric: str) -> float | None:
-        """Over seeds."""
-        figures = self.figures(metric)
-        return fmean(figures) if figures else None
+        """Return the mean over seeds, or None."""
+        values = self.values(metric)
+        return fmean(values) if values else None
 
     def deviation(self, metric: str) -> float | None:
-        """Standard deviation over seeds (of a sample); None of fewer than two."""
-        figures = self.figures(metric)
-        return stdev(figures) if len(figures) > 1 else None
+        """Return the sample standard deviation over seeds; None with fewer than two."""
+        values = self.values(metric)
+        return stdev(values) if len(values) > 1 else None
 
     def interval(self, metric: str) -> tuple[float, float] | None:
-        """The seeds' intervals, each bound averaged: how far another draw of test artists would move one run's figure."""
+        """Return the mean of the seeds' bounds: how far other test artists would move one run."""
         intervals = [seed.intervals[metric] for seed in self.seeds if metric in seed.intervals]
         return (
             (fmean(low for low, _ in intervals), fmean(high for _, high in intervals))
@@ -132,17 +131,18 @@ class ComparisonRow:
         )
 
     def difference(self, metric: str) -> float | None:
-        """Our mean less the thesis' figure."""
+        """Return our mean minus the thesis' value, or None."""
         mean = self.mean(metric)
         return None if mean is None or metric not in self.thesis else mean - self.thesis[metric]
 
     @property
     def parameters(self) -> int | None:
+        """Return the number of parameters of the first seed that has one."""
         return next((seed.parameters for seed in self.seeds if seed.parameters is not None), None)
 
     @property
     def seconds(self) -> float | None:
-        """Mean over the seeds that were timed."""
+        """Return the mean over the seeds that were timed."""
         measured = [seed.seconds for seed in self.seeds if seed.seconds is not None]
         return fmean(measured) if measured else None
 
@@ -152,21 +152,18 @@ def comparison_rows(
     models: Mapping[str, Sequence[SeedResult]],
     baselines: Mapping[str, Sequence[SeedResult]],
 ) -> list[ComparisonRow]:
-    """Rows of the thesis in its order, those without a run of ours too; then our models that it does not have; then the baselines."""
+    """Return the thesis' rows in its order (with or without a run), our other models, baselines."""
     published = [
         ComparisonRow(
             row.model,
-            {
-                metric.name: figure
-                for metric, figure in zip(table.metrics, row.figures, strict=True)
-            },
+            {metric.name: value for metric, value in zip(table.metrics, row.values, strict=True)},
             row.parameters,
             tuple(models.get(row.model, ())),
         )
         for row in table.rows
     ]
-    known = {row.model for row in table.rows}
-    others = {name: seeds for name, seeds in models.items() if name not in known}
+    names = {row.model for row in table.rows}
+    others = {name: seeds for name, seeds in models.items() if name not in names}
     return published + [
         ComparisonRow(name, seeds=tuple(seeds))
         for name, seeds in (*others.items(), *baselines.items())
@@ -176,23 +173,23 @@ def comparison_rows(
 def to_markdown(
     table: Table, rows: Sequence[ComparisonRow], tested_on: TestedOn, extra: Sequence[Metric] = ()
 ) -> str:
-    """A heading, what was tested on, and one table.
+    """Return a heading, the size of the data set, and one table.
 
     Parameters
     ----------
     extra
-        Metrics beside the thesis' that get a column of our figure each (macro-F1, say).
+        Metrics of ours in addition to the thesis' (macro-F1, for example), one column each.
     """
-    titles = ["model"]
+    columns = ["model"]
     for metric in table.metrics:
         direction = "higher" if metric.higher_is_better else "lower"
-        titles += [
+        columns += [
             f"thesis: {metric.title} ({direction} is better)",
             "ours",
             "95 % interval",
             "difference",
         ]
-    titles += [metric.title for metric in extra] + [
+    columns += [metric.title for metric in extra] + [
         "parameters (thesis)",
         "parameters (ours)",
         "seeds",
@@ -203,12 +200,10 @@ def to_markdown(
         "",
         tested_on.line(),
         "",
-        "Ours is the mean over seeds ± its standard deviation; the interval is over the tested artists; the difference is ours less the "
-        f"thesis'. {NOTHING}: not there.",
+        "Ours is the mean over seeds ± its standard deviation; the interval is over the test "
+        f"artists; the difference is ours minus the thesis'. {NOTHING}: missing.",
         "",
-        table_line(titles),
-        table_line(["---"] + ["---:"] * (len(titles) - 1)),
-        *(table_line(_cells(table, row, extra)) for row in rows),
+        markdown_table(columns, (_cells(table, row, extra) for row in rows), right=columns[1:]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -216,14 +211,12 @@ def to_markdown(
 def to_csv(
     table: Table, rows: Sequence[ComparisonRow], tested_on: TestedOn, extra: Sequence[Metric] = ()
 ) -> str:
-    """One line for each model and metric, in full precision; the columns are ``CSV_COLUMNS``. Empty: not there."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    """Return one line per model and metric in full precision; the columns are ``CSV_COLUMNS``."""
+    records = []
     for row in rows:
         for metric in (*table.metrics, *extra):
             low, high = row.interval(metric.name) or (None, None)
-            writer.writerow(
+            records.append(
                 {
                     "table": table.number,
                     "model": row.name,
@@ -236,24 +229,24 @@ def to_csv(
                     "difference": row.difference(metric.name),
                     "thesis_parameters": row.thesis_parameters,
                     "parameters": row.parameters,
-                    "seeds": len(row.figures(metric.name)),
+                    "seeds": len(row.values(metric.name)),
                     "seconds": row.seconds,
                     **vars(tested_on),
                 }
             )
-    return text.getvalue()
+    return csv_table(CSV_COLUMNS, records)
 
 
 def _cells(table: Table, row: ComparisonRow, extra: Sequence[Metric]) -> list[str]:
-    cells = [row.name.replace("|", "\\|")]
+    cells = [row.name]
     for metric in table.metrics:
         interval, difference = row.interval(metric.name), row.difference(metric.name)
         cells += [
-            figure(row.thesis.get(metric.name), metric),
+            format_value(row.thesis.get(metric.name), metric),
             spread(row, metric),
             NOTHING
             if interval is None
-            else f"{figure(interval[0], metric)} to {figure(interval[1], metric)}",
+            else f"{format_value(interval[0], metric)} to {format_value(interval[1], metric)}",
             NOTHING if difference is None else f"{difference:+.{metric.decimals}f}",
         ]
     cells += [spread(row, metric) for metric in extra]
@@ -269,15 +262,13 @@ def _cells(table: Table, row: ComparisonRow, extra: Sequence[Metric]) -> list[st
 
 
 def spread(row: ComparisonRow, metric: Metric) -> str:
+    """Format the mean over seeds ± its standard deviation."""
     deviation = row.deviation(metric.name)
-    return figure(row.mean(metric.name), metric) + (
-        "" if deviation is None else f" ± {figure(deviation, metric)}"
+    return format_value(row.mean(metric.name), metric) + (
+        "" if deviation is None else f" ± {format_value(deviation, metric)}"
     )
 
 
-def figure(value: float | None, metric: Metric) -> str:
+def format_value(value: float | None, metric: Metric) -> str:
+    """Format a value with the metric's decimals; a dash where it is missing."""
     return NOTHING if value is None else f"{value:.{metric.decimals}f}"
-
-
-def table_line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -1,4 +1,4 @@
-"""Every parameter count that the thesis names beside that of the model built here (thesis.md section 2), without memory for a weight."""
+"""Compare the thesis' parameter counts with those of our models, built without weights."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from musicrec.evaluation.thesis import LYRICS_VOCABULARY, TABLES, Published
 from musicrec.models import VARIANTS, build_model, build_stack, count_parameters
 from musicrec.models.stacks import GENRE_SUBMODELS
+from musicrec.telemetry.tables import terminal_table
 
-# Rows of Table 6 -> the variants of the model.
+# Rows of Table 6 -> model variants.
 RECOMMENDATIONS = {
     "recommendation": "Recommendation",
     "by_lyrics": "ByLyrics",
@@ -24,7 +23,7 @@ RECOMMENDATIONS = {
     "by_albums": "ByAlbums",
     "by_audio_only": "AudioOnly",
 }
-# Stacks over Time and Freq of one feature, whose own weights count.
+# Stacks of Time and Freq of one feature; their own weights count.
 PAIRS = ("time_freq", "time_freq_avg")
 
 
@@ -38,11 +37,12 @@ class Count:
 
     @property
     def agrees(self) -> bool:
+        """Return whether the two counts are equal."""
         return self.ours == self.published.parameters
 
 
 def parameter_counts() -> list[Count]:
-    """All rows of Tables 3 to 6 for which the thesis names a count."""
+    """Count the parameters of all rows of Tables 3 to 6 for which the thesis gives a count."""
     return [
         Count(table.number, row, model_parameters(row.model, table.outputs))
         for table in TABLES.values()
@@ -53,7 +53,7 @@ def parameter_counts() -> list[Count]:
 
 @cache
 def model_parameters(name: str, outputs: int) -> int:
-    """Parameters of a model at the thesis' sizes, by its name in the thesis' tables.
+    """Return the parameters of a model at the thesis' sizes, by its name in the thesis' tables.
 
     Submodels of a stack count, as in the thesis, except Recommendation's.
 
@@ -86,19 +86,15 @@ def _with_submodels(stack: torch.nn.Module, submodels: Sequence[str], outputs: i
 
 
 def all_agree(counts: Sequence[Count]) -> bool:
-    """Whether every count of the thesis is that of our model, and there is one."""
+    """Return whether every count of the thesis equals ours, and there is one."""
     return bool(counts) and all(count.agrees for count in counts)
 
 
 def print_counts(console: Console | None = None) -> bool:
-    """Print every count beside ours; returns whether all agree."""
+    """Print the thesis' counts and ours; return whether all agree."""
     counts = parameter_counts()
-    shown = Table("table", "model", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in ("outputs", "thesis", "ours"):
-        shown.add_column(title, justify="right")
-    shown.add_column("")
-    for column in shown.columns:
-        column.no_wrap = True
+    columns = ("table", "model", "outputs", "thesis", "ours", "")
+    shown = terminal_table(columns, right=columns[2:5], no_wrap=columns)
     for count in counts:
         row = count.published
         verdict = "agrees" if count.agrees else f"differs by {count.ours - row.parameters:+,}"
@@ -111,7 +107,8 @@ def print_counts(console: Console | None = None) -> bool:
     for count in counts:
         if count.published.printed_parameters is not None:
             console.print(
-                f"{count.published.model} of table {count.table} is misprinted as {count.published.printed_parameters:,}."
+                f"{count.published.model} of table {count.table} is misprinted as "
+                f"{count.published.printed_parameters:,}."
             )
     agreeing = sum(count.agrees for count in counts)
     console.print(f"{agreeing} of {len(counts)} parameter counts agree.")

@@ -1,4 +1,4 @@
-"""Every seed trained and evaluated twice: with the relations of test artists known to the embeddings, and held out from them."""
+"""Train and evaluate every seed with and without the relations of test artists."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from musicrec.telemetry.progress import console, event
 
 
 def hold_out(config: HoldOutConfig) -> str:
-    """Run what is not there yet; returns the URI of the table (Markdown).
+    """Run what is missing; return the URI of the table (Markdown).
 
     Raises
     ------
     ConfigError
-        The configured task has no embeddings, or no artist has a place without the relations of the test artists.
+        The task has no embeddings, or no artist has a vector without the test artists' relations.
     """
     if config.task != "embedding":
         raise ConfigError(f"task {config.task}: only the task embedding learns from relations")
@@ -33,7 +33,8 @@ def hold_out(config: HoldOutConfig) -> str:
     transductive, held_out = (_scores(runs[choice]) for choice in (False, True))
     markdown = to_markdown(transductive, held_out, config.evaluate.neighbours[0])
     store = runs[True][0].run.store
-    name = f"tables/held-out-{fingerprint([done.evaluated.stage.key for seeds in runs.values() for done in seeds])}.md"
+    keys = [done.evaluated.stage.key for seeds in runs.values() for done in seeds]
+    name = f"tables/held-out-{fingerprint(keys)}.md"
     store.write(name, markdown.encode())
     console.print(markdown, highlight=False, markup=False, soft_wrap=True)
     event("hold_out", "written", markdown=store.uri(name))
@@ -41,7 +42,7 @@ def hold_out(config: HoldOutConfig) -> str:
 
 
 def _scores(runs: list[Evaluated]) -> dict[str, list[dict[str, Any]]]:
-    """By model, the scores of each run among the artists that have a place without the relations of test artists."""
+    """Return each run's scores by model, among artists with a vector without test relations."""
     results = [done.run.store.read_json(done.evaluated.stage.path(RESULTS)) for done in runs]
     names = (*BASELINES, ENSEMBLE)
     return {name: [result[name]["without_test_artists"] for result in results] for name in names}

@@ -1,4 +1,4 @@
-"""What the relations of test artists are worth to the embeddings: figures with them and without, side by side. Plain data in, text out."""
+"""Table of results with and without the relations of test artists. Plain data in, text out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from musicrec.evaluation.metrics import bootstrap_interval
 from musicrec.evaluation.thesis import Metric
-from musicrec.studies.comparison import ComparisonRow, SeedResult, spread, table_line
+from musicrec.studies.comparison import ComparisonRow, SeedResult, spread
+from musicrec.telemetry.tables import markdown_table
 
 Scores = Mapping[str, Any]
 
@@ -17,13 +18,14 @@ Scores = Mapping[str, Any]
 def to_markdown(
     transductive: Mapping[str, Sequence[Scores]], held_out: Mapping[str, Sequence[Scores]], k: int
 ) -> str:
-    """A heading, how to read it, and one table with a row a model.
+    """Return a heading, a guide, and one table with a row per model.
 
     Parameters
     ----------
     transductive, held_out
-        By model, the scores of each seed among the same candidates: ``ndcg@k``, ``recall@k``, ``mrr``, ``chance`` of the three, and
-        ``by_artist``, the NDCG of each test artist. The two have the same seeds in the same order.
+        By model, the scores of each seed among the same candidates: ``ndcg@k``, ``recall@k``,
+        ``mrr``, ``chance`` of the three, and ``by_artist``, the NDCG of each test artist. Both have
+        the same seeds in the same order.
     """
     metrics = [
         Metric(f"{name}@{k}", f"{title}@{k}", True, decimals=3)
@@ -35,50 +37,47 @@ def to_markdown(
         titles += [metric.title, f"{metric.title}, held out"]
     titles.insert(3, "difference (95 %)")
     runs = next(iter(transductive.values()))
+    chance = [scores["chance"] for scores in runs]
+    rows = [_row("chance (exact)", metrics, chance, chance, "")]
+    for name, scores in transductive.items():
+        difference = _difference(scores, held_out[name])
+        rows.append(_row(name, metrics, scores, held_out[name], difference))
     lines = [
-        "# Relations of the test artists: known to the embeddings (transductive, as in the thesis), and held out from them",
+        "# Relations of the test artists: used for the embeddings (transductive, as in the "
+        "thesis), and held out",
         "",
-        "Retrieval of the artists related to each test artist, among those that other relations name: mean over "
-        f"{len(runs)} seeds ± its standard deviation. The difference is of the NDCG, held out less transductive, artist by artist; its "
-        "interval is a bootstrap over artists. Held out, a test artist has no embedding that a cosine could be taken to.",
+        "Retrieval of the artists related to each test artist, among those that other relations "
+        f"name: mean over {len(runs)} seeds ± its standard deviation. The difference is in NDCG, "
+        "held out minus transductive, artist by artist; its interval is a bootstrap over artists. "
+        "Held out, a test artist has no embedding to compute a cosine to.",
         "",
-        table_line(titles),
-        table_line(["---"] + ["---:"] * (len(titles) - 1)),
-        _row(
-            "chance (exact)",
-            metrics,
-            [scores["chance"] for scores in runs],
-            [scores["chance"] for scores in runs],
-            "",
-        ),
+        markdown_table(titles, rows, right=titles[1:]),
     ]
-    for name, known in transductive.items():
-        lines.append(_row(name, metrics, known, held_out[name], _difference(known, held_out[name])))
     return "\n".join(lines) + "\n"
 
 
 def _row(
     name: str,
     metrics: Sequence[Metric],
-    known: Sequence[Scores],
+    transductive: Sequence[Scores],
     held_out: Sequence[Scores],
     difference: str,
-) -> str:
+) -> list[str]:
     cells = [name]
     for metric in metrics:
-        for runs in (known, held_out):
-            figures = [
+        for runs in (transductive, held_out):
+            values = [
                 {metric.name: scores[metric.name]} for scores in runs if metric.name in scores
             ]
-            cells.append(spread(ComparisonRow(name, seeds=tuple(map(SeedResult, figures))), metric))
+            cells.append(spread(ComparisonRow(name, seeds=tuple(map(SeedResult, values))), metric))
     cells.insert(3, difference)
-    return table_line(cells)
+    return cells
 
 
-def _difference(known: Sequence[Scores], held_out: Sequence[Scores]) -> str:
+def _difference(transductive: Sequence[Scores], held_out: Sequence[Scores]) -> str:
     pairs = [
         (artist, value, after["by_artist"][artist])
-        for before, after in zip(known, held_out, strict=True)
+        for before, after in zip(transductive, held_out, strict=True)
         for artist, value in before["by_artist"].items()
     ]
     artists, before, after = (np.array(column) for column in zip(*pairs, strict=True))

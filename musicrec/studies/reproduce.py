@@ -1,4 +1,4 @@
-"""A table of the thesis, rerun: every row trained with each seed, our figures beside the thesis', in Markdown and CSV."""
+"""Reproduce a table of the thesis: train every row with each seed, write Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from musicrec.studies.comparison import SeedResult, TestedOn, comparison_rows, t
 from musicrec.studies.counts import RECOMMENDATIONS
 from musicrec.telemetry.progress import console, event
 
-# Figures that the thesis does not give, beside its own.
+# Our metrics in addition to the thesis'.
 EXTRA = {
     "single_genre": (
         Metric("f1_macro", "macro-F1", True),
@@ -51,12 +51,12 @@ CONSTANTS = {"single_genre": "majority", "many_genres": "label shares"}
 
 
 def reproduce(config: ReproduceConfig) -> str:
-    """Run a table; returns the URI of its Markdown, beside which lies the CSV.
+    """Run a table; return the URI of its Markdown. The CSV has the same name with another ending.
 
     Raises
     ------
     ConfigError
-        No table is named, the configuration's task is another, or a row is not in the table.
+        No table is given, the configuration has another task, or a row is not in the table.
     """
     table = _table(config)
     runs = [_run_table(table, dataclasses.replace(config, seed=seed)) for seed in config.seeds]
@@ -91,15 +91,17 @@ def _table(config: ReproduceConfig) -> Table:
     table = TABLES[config.table]
     if config.task != table.task:
         raise ConfigError(
-            f"table {table.number} is of the task {table.task}, and the configuration's task is {config.task}: set task"
+            f"table {table.number} has the task {table.task}, and the configuration's task is "
+            f"{config.task}: set task"
         )
     return table
 
 
 def table_config(table: Table, config: ReproduceConfig) -> Config:
-    """The configuration of a table's rows, or of those that are named and what they stand on.
+    """Return the configuration of a table's rows, or of the selected rows and what they need.
 
-    Table 6 has Simple and TimeFreqAvg beside the submodels of the recommender, which a retrain does not need.
+    Table 6 has Simple and TimeFreqAvg in addition to the recommender's submodels; a retrain does
+    not need these.
     """
     models, stacks = dict(config.models), dict(config.stacks)
     if table.number == 6:
@@ -112,19 +114,20 @@ def table_config(table: Table, config: ReproduceConfig) -> Config:
                 stacks[f"{feature}.time_freq_avg"] = StackSettings(
                     architecture="time_freq_avg", submodels=pair
                 )
-    wanted = [name for name in config.rows.split(",") if name]
+    selected = [name for name in config.rows.split(",") if name]
     variants = RECOMMENDATIONS if table.number == 6 else {}
-    for name in wanted:
-        if name not in (*models, *stacks, *variants):
+    rows = (*models, *stacks, *variants)
+    for name in selected:
+        if name not in rows:
             raise ConfigError(
-                f"--rows {name}: the configuration has no such row; it has {', '.join((*models, *stacks, *variants))}"
+                f"--rows {name}: the configuration has no such row; it has {', '.join(rows)}"
             )
-    if wanted:
-        stacks = {name: stack for name, stack in stacks.items() if name in wanted}
-        needed = {*wanted, *(submodel for stack in stacks.values() for submodel in stack.submodels)}
-        if (
-            table.task == "embedding"
-        ):  # the recommender is always among the rows, and stands on its submodels
+    if selected:
+        stacks = {name: stack for name, stack in stacks.items() if name in selected}
+        submodels = (submodel for stack in stacks.values() for submodel in stack.submodels)
+        needed = {*selected, *submodels}
+        # The recommender is always among the rows, and needs its submodels.
+        if table.task == "embedding":
             needed |= {
                 submodel
                 for branch in config.ensemble.branches
@@ -142,8 +145,8 @@ def _run_table(table: Table, config: ReproduceConfig) -> Evaluated:
 
 
 def _variants(done: Stacked, config: ReproduceConfig) -> dict[str, Outcome]:
-    """The Recommendation ensemble without some of its branches, one of each of the thesis' selections that the run can feed."""
-    run, wanted = done.submodels.run, [name for name in config.rows.split(",") if name]
+    """Train the thesis' variants of Recommendation with fewer branches, as far as inputs allow."""
+    run, selected = done.submodels.run, [name for name in config.rows.split(",") if name]
     variants: dict[str, Outcome] = {}
     for name, selection in RECOMMENDATIONS.items():
         branches = tuple(
@@ -151,7 +154,7 @@ def _variants(done: Stacked, config: ReproduceConfig) -> dict[str, Outcome]:
         )
         if (
             name == ENSEMBLE
-            or (wanted and name not in wanted)
+            or (selected and name not in selected)
             or len(branches) < len(VARIANTS[selection])
         ):
             continue
@@ -179,7 +182,7 @@ def _seed_result(done: Evaluated, table: Table, name: str) -> SeedResult:
     }
     model = done.models.get(name)
     return SeedResult(
-        figures={metric: scores[metric] for metric in metrics if scores.get(metric) is not None},
+        values={metric: scores[metric] for metric in metrics if scores.get(metric) is not None},
         intervals={metric: tuple(interval) for metric, interval in intervals.items() if interval},
         parameters=None if model is None else _parameters(done, name),
         seconds=None if model is None else model.record.get("training_seconds"),
@@ -187,7 +190,7 @@ def _seed_result(done: Evaluated, table: Table, name: str) -> SeedResult:
 
 
 def _parameters(done: Evaluated, name: str) -> int:
-    """Of a model as it was trained; a stack of the genres and an average count their submodels, as in the thesis."""
+    """Count a trained model's parameters; a stack or average includes its submodels."""
     stage = done.models[name].stage
     values = done.run.store.read_json(stage.path("spec.json"))
     if stage.name == "submodels":

@@ -1,4 +1,4 @@
-"""What the trials of a search share: one training with other settings, which never sees the test split."""
+"""Trials of a hyperparameter search: training runs with other settings, without the test split."""
 
 from __future__ import annotations
 
@@ -25,48 +25,49 @@ from musicrec.training.objectives import OBJECTIVES, Objective
 from musicrec.training.predictions import NO_FOLD
 from musicrec.training.training_run import TrainingRun
 
-# A key of a search beside those of the settings: the first stage's learning rate, which the others follow in proportion.
+# Key of a search in addition to the settings: the first phase's learning rate; the others follow in
+# proportion.
 LEARNING_RATE = "learning_rate"
 SIZES = "sizes."
 
 
 def section_of(config: Config, name: str) -> str:
-    """The configuration's section of a model, stack or the ensemble: models.NAME, stacks.NAME, ensemble.
+    """Return the configuration section of a model: models.NAME, stacks.NAME or ensemble.
 
     Raises
     ------
     ConfigError
-        There is none of this name.
+        No model has this name.
     """
     if name in config.models:
         return f"models.{name}"
     if name in config.stacks:
         return f"stacks.{name}"
-    known = [*config.models, *config.stacks, *([ENSEMBLE] if config.task == "embedding" else [])]
-    if name not in known:
+    names = [*config.models, *config.stacks, *([ENSEMBLE] if config.task == "embedding" else [])]
+    if name not in names:
         what = (
-            f"--submodel {name}: there is none of this name{suggestion(name, known)}"
+            f"--submodel {name}: no model has this name{suggestion(name, names)}"
             if name
             else "--submodel is not given"
         )
-        raise ConfigError(f"{what}; name one of {', '.join(known)}")
+        raise ConfigError(f"{what}; name one of {', '.join(names)}")
     return "ensemble"
 
 
 def settings_of(config: Config, name: str) -> SubmodelSettings | StackSettings | EnsembleSettings:
-    """The settings of that section."""
+    """Return the settings in that section."""
     if section_of(config, name) == "ensemble":
         return config.ensemble
     return config.models[name] if name in config.models else config.stacks[name]
 
 
 def with_values(config: Config, name: str, values: dict[str, Any]) -> Config:
-    """The configuration with other values in the section of ``name``.
+    """Return the configuration with other values in the section of ``name``.
 
     Parameters
     ----------
     values
-        By the section's keys, ``sizes.KEY`` for the architecture's own, and ``learning_rate``.
+        By the section's keys, ``sizes.KEY`` for the architecture's, and ``learning_rate``.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def with_values(config: Config, name: str, values: dict[str, Any]) -> Config:
 
 
 def decoded(drawn: dict[str, Any]) -> dict[str, Any]:
-    """A trial's values from what was drawn: choices, which may be lists, are drawn as their JSON text."""
+    """Decode drawn values: choices, which may be lists, are drawn as their JSON text."""
     return {
         key: json.loads(value) if isinstance(value, str) else value for key, value in drawn.items()
     }
@@ -112,9 +113,9 @@ class Search:
     run
         Without the test tracks; see ``without_test``.
     name
-        What is searched.
+        The model being searched.
     trained
-        The submodels that a stack or the ensemble stands on.
+        The submodels of a stack or of the ensemble.
     """
 
     run: Run
@@ -125,11 +126,12 @@ class Search:
 
     @property
     def better(self) -> int:
-        """+1 if a higher validation metric is better, -1 if a lower one is."""
+        """Return +1 if a higher validation metric is better, -1 if a lower one is."""
         return self._objective.better
 
     @property
     def metric(self) -> str:
+        """Return the name of the validation metric."""
         return self._objective.metric_name
 
     @property
@@ -137,7 +139,7 @@ class Search:
         return OBJECTIVES[objective_name(self.run.config, settings_of(self.run.config, self.name))]
 
     def trial(self, drawn: dict[str, Any]) -> Trial:
-        """The trial that tries what was drawn; without any, the configuration as it is."""
+        """Return the trial of some drawn values; without any, of the configuration as it is."""
         run = dataclasses.replace(
             self.run, config=with_values(self.run.config, self.name, decoded(drawn))
         )
@@ -153,7 +155,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of a search."""
+    """One training run of a search."""
 
     search: Search
     run: Run
@@ -161,11 +163,11 @@ class Trial:
 
     @property
     def finished(self) -> bool:
-        """Whether it was trained to its end."""
+        """Whether the training run is complete."""
         return self.stage.success() is not None
 
     def history(self) -> list[dict[str, float]]:
-        """The records of the epochs so far."""
+        """Return the records of the epochs so far."""
         record = self.stage.success()
         if record is not None:
             return record["history"]
@@ -173,12 +175,14 @@ class Trial:
         return [] if saved is None else saved["progress"]["history"]
 
     def train(self, on_epoch: Callable[[dict[str, float]], None]) -> None:
-        """Train to the end, from the last saved epoch on; ``on_epoch`` gets every epoch's record, those of earlier processes first.
+        """Train to the end from the last saved epoch.
+
+        ``on_epoch`` gets every epoch's record, including those of earlier processes.
 
         Raises
         ------
         TrainingFailed
-            It failed; a loss that is not finite names epoch, learning rate and batch.
+            The training failed; for a loss that is not finite with epoch, learning rate and batch.
         """
         for record in self.history():
             on_epoch(record)
@@ -198,7 +202,10 @@ class Trial:
 
 
 def without_test(run: Run) -> Run:
-    """The run without its test tracks: what is trained by it reads, validates with and predicts none, and has keys of its own."""
+    """Return the run without its test tracks.
+
+    Its models neither train, validate nor predict on test tracks, and have different keys.
+    """
     tracks = run.catalog.tracks
     kept = tracks.filter(pc.not_equal(tracks.column("split"), "test"))
     return dataclasses.replace(
@@ -209,10 +216,11 @@ def without_test(run: Run) -> Run:
 def train_trial(
     proposal: dict[str, Any], search: Search, report: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Train what is proposed as ``drawn``, and report each epoch: its number from 1, and the best validation metric so far.
+    """Train the values ``drawn`` of a proposal, and report each epoch.
 
-    The best so far is what the trial would be worth if it ended here, for the best weights are kept; the last epochs of a trial that loses
-    patience are worse.
+    A report has the epoch's number (from 1) and the best validation metric so far. The best so far
+    is the trial's value if it ended here, since the best weights are kept; the last epochs of a
+    trial that runs out of patience are worse.
     """
     best: float | None = None
 

@@ -1,4 +1,4 @@
-"""The benchmark's verdicts, and one run of it on a single clip."""
+"""Verdicts of the feature benchmark, and a run on one clip."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def times(six_loads: float, one_load: float, ours: float, bare: float) -> dict[s
 
 
 @pytest.mark.parametrize(
-    ("figures", "met"),
+    ("milliseconds", "met"),
     [
         ((600, 280, 50, 30), True),
         ((490, 280, 50, 30), False),
@@ -30,11 +30,12 @@ def times(six_loads: float, one_load: float, ours: float, bare: float) -> dict[s
         ((600, 280, 50, 24), False),
     ],
 )
-def test_targets(figures, met):
-    lines, verdict = benchmark.speed_table(times(*figures))
+def test_targets(milliseconds, met):
+    lines, verdict = benchmark.speed_table(times(*milliseconds))
     assert verdict is met
     assert any(
-        line.startswith("six loads") and f"{figures[0] / figures[2]:.2f}" in line for line in lines
+        line.startswith("six loads") and f"{milliseconds[0] / milliseconds[2]:.2f}" in line
+        for line in lines
     )
 
 

@@ -12,7 +12,7 @@ def reading(rows: int = 1, reasons: tuple[str, ...] = (), cpu: float = 1.0) -> T
     return TimedSample(rows, reasons, cpu_seconds=cpu, wall_seconds=2 * cpu, **sizes)
 
 
-def test_a_sample_stands_for_the_rows_that_are_left() -> None:
+def test_a_sample_is_scaled_to_the_rows_left() -> None:
     part = estimate(
         "audio",
         1000,
@@ -26,7 +26,7 @@ def test_a_sample_stands_for_the_rows_that_are_left() -> None:
     assert part.bytes_written == 3600 + 12 * 7  # rows, and twelve blocks
 
 
-def test_what_is_missing_and_what_is_unreadable_are_told_apart() -> None:
+def test_missing_and_unreadable_files_are_counted_separately() -> None:
     readings = [reading(3, ("not_found", "truncated")), reading(4, ("not_found",)), reading()]
     part = estimate("audio", 9, 9, 32, readings)
     assert part.failed == {"not_found": 2, "truncated": 1}
@@ -34,7 +34,7 @@ def test_what_is_missing_and_what_is_unreadable_are_told_apart() -> None:
     assert part.failed_share[0] < 3 / 8 < part.failed_share[1]
 
 
-def test_where_all_is_done_nothing_is_expected() -> None:
+def test_nothing_is_left_when_all_is_done() -> None:
     part = estimate("audio", 50, 0, 32, [])
     assert (part.done, part.cpu_hours, part.bytes_read, part.bytes_written, part.failed) == (
         50,
@@ -55,12 +55,12 @@ def test_hours_of_a_training_follow_its_schedule() -> None:
     schedule = Schedule(
         learning_rates=(1e-3, 1e-4), patience=(3, 30), maximum_epochs=20, batch_size=8
     )
-    found = estimate_training(
+    result = estimate_training(
         "mel.time", 3.6, 1.8, schedule, examples=81, validation=16, trainings=5
     )
     epoch = 5 * (11 * 3.6 + 2 * 1.8) / 3600
-    assert found.epoch_hours == pytest.approx(epoch)
-    assert found.fewest_hours == pytest.approx(
+    assert result.epoch_hours == pytest.approx(epoch)
+    assert result.fewest_hours == pytest.approx(
         epoch * (4 + 20)
-    )  # patience is never longer than a stage
-    assert found.most_hours == pytest.approx(epoch * 40)
+    )  # patience is never longer than a phase
+    assert result.most_hours == pytest.approx(epoch * 40)

@@ -1,4 +1,4 @@
-"""The dry run as a terminal shows it: nothing is cut off in 80 columns, and each figure has its unit."""
+"""Dry run on a terminal: nothing is cut off in 80 columns, and each number has its unit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SUBMODEL = Training("chroma.large_rnn", 87_906, 0.0123, 0.3, 2.1, 60.0)
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lines of a plan at a terminal of 80 columns."""
+    """Return the lines of a plan on a terminal of 80 columns."""
     stream = io.StringIO()
     monkeypatch.setattr(
         plan, "console", Console(file=stream, force_terminal=True, no_color=True, width=80)

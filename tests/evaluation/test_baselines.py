@@ -14,7 +14,7 @@ from musicrec.evaluation.metrics import mean_cosine
 def test_clip_statistics_equal_scipy():
     generator = np.random.default_rng(0)
     feature = generator.gamma(2, 3, size=(12, 643)).astype(np.float32) - 80
-    found = baselines.clip_statistics(feature).reshape(7, 12)
+    result = baselines.clip_statistics(feature).reshape(7, 12)
     wide = feature.astype(np.float64)
     expected = [
         wide.mean(axis=1),
@@ -25,19 +25,19 @@ def test_clip_statistics_equal_scipy():
         wide.min(axis=1),
         wide.max(axis=1),
     ]
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_clip_statistics_of_a_row_that_does_not_vary():
     constant = np.full((1, 643), -80.1, dtype=np.float32)
-    found = baselines.clip_statistics(constant)
-    np.testing.assert_allclose(found, [-80.1, 0, 0, 0, -80.1, -80.1, -80.1], atol=1e-5)
+    result = baselines.clip_statistics(constant)
+    np.testing.assert_allclose(result, [-80.1, 0, 0, 0, -80.1, -80.1, -80.1], atol=1e-5)
     np.testing.assert_array_equal(baselines.clip_statistics(np.zeros((2, 1))), np.zeros(14))
 
 
 @pytest.mark.parametrize("feature", [np.zeros(5), np.zeros((3, 0)), np.array([[1.0, np.nan]])])
-def test_clip_statistics_refuse_what_has_none(feature):
+def test_clip_statistics_reject_invalid_features(feature):
     with pytest.raises(ValueError, match="finite"):
         baselines.clip_statistics(feature)
 
@@ -65,7 +65,7 @@ def test_random_unit_vectors_are_uniform_and_seeded():
 
 @pytest.fixture
 def regression():
-    """Tracks of 40 artists whose statistics hold the direction of their embedding, under noise, among columns that hold nothing."""
+    """Return tracks of 40 artists: noisy statistics of the embedding's direction, and noise."""
     generator = np.random.default_rng(3)
     artists = np.repeat(np.arange(40), 6)
     embedding = generator.normal(size=(40, 5))
@@ -77,17 +77,18 @@ def regression():
 def test_ridge_finds_the_embedding_of_artists_it_never_saw(regression):
     statistics, targets, artists = regression
     train, test = artists < 30, artists >= 30
-    found = baselines.ridge_embedding(
+    result = baselines.ridge_embedding(
         statistics[train], targets[train], artists[train], statistics[test]
     )
-    assert found.shape == (60, 5)
+    assert result.shape == (60, 5)
     mean = mean_cosine(targets[test], baselines.mean_embedding(targets[train], 60))
-    assert mean_cosine(targets[test], found) > mean + 0.3
+    assert mean_cosine(targets[test], result) > mean + 0.3
 
 
 def test_ridge_chooses_its_penalty_on_artists_held_out(regression):
     statistics, targets, artists = regression
-    # Columns that tell the artist and nothing of the embedding: folds of tracks would take the smallest penalty, which reads them.
+    # Columns that identify the artist but not the embedding: folds of tracks would choose the
+    # smallest penalty, which uses them.
     voices = np.random.default_rng(7).normal(size=(40, 60))[artists] + 0.01 * np.random.default_rng(
         8
     ).normal(size=(240, 60))
@@ -95,10 +96,10 @@ def test_ridge_chooses_its_penalty_on_artists_held_out(regression):
     train, test = artists < 30, artists >= 30
 
     def cosine(*penalties):
-        found = baselines.ridge_embedding(
+        result = baselines.ridge_embedding(
             statistics[train], targets[train], artists[train], statistics[test], penalties=penalties
         )
-        return mean_cosine(targets[test], found)
+        return mean_cosine(targets[test], result)
 
     small, large = cosine(1e-3), cosine(300.0)
     assert large > small + 0.1
@@ -122,7 +123,7 @@ def test_classifiers_learn_what_they_can_and_no_more():
     labels = np.repeat(["rock", "folk", "jazz"], 60)
     centres = {"rock": (0, 0), "folk": (4, 0), "jazz": (0, 4)}
     separable = np.array([centres[label] for label in labels]) + generator.normal(size=(180, 2))
-    # A ring around a core: no straight line parts them, a Gaussian kernel does.
+    # A ring around a core: no straight line separates them, a Gaussian kernel does.
     radius = np.where(np.arange(180) < 90, 1, 4) + 0.3 * generator.normal(size=180)
     angle = generator.uniform(0, 2 * np.pi, size=180)
     ring, ring_labels = (
@@ -145,7 +146,7 @@ def test_classifiers_learn_what_they_can_and_no_more():
 
 @pytest.fixture
 def genres():
-    """Four classes, of which the third never occurs in training, with statistics that part the others."""
+    """Return four separable classes, of which the third never occurs in training."""
     generator = np.random.default_rng(5)
     labels = np.array([3] * 90 + [0] * 60 + [1] * 50)
     statistics = 100 * (
@@ -154,8 +155,8 @@ def genres():
     return statistics, labels
 
 
-def test_class_shares_are_the_majority_and_its_probabilities(genres):
-    scores = baselines.class_shares(genres[1], 4, 3)
+def test_class_frequencies_are_the_majority_baseline(genres):
+    scores = baselines.class_frequencies(genres[1], 4, 3)
     np.testing.assert_allclose(np.exp(scores), np.tile([0.3, 0.25, 0, 0.45], (3, 1)), atol=1e-12)
     assert np.isfinite(scores).all()
     assert scores.argmax(axis=1).tolist() == baselines.majority_class(genres[1], 3).tolist()
@@ -172,23 +173,23 @@ def test_class_scores_name_the_labels_that_the_classifier_predicts(genres, score
     statistics, truth = genres
     queries = 100 * np.random.default_rng(6).normal(size=(500, 6)) * 3
     for kept in (np.ones(200, bool), truth != 1):  # three classes and two
-        found = scores(statistics[kept], truth[kept], queries, 4)
-        assert found.shape == (500, 4)
+        result = scores(statistics[kept], truth[kept], queries, 4)
+        assert result.shape == (500, 4)
         np.testing.assert_array_equal(
-            found.argmax(axis=1), labels(statistics[kept], truth[kept], queries)
+            result.argmax(axis=1), labels(statistics[kept], truth[kept], queries)
         )
-        assert (found[:, 2] == found.min(axis=1)).all()
+        assert (result[:, 2] == result.min(axis=1)).all()
     only = scores(statistics[:90], truth[:90], queries, 4)  # nothing to fit
     assert (only.argmax(axis=1) == 3).all()
 
 
 def test_logistic_scores_are_log_probabilities(genres):
-    found = baselines.logistic_scores(*genres, genres[0], 4)
-    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, atol=1e-12)
-    assert np.exp(found)[np.arange(200), genres[1]].mean() > 0.9
+    result = baselines.logistic_scores(*genres, genres[0], 4)
+    np.testing.assert_allclose(np.exp(result).sum(axis=1), 1, atol=1e-12)
+    assert np.exp(result)[np.arange(200), genres[1]].mean() > 0.9
 
 
-def test_one_vs_rest_probabilities_are_those_of_each_label_alone_and_constant_labels_keep_their_share(
+def test_one_vs_rest_probabilities_equal_separate_fits_and_constant_labels_keep_their_frequency(
     genres,
 ):
     statistics, labels = genres
@@ -198,20 +199,25 @@ def test_one_vs_rest_probabilities_are_those_of_each_label_alone_and_constant_la
         axis=1,
     ).astype(np.int64)
     queries = 100 * generator.normal(size=(40, 6))
-    found = baselines.logistic_regression_labels(statistics, truth, queries)
-    assert found.shape == (40, 5)
-    np.testing.assert_array_equal(found[:, 2:4], np.tile([0, 1], (40, 1)))
+    result = baselines.logistic_regression_labels(statistics, truth, queries)
+    assert result.shape == (40, 5)
+    np.testing.assert_array_equal(result[:, 2:4], np.tile([0, 1], (40, 1)))
     for label in (0, 1, 4):
-        alone = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=5000)).fit(
-            statistics, truth[:, label]
+        separate = make_pipeline(
+            StandardScaler(), LogisticRegression(tol=1e-10, max_iter=5000)
+        ).fit(statistics, truth[:, label])
+        np.testing.assert_allclose(
+            result[:, label], separate.predict_proba(queries)[:, 1], atol=1e-4
         )
-        np.testing.assert_allclose(found[:, label], alone.predict_proba(queries)[:, 1], atol=1e-4)
-    # Independent of the statistics, the last label's probability stays near its share on average over the training tracks.
+    # The last label does not depend on the statistics, so its mean probability over the training
+    # tracks is near its frequency.
     fitted = baselines.logistic_regression_labels(statistics, truth, statistics)
-    np.testing.assert_allclose(fitted.mean(axis=0), baselines.label_shares(truth, 1)[0], atol=1e-4)
+    np.testing.assert_allclose(
+        fitted.mean(axis=0), baselines.label_frequencies(truth, 1)[0], atol=1e-4
+    )
 
 
-def test_label_shares_are_the_constant_with_the_least_log_loss():
+def test_label_frequencies_are_the_constant_with_the_least_log_loss():
     truth = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]])
-    shares = baselines.label_shares(truth, 2)
-    np.testing.assert_array_equal(shares, [[0.75, 0.25, 0]] * 2)
+    frequencies = baselines.label_frequencies(truth, 2)
+    np.testing.assert_array_equal(frequencies, [[0.75, 0.25, 0]] * 2)

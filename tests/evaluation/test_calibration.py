@@ -7,20 +7,20 @@ from musicrec.evaluation.calibration import BLOCK, probability_calibration, simi
 from musicrec.evaluation.metrics import unit_rows
 
 
-def test_probabilities_in_bins_with_the_share_that_came_true() -> None:
-    found = probability_calibration(
+def test_probabilities_in_bins_with_the_fraction_that_came_true() -> None:
+    result = probability_calibration(
         np.array([0.0, 0.05, 0.1, 0.95, 1.0, 0.5]), np.array([0, 1, 0, 1, 1, 0]), bins=10
     )
-    assert found.counts.tolist() == [2, 1, 0, 0, 0, 1, 0, 0, 0, 2]
-    assert found.positives.tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 2]
-    assert found.filled.tolist() == [0, 1, 5, 9]
-    assert found.shares() == pytest.approx([0.5, 0, 0, 1])
-    assert found.means() == pytest.approx([0.025, 0.1, 0.5, 0.975])
+    assert result.counts.tolist() == [2, 1, 0, 0, 0, 1, 0, 0, 0, 2]
+    assert result.positives.tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 2]
+    assert result.filled.tolist() == [0, 1, 5, 9]
+    assert result.fractions() == pytest.approx([0.5, 0, 0, 1])
+    assert result.means() == pytest.approx([0.025, 0.1, 0.5, 0.975])
     # |1 - 0.05| + |0 - 0.1| + |0 - 0.5| + |2 - 1.95|, over six predictions
-    assert found.error() == pytest.approx(1.6 / 6)
+    assert result.error() == pytest.approx(1.6 / 6)
 
 
-def test_the_interval_of_a_share_is_wilsons() -> None:
+def test_the_interval_of_a_fraction_is_wilsons() -> None:
     low, high = probability_calibration(
         np.full(10, 0.5), np.array([1] * 3 + [0] * 7), bins=1
     ).intervals()
@@ -45,13 +45,13 @@ def test_similarities_to_every_candidate_but_the_artist_itself() -> None:
     own = np.where(np.arange(len(queries)) % 5, np.arange(len(queries)) % len(table), -1)
     related = [rng.choice(len(table), 3, replace=False) for _ in queries]
     related = [rows[rows != row] for rows, row in zip(related, own, strict=True)]
-    found = similarity_calibration(queries, table, own, related, bins=8)
+    result = similarity_calibration(queries, table, own, related, bins=8)
     similarity = unit_rows(queries) @ unit_rows(table).T
     pairs = [(q, a) for q in range(len(queries)) for a in range(len(table)) if a != own[q]]
     values = np.array([similarity[pair] for pair in pairs])
     truth = np.array([a in related[q] for q, a in pairs])
-    assert found.counts.tolist() == np.histogram(values, np.linspace(-1, 1, 9))[0].tolist()
+    assert result.counts.tolist() == np.histogram(values, np.linspace(-1, 1, 9))[0].tolist()
     assert (
-        found.positives.tolist() == np.histogram(values[truth], np.linspace(-1, 1, 9))[0].tolist()
+        result.positives.tolist() == np.histogram(values[truth], np.linspace(-1, 1, 9))[0].tolist()
     )
-    assert found.sums.sum() == pytest.approx(values.sum())
+    assert result.sums.sum() == pytest.approx(values.sum())

@@ -1,4 +1,4 @@
-"""F1 averages, confusion, average precision, ROC-AUC and log loss: against scikit-learn on random cases, by hand where it has none."""
+"""Compare F1, confusion, average precision, ROC-AUC and log loss with scikit-learn or by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def labels(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ranked(seed: int, digits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indicators of 12 classes (column 3 of no track, column 5 of all) and scores with many ties where digits are few."""
+    """Return indicators of 12 classes and scores, with many ties for few digits.
+
+    No track has column 3, every track has column 5.
+    """
     generator = np.random.default_rng(seed)
     truth = (generator.uniform(size=(50, 12)) < generator.uniform(0.02, 0.6, size=12)).astype(
         np.int64
@@ -46,9 +49,9 @@ def test_single_label_scores_equal_scikit_learn(seed: int) -> None:
     expected = sklearn.metrics.precision_recall_fscore_support(
         truth, predicted, labels=CLASSES, zero_division=np.nan
     )
-    found = metrics.class_scores(truth, predicted, CLASSES)
+    result = metrics.class_scores(truth, predicted, CLASSES)
     for ours, theirs in zip(
-        (found.precision, found.recall, found.f1, found.support), expected, strict=True
+        (result.precision, result.recall, result.f1, result.support), expected, strict=True
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-9, rtol=0)
     matrix = metrics.confusion_matrix(truth, predicted, CLASSES)
@@ -58,16 +61,16 @@ def test_single_label_scores_equal_scikit_learn(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.4])
-def test_many_label_f1_equals_scikit_learn(seed: int, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.0, 0.02, 0.4])
+def test_many_label_f1_equals_scikit_learn(seed: int, fraction: float) -> None:
     generator = np.random.default_rng(seed)
-    truth, predicted = (generator.uniform(size=(2, 30, 11)) < share).astype(np.int64)
+    truth, predicted = (generator.uniform(size=(2, 30, 11)) < fraction).astype(np.int64)
     expected = sklearn.metrics.precision_recall_fscore_support(
         truth, predicted, zero_division=np.nan
     )
-    found = metrics.class_scores(truth, predicted)
+    result = metrics.class_scores(truth, predicted)
     for ours, theirs in zip(
-        (found.precision, found.recall, found.f1, found.support), expected, strict=True
+        (result.precision, result.recall, result.f1, result.support), expected, strict=True
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-9, rtol=0)
     with warnings.catch_warnings():
@@ -152,7 +155,7 @@ def test_average_precision_and_roc_by_hand_with_ties() -> None:
     assert metrics.mean_roc_auc(truth, np.ones((4, 1))) == pytest.approx(1 / 2)
 
 
-def test_without_a_defined_class_there_is_no_figure() -> None:
+def test_without_a_defined_class_the_metrics_are_nan() -> None:
     nothing, scores = np.zeros((3, 2), int), np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
     assert math.isnan(metrics.mean_average_precision(nothing, scores))
     assert math.isnan(metrics.mean_roc_auc(nothing, scores, "micro"))
@@ -165,12 +168,12 @@ def test_bootstrap_of_a_metric_equals_that_of_its_mean() -> None:
     generator = np.random.default_rng(5)
     groups = generator.integers(60, size=500)
     truth, predicted = labels_of_groups(groups, generator)
-    found = metrics.bootstrap_metric(
+    result = metrics.bootstrap_metric(
         metrics.f1_micro, truth, predicted, 7, groups=groups, resamples=1000
     )
     # The same draws of groups: the two must agree to rounding, not only in distribution.
     expected = metrics.bootstrap_interval(truth == predicted, 7, groups=groups, resamples=1000)
-    assert found == pytest.approx(expected, abs=1e-12)
+    assert result == pytest.approx(expected, abs=1e-12)
 
 
 def labels_of_groups(
@@ -200,9 +203,9 @@ def test_bootstrap_of_a_metric_draws_whole_groups() -> None:
         assert sum(counts[min(rows_of_group)] for rows_of_group in members.values()) == 3
 
 
-def test_bootstrap_leaves_out_resamples_without_a_figure() -> None:
+def test_bootstrap_leaves_out_resamples_with_nan() -> None:
     truth, scores = np.zeros((12, 1), int), np.linspace(0, 1, 12)[:, None]
-    truth[11] = 1  # a third of the resamples draw it not once
+    truth[11] = 1  # a third of the resamples do not contain it
     low, high = metrics.bootstrap_metric(
         metrics.mean_average_precision, truth, scores, 0, resamples=200
     )
@@ -229,7 +232,7 @@ def test_bootstrap_leaves_out_resamples_without_a_figure() -> None:
         (lambda: metrics.log_loss([0, 1], np.zeros((3, 2))), r"truth \(2,\) and logits \(3, 2\)"),
         (
             lambda: metrics.bootstrap_metric(metrics.f1_micro, [1, 2], [1], 0),
-            "2 true rows and 1 predicted ones",
+            "2 true and 1 predicted rows",
         ),
     ],
 )

@@ -18,73 +18,76 @@ def test_single_label_scores_by_hand() -> None:
         )
         / 10
     )
-    found = single_label_scores(truth, logits, CLASSES, np.array(list("aabbcc")), seed=0)
-    assert found["tracks"] == 6
-    assert found["f1_micro"] == pytest.approx(4 / 6)
-    assert found["f1_macro"] == pytest.approx(
+    result = single_label_scores(truth, logits, CLASSES, np.array(list("aabbcc")), seed=0)
+    assert result["tracks"] == 6
+    assert result["f1_micro"] == pytest.approx(4 / 6)
+    assert result["f1_macro"] == pytest.approx(
         (2 / 3 + 4 / 5 + 0 + 2 / 3) / 4
     )  # jazz is predicted, wrongly: it counts
-    assert found["f1_weighted"] == pytest.approx((2 / 3 + 4 / 5 + 2 / 3) / 3)
-    assert found["log_loss"] == pytest.approx(-np.log([0.6, 0.2, 0.6, 0.6, 0.6, 0.1]).mean())
-    assert found["absent_classes"] == ["jazz"]
-    assert found["per_class"]["jazz"] == {"precision": 0.0, "recall": None, "f1": 0.0, "support": 0}
-    assert found["confusion"] == [[1, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
+    assert result["f1_weighted"] == pytest.approx((2 / 3 + 4 / 5 + 2 / 3) / 3)
+    assert result["log_loss"] == pytest.approx(-np.log([0.6, 0.2, 0.6, 0.6, 0.6, 0.1]).mean())
+    assert result["absent_classes"] == ["jazz"]
+    assert result["per_class"]["jazz"] == {
+        "precision": 0.0,
+        "recall": None,
+        "f1": 0.0,
+        "support": 0,
+    }
+    assert result["confusion"] == [[1, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
     for name in ("f1_micro", "f1_macro"):
-        low, high = found[f"{name}_interval"]
-        assert low <= found[name] <= high
+        low, high = result[f"{name}_interval"]
+        assert low <= result[name] <= high
         assert low < high
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
-def test_a_class_that_never_occurs_is_undefined_and_scores_that_are_no_probabilities_have_no_log_loss() -> (
-    None
-):
-    found = single_label_scores(
+def test_an_absent_class_is_undefined_and_other_scores_have_no_log_loss() -> None:
+    result = single_label_scores(
         np.array([0, 1]), np.eye(4)[:2], CLASSES, np.array([0, 1]), seed=0, probabilistic=False
     )
-    assert found["log_loss"] is None
-    assert found["per_class"]["rock"] == {
+    assert result["log_loss"] is None
+    assert result["per_class"]["rock"] == {
         "precision": None,
         "recall": None,
         "f1": None,
         "support": 0,
     }
-    assert found["f1_macro"] == 1
-    assert found["absent_classes"] == ["jazz", "rock"]
+    assert result["f1_macro"] == 1
+    assert result["absent_classes"] == ["jazz", "rock"]
 
 
 def test_multi_label_scores_by_hand() -> None:
     truth = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [1, 0, 0, 1]])
     probabilities = np.array([[0.9, 0.2, 0.1, 0.8], [0.4, 0.6, 0.1, 0.7], [0.3, 0.1, 0.5, 0.6]])
-    found = multi_label_scores(truth, probabilities, np.array(["x", "y", "x"]), seed=0)
-    assert found["hamming"] == pytest.approx(2 / 12)
-    assert found["mse"] == pytest.approx(((truth - probabilities) ** 2).mean())
-    assert found["f1_micro"] == pytest.approx(2 * 5 / (6 + 6))
-    assert found["f1_macro"] == pytest.approx((2 / 3 + 1 + 0 + 1) / 4)
-    assert found["map_macro"] == pytest.approx(((1 + 2 / 3) / 2 + 1 + 1) / 3)
-    assert found["roc_auc_macro"] == pytest.approx((1 / 2 + 1) / 2)
+    result = multi_label_scores(truth, probabilities, np.array(["x", "y", "x"]), seed=0)
+    assert result["hamming"] == pytest.approx(2 / 12)
+    assert result["mse"] == pytest.approx(((truth - probabilities) ** 2).mean())
+    assert result["f1_micro"] == pytest.approx(2 * 5 / (6 + 6))
+    assert result["f1_macro"] == pytest.approx((2 / 3 + 1 + 0 + 1) / 4)
+    assert result["map_macro"] == pytest.approx(((1 + 2 / 3) / 2 + 1 + 1) / 3)
+    assert result["roc_auc_macro"] == pytest.approx((1 / 2 + 1) / 2)
     assert (
-        found["tracks"],
-        found["classes"],
-        found["absent_classes"],
-        found["constant_classes"],
+        result["tracks"],
+        result["classes"],
+        result["absent_classes"],
+        result["constant_classes"],
     ) == (3, 4, 1, 1)
     for name in ("hamming", "mse", "map_macro", "roc_auc_macro", "f1_macro"):
-        assert found[f"{name}_interval"][0] <= found[name] <= found[f"{name}_interval"][1]
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+        assert result[f"{name}_interval"][0] <= result[name] <= result[f"{name}_interval"][1]
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
 def test_multi_label_scores_of_tracks_without_a_genre_are_undefined_not_nan() -> None:
-    found = multi_label_scores(np.zeros((3, 2), int), np.full((3, 2), 0.1), np.arange(3), seed=0)
-    assert (found["map_macro"], found["roc_auc_micro"], found["f1_macro"]) == (None, None, None)
-    assert (found["absent_classes"], found["hamming"]) == (2, 0)
-    assert "map_macro_interval" not in found
+    result = multi_label_scores(np.zeros((3, 2), int), np.full((3, 2), 0.1), np.arange(3), seed=0)
+    assert (result["map_macro"], result["roc_auc_micro"], result["f1_macro"]) == (None, None, None)
+    assert (result["absent_classes"], result["hamming"]) == (2, 0)
+    assert "map_macro_interval" not in result
 
 
 @pytest.mark.parametrize(
     ("logits", "message"),
     [
-        (np.zeros((2, 3)), r"logits \(2, 3\) where 2 tracks and 4 classes"),
+        (np.zeros((2, 3)), r"logits \(2, 3\): expected 2 tracks x 4 classes"),
         (np.full((2, 4), np.nan), "2 of 2 tracks are NaN"),
     ],
 )

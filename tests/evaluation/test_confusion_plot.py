@@ -6,7 +6,7 @@ import pytest
 from musicrec.evaluation.confusion_plot import NAMED_CLASSES, plot_confusion
 
 
-def test_a_confusion_matrix_is_drawn_as_shares_of_its_rows() -> None:
+def test_a_confusion_matrix_is_drawn_as_fractions_of_its_rows() -> None:
     figure = plot_confusion([[3, 1], [0, 0]], ["Rock", "Jazz"], "mel.time")
     axes = figure.axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 0]])

@@ -12,7 +12,7 @@ from musicrec.evaluation.examples import recommendations, spread
     ("count", "expected"),
     [(1, ["a"]), (2, ["a", "e"]), (3, ["a", "c", "e"]), (9, ["a", "b", "c", "d", "e"]), (0, [])],
 )
-def test_examples_go_from_the_best_done_to_the_worst(count: int, expected: list[str]) -> None:
+def test_examples_go_from_the_best_to_the_worst(count: int, expected: list[str]) -> None:
     assert (
         spread(
             {"c": 0.5, "a": 0.9, "e": 0.1, "b": 0.7, "d": 0.3, "without relations": math.nan}, count
@@ -37,7 +37,7 @@ def test_an_artist_is_not_recommended_to_itself() -> None:
     assert made[1].similarities == pytest.approx([0.9 / math.hypot(0.9, 0.1), 0, -1])
 
 
-def test_an_artist_that_is_no_candidate_gets_recommendations_too() -> None:
+def test_an_artist_outside_the_table_gets_recommendations_too() -> None:
     table = np.array([[0, 1], [1, 0]], np.float32)
     (one,) = recommendations(
         ["held out"], np.array([[1.0, 0.2]]), {"held out": 0.4}, table, ["a", "b"], 1, 1

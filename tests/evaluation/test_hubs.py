@@ -36,8 +36,8 @@ def test_hubs_by_hand() -> None:
 def test_random_rankings_have_the_binomial_s_skewness_and_hubs_more() -> None:
     generator = np.random.default_rng(0)
     queries, candidates, k = 200, 20_000, 20
-    share = k / candidates
-    expected = (1 - 2 * share) / math.sqrt(queries * share * (1 - share))
+    fraction = k / candidates
+    expected = (1 - 2 * fraction) / math.sqrt(queries * fraction * (1 - fraction))
     rankings = np.array(
         [generator.choice(candidates, size=k, replace=False) for _ in range(queries)]
     )

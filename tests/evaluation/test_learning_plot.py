@@ -1,11 +1,11 @@
-"""The picture of a training's epochs."""
+"""Plot of a training's epochs."""
 
 from __future__ import annotations
 
 from musicrec.evaluation.learning_plot import plot_learning
 
 
-def test_both_curves_are_drawn_and_the_stages_are_parted() -> None:
+def test_both_curves_are_drawn_and_the_phases_are_separated() -> None:
     rows = [(0, 0.5, 0.1), (0, 0.3, 0.2), (1, 0.2, 0.4)]
     history = [
         {"epoch": epoch, "stage": stage, "loss": loss, "validation": value}

@@ -23,10 +23,10 @@ def test_single_label_f1_equals_scikit_learn(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.3])
-def test_multi_label_metrics_equal_scikit_learn(seed, share):
+@pytest.mark.parametrize("fraction", [0.0, 0.02, 0.3])
+def test_multi_label_metrics_equal_scikit_learn(seed, fraction):
     generator = np.random.default_rng(seed)
-    truth = (generator.uniform(size=(40, 17)) < share).astype(np.int64)
+    truth = (generator.uniform(size=(40, 17)) < fraction).astype(np.int64)
     probabilities = generator.uniform(size=(40, 17)).astype(np.float32)
     predicted = (probabilities >= 0.5).astype(np.int64)
     expected = sklearn.metrics.f1_score(truth, predicted, average="micro", zero_division=0)
@@ -56,10 +56,10 @@ def test_ndcg_equals_scikit_learn(seed, k):
     relevance = np.zeros(30)
     relevance[generator.choice(30, size=int(generator.integers(1, 25)), replace=False)] = 1
     expected = sklearn.metrics.ndcg_score(relevance[None], scores[None], k=k)
-    found = metrics.ndcg_at(
+    result = metrics.ndcg_at(
         np.argsort(-scores).tolist(), set(np.flatnonzero(relevance).tolist()), k
     )
-    assert found == pytest.approx(expected, abs=EXACT)
+    assert result == pytest.approx(expected, abs=EXACT)
 
 
 def test_micro_f1_by_hand():
@@ -103,14 +103,14 @@ def test_ranking_metrics_by_hand():
 
 def test_mean_reciprocal_rank_by_hand():
     rankings = [["x", "a"], ["a", "x"], ["x", "y"], ["a", "b"]]
-    wanted = [{"a"}, {"a", "x"}, {"a"}, set()]
-    assert metrics.mean_reciprocal_rank(rankings, wanted) == pytest.approx((1 / 2 + 1 + 0) / 3)
+    targets = [{"a"}, {"a", "x"}, {"a"}, set()]
+    assert metrics.mean_reciprocal_rank(rankings, targets) == pytest.approx((1 / 2 + 1 + 0) / 3)
     assert math.isnan(metrics.mean_reciprocal_rank([["a"]], [set()]))
     assert metrics.mean_reciprocal_rank([[]], [{"a"}]) == 0
 
 
 @pytest.mark.parametrize("metric", [metrics.ndcg_at, metrics.recall_at, metrics.precision_at])
-def test_without_a_relevant_item_nothing_is_claimed(metric):
+def test_without_a_relevant_item_metrics_are_nan(metric):
     assert math.isnan(metric(["a", "b"], set(), 2))
     with pytest.raises(ValueError, match="k = 0"):
         metric(["a"], {"a"}, 0)
@@ -120,7 +120,8 @@ def test_jaccard_of_neighbours_by_hand():
     # Four directions at 0, 10, 30 and 100 degrees.
     angles = np.radians([0, 10, 30, 100])
     vectors = np.stack((np.cos(angles), np.sin(angles)), axis=1) * [[1], [5], [0.1], [2]]
-    # 0: neighbours {1, 2} against {1, 3} is 1/3. 1: {0} against {0} is 1. 2: {1} against {3} is 0. 3: nothing related, left out.
+    # 0: neighbours {1, 2}, related {1, 3}: 1/3. 1: {0} and {0}: 1. 2: {1} and {3}: 0.
+    # 3: no relation, left out.
     assert metrics.jaccard_neighbours(
         vectors, [{1, 3}, [0], np.array([3]), set()]
     ) == pytest.approx((1 / 3 + 1 + 0) / 3)

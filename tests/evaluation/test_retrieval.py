@@ -20,7 +20,8 @@ def direction(*degrees):
 
 
 def test_the_query_artist_is_no_candidate_and_related_artists_are_found():
-    # "a" predicted at 0 degrees ranks b, c, d, e; "new" is not in the table and ranks e, d, c, b, a; "c" has no relation.
+    # "a" predicted at 0 degrees ranks b, c, d, e; "new" is not in the table and ranks
+    # e, d, c, b, a; "c" has no relation.
     result = retrieval.evaluate_retrieval(
         direction(0, 121, 30),
         ["a", "new", "c"],
@@ -59,16 +60,16 @@ def test_the_query_artist_is_no_candidate_and_related_artists_are_found():
 )
 def test_chance_is_the_mean_over_every_possible_ranking(candidates, relevant, depth):
     ks = (1, 3, 5)
-    wanted = np.arange(relevant)
+    targets = np.arange(relevant)
     rankings = np.array(list(itertools.permutations(range(candidates))))[:, :depth]
-    every = ranking_scores.score_rankings(rankings, [wanted] * len(rankings), ks).means()
+    every = ranking_scores.score_rankings(rankings, [targets] * len(rankings), ks).means()
     expected = ranking_scores.chance_scores(
         np.array([candidates]), np.array([relevant]), ks, depth
     ).means()
     assert expected == pytest.approx(every, abs=1e-12)
 
 
-def test_random_rankings_score_what_chance_says():
+def test_random_rankings_score_as_chance():
     generator = np.random.default_rng(0)
     query_rows = generator.integers(-1, 50, size=3000)
     relevant = [
@@ -78,11 +79,11 @@ def test_random_rankings_score_what_chance_says():
     rankings = retrieval.random_rankings(50, query_rows, seed=1)
     assert rankings.shape == (3000, 49)
     assert not (rankings == query_rows[:, None]).any()
-    found = ranking_scores.score_rankings(rankings, relevant, (10,))
-    expected = ranking_scores.chance_scores(50 - (query_rows >= 0), found.relevant, (10,), 49)
-    for name, values in found.columns().items():
+    actual = ranking_scores.score_rankings(rankings, relevant, (10,))
+    expected = ranking_scores.chance_scores(50 - (query_rows >= 0), actual.relevant, (10,), 49)
+    for name, values in actual.columns().items():
         error = np.nanstd(values) / math.sqrt(3000)
-        assert expected.means()[name] == pytest.approx(found.means()[name], abs=4 * error), name
+        assert expected.means()[name] == pytest.approx(actual.means()[name], abs=4 * error), name
 
 
 def test_chance_for_a_query_without_relations_is_not_defined():
@@ -113,17 +114,17 @@ def test_scores_are_those_of_the_plain_metrics():
     for query in rows:
         order = [row for row in np.argsort(-similarity[query]).tolist() if row != query]
         assert rankings[query].tolist() == order
-        wanted = set(relevant[query].tolist())
+        targets = set(relevant[query].tolist())
         for k in (10, 100):
             assert scores.ndcg[k][query] == pytest.approx(
-                metrics.ndcg_at(order, wanted, k), abs=1e-12
+                metrics.ndcg_at(order, targets, k), abs=1e-12
             )
-            assert scores.recall[k][query] == metrics.recall_at(order, wanted, k)
-            assert scores.precision[k][query] == metrics.precision_at(order, wanted, k)
-        assert scores.reciprocal_rank[query] == metrics.reciprocal_rank(order, wanted)
-    wanted = [set(rows.tolist()) for rows in relevant]
+            assert scores.recall[k][query] == metrics.recall_at(order, targets, k)
+            assert scores.precision[k][query] == metrics.precision_at(order, targets, k)
+        assert scores.reciprocal_rank[query] == metrics.reciprocal_rank(order, targets)
+    targets = [set(rows.tolist()) for rows in relevant]
     assert scores.means()["mrr"] == pytest.approx(
-        metrics.mean_reciprocal_rank(rankings.tolist(), wanted)
+        metrics.mean_reciprocal_rank(rankings.tolist(), targets)
     )
 
 
@@ -175,12 +176,12 @@ def test_blocks_of_queries_change_nothing_and_cut_offs_beyond_the_candidates_tak
     assert math.isnan(whole.spread["hubness@200"])
     counted = {name: scores.relevant for name, (scores, _) in whole.parts.items()}
     assert (counted["even"] + counted["odd"] == whole.scores.relevant).all()
-    found = {
+    actual = {
         name: np.nan_to_num(scores.recall[3] * scores.relevant)
         for name, (scores, _) in whole.parts.items()
     }
     np.testing.assert_allclose(
-        found["even"] + found["odd"], whole.scores.recall[3] * whole.scores.relevant
+        actual["even"] + actual["odd"], whole.scores.recall[3] * whole.scores.relevant
     )
 
 

@@ -1,4 +1,4 @@
-"""The published figures are consistent in themselves: what a slip of the pen would break."""
+"""The published values are self-consistent; a typing error would break that."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def test_rows_are_whole(table) -> None:
         len(table.rows),
     ]
     for row in table.rows:
-        assert len(row.figures) == len(table.metrics)
-        assert all(0 < figure < 1 for figure in row.figures)
+        assert len(row.values) == len(table.metrics)
+        assert all(0 < value < 1 for value in row.values)
 
 
 def test_the_tables_have_the_rows_of_the_thesis() -> None:
@@ -25,9 +25,9 @@ def test_the_tables_have_the_rows_of_the_thesis() -> None:
         5: 13,
         6: 18,
     }
-    assert max(TABLE_3.rows, key=lambda row: row.figures).model == "genre_ensemble"
-    assert min(TABLE_5.rows, key=lambda row: row.figures).model == "all_averaged"
-    assert max(TABLE_6.rows, key=lambda row: row.figures).model == "recommendation"
+    assert max(TABLE_3.rows, key=lambda row: row.values).model == "genre_ensemble"
+    assert min(TABLE_5.rows, key=lambda row: row.values).model == "all_averaged"
+    assert max(TABLE_6.rows, key=lambda row: row.values).model == "recommendation"
 
 
 @pytest.mark.parametrize("table", [TABLE_5, TABLE_6], ids=["table 5", "table 6"])

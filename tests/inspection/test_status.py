@@ -1,4 +1,4 @@
-"""What can be seen of a store without a run: states, trainings, and what failed."""
+"""Inspection of a store without a run: states, training runs and failures."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_newest_stage_comes_first_and_other_folders_are_no_stages(store: Sto
 
 
 def test_a_store_without_a_stage_is_a_mistaken_name(store: Store) -> None:
-    with pytest.raises(ConfigError, match="no stage was ever begun"):
+    with pytest.raises(ConfigError, match="no stage was ever started"):
         stage_folders(store)
 
 
@@ -90,7 +90,7 @@ def test_a_training_under_way_shows_its_owner_and_its_epochs(store: Store) -> No
     assert status_of(folder).state == "interrupted"
     store.write(
         "submodels/key/last.pt", store.read("submodels/key/last.pt")[:100]
-    )  # half of it, as of one that is being replaced
+    )  # half of a file, as while it is replaced
     assert status_of(stage_folders(store)[0]).epoch is None
 
 
@@ -103,8 +103,8 @@ def test_errors_are_those_of_the_newest_run_by_reason(store: Store) -> None:
     store.write("submodels/key/diverged.txt", b"the loss is nan in epoch 3")
     rows = failed_rows(store)
     groups = grouped(rows, examples=1)
-    found = [(group.stage, group.reason, group.count) for group in groups]
-    assert found == [
+    result = [(group.stage, group.reason, group.count) for group in groups]
+    assert result == [
         ("extract", "truncated", 2),
         ("extract", "not_found", 1),
         ("submodels", "diverged", 1),

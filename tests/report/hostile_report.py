@@ -1,4 +1,4 @@
-"""A report whose every name is an attack: on HTML, on the script around a chart's JSON, on plotly's markup, on matplotlib's formulas."""
+"""A report with attacks in every name: on HTML, scripts, plotly markup and matplotlib formulas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musicrec.report.charts import Chart
 from musicrec.report.clip import clip_section
 from musicrec.report.confusion import confusion_section
 from musicrec.report.curves import curves_section
-from musicrec.report.examples import examples_section, mel_picture
+from musicrec.report.examples import examples_section, mel_image
 from musicrec.report.maps import ArtistMap, maps_section
 from musicrec.report.page import Head
 from musicrec.report.sections import Card, Section
@@ -42,7 +42,7 @@ def artists(count: int, name: str = HOSTILE) -> list[dict[str, Any]]:
 
 
 def artist_maps(count: int, name: str = HOSTILE) -> Section:
-    """Figures 19 to 22 of so many artists, which lie on a grid so that no point hides another."""
+    """Return Figures 19 to 22 of artists on a grid, where no point hides another."""
     made = artists(count, name)
     side = int(np.ceil(np.sqrt(count)))
     places = np.stack(np.divmod(np.arange(count), side), axis=1).astype(float)
@@ -54,7 +54,7 @@ def artist_maps(count: int, name: str = HOSTILE) -> Section:
 
 
 def hostile_sections() -> list[Section]:
-    """One section of every kind."""
+    """Return one section of every kind."""
     rng = np.random.default_rng(0)
     vectors, made = rng.normal(size=(12, 4)), artists(12)
     own, related = np.arange(12), [np.array([(row + 1) % 12]) for row in range(12)]
@@ -69,7 +69,7 @@ def hostile_sections() -> list[Section]:
         [made[1]["artist_id"], made[2]["artist_id"]],
         np.array([0.9, 0.8], np.float32),
     )
-    clips = {made[0]["artist_id"]: (HOSTILE, mel_picture(mel, 200))}
+    clips = {made[0]["artist_id"]: (HOSTILE, mel_image(mel, 200))}
     return [
         examples_section(
             [one], facts, {made[0]["artist_id"]: [made[1]["artist_id"]]}, clips, HOSTILE
@@ -95,6 +95,6 @@ def hostile_sections() -> list[Section]:
 
 
 def charts(sections: list[Section]) -> list[str]:
-    """Names of the charts that can be hovered over."""
+    """Return the names of the interactive charts."""
     items = [item for section in sections for item in section.content]
     return [item.name for item in items if isinstance(getattr(item, "content", None), Chart)]

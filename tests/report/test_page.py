@@ -1,4 +1,4 @@
-"""The page is one file, and nothing that a catalog's names say becomes markup or runs."""
+"""The page is one file, and nothing in a catalog's names becomes markup or runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hostile_report import DETAILS, HEAD, HOSTILE, artist_maps, hostile_sections
 from PIL import Image
 
-from musicrec.report.page import pictures, render
+from musicrec.report.page import render, render_stills
 from musicrec.report.sections import Section
 
 MOST_BYTES = 10_000_000
@@ -47,7 +47,7 @@ def sections() -> list[Section]:
 
 @pytest.fixture(scope="module")
 def stills(sections: list[Section]) -> dict[str, bytes]:
-    return pictures(sections)
+    return render_stills(sections)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def page(sections: list[Section], stills: dict[str, bytes]) -> Elements:
 
 
 def test_no_name_becomes_an_element_or_an_attribute(page: Elements) -> None:
-    attributes = [(tag, name) for tag, found in page.elements for name in found]
+    attributes = [(tag, name) for tag, result in page.elements for name in result]
     assert [one for one in attributes if one[1].startswith("on")] == []
     assert {tag for tag, _ in page.elements} & {
         "b",
@@ -72,8 +72,8 @@ def test_no_name_becomes_an_element_or_an_attribute(page: Elements) -> None:
 def test_nothing_is_loaded_from_anywhere(page: Elements) -> None:
     sources = [
         value
-        for _, found in page.elements
-        for name, value in found.items()
+        for _, result in page.elements
+        for name, value in result.items()
         if name in ("src", "href", "srcset", "data")
     ]
     assert {
@@ -83,11 +83,13 @@ def test_nothing_is_loaded_from_anywhere(page: Elements) -> None:
     assert all(source.startswith(("data:image/", "data:,", "#")) for source in sources)
 
 
-def test_the_page_s_own_two_scripts_alone_may_run(page: Elements) -> None:
-    running = [text for found, text in page.scripts if found.get("type") != "application/json"]
+def test_the_page_s_own_two_scripts_are_all_that_may_run(page: Elements) -> None:
+    running = [text for result, text in page.scripts if result.get("type") != "application/json"]
     assert len(running) == 2
     (policy,) = (
-        found["content"] for tag, found in page.elements if tag == "meta" and "http-equiv" in found
+        result["content"]
+        for tag, result in page.elements
+        if tag == "meta" and "http-equiv" in result
     )
     assert "default-src 'none'" in policy
     assert policy.count("'sha256-") == 2
@@ -97,9 +99,9 @@ def test_the_page_s_own_two_scripts_alone_may_run(page: Elements) -> None:
 
 def test_the_charts_have_the_names_as_plotly_shows_them(page: Elements) -> None:
     charts = {
-        found["id"]: json.loads(text)
-        for found, text in page.scripts
-        if found.get("type") == "application/json"
+        result["id"]: json.loads(text)
+        for result, text in page.scripts
+        if result.get("type") == "application/json"
     }
     (named,) = charts["data-figure-19-country"]["data"]
     first = named["hovertext"][0].split("<br>")[0]
@@ -107,9 +109,7 @@ def test_the_charts_have_the_names_as_plotly_shows_them(page: Elements) -> None:
     assert html.unescape(first).startswith(f"0 {HOSTILE}"[:100])
 
 
-def test_every_picture_lies_beside_the_page_too(
-    sections: list[Section], stills: dict[str, bytes]
-) -> None:
+def test_every_plot_is_also_a_file(sections: list[Section], stills: dict[str, bytes]) -> None:
     names = {name.rpartition(".")[0] for name in stills}
     assert {
         "figure-03-mel",

@@ -43,11 +43,13 @@ def scored(ensemble: dict[str, Any], **baselines: dict[str, Any]) -> Scored:
     [
         (
             0.6,
-            "Better than the baselines: recommendation beats ridge, the best baseline, by 0.200 NDCG@10.",
+            "Better than the baselines: recommendation beats ridge, the best baseline, "
+            "by 0.200 NDCG@10.",
         ),
         (
             0.2,
-            "Not better than the baselines: recommendation falls short of ridge, the best baseline, by 0.200 NDCG@10.",
+            "Not better than the baselines: recommendation falls short of ridge, the best "
+            "baseline, by 0.200 NDCG@10.",
         ),
     ],
 )
@@ -107,7 +109,7 @@ def test_of_losses_the_lower_is_better() -> None:
     )
 
 
-def test_the_table_has_baselines_models_and_the_thesis_figure() -> None:
+def test_the_table_has_baselines_models_and_the_thesis_value() -> None:
     table = results_section(scored(scores(0.6), ridge=scores(0.4), random=scores(0.1)), "").content[
         0
     ]
@@ -123,7 +125,7 @@ def test_the_table_has_baselines_models_and_the_thesis_figure() -> None:
     assert table.breaks == {2}
 
 
-def test_figures_that_an_evaluation_has_beside_those_of_the_table_are_shown() -> None:
+def test_further_metrics_of_an_evaluation_are_shown() -> None:
     more = {
         "ndcg@200": 0.71,
         "coverage@10": 0.25,
@@ -138,7 +140,7 @@ def test_figures_that_an_evaluation_has_beside_those_of_the_table_are_shown() ->
     }
     whole = scored(scores(0.6, **more), ridge=scores(0.4))
     tables = {item.name: item for item in results_section(whole, "").content}
-    assert tables["more-scores"].columns == ["figure", "recommendation", "95 %", "ridge", "chance"]
+    assert tables["more-scores"].columns == ["metric", "recommendation", "95 %", "ridge", "chance"]
     assert tables["more-scores"].rows == [
         ["ndcg@200", "0.710", "0.60 … 0.80", "", ""],
         ["coverage@10", "0.250", "", "", ""],

@@ -1,4 +1,4 @@
-"""What the sections show of small tables and arrays."""
+"""Sections of the report from small tables and arrays."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from musicrec.report.catalog import failures_section, splits_section, tail_secti
 from musicrec.report.confusion import confusion_section
 from musicrec.report.counterparts import counterparts_section
 from musicrec.report.curves import curves_section
-from musicrec.report.examples import mel_picture
+from musicrec.report.examples import mel_image
 from musicrec.report.maps import ArtistMap, artist_map, drawn_artists, era_of, maps_section
-from musicrec.report.sections import Table, figure, interval
+from musicrec.report.sections import Table, format_interval, format_number
 
 
 def artist(number: int, **more: Any) -> dict[str, Any]:
@@ -53,18 +53,18 @@ def test_the_long_tail_by_location_genre_and_year() -> None:
         rows, [{"artist_id": "a", "country": "Italy"}, {"artist_id": "b", "country": None}]
     )
     location, genre, year = tail_section(tracks, artists).content
-    assert [picture.name for picture in (location, genre, year)] == [
+    assert [plot.name for plot in (location, genre, year)] == [
         "figure-07-location",
         "figure-07-genre",
         "figure-07-year",
     ]
-    assert {picture.thesis for picture in (location, genre, year)} == {"Figure 7"}
+    assert {plot.thesis for plot in (location, genre, year)} == {"Figure 7"}
     assert location.content.y.ticks == ((0, "Italy"),)
-    assert "of 4 tracks it is not known" in location.reading
+    assert "unknown for 4 tracks" in location.reading
     assert genre.content.series[0].x.tolist() == [3, 3, 2, 2]
-    assert "Half of the tracks are of 2 of 4 genres" in genre.reading
+    assert "2 of 4 genres have half of the tracks" in genre.reading
     assert year.content.series[0].y.sum() == 9
-    assert "Of 1 tracks it is not known" in year.reading
+    assert "Unknown for 1 tracks" in year.reading
 
 
 def test_more_genres_than_bars_are_counted_in_words() -> None:
@@ -73,14 +73,14 @@ def test_more_genres_than_bars_are_counted_in_words() -> None:
     )
     (genre,) = tail_section(tracks, artists).content
     assert len(genre.content.series[0].x) == 30
-    assert "the 10 that are not shown have 10 tracks" in genre.reading
+    assert "the 10 not shown have 10 tracks" in genre.reading
 
 
 def test_a_catalog_without_facts_has_no_tail() -> None:
     assert tail_section(*catalog([{"artist_id": "a"}], [{"artist_id": "a"}])).missing
 
 
-def test_splits_with_shares_and_the_widest_difference() -> None:
+def test_splits_with_fractions_and_the_widest_difference() -> None:
     rows = [
         {"artist_id": split, "split": split, "genre_top": genre}
         for split in schema.SPLITS
@@ -117,7 +117,7 @@ def test_confused_genres_by_falling_number() -> None:
         [[5, 1, 0], [3, 2, 0], [0, 0, 0]], ["jazz", "rock", "folk"], "mel.time"
     ).content
     assert table.rows == [["rock", "jazz", "3", "0.600"], ["jazz", "rock", "1", "0.167"]]
-    assert matrix.content.texts[1][0] == "rock taken for jazz\n3 of 5 tracks"
+    assert matrix.content.texts[1][0] == "rock predicted as jazz\n3 of 5 tracks"
     assert np.isfinite(matrix.content.values).all()
 
 
@@ -144,7 +144,7 @@ def test_a_sample_of_artists_has_those_that_it_must() -> None:
     assert drawn_artists(4, 50, [], seed=0).tolist() == [0, 1, 2, 3]
 
 
-def test_artists_that_are_alike_lie_together_on_the_map() -> None:
+def test_artists_that_are_alike_are_close_on_the_map() -> None:
     rng = np.random.default_rng(0)
     centres = np.repeat(np.eye(3, 16), 20, axis=0)
     drawn = artist_map(
@@ -178,14 +178,14 @@ def test_figures_19_to_22() -> None:
         {"a0": ["a1", "a2"], "a1": ["a0", "a3"], "a2": ["elsewhere"]},
         ["a0", "not on the map"],
     )
-    assert [picture.thesis for picture in section.content] == [
+    assert [plot.thesis for plot in section.content] == [
         "Figure 19",
         "Figure 20",
         "Figure 21",
         "Figure 22",
     ]
     assert "10 artists, drawn at random from 5,000" in section.lead
-    country, genre, era, around = (picture.content for picture in section.content)
+    country, genre, era, around = (plot.content for plot in section.content)
     assert {series.name for series in country.series if series.aside} == {"2 others (2)", "unknown"}
     assert sum(len(series.x) for series in country.series) == 10
     assert [series.name for series in genre.series] == ["folk (10)"]
@@ -222,20 +222,20 @@ def test_the_thesis_figures_and_where_they_are() -> None:
     where = {row[0]: row[2] for row in table.rows}
     assert list(where)[:8] == [f"Figure {number}" for number in range(1, 9)]
     assert where["Figure 7"] == "Long tail of the catalog: Tracks by genre, and 1 more"
-    assert where["Figure 19"] == "not of this run"
-    assert where["Table 3"] == "not of this run: jobs/reproduce.py --table 3"
+    assert where["Figure 19"] == "not in this run"
+    assert where["Table 3"] == "not in this run: jobs/reproduce.py --table 3"
 
 
-def test_low_pitches_are_at_the_bottom_of_a_mel_picture() -> None:
+def test_low_pitches_are_at_the_bottom_of_a_mel_image() -> None:
     mel = np.full((256, 643), -80.0, np.float32)
     mel[:64, :100] = 0.0  # a low tone in the first half of what is shown
-    grey = np.asarray(Image.open(io.BytesIO(mel_picture(mel, frames=200))).convert("L"), np.float64)
+    grey = np.asarray(Image.open(io.BytesIO(mel_image(mel, frames=200))).convert("L"), np.float64)
     assert grey[100:, :200].mean() > 200
     assert grey[:80].max() < 30
     assert grey[:, 280:].max() < 30
 
 
-def test_figures_of_a_table_are_set_to_the_right() -> None:
+def test_numbers_of_a_table_are_aligned_right() -> None:
     table = Table(
         "t",
         "",
@@ -243,10 +243,6 @@ def test_figures_of_a_table_are_set_to_the_right() -> None:
         ["name", "value", "95 %", "empty"],
         [["a", "1,200", "-0.10 … 0.20", ""], ["b", "", "", ""]],
     )
-    assert table.figures == {1, 2}
-    assert (figure(float("nan")), figure(None), figure(0.12345), interval(None)) == (
-        "",
-        "",
-        "0.123",
-        "",
-    )
+    assert table.numeric_columns == {1, 2}
+    assert [format_number(value) for value in (float("nan"), None, 0.12345)] == ["", "", "0.123"]
+    assert format_interval(None) == ""

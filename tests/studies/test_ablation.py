@@ -25,15 +25,15 @@ best: [masks, folds]
 
 
 def differing(one: Config, other: Config) -> dict[str, Any]:
-    """The keys of ``other`` whose value is another one in ``one``."""
+    """Return the keys of ``other`` whose value differs in ``one``."""
 
     def flat(value: Any, key: str = "") -> dict[str, Any]:
         if not isinstance(value, dict) or not value:
             return {key: value}
         return {
-            name: found
+            name: result
             for part, inner in value.items()
-            for name, found in flat(inner, f"{key}.{part}".strip(".")).items()
+            for name, result in flat(inner, f"{key}.{part}".strip(".")).items()
         }
 
     before = flat(dataclasses.asdict(other))
@@ -55,7 +55,7 @@ def test_each_row_changes_the_base_and_the_best_has_all_of_its_rows() -> None:
         "best without masks",
         "best without folds",
     ]
-    assert [row.beside for row in rows.values()] == [
+    assert [row.baseline for row in rows.values()] == [
         None,
         "base",
         "base",
@@ -98,7 +98,7 @@ def test_rows_that_are_named_bring_what_they_are_compared_with() -> None:
     [
         (
             {"models.bass.*.pool": [1, 1]},
-            r"row: models.bass.\*.pool names none of the models: mel.time",
+            r"row: models.bass.\*.pool matches none of the models: mel.time",
         ),
         (
             {"models.*.weight_decai": 0},
@@ -108,7 +108,7 @@ def test_rows_that_are_named_bring_what_they_are_compared_with() -> None:
         ({"trane.folds": 2}, r"row: trane: unknown key"),
     ],
 )
-def test_a_change_that_is_none_names_its_key(change: dict[str, Any], message: str) -> None:
+def test_an_invalid_change_names_its_key(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         with_overrides(preset("demo"), change, "row")
 
@@ -119,18 +119,18 @@ def test_a_change_that_is_none_names_its_key(change: dict[str, Any], message: st
         ("title: a\nbase: {what: b}\nrows: {c: {change: {}}}", r"study.yaml: rows.c.what: "),
         (
             "title: a\nbase: {what: b}\nrows: {}\nbest: [c]",
-            r"study.yaml: best names 'c', which is no row",
+            r"study.yaml: best names 'c', which is not a row",
         ),
         ("title: a\nbase: {what: b}\nrows: {best: {what: c}}", r"a row is called 'best'"),
         ("title: [", r"study.yaml: not readable as YAML"),
     ],
 )
-def test_a_study_that_is_none_says_why(text: str, message: str) -> None:
+def test_an_invalid_study_says_why(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_study(text, "study.yaml")
 
 
-def test_the_preset_best_differs_from_the_thesis_in_rows_of_the_ablation_alone() -> None:
+def test_the_preset_best_differs_from_the_thesis_only_in_rows_of_the_ablation() -> None:
     study = read_study((STUDIES / "demo.yaml").read_text(encoding="utf-8"), "demo.yaml")
     changes = {key: value for name in study.best for key, value in study.rows[name].change.items()}
     assert preset("best") == with_overrides(preset("thesis-webapi"), changes, "best")
@@ -141,7 +141,7 @@ def test_every_row_of_a_study_of_ours_can_be_configured_and_changes_something(pa
     rows = plan(read_study(path.read_text(encoding="utf-8"), path.name), preset("demo"))
     by_name = {row.name: row.config for row in rows}
     assert all(
-        differing(row.config, by_name[row.beside]) or differing(by_name[row.beside], row.config)
+        differing(row.config, by_name[row.baseline]) or differing(by_name[row.baseline], row.config)
         for row in rows
-        if row.beside
+        if row.baseline
     )

@@ -23,7 +23,7 @@ ARTISTS = [f"artist {number}" for number in range(12)]
 def scores(
     seed: int, cosine: float, ndcg: float, artists: list[str] = ARTISTS, targets: str = "table"
 ) -> SeedScores:
-    """Two tracks of each artist, whose cosines lie .1 on either side of the mean, and an artist's share of them is its own."""
+    """Return scores of two tracks per artist, .1 on either side of the artist's own mean."""
     own = np.random.default_rng(0).normal(0, 0.2, len(ARTISTS)).tolist()
     of = dict(zip(ARTISTS, own, strict=True))
     tracks = {
@@ -47,11 +47,11 @@ BASE = [scores(0, 0.3, 0.4), scores(1, 0.4, 0.5)]
 
 def test_a_difference_is_paired_over_what_both_tested() -> None:
     better = [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5, artists=ARTISTS[:6]), scores(2, 9.0, 9.0)]
-    found = difference(better, BASE, "cosine")
-    assert (found.mean, found.low, found.high) == pytest.approx(
+    result = difference(better, BASE, "cosine")
+    assert (result.mean, result.low, result.high) == pytest.approx(
         (0.1, 0.1, 0.1)
-    )  # what is the artists' own falls out, and so does seed 2
-    assert found.artists == 12
+    )  # the artists' own means cancel, and seed 2 is not shared
+    assert result.artists == 12
     assert difference(better, BASE, "ndcg@10").mean == pytest.approx(0)
     assert difference([scores(2, 1.0, 1.0)], BASE, "cosine") is None
 
@@ -65,12 +65,12 @@ def test_an_interval_is_over_artists_with_all_their_tracks_and_seeds() -> None:
         SeedScores(one.seed, of, one.artist_of, one.targets, one.seconds)
         for one, of in zip(lucky, values, strict=True)
     ]
-    found = difference(ours, lucky, "cosine")
-    assert found.mean == pytest.approx(0.1)
-    assert found.low == pytest.approx(
+    result = difference(ours, lucky, "cosine")
+    assert result.mean == pytest.approx(0.1)
+    assert result.low == pytest.approx(
         0
-    )  # one artist of twelve is not drawn in a third of the resamples, whatever its four values are
-    assert found.high == pytest.approx(0.3, abs=0.11)
+    )  # one of twelve artists is missing from a third of the resamples
+    assert result.high == pytest.approx(0.3, abs=0.11)
 
 
 def test_cosines_to_other_targets_are_not_compared_but_retrieval_is() -> None:
@@ -90,7 +90,7 @@ def test_cosines_to_other_targets_are_not_compared_but_retrieval_is() -> None:
         (None, None, "not run"),
     ],
 )
-def test_a_verdict_asks_whether_an_interval_leaves_out_nothing(
+def test_a_verdict_depends_on_whether_an_interval_excludes_0(
     cosine: tuple[float, float] | None, ndcg: tuple[float, float] | None, verdict: str
 ) -> None:
     intervals = {"cosine": cosine, "ndcg@10": ndcg}
@@ -114,8 +114,8 @@ def test_the_table_shows_every_row_and_names_the_losers() -> None:
             "best without mixup", "no mixup", "best", [scores(0, 0.4, 0.4), scores(1, 0.5, 0.5)]
         ),
     ]
-    found = ablation_rows(rows)
-    text = to_markdown(found, (0, 1), "a study")
+    result = ablation_rows(rows)
+    text = to_markdown(result, (0, 1), "a study")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(rows)
     assert "| masks | masked \\| frames | base | 0." in text
@@ -124,9 +124,9 @@ def test_the_table_shows_every_row_and_names_the_losers() -> None:
     assert text.splitlines()[-3:] == [
         "Did not help: mixup (within noise).",
         "best without masks: needed.",
-        "best without mixup: the change is worth no more than noise.",
+        "best without mixup: the change has no effect beyond noise.",
     ]
-    table = list(csv.DictReader(io.StringIO(to_csv(found))))
+    table = list(csv.DictReader(io.StringIO(to_csv(result))))
     assert tuple(table[0]) == CSV_COLUMNS
     by_key = {(line["row"], line["metric"]): line for line in table}
     own = np.random.default_rng(0).normal(0, 0.2, len(ARTISTS)).mean()

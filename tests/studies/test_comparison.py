@@ -49,7 +49,7 @@ def line_of(markdown: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_rows_stand_in_the_order_of_the_thesis_and_baselines_last(
+def test_rows_are_in_the_order_of_the_thesis_and_baselines_last(
     rows: list[ComparisonRow],
 ) -> None:
     assert [row.name for row in rows] == [row.model for row in TABLE_3.rows] + [
@@ -62,8 +62,8 @@ def test_markdown_by_hand(rows: list[ComparisonRow]) -> None:
     text = to_markdown(TABLE_3, rows, TESTED_ON, [F1_MACRO])
     assert text.startswith("# Table 3: one genre, FMA medium\n")
     assert (
-        "FMA medium: 19,922 training, 2,505 validation and 2,573 test tracks; 24 in errors and left out."
-        in text
+        "FMA medium: 19,922 training, 2,505 validation and 2,573 test tracks; "
+        "24 in errors and left out." in text
     )
     deviation = statistics.stdev([0.40, 0.41, 0.45])
     trained = [
@@ -93,7 +93,7 @@ def test_markdown_by_hand(rows: list[ComparisonRow]) -> None:
     assert len(table) == 2 + len(rows)
 
 
-def test_classes_without_a_test_track_are_said() -> None:
+def test_classes_without_a_test_track_are_reported() -> None:
     assert "classes" not in TESTED_ON.line()
     line = TestedOn(
         "FMA large", train=1, validation=1, test=1, errors=0, classes=161, absent_classes=3
@@ -120,8 +120,8 @@ def test_csv_holds_what_the_table_shows_in_full(rows: list[ComparisonRow]) -> No
     lines = list(csv.DictReader(io.StringIO(to_csv(TABLE_3, rows, TESTED_ON, [F1_MACRO]))))
     assert tuple(lines[0]) == CSV_COLUMNS
     assert len(lines) == 2 * len(rows)
-    found = {(line["model"], line["metric"]): line for line in lines}
-    trained = found["mel.time", "f1_micro"]
+    result = {(line["model"], line["metric"]): line for line in lines}
+    trained = result["mel.time", "f1_micro"]
     assert float(trained["thesis"]) == 0.619992
     assert float(trained["ours"]) == pytest.approx(0.63, abs=1e-12)
     assert float(trained["deviation"]) == pytest.approx(0.03, abs=1e-12)
@@ -136,10 +136,10 @@ def test_csv_holds_what_the_table_shows_in_full(rows: list[ComparisonRow]) -> No
         "24",
     )
     assert (
-        found["majority", "f1_micro"]["thesis"],
-        found["majority", "f1_micro"]["difference"],
+        result["majority", "f1_micro"]["thesis"],
+        result["majority", "f1_micro"]["difference"],
     ) == ("", "")
-    assert (found["mel.freq", "f1_micro"]["ours"], found["mel.freq", "f1_micro"]["seeds"]) == (
+    assert (result["mel.freq", "f1_micro"]["ours"], result["mel.freq", "f1_micro"]["seeds"]) == (
         "",
         "0",
     )

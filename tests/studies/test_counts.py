@@ -21,7 +21,7 @@ def test_every_count_is_printed_and_agrees() -> None:
     assert "61 of 61 parameter counts agree" in printed
 
 
-def test_a_difference_is_shown_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     table = counts.TABLES[4]
     wrong = replace(
         table,

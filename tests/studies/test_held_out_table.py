@@ -20,9 +20,9 @@ def test_rows_by_hand() -> None:
     held_out = {"ridge": [scores({"a": 0.1, "b": 0.3}), scores({"a": 0.3, "c": 0.7})]}
     lines = to_markdown(transductive, held_out, 10).splitlines()
     assert "mean over 2 seeds" in lines[2]
-    assert (
-        lines[4]
-        == "| model | NDCG@10 | NDCG@10, held out | difference (95 %) | recall@10 | recall@10, held out | MRR | MRR, held out |"
+    assert lines[4] == (
+        "| model | NDCG@10 | NDCG@10, held out | difference (95 %) | recall@10 | "
+        "recall@10, held out | MRR | MRR, held out |"
     )
     assert lines[6].startswith(
         "| chance (exact) | 0.100 ± 0.000 | 0.100 ± 0.000 |  | 0.200 ± 0.000 |"
@@ -33,7 +33,9 @@ def test_rows_by_hand() -> None:
     assert len(lines) == 8
 
 
-def test_artists_without_a_relation_count_for_nothing() -> None:
+def test_artists_without_a_relation_do_not_count() -> None:
     nothing = float("nan")
-    known, unknown = scores({"a": 0.2, "b": nothing}), scores({"a": 0.3, "b": nothing})
-    assert "+0.100 (+0.100 to +0.100)" in to_markdown({"ridge": [known]}, {"ridge": [unknown]}, 10)
+    transductive, held_out = scores({"a": 0.2, "b": nothing}), scores({"a": 0.3, "b": nothing})
+    assert "+0.100 (+0.100 to +0.100)" in to_markdown(
+        {"ridge": [transductive]}, {"ridge": [held_out]}, 10
+    )

@@ -1,4 +1,4 @@
-"""What a search proposes: each trial once, one of its own, and the same when the search is killed and goes on."""
+"""Proposals of a search: each trial once, the own values first, the same after a kill."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Process:
         return self.searcher.suggest("id")
 
     def end(self, proposal: dict[str, Any]) -> None:
-        """Train a trial, and keep how it ended."""
+        """Train a trial and store its result."""
         number, drawn = proposal["number"], proposal["drawn"]
         state, validation = (
             ("failed", None)
@@ -88,7 +88,7 @@ def test_a_killed_search_proposes_what_it_would_have_proposed(
     assert list(process.trials.ended[TOTAL].drawn) == list(OWN)  # the table's columns
 
 
-def test_trials_side_by_side_keep_their_numbers(tmp_path: Path) -> None:
+def test_concurrent_trials_keep_their_numbers(tmp_path: Path) -> None:
     process = Process(tmp_path)
     first, second, third = (process.searcher.suggest(name) for name in "abc")
     process.trials.end(

@@ -1,4 +1,4 @@
-"""Search spaces: each that is shipped fits its models, and a wrong one is answered with the key and the fix."""
+"""Search spaces: shipped ones fit their models, and errors name the key and the fix."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def written(folder: Path, search: Any, architecture: str = "time") -> str:
 
 
 def test_there_is_a_space_for_every_architecture_that_learns() -> None:
-    found = {load_space(str(path)).architecture for path in SPACES.glob("*.yaml")}
-    assert found == {*SPECTRAL, *OTHER, *STACKS} - {"time_freq_avg"}
+    result = {load_space(str(path)).architecture for path in SPACES.glob("*.yaml")}
+    assert result == {*SPECTRAL, *OTHER, *STACKS} - {"time_freq_avg"}
     assert {path.stem for path in SPACES.glob("*.yaml")} == {*MODELS}
 
 
 @functools.cache
 def space_of(name: str) -> tuple[Space, dict[str, Any]]:
-    """A shipped space for its model, all of whose values were tried, and the model's own values."""
+    """Return a shipped space for its model, with all values tried, and the model's own values."""
     of, model = MODELS[name]
     return load_space(str(SPACES / f"{name}.yaml")).of(preset(of), model)
 
@@ -115,7 +115,7 @@ def test_values_become_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("search", "said"),
+    ("search", "message"),
     [
         (
             {"learning_rat": {"choice": [0.1]}},
@@ -125,10 +125,10 @@ def test_values_become_settings() -> None:
         ({"architecture": {"choice": ["freq"]}}, r"architecture: mel.time has no such setting"),
         ({"learning_rate": [0.1, 0.2]}, r"learning_rate: give one of choice: \[a, b, ...\], range"),
         ({"learning_rate": {"log_range": ["1e-4", 0.1]}}, r"1.0e-4 needs its point"),
-        ({"learning_rate": {"log_range": [0, 0.1]}}, r"log_range begins at 0"),
+        ({"learning_rate": {"log_range": [0, 0.1]}}, r"log_range starts at 0"),
         (
             {"time_mask": {"range": [0.4, 0.1]}},
-            r"time_mask: range takes the least and the greatest",
+            r"time_mask: range takes the smallest and the largest",
         ),
         (
             {"time_mask": {"range": [0.0, 1.5]}},
@@ -137,13 +137,14 @@ def test_values_become_settings() -> None:
         ({"batch_size": {"choice": [0]}}, r"models.mel.time.batch_size = 0"),
         (
             {"standardise": {"range": [0, 1]}},
-            r"own value 'per_frame' has no place in a range: give a choice",
+            r"own value 'per_frame' does not fit a range: give a choice",
         ),
         (
             {"sizes.kernel_divisors": {"choice": [[500]]}},
             r"sizes.kernel_divisors \[500\] cannot be built.*time axis' size 160",
         ),
-        # Each alone can be built, both together cannot: 160 frames are 80 after the first layer, which lose 24 in each of four layers.
+        # Each can be built, but not both: 160 frames are 80 after the first layer, and each of four
+        # layers takes 24.
         (
             {"sizes.kernel_size": {"choice": [25]}, "pool": {"choice": [[4, 8]]}},
             r"pool \[4, [48]\], sizes.kernel_size 25 cannot be built",
@@ -152,30 +153,28 @@ def test_values_become_settings() -> None:
         ("all", r"two keys 'architecture' and 'search'"),
     ],
 )
-def test_a_wrong_space_is_answered_with_the_key_and_the_fix(
-    tmp_path: Path, search: Any, said: str
-) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_space_names_the_key_and_the_fix(tmp_path: Path, search: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         load_space(written(tmp_path, search)).of(preset("demo"), "mel.time")
 
 
 def test_a_space_of_another_architecture_names_the_right_one() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"for the architecture 'time', and mel.freq is 'freq': take tune/spaces/freq.yaml",
+        match=r"for the architecture 'time', and mel.freq is 'freq': use tune/spaces/freq.yaml",
     ):
         load_space(str(SPACES / "time.yaml")).of(preset("demo"), "mel.freq")
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [("mel.tim", r"did you mean 'mel.time'\?"), ("", "--submodel is not given; name one of")],
 )
-def test_a_search_of_nothing_that_exists(name: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_a_search_of_an_unknown_model(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         load_space(str(SPACES / "time.yaml")).of(preset("demo"), name)
 
 
-def test_a_space_that_is_not_there() -> None:
+def test_a_missing_space() -> None:
     with pytest.raises(ConfigError, match=r"--space nowhere.yaml: there is no such file"):
         load_space("nowhere.yaml")

@@ -1,4 +1,4 @@
-"""When a trial is stopped: where it lags behind, and never at its last epoch."""
+"""Trials are stopped when they lag behind, but never at their last epoch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ EPOCHS = 4
 
 
 def stopped_after(grace: int, *trials: list[float]) -> list[int | None]:
-    """The epochs after which trials with these validation metrics are stopped, one trial after the other."""
+    """Return the epochs after which successive trials with these metrics are stopped."""
     scheduler = _scheduler(TuneConfig(grace_epochs=grace, reduction=2), EPOCHS)
     assert scheduler.set_search_properties("validation", "max")
-    found: list[int | None] = []
+    stopped: list[int | None] = []
     for number, values in enumerate(trials):
         trial = SimpleNamespace(trial_id=str(number))
         scheduler.on_trial_add(None, trial)
@@ -27,12 +27,12 @@ def stopped_after(grace: int, *trials: list[float]) -> list[int | None]:
             for result in results
             if scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP
         )
-        found.append(next(stops, None))
-    return found
+        stopped.append(next(stops, None))
+    return stopped
 
 
 @pytest.mark.parametrize("grace", [1, 2, 3, EPOCHS, 2 * EPOCHS])
-def test_a_trial_that_falls_behind_at_its_last_epoch_comes_to_its_end(grace: int) -> None:
+def test_a_trial_behind_at_its_last_epoch_is_not_stopped(grace: int) -> None:
     assert stopped_after(grace, [0.5, 0.6, 0.7, 0.8], [0.5, 0.6, 0.7, 0.1]) == [None, None]
 
 

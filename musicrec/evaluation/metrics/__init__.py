@@ -2,13 +2,16 @@
 
 Conventions
 -----------
-- The truth comes first, the prediction second. Rows are tracks (or queries), columns are classes, outputs or dimensions.
-- A result is a float. It is NaN where the quantity is not defined (a ranking metric of a query with no relevant item, the recall of a
-  class without a track), never a made-up 0 or 1; means over queries or classes leave such ones out.
+- The truth comes first, the prediction second. Rows are tracks (or queries), columns are classes,
+  outputs or dimensions.
+- A result is a float. It is NaN where the quantity is not defined (a ranking metric of a query
+  with no relevant item, the recall of a class without a track), never a made-up 0 or 1; means over
+  queries or classes leave NaN out.
 - Similarity is cosine; a zero vector has cosine 0 to everything.
-- Rankings list items (any hashable, or integers) best first, without repeats; rank 1 is the first place. Relevance is binary.
-- Of candidates with equal similarity, the one with the lower index comes first. Of scores that rank tracks for a class, equal ones count as
-  one threshold.
+- Rankings list items (any hashable, or integers) best first, without repeats; rank 1 is the first
+  place. Relevance is binary.
+- Of candidates with equal similarity, the one with the lower index comes first. Equal scores of
+  tracks for a class count as one threshold.
 - Where scikit-learn has the metric, the two agree to 1e-9 (tests).
 """
 

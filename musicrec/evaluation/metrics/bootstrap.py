@@ -1,4 +1,4 @@
-"""Intervals by resampling what was tested (Efron and Tibshirani 1993, chapter 13)."""
+"""Bootstrap intervals (Efron and Tibshirani 1993, chapter 13)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .checks import same_shape
 
-BLOCK = 2**22  # drawn indices held at once: 32 MiB
+BLOCK = 2**22  # indices drawn at a time: 32 MiB
 
 
 def bootstrap_interval(
@@ -20,17 +20,18 @@ def bootstrap_interval(
     confidence: float = 0.95,
     resamples: int = 2000,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean (Efron and Tibshirani 1993, chapter 13).
+    """Return the percentile bootstrap interval of a mean.
 
     Parameters
     ----------
     values
-        (N,) one value a track or query; NaN values are left out.
+        (N,) one value per track or query; NaN values are left out.
     groups
-        (N,) whole groups are drawn with replacement instead of single values: tracks of one artist are not independent, so an interval over
-        tracks resamples their artists.
+        (N,) resample whole groups instead of single values. Tracks of one artist are not
+        independent, so an interval over tracks resamples their artists.
     paired_with
-        (N,) another system's values of the same tracks: the interval is that of the mean of ``values - paired_with``, both resampled alike.
+        (N,) another system's values of the same tracks: the interval is that of the mean of
+        ``values - paired_with``, with both resampled alike.
 
     Returns
     -------
@@ -69,16 +70,19 @@ def bootstrap_metric(
     confidence: float = 0.95,
     resamples: int = 1000,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of any metric of rows; of a mean over rows, `bootstrap_interval` is the fast one.
+    """Return the percentile bootstrap interval of any metric of rows.
+
+    `bootstrap_interval` is faster for a mean over rows.
 
     Parameters
     ----------
     metric
-        (truth, predicted) of resampled rows -> float. Resamples on which it is NaN (no track of any class, say) are left out.
+        (truth, predicted) of resampled rows -> float. Resamples with a NaN metric (no track of any
+        class, for example) are left out.
     truth, predicted
-        (N, ...) rows; their number varies between resamples where groups differ in size.
+        (N, ...) rows; their number varies between resamples if groups differ in size.
     groups
-        (N,) whole groups are drawn with replacement instead of single rows.
+        (N,) resample whole groups instead of single rows.
 
     Returns
     -------
@@ -87,12 +91,13 @@ def bootstrap_metric(
     Raises
     ------
     ValueError
-        Lengths differ, there is no row, or the metric is defined on no resample.
+        Lengths differ, there is no row, or the metric is NaN on every resample.
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     if len(truth) != len(predicted) or not len(truth):
         raise ValueError(
-            f"{len(truth)} true rows and {len(predicted)} predicted ones: give one of each a track, and at least one"
+            f"{len(truth)} true and {len(predicted)} predicted rows: "
+            "give one of each per track, and at least one"
         )
     _, group, sizes = np.unique(
         _groups(groups, len(truth)), return_inverse=True, return_counts=True
@@ -103,7 +108,7 @@ def bootstrap_metric(
     for index in range(resamples):
         drawn = generator.integers(len(sizes), size=len(sizes))
         lengths = sizes[drawn]
-        # The rows of the drawn groups one after another: each place's distance from its group's first place, added to the group's start.
+        # Rows of the drawn groups one after another: offset within the group + start of the group.
         shift = starts[drawn] - (np.cumsum(lengths) - lengths)
         rows = by_group[np.arange(lengths.sum()) + np.repeat(shift, lengths)]
         results[index] = metric(truth[rows], predicted[rows])

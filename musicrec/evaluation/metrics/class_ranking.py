@@ -1,7 +1,8 @@
-"""How well scores rank the tracks of each class above the others: average precision and area under the ROC curve.
+"""Rank the tracks of each class by score: average precision and area under the ROC curve.
 
-Neither depends on a threshold, which with 161 sparse labels decides most of the Hamming loss. Both are undefined for a class without a
-track, the ROC also for one that every track has: such classes are NaN, and left out of macro averages.
+Neither depends on a threshold, which dominates the Hamming loss with 161 sparse labels. Both are
+undefined for a class without a track, the ROC also for a class that every track has: such classes
+are NaN, and macro averages leave them out.
 """
 
 from __future__ import annotations
@@ -17,19 +18,21 @@ Average = Literal["macro", "micro"]
 
 
 def absent_classes(truth: np.ndarray) -> np.ndarray:
-    """Columns of (N, C) indicators that no track has."""
+    """Return the columns of (N, C) indicators that no track has."""
     return np.flatnonzero(~indicators(np.asarray(truth), "truth").any(axis=0))
 
 
 def average_precision(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(C,) sum over falling thresholds of precision times the rise in recall, without interpolation; NaN for classes without a track.
+    """Return (C,) the average precision of each class; NaN for classes without a track.
+
+    It sums precision times the rise in recall over falling thresholds, without interpolation.
 
     Parameters
     ----------
     truth
         (N, C) indicators, 0 or 1.
     scores
-        (N, C) of any scale, higher for likelier.
+        (N, C) on any scale, higher for likelier.
     """
     truth, scores = _ranked_inputs(truth, scores)
     rows = len(truth)
@@ -39,7 +42,7 @@ def average_precision(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
         np.take_along_axis(truth, order, axis=0),
     )
     place = np.arange(rows)[:, None]
-    last = np.ones_like(truth)  # of its equals; all of them are named at one threshold
+    last = np.ones_like(truth)  # of equal scores, which share one threshold
     last[:-1] = scores[1:] != scores[:-1]
     ends = np.minimum.accumulate(np.where(last, place, rows)[::-1], axis=0)[::-1]
     precision = np.take_along_axis(truth.cumsum(axis=0) / (place + 1), ends, axis=0)
@@ -47,9 +50,10 @@ def average_precision(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def roc_auc(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(C,) probability that a track of the class has a higher score than another, equal ones counting half (Mann and Whitney 1947).
+    """Return (C,) the probability that a track of the class scores higher than another track.
 
-    NaN for classes that no track or every track has. Parameters as in `average_precision`.
+    Ties count half (Mann and Whitney 1947). NaN for classes that no track or every track has.
+    Parameters as in `average_precision`.
     """
     truth, scores = _ranked_inputs(truth, scores)
     ranks = rankdata(scores, axis=0)
@@ -61,17 +65,19 @@ def roc_auc(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def mean_average_precision(
     truth: np.ndarray, scores: np.ndarray, average: Average = "macro"
 ) -> float:
-    """Mean average precision (mAP). Parameters as in `average_precision`.
+    """Return the mean average precision (mAP). Parameters as in `average_precision`.
 
-    ``macro`` is the mean over classes that have a track; ``micro`` ranks all pairs of track and class together. NaN without a label.
+    ``macro`` is the mean over classes that have a track; ``micro`` ranks all pairs of track and
+    class in one list. NaN without a label.
     """
     return mean_of_defined(average_precision(*_pooled(truth, scores, average)))
 
 
 def mean_roc_auc(truth: np.ndarray, scores: np.ndarray, average: Average = "macro") -> float:
-    """Area under the ROC curve. Parameters as in `average_precision`.
+    """Return the area under the ROC curve. Parameters as in `average_precision`.
 
-    ``macro`` is the mean over classes that some but not all tracks have; ``micro`` ranks all pairs of track and class together.
+    ``macro`` is the mean over classes that some but not all tracks have; ``micro`` ranks all pairs
+    of track and class in one list.
     """
     return mean_of_defined(roc_auc(*_pooled(truth, scores, average)))
 

@@ -1,4 +1,4 @@
-"""Decisions for classes against the truth: F1 in its averages, each class's own scores, confusion, Hamming and log loss."""
+"""Class decisions: F1 and its averages, per-class scores, confusion, Hamming and log loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .checks import indicators, mean_of_defined, same_shape
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Scores of each class, (C,) arrays.
+    """Scores of each class as (C,) arrays.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class ClassScores:
     f1
         2 TP / (2 TP + FP + FN); NaN for a class without a track and without a prediction.
     support
-        Tracks of the class.
+        Number of tracks.
     """
 
     precision: np.ndarray
@@ -33,45 +33,52 @@ class ClassScores:
     support: np.ndarray
 
     @classmethod
-    def of_counts(cls, hits: np.ndarray, named: np.ndarray, support: np.ndarray) -> ClassScores:
-        """From true positives, predictions and tracks of each class."""
+    def of_counts(cls, hits: np.ndarray, predicted: np.ndarray, support: np.ndarray) -> ClassScores:
+        """Compute the scores from true positives, predictions and tracks of each class."""
         return cls(
-            _ratio(hits, named), _ratio(hits, support), _ratio(2 * hits, named + support), support
+            _ratio(hits, predicted),
+            _ratio(hits, support),
+            _ratio(2 * hits, predicted + support),
+            support,
         )
 
 
 def f1_micro(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Micro-averaged F1 (thesis section 7): 2 TP / (2 TP + FP + FN), each summed over all classes.
+    """Return the micro-averaged F1: 2 TP / (2 TP + FP + FN), each summed over all classes.
 
     Parameters
     ----------
     truth, predicted
-        Both (N,) class labels, one a track, where it equals the accuracy; or both (N, C) indicators, 0 or 1. A class without a track and
-        without a prediction adds nothing.
+        Both (N,) class labels, one per track, where F1 equals the accuracy; or both (N, C)
+        indicators, 0 or 1. A class without a track and without a prediction adds nothing.
 
     Returns
     -------
     float
-        In [0, 1]; 0 where indicators name no class at all, in truth and prediction alike (as scikit-learn has it).
+        In [0, 1]; 0 where truth and prediction have no class at all (as in scikit-learn).
     """
     truth, predicted = same_shape(truth, predicted)
     if truth.ndim == 1:
         return float(np.mean(truth == predicted))
     truth, predicted = indicators(truth, "truth"), indicators(predicted, "predicted")
-    named = truth.sum() + predicted.sum()
-    return float(2 * np.sum(truth & predicted) / named) if named else 0.0
+    positives = truth.sum() + predicted.sum()
+    return float(2 * np.sum(truth & predicted) / positives) if positives else 0.0
 
 
 def f1_macro(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean of the classes' F1, each class counting alike. Arguments as in `f1_micro`.
+    """Return the unweighted mean of the classes' F1. Arguments as in `f1_micro`.
 
-    Classes without a track and without a prediction are left out; one that is predicted but has no track counts as 0.
+    Classes without a track and without a prediction are left out; a class that is predicted but has
+    no track counts as 0.
     """
     return mean_of_defined(class_scores(truth, predicted).f1)
 
 
 def f1_weighted(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean of the classes' F1, weighted by their tracks. Arguments as in `f1_micro`; NaN where indicators name no class in the truth."""
+    """Return the mean of the classes' F1 weighted by their tracks; NaN without a true class.
+
+    Arguments as in `f1_micro`.
+    """
     scores = class_scores(truth, predicted)
     present = scores.support > 0
     return (
@@ -84,19 +91,19 @@ def f1_weighted(truth: np.ndarray, predicted: np.ndarray) -> float:
 def class_scores(
     truth: np.ndarray, predicted: np.ndarray, classes: Sequence | np.ndarray | None = None
 ) -> ClassScores:
-    """Precision, recall, F1 and support of each class.
+    """Return precision, recall, F1 and support of each class.
 
     Parameters
     ----------
     truth, predicted
         Both (N,) class labels, or both (N, C) indicators, 0 or 1.
     classes
-        (C,) for labels: all classes in the order of the result; those that occur, sorted, if not given.
+        (C,) for labels: all classes in the order of the result; default: those that occur, sorted.
 
     Raises
     ------
     ValueError
-        Shapes differ, a label is none of ``classes``, or an indicator is neither 0 nor 1.
+        Shapes differ, a label is not in ``classes``, or an indicator is neither 0 nor 1.
     """
     truth, predicted = same_shape(truth, predicted)
     if truth.ndim == 1:
@@ -108,7 +115,7 @@ def class_scores(
 
 
 def scores_of_confusion(confusion: np.ndarray) -> ClassScores:
-    """Scores of the classes of a (C, C) confusion matrix."""
+    """Return the scores of the classes of a (C, C) confusion matrix."""
     return ClassScores.of_counts(
         np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
     )
@@ -117,19 +124,24 @@ def scores_of_confusion(confusion: np.ndarray) -> ClassScores:
 def confusion_matrix(
     truth: np.ndarray, predicted: np.ndarray, classes: Sequence | np.ndarray | None = None
 ) -> np.ndarray:
-    """(C, C) how many tracks of the row's class were taken for the column's. Arguments and errors as in `class_scores`, labels only."""
+    """Count (C, C) the tracks of each true class (row) by predicted class (column).
+
+    Arguments and errors as in `class_scores`, for labels only.
+    """
     truth, predicted = same_shape(truth, predicted)
-    known = (
+    names = (
         np.unique(np.concatenate((truth, predicted))) if classes is None else np.asarray(classes)
     )
-    rows, columns = _positions(truth, known), _positions(predicted, known)
-    return np.bincount(rows * len(known) + columns, minlength=len(known) ** 2).reshape(
-        len(known), len(known)
+    rows, columns = _positions(truth, names), _positions(predicted, names)
+    return np.bincount(rows * len(names) + columns, minlength=len(names) ** 2).reshape(
+        len(names), len(names)
     )
 
 
 def hamming_loss(truth: np.ndarray, predicted: np.ndarray, threshold: float = 0.5) -> float:
-    """Share of wrong labels (thesis section 7): the mean over tracks and classes of truth differing from ``predicted >= threshold``.
+    """Return the fraction of wrong labels.
+
+    It is the mean over tracks and classes of truth != (predicted >= threshold).
 
     Parameters
     ----------
@@ -143,32 +155,34 @@ def hamming_loss(truth: np.ndarray, predicted: np.ndarray, threshold: float = 0.
 
 
 def log_loss(truth: np.ndarray, logits: np.ndarray) -> float:
-    """Mean of -log softmax(logits) at the true class, in nats.
+    """Return the mean of -log softmax(logits) at the true class, in nats.
 
     Parameters
     ----------
     truth
-        (N,) columns of the true classes.
+        (N,) indices of the true classes.
     logits
-        (N, C), for instance log-probabilities.
+        (N, C), for example log-probabilities.
     """
     truth, logits = np.asarray(truth), np.asarray(logits, dtype=np.float64)
     if logits.ndim != 2 or truth.shape != logits.shape[:1] or not truth.size:
         raise ValueError(
-            f"truth {truth.shape} and logits {logits.shape}: give (N,) columns and (N, C) logits, at least one row"
+            f"truth {truth.shape} and logits {logits.shape}: "
+            "give (N,) columns and (N, C) logits, at least one row"
         )
     return float(-log_softmax(logits, axis=1)[np.arange(len(truth)), truth].mean())
 
 
 def _positions(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """(N,) where among ``classes`` each label stands."""
+    """Return (N,) the position of each label among ``classes``."""
     order = np.argsort(classes)
     place = np.searchsorted(classes, labels, sorter=order).clip(max=len(classes) - 1)
     positions = order[place]
     unknown = classes[positions] != labels
     if unknown.any():
         raise ValueError(
-            f"label {labels[unknown].tolist()[0]!r} is none of the {len(classes)} classes: name every class that occurs"
+            f"label {labels[unknown].tolist()[0]!r} is none of the {len(classes)} classes: "
+            "name every class that occurs"
         )
     return positions
 

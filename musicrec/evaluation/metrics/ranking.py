@@ -1,4 +1,4 @@
-"""How well a ranking, or a set of neighbours, holds what is relevant."""
+"""Score rankings and sets of neighbours against the relevant items."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from .vectors import unit_rows
 def mean_jaccard(
     truth: Sequence[Collection[Hashable]], predicted: Sequence[Collection[Hashable]]
 ) -> float:
-    """Mean of |truth & predicted| / |truth | predicted| over pairs of sets; a pair of empty sets is left out.
+    """Return the mean of |truth & predicted| / |truth | predicted| over pairs of sets.
+
+    A pair of empty sets is left out.
 
     Returns
     -------
@@ -22,7 +24,7 @@ def mean_jaccard(
     """
     if len(truth) != len(predicted):
         raise ValueError(
-            f"{len(truth)} true sets and {len(predicted)} predicted sets: give one of each a row"
+            f"{len(truth)} true sets and {len(predicted)} predicted sets: give one of each per row"
         )
     pairs = [(set(one), set(other)) for one, other in zip(truth, predicted, strict=True)]
     return mean_of([len(one & other) / len(one | other) for one, other in pairs if one or other])
@@ -31,16 +33,19 @@ def mean_jaccard(
 def jaccard_neighbours(
     vectors: np.ndarray, related: Sequence[Collection[int]], block_rows: int = 256
 ) -> float:
-    """Mean Jaccard index between an artist's related set and its equally many nearest neighbours by cosine (thesis section 4).
+    """Return the mean Jaccard index of related artists and as many nearest neighbours by cosine.
+
+    The thesis measures its artist embeddings so (Whitell 2019: `thesis.ARTIST_JACCARD`).
 
     Parameters
     ----------
     vectors
-        (A, D) one embedding an artist, of any length.
+        (A, D) one embedding per artist, of any length.
     related
-        (A) for each artist the rows of those related to it. Artists without any are left out of the mean, but are candidates.
+        (A) for each artist the rows of those related to it. Artists without any are left out of the
+        mean, but are candidates.
     block_rows
-        Artists handled at once; memory is ``block_rows * A`` float64.
+        Artists at a time; memory is ``block_rows * A`` float64.
 
     Returns
     -------
@@ -49,7 +54,7 @@ def jaccard_neighbours(
     """
     if len(vectors) != len(related):
         raise ValueError(
-            f"{len(vectors)} vectors and {len(related)} related sets: give one of each an artist"
+            f"{len(vectors)} vectors and {len(related)} related sets: give one of each per artist"
         )
     units = unit_rows(vectors)
     artists = np.flatnonzero([len(relations) > 0 for relations in related])
@@ -67,28 +72,30 @@ def jaccard_neighbours(
 
 
 def precision_at(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int) -> float:
-    """Share of relevant items among the first ``k`` of one ranking.
+    """Return the fraction of relevant items among the first ``k`` of one ranking.
 
-    The denominator is ``k`` also where the ranking is shorter. NaN without a relevant item.
+    The denominator is ``k`` also for a shorter ranking. NaN without a relevant item.
     """
     hits = _hits(ranked, relevant, k)
     return float(hits.sum() / k) if len(relevant) else float("nan")
 
 
 def recall_at(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int) -> float:
-    """Share of the relevant items that the first ``k`` of one ranking hold.
+    """Return the fraction of the relevant items that are among the first ``k`` of one ranking.
 
-    The denominator is the number of relevant items, so with more than ``k`` of them 1 cannot be reached. NaN without a relevant item.
+    The denominator is the number of relevant items, so with more than ``k`` of them 1 cannot be
+    reached. NaN without a relevant item.
     """
     hits = _hits(ranked, relevant, k)
     return float(hits.sum() / len(relevant)) if len(relevant) else float("nan")
 
 
 def ndcg_at(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int) -> float:
-    """Normalised discounted cumulative gain of the first ``k`` of one ranking (Järvelin and Kekäläinen 2002), binary gains.
+    """Return the NDCG of the first ``k`` of one ranking (Järvelin and Kekäläinen 2002).
 
-    DCG is the sum of 1 / log2(1 + rank) over the relevant items found; it is divided by that of the best possible ranking, which holds
-    ``min(k, number of relevant items)`` at the top. NaN without a relevant item.
+    Gains are binary. DCG is the sum of 1 / log2(1 + rank) over the relevant items in the ranking;
+    it is divided by that of the best possible ranking, which has ``min(k, number of relevant
+    items)`` at the top. NaN without a relevant item.
     """
     hits = _hits(ranked, relevant, k)
     if not len(relevant):
@@ -97,12 +104,15 @@ def ndcg_at(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int) 
 
 
 def discounts(k: int) -> np.ndarray:
-    """(k,) the weight 1 / log2(1 + rank) of ranks 1 to ``k``."""
+    """Return (k,) the weight 1 / log2(1 + rank) of ranks 1 to ``k``."""
     return 1 / np.log2(np.arange(2, k + 2))
 
 
 def reciprocal_rank(ranked: Sequence[Hashable], relevant: Collection[Hashable]) -> float:
-    """1 / rank of the first relevant item of one ranking; 0 if it holds none, NaN if there is none to find."""
+    """Return 1 / rank of the first relevant item of one ranking.
+
+    It is 0 if the ranking has none, NaN if there is no relevant item.
+    """
     if not len(relevant):
         return float("nan")
     hits = _hits(ranked, relevant, len(ranked)) if len(ranked) else np.zeros(0)
@@ -112,14 +122,14 @@ def reciprocal_rank(ranked: Sequence[Hashable], relevant: Collection[Hashable]) 
 def mean_reciprocal_rank(
     ranked: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]]
 ) -> float:
-    """Mean over queries of 1 / rank of the first relevant item (Voorhees 1999).
+    """Return the mean over queries of 1 / rank of the first relevant item (Voorhees 1999).
 
     Parameters
     ----------
     ranked
-        One ranking a query; one without a relevant item counts as 0.
+        One ranking per query; one without a relevant item counts as 0.
     relevant
-        One set a query; queries with an empty set are left out.
+        One set per query; queries with an empty set are left out.
 
     Returns
     -------
@@ -128,20 +138,20 @@ def mean_reciprocal_rank(
     """
     if len(ranked) != len(relevant):
         raise ValueError(
-            f"{len(ranked)} rankings and {len(relevant)} relevant sets: give one of each a query"
+            f"{len(ranked)} rankings and {len(relevant)} relevant sets: give one of each per query"
         )
     return mean_of(
         [
-            reciprocal_rank(items, wanted)
-            for items, wanted in zip(ranked, relevant, strict=True)
-            if len(wanted)
+            reciprocal_rank(items, targets)
+            for items, targets in zip(ranked, relevant, strict=True)
+            if len(targets)
         ]
     )
 
 
 def _hits(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int) -> np.ndarray:
-    """(min(k, ranking),) 1.0 where a ranked item is relevant."""
+    """Return (min(k, ranking),) 1.0 where a ranked item is relevant."""
     if k < 1:
         raise ValueError(f"k = {k}: a ranking is cut at 1 or more")
-    wanted = set(relevant)
-    return np.array([item in wanted for item in ranked[:k]], dtype=np.float64)
+    targets = set(relevant)
+    return np.array([item in targets for item in ranked[:k]], dtype=np.float64)

@@ -8,19 +8,21 @@ from .checks import same_shape
 
 
 def mean_squared_error(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean squared difference over all elements, in float64 (thesis section 7: the sigmoid outputs against indicators).
+    """Return the mean squared difference over all elements, in float64.
+
+    The thesis compares sigmoid outputs with indicators (Whitell 2019, Table 5).
 
     Parameters
     ----------
     truth, predicted
-        Of one shape, (N,) or (N, C).
+        Same shape, (N,) or (N, C).
     """
     truth, predicted = same_shape(truth, predicted)
     return float(np.mean((truth.astype(np.float64) - predicted.astype(np.float64)) ** 2))
 
 
 def mean_cosine(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean over rows of the cosine similarity between (N, D) ``truth`` and ``predicted`` (thesis section 7).
+    """Return the mean over rows of the cosine of (N, D) ``truth`` and ``predicted``.
 
     A row in which either vector is zero counts as 0.
     """
@@ -28,7 +30,7 @@ def mean_cosine(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def cosines(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """(N,) float64 cosine similarity of each row of (N, D) ``truth`` with the same row of ``predicted``; 0 where one is zero."""
+    """Return (N,) the cosine of each pair of rows of (N, D) arrays; 0 where one is zero."""
     truth, predicted = same_shape(truth, predicted)
     if truth.ndim != 2:
         raise ValueError(f"cosine similarity needs rows of vectors (N, D), got {truth.shape}")
@@ -36,7 +38,7 @@ def cosines(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """(N, D) float64 rows scaled to unit length; zero rows stay zero."""
+    """Return (N, D) float64 rows scaled to unit length; zero rows stay zero."""
     vectors = np.asarray(vectors, dtype=np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)

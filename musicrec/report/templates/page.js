@@ -1,5 +1,6 @@
 "use strict";
-// Draw every chart from its JSON. A finger scrolls the page and does not zoom a chart by accident; a narrow page gives legends more room.
+// Draw every chart from its JSON. On touch screens dragging scrolls the page instead of zooming a chart.
+// On a narrow page legends get more room.
 for (const place of document.querySelectorAll("[data-chart]")) {
   const figure = JSON.parse(document.getElementById("data-" + place.dataset.chart).textContent);
   const touch = matchMedia("(pointer: coarse)").matches;
