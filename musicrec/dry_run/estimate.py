@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from scipy.stats import binomtest
 
 from musicrec.extraction.isolation import Reader, read_bounded
 from musicrec.extraction.manifest import part_bytes
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from musicrec.training.loop import Schedule
 
 MISSING = "not_found"
-# Two-sided 95 % of a normal distribution.
-Z95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -141,12 +140,8 @@ def wilson_interval(events: int, trials: int) -> tuple[float, float]:
     """Return the 95 % interval of a probability (Wilson 1927); (0, 1) without a trial."""
     if trials == 0:
         return 0.0, 1.0
-    share, z2 = events / trials, Z95**2
-    centre = share + z2 / (2 * trials)
-    spread = Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return max(0.0, (centre - spread) / (1 + z2 / trials)), min(
-        1.0, (centre + spread) / (1 + z2 / trials)
-    )
+    interval = binomtest(events, trials).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 @dataclass(frozen=True)

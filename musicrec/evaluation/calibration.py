@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 from musicrec.evaluation.metrics import unit_rows
 
 BLOCK = 64  # queries at a time: 28 MB of similarities to 110,000 artists
-NORMAL_QUANTILE = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,16 @@ class Calibration:
 
     def intervals(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (F,) bounds of the 95 % interval of each fraction (Wilson 1927)."""
-        counts, fractions, z = self.counts[self.filled], self.fractions(), NORMAL_QUANTILE
-        middle = (fractions + z**2 / (2 * counts)) / (1 + z**2 / counts)
-        half = (
-            z
-            / (1 + z**2 / counts)
-            * np.sqrt(fractions * (1 - fractions) / counts + z**2 / (4 * counts**2))
+        intervals = [
+            binomtest(int(positives), int(count)).proportion_ci(method="wilson")
+            for positives, count in zip(
+                self.positives[self.filled], self.counts[self.filled], strict=True
+            )
+        ]
+        return (
+            np.array([interval.low for interval in intervals]),
+            np.array([interval.high for interval in intervals]),
         )
-        return np.minimum(middle - half, fractions), np.maximum(middle + half, fractions)
 
     def error(self) -> float:
         """Return the expected calibration error (Naeini et al. 2015); NaN without predictions.
