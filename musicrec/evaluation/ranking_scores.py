@@ -52,20 +52,6 @@ class RetrievalScores:
         }
 
 
-def score_rankings(
-    rankings: np.ndarray, relevant: Sequence[np.ndarray], ks: Sequence[int]
-) -> RetrievalScores:
-    """Scores of rankings (Q, length) against the relevant rows of each query; the means of ``musicrec.evaluation.metrics``, all at once.
-
-    A cut-off beyond ``length`` takes the whole ranking; the precision's denominator stays k.
-    """
-    return score_hits(
-        find_hits(rankings, relevant),
-        np.array([len(rows) for rows in relevant], dtype=np.int64),
-        ks,
-    )
-
-
 def find_hits(rankings: np.ndarray, relevant: Sequence[np.ndarray]) -> np.ndarray:
     """Return (Q, length) True where a ranking (Q, length) has one of the query's relevant rows."""
     counts = [len(rows) for rows in relevant]

@@ -185,20 +185,6 @@ def rank_candidates(
     )[0]
 
 
-def random_rankings(
-    candidates: int, query_rows: np.ndarray, seed: int, depth: int = DEPTH
-) -> np.ndarray:
-    """Return uniformly random rankings (Q, length) of ``candidates`` rows without the query's own.
-
-    ``chance_scores`` is their expectation.
-    """
-    generator = np.random.default_rng(seed)
-    length = _length(candidates, query_rows, depth)
-    return np.array(
-        [_without(generator.permutation(candidates), row)[:length] for row in query_rows]
-    )
-
-
 def fixed_rankings(order: np.ndarray, query_rows: np.ndarray, depth: int = DEPTH) -> np.ndarray:
     """Rank all rows (A,) in one fixed order (Q, length) for every query, without its own row."""
     length = _length(len(order), query_rows, depth)
