@@ -127,7 +127,10 @@ class TestSplit:
         all_rows = np.arange(len(self.tracks))
         retrieval = self.candidates.retrieve(None, artists, self.related, ks)
         levels = {
-            "artist": {"queries": len(artists), **retrieval_metrics(retrieval, np.array(artists), seed)}
+            "artist": {
+                "queries": len(artists),
+                **retrieval_metrics(retrieval, np.array(artists), seed),
+            }
         }
         result = self._summary(levels, retrieval, all_rows, ks, seed)
         return result | {"without_test_artists": self._unseen(None, artists, ks, seed)}

@@ -149,7 +149,10 @@ def _baselines(
     if run.config.task == "many_genres":
         results = {
             "label shares": multi_label_scores(
-                split.truth, baselines.label_frequencies(train.truth, test_tracks), split.artists, seed
+                split.truth,
+                baselines.label_frequencies(train.truth, test_tracks),
+                split.artists,
+                seed,
             )
         }
         if len(fitted) and len(scored):

@@ -18,6 +18,7 @@ from musicrec.registry.training_log import run_key
 from musicrec.storage.store import fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
+from musicrec.telemetry.tables import markdown_table
 
 
 def register(run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> Outcome:
@@ -123,17 +124,11 @@ def changes(extracted: dict[str, Any], embedded: dict[str, Any]) -> dict[str, fl
 def _note(results: dict[str, Any], decision: str) -> str:
     """Return the note of the run's page as Markdown: the decision, and a table of test scores."""
     names = [name for name in results[ENSEMBLE] if name.startswith(("ndcg", "recall"))]
-    lines = [
-        decision,
-        "",
-        "| model | test cosine | " + " | ".join(names) + " |",
-        "|---" * (2 + len(names)) + "|",
-    ]
+    rows = []
     for model, scores in results.items():
         values = [scores.get(name) for name in ("cosine", *names)]
-        cells = ["" if value is None else f"{value:.3f}" for value in values]
-        lines.append(f"| {model} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([model, *("" if value is None else f"{value:.3f}" for value in values)])
+    return f"{decision}\n\n{markdown_table(('model', 'test cosine', *names), rows)}"
 
 
 def _metrics(results: dict[str, Any]) -> dict[str, float]:

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.table import Table
 
 from musicrec import schema
@@ -18,6 +17,7 @@ from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import BASELINES, RESULTS, TestSplit
 from musicrec.pipeline.retrain import Evaluated
 from musicrec.telemetry.progress import console
+from musicrec.telemetry.tables import terminal_table
 
 EXAMPLE_ARTISTS = 5
 
@@ -95,17 +95,15 @@ def results_table(done: Evaluated) -> Table:
     results = done.run.store.read_json(done.evaluated.stage.path(RESULTS))
     k = done.run.config.evaluate.neighbours[0]
     artists = done.evaluated.record["test_artists"]
-    # It fits a terminal of 80 columns.
-    table = Table(
-        title=f"Mean cosine on {artists} test artists that no model was trained on, "
-        "and retrieval of their related artists",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
+    # Made for a terminal of 80 columns.
+    columns = ("model", "ep.", "valid.", "test", "95 %", f"NDCG@{k}", f"recall@{k}", "tracks")
+    table = terminal_table(
+        columns,
+        title=f"Mean cosine on {artists} test artists that no model was trained on, and retrieval "
+        "of their related artists",
+        right=columns[1:],
+        no_wrap=columns,
     )
-    for column in ("model", "ep.", "valid.", "test", "95 %", f"NDCG@{k}", f"recall@{k}", "tracks"):
-        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     chance = results[ENSEMBLE].get("chance", {})
     table.add_row(
         "chance (exact)",
@@ -147,15 +145,13 @@ def genre_table(done: Evaluated) -> Table:
         else {"hamming": "Hamming", "mse": "MSE", "map_macro": "mAP"}
     )
     classes, artists = done.evaluated.record["classes"], done.evaluated.record["test_artists"]
-    table = Table(
+    columns = ("model", "ep.", "valid.", *metrics.values(), "95 %", "tracks")
+    table = terminal_table(
+        columns,
         title=f"{classes} genres, test tracks of {artists} artists that no model was trained on",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
+        right=columns[1:],
+        no_wrap=columns,
     )
-    for column in ("model", "ep.", "valid.", *metrics.values(), "95 %", "tracks"):
-        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     digits = 3 if single else 4
     for name, scores in results.items():
         record = done.models[name].record if name in done.models else {}
@@ -216,21 +212,13 @@ def example_tables(done: Evaluated) -> list[Table]:
 def recommendation_table(
     title: str, artists: list[dict[str, Any]], related: set[str] = frozenset()
 ) -> Table:
-    """Return recommended artists as a table with the columns of Table 7 of Whitell 2019."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for column in ("artist", "similarity", "genres", "origin", "years"):
-        # Numbers are never cut; text may be.
-        minimum = len("similarity") if column in ("similarity", "years") else None
-        justify = "right" if column == "similarity" else "left"
-        table.add_column(
-            column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=minimum
-        )
+    """Recommended artists with name, similarity, genres, origin and years (thesis Table 7)."""
+    columns = ("artist", "similarity", "genres", "origin", "years")
+    table = terminal_table(columns, title=title, right={"similarity"}, no_wrap=columns)
+    for column in table.columns:
+        column.overflow = "ellipsis"
+        if column.header in ("similarity", "years"):  # numbers are never cut, text may be
+            column.min_width = len("similarity")
     for artist in artists:
         years = sorted(
             {year for year in (artist["first_year"], artist["last_year"]) if year is not None}
