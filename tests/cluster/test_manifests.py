@@ -150,9 +150,14 @@ def asked_for(job: Started, monkeypatch: pytest.MonkeyPatch) -> Any:
     asked: dict[str, Any] = {}
 
     def capture(
-        document: str, work: Any, arguments: Any = None, kind: type = Config, default: Any = None
+        document: str,
+        work: Any,
+        arguments: Any = None,
+        kind: type = Config,
+        default: Any = None,
+        sections: Any = None,
     ) -> None:
-        asked.update(description=document, kind=kind, default=default)
+        asked.update(description=document, kind=kind, default=default, sections=sections)
 
     script = ROOT / job.script[job.script.index("jobs/") :]
     assert script.is_file(), f"{job.file} starts {job.script}, which is not there"
