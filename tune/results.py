@@ -17,7 +17,8 @@ from musicrec.config.load import resolved
 from musicrec.pipeline.base import Outcome
 from musicrec.storage.store import Stage
 from musicrec.studies.search import Search, decoded, settings_of, with_values
-from musicrec.telemetry.progress import console, event
+from musicrec.telemetry.log import console
+from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 from musicrec.telemetry.tables import csv_table, terminal_table
 from tune.spaces import Space

@@ -39,7 +39,8 @@ from musicrec.pipeline.extract import (
 from musicrec.pipeline.launch import schedule
 from musicrec.runtime.cluster import connect, cpus, map_unordered, on_each_node
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.telemetry.progress import Meter, console
+from musicrec.telemetry.log import console
+from musicrec.telemetry.progress import Meter
 from musicrec.telemetry.tables import terminal_table
 
 AUDIO = "audio"

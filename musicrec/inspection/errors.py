@@ -17,7 +17,8 @@ from musicrec import schema
 from musicrec.extraction.rows import failures
 from musicrec.inspection.status import StageFolder, stage_folders
 from musicrec.storage.store import Store, resolve, write_atomically
-from musicrec.telemetry.progress import console, event
+from musicrec.telemetry.log import console
+from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 from musicrec.telemetry.tables import terminal_table
 

@@ -18,7 +18,7 @@ from musicrec.config.errors import ConfigError
 from musicrec.extraction.manifest import MANIFEST, Blocks
 from musicrec.storage.lock import Owner, owner_of
 from musicrec.storage.store import BLOCKS, SUCCESS, Stage, Store
-from musicrec.telemetry.progress import console
+from musicrec.telemetry.log import console
 from musicrec.telemetry.tables import terminal_table
 
 # A folder of a store is a stage's if it has one of these: the first and last files a stage writes.

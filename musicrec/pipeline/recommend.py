@@ -43,7 +43,7 @@ def recommend_one(config: RecommendConfig) -> None:
         The file cannot be read, or the model needs more inputs than were given.
     """
     from musicrec.pipeline.summary import recommendation_table
-    from musicrec.telemetry.progress import console
+    from musicrec.telemetry.log import console
 
     recommender = load_recommender(config.model, config.registry, Store(config.store))
     fields = ("audio", "lyrics", "artwork", "year", "latitude", "longitude")

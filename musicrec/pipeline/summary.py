@@ -16,7 +16,7 @@ from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import BASELINES, RESULTS, TestSplit
 from musicrec.pipeline.retrain import Evaluated
-from musicrec.telemetry.progress import console
+from musicrec.telemetry.log import console
 from musicrec.telemetry.tables import terminal_table
 
 EXAMPLE_ARTISTS = 5

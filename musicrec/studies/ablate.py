@@ -34,7 +34,8 @@ from musicrec.studies.ablation_table import (
     to_csv,
     to_markdown,
 )
-from musicrec.telemetry.progress import console, event
+from musicrec.telemetry.log import console
+from musicrec.telemetry.progress import event
 from musicrec.training.predictions import read_predictions
 
 NEIGHBOURS = 10

@@ -12,7 +12,8 @@ from musicrec.pipeline.evaluate import BASELINES, RESULTS
 from musicrec.pipeline.retrain import Evaluated, evaluate_run
 from musicrec.storage.store import fingerprint
 from musicrec.studies.held_out_table import to_markdown
-from musicrec.telemetry.progress import console, event
+from musicrec.telemetry.log import console
+from musicrec.telemetry.progress import event
 
 
 def hold_out(config: HoldOutConfig) -> str:

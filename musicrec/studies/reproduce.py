@@ -30,7 +30,8 @@ from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import fingerprint
 from musicrec.studies.comparison import SeedResult, TestedOn, comparison_rows, to_csv, to_markdown
 from musicrec.studies.counts import RECOMMENDATIONS
-from musicrec.telemetry.progress import console, event
+from musicrec.telemetry.log import console
+from musicrec.telemetry.progress import event
 
 # Our metrics in addition to the thesis'.
 EXTRA = {

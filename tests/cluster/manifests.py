@@ -126,10 +126,9 @@ def documented_jobs() -> list[Started]:
     """The jobs on the command lines of the repository's README and of the jobs' own docstrings."""
     found = _on_lines("README.md", _shell(ROOT / "README.md"))
     for path in sorted((ROOT / "jobs").glob("*.py")):
-        found += _on_lines(
-            f"jobs/{path.name}",
-            ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "",
-        )
+        document = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        # An indented line continues the command before it.
+        found += _on_lines(f"jobs/{path.name}", re.sub(r"\n {10,}", " ", document))
     return found
 
 
