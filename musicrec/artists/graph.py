@@ -58,17 +58,6 @@ class ArtistGraph:
         within = np.arange(degrees.sum()) - np.repeat(np.cumsum(degrees) - degrees, degrees)
         return np.repeat(self.offsets[artists], degrees) + within
 
-    def among(self, artists: np.ndarray) -> ArtistGraph:
-        """The graph of some artists (B,), given by rising position, and the relations among them; ranks stay."""
-        place = np.full(len(self), -1)
-        place[artists] = np.arange(len(artists))
-        kept = (place[self.heads] >= 0) & (place[self.tails] >= 0)
-        heads, tails = place[self.heads[kept]], place[self.tails[kept]]
-        offsets = np.concatenate(([0], np.cumsum(np.bincount(heads, minlength=len(artists)))))
-        return ArtistGraph(
-            [self.artist_ids[artist] for artist in artists], offsets, heads, tails, self.ranks[kept]
-        )
-
     def positions(self, artist_ids: Sequence[str]) -> np.ndarray:
         """(N,) positions of artists given by id.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from musicrec.artists.neighbours import Metric
+from musicrec.config.sections import EmbedSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,27 @@ class EmbeddingSettings:
     initial: Literal["random", "spread"] = "random"
     steps: Literal["random", "near"] = "random"
     decay: Literal["none", "linear"] = "none"
+
+    @classmethod
+    def from_section(cls, section: EmbedSettings, seed: int) -> EmbeddingSettings:
+        """Return the settings of a configuration's ``embed`` section.
+
+        The three lists of the section become stages; every other field has the same name in both.
+        """
+        stages = tuple(
+            Stage(
+                learning_rate=rate,
+                artists_per_step=artists,
+                patience=patience,
+                maximum_passes=section.maximum_passes,
+            )
+            for rate, artists, patience in zip(
+                section.learning_rates, section.artists_per_step, section.patience, strict=True
+            )
+        )
+        names = {field.name for field in fields(cls)} & {field.name for field in fields(section)}
+        shared = {name: getattr(section, name) for name in names}
+        return cls(stages=stages, seed=seed, **shared)
 
     def __post_init__(self) -> None:
         sampled = 1 if self.jaccard_artists is None else self.jaccard_artists

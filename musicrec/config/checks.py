@@ -56,11 +56,6 @@ def _learning_rate_phases(config: Config) -> None:
 
 def _embeddings(config: Config) -> None:
     embed, default = config.embed, EmbedSettings()
-    if embed.regions and embed.metric == "euclidean":
-        raise ConfigError(
-            f"embed.regions is {embed.regions} and embed.metric is euclidean: "
-            "regions need the cosine; set embed.metric to cosine"
-        )
     if embed.objective == "contrastive":
         return
     for key in ("temperature", "uniform_negatives", "rank_exponent", "metric", "initial", "steps"):

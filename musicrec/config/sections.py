@@ -148,8 +148,6 @@ class EmbedSettings:
     (contrastive objective only)."""
     decay: Literal["none", "linear"] = "none"
     """Learning rate schedule within a phase: constant, or linear to 0 at maximum_passes."""
-    regions: CountOrZero = 0
-    """Number of regions of the space that get a space of their own; 0: none."""
     hold_out_test_relations: bool = False
     """Leave out every relation of a test artist. The evaluation then measures whether the music of
     a test artist leads to the artists of the relations held out. Off in the thesis, whose target is

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from musicrec import schema
 from musicrec.config.errors import ConfigError
+from musicrec.config.sections import EmbedSettings
 from musicrec.pipeline.base import REVISION, Outcome, Run, already_complete, run_stage
 from musicrec.storage.store import Stage, complete_stages, fingerprint
 from musicrec.telemetry.progress import event
@@ -20,13 +21,15 @@ if TYPE_CHECKING:  # torch takes seconds to load
     from musicrec.artists.warm_start import Drift, WarmStart
 
 TABLE = "embeddings.parquet"
-REGIONS = "regions.safetensors"
 # What is held out shows in the relations, and a device changes no more than rounding; a warm start has a key of its own.
 NOT_IN_KEY = ("hold_out_test_relations", "device", "warm_start", "maximum_drift")
+# Settings that no longer exist, with their defaults: keys hash them still, so that the embeddings
+# of a store written before their removal are found again. ``regions`` trained extra vector spaces.
+RETIRED = {"regions": 0}
 
 
 def embed(run: Run) -> Outcome:
-    """Train the embeddings; the stage's folder holds ``embeddings.parquet``, and ``regions.safetensors`` where there are regions.
+    """Train the embeddings and write them to ``embeddings.parquet`` in the stage's folder.
 
     With ``embed.warm_start`` the training starts from the store's last complete one of the same catalog, seed and settings, whose key is a
     part of this one's. What was trained on the very same relations and artists is complete, whatever it started from.
@@ -40,9 +43,7 @@ def embed(run: Run) -> Outcome:
             )
     related = sorted(map(tuple, (row.values() for row in learnt.to_pylist())))
     artists = sorted(set(run.catalog.tracks.column("artist_id").to_pylist()))
-    settings = {
-        name: value for name, value in vars(run.config.embed).items() if name not in NOT_IN_KEY
-    }
+    settings = key_settings(run.config.embed)
     alone = run.store.stage(
         "artists", fingerprint(REVISION, related, artists, settings, run.config.seed)
     )
@@ -74,6 +75,12 @@ def embed(run: Run) -> Outcome:
     )
 
 
+def key_settings(settings: EmbedSettings) -> dict[str, Any]:
+    """Return the settings that decide the embeddings, as the stage's key hashes them."""
+    decisive = {name: value for name, value in vars(settings).items() if name not in NOT_IN_KEY}
+    return RETIRED | decisive
+
+
 def held_out_artists(tracks: pa.Table) -> list[str]:
     """The artists of a catalog's test tracks, in their order there."""
     return (
@@ -102,6 +109,7 @@ def _work(
     from musicrec.artists.embedding import PassProgress, train_embeddings
     from musicrec.artists.graph import build_graph
     from musicrec.artists.quality import chance_jaccard
+    from musicrec.artists.settings import EmbeddingSettings
 
     columns = {name: related.column(name).to_pylist() for name in schema.RELATED.names}
     graph = build_graph(
@@ -134,7 +142,7 @@ def _work(
         )
 
     start = None if before is None else _warm_start(run, *before)
-    settings = embedding_settings(run)
+    settings = EmbeddingSettings.from_section(run.config.embed, run.config.seed)
     result = train_embeddings(graph, settings, saved(), on_pass, run.config.embed.device, start)
     vectors = pa.array(list(result.vectors), pa.list_(pa.float32()))
     run.store.write_table(
@@ -153,7 +161,6 @@ def _work(
         "jaccard_chance": float(chance_jaccard(graph)),
         "weight": result.weight,
         "bias": result.bias,
-        **_regions(run, stage, graph, result.vectors, settings),
         "loss_history": np.round(result.loss, 6).tolist(),
         **(
             {}
@@ -185,67 +192,3 @@ def _drift(drift: Drift, artists: int) -> dict[str, Any]:
     return {name: value if drift.artists else None for name, value in cosines.items()} | {
         "artists_new": artists - drift.artists
     }
-
-
-def _regions(
-    run: Run, stage: Stage, graph: Any, vectors: np.ndarray, settings: Any
-) -> dict[str, Any]:
-    """Train and write the spaces of the regions, if any are asked for; what to record of them."""
-    if not run.config.embed.regions:
-        return {}
-    import safetensors.numpy
-
-    from musicrec.artists.quality import neighbour_jaccard
-    from musicrec.artists.resolution import rising_spaces
-
-    spaces = rising_spaces(
-        graph, vectors, run.config.embed.regions, settings, run.config.embed.device
-    )
-    run.store.write(stage.path(REGIONS), safetensors.numpy.save(spaces.arrays()))
-    artists = np.flatnonzero(graph.degrees)
-    if settings.jaccard_artists is not None and settings.jaccard_artists < len(artists):
-        artists = np.sort(
-            np.random.default_rng(settings.seed).choice(
-                artists, settings.jaccard_artists, replace=False
-            )
-        )
-    found = spaces.nearest(vectors[artists], int(graph.degrees.max()), exclude=artists)
-    return {
-        "regions": len(spaces.regions),
-        "jaccard_regions": neighbour_jaccard(graph, found, artists),
-    }
-
-
-def embedding_settings(run: Run) -> Any:
-    """The configuration's ``embed`` section as the training takes it."""
-    from musicrec.artists.settings import EmbeddingSettings, Stage
-
-    settings = run.config.embed
-    stages = tuple(
-        Stage(
-            learning_rate=rate,
-            artists_per_step=artists,
-            patience=patience,
-            maximum_passes=settings.maximum_passes,
-        )
-        for rate, artists, patience in zip(
-            settings.learning_rates, settings.artists_per_step, settings.patience, strict=True
-        )
-    )
-    return EmbeddingSettings(
-        dimensions=settings.dimensions,
-        stages=stages,
-        full_batch=settings.full_batch,
-        select_by=settings.select_by,
-        seed=run.config.seed,
-        lazy=settings.lazy,
-        jaccard_artists=settings.jaccard_artists,
-        objective=settings.objective,
-        temperature=settings.temperature,
-        uniform_negatives=settings.uniform_negatives,
-        rank_exponent=settings.rank_exponent,
-        metric=settings.metric,
-        initial=settings.initial,
-        steps=settings.steps,
-        decay=settings.decay,
-    )

@@ -168,10 +168,6 @@ MODELS = "models: {a: {architecture: time, feature: mel}}\nensemble: {branches: 
         ),
         ("embed: {patience: [1]}", "embed.learning_rates has 3 phases and embed.patience has 1"),
         (
-            "embed: {objective: contrastive, metric: euclidean, regions: 2}",
-            "embed.regions is 2 and embed.metric is euclidean",
-        ),
-        (
             "embed: {temperature: 0.1}",
             "embed.temperature is 0.1, which the thesis' objective does not have",
         ),

@@ -3,20 +3,17 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from safetensors.numpy import load
 
 from musicrec import schema
-from musicrec.artists.resolution import RisingSpaces
 from musicrec.catalog.tables import Catalog
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import EmbedSettings
 from musicrec.pipeline.base import Run
-from musicrec.pipeline.embed import REGIONS, TABLE, embed, relations_without
-from musicrec.storage.store import Store
+from musicrec.pipeline.embed import NOT_IN_KEY, TABLE, embed, key_settings, relations_without
+from musicrec.storage.store import Store, fingerprint
 
 EDGES = [
     ("a", "b"),
@@ -108,7 +105,7 @@ def test_nothing_left_to_learn_from_is_said(tmp_path: Path) -> None:
         embed(run_of(tmp_path, [("t", "a"), ("b", "t")]))
 
 
-def test_the_contrastive_objective_and_regions_by_configuration(tmp_path: Path) -> None:
+def test_the_contrastive_objective_by_configuration(tmp_path: Path) -> None:
     settings = EmbedSettings(
         dimensions=4,
         objective="contrastive",
@@ -116,20 +113,18 @@ def test_the_contrastive_objective_and_regions_by_configuration(tmp_path: Path) 
         steps="near",
         decay="linear",
         uniform_negatives=2,
-        regions=2,
         **ONE_STAGE,
     )
     run = run_of(tmp_path, EDGES, settings)
     outcome = embed(run)
     record = outcome.record
-    assert (record["rows_in"], record["rows_out"], record["regions"]) == (6, 6, 2)
+    assert (record["rows_in"], record["rows_out"]) == (6, 6)
     assert 0 < record["jaccard"] <= 1
-    assert 0 < record["jaccard_regions"] <= 1
-    spaces = RisingSpaces.from_arrays(load(run.store.read(outcome.stage.path(REGIONS))))
-    vectors = (
-        run.store.read_table(outcome.stage.path(TABLE), schema.EMBEDDINGS)
-        .column("vector")
-        .to_pylist()
-    )
-    np.testing.assert_allclose(spaces.general, vectors)
-    assert spaces.nearest(spaces.general, 3).shape == (6, 3)
+
+
+def test_keys_still_hash_the_retired_settings() -> None:
+    """Embeddings of stores written when ``regions`` existed keep their keys."""
+    settings = key_settings(EmbedSettings())
+    assert settings["regions"] == 0
+    assert not set(settings) & set(NOT_IN_KEY)
+    assert fingerprint(1, settings, 0) == "419d16c46ab194cb"
