@@ -26,13 +26,11 @@ def spread_along_relations(graph: ArtistGraph, table: np.ndarray) -> np.ndarray:
     (random features of the graph, as in FastRP, Chen et al. 2019). An artist without relations keeps its vector.
     """
     size = len(graph)
-    links = scipy.sparse.csr_matrix(
+    links = scipy.sparse.csr_array(
         (np.ones(len(graph.heads), np.float32), (graph.heads, graph.tails)), shape=(size, size)
     )
     links = links + links.T
-    scale = scipy.sparse.diags(
-        1 / np.sqrt(np.asarray(links.sum(axis=1)).ravel().clip(min=1)).astype(np.float32)
-    )
+    scale = scipy.sparse.diags_array(1 / np.sqrt(links.sum(axis=1).clip(min=1)).astype(np.float32))
     links = (scale @ links @ scale).tocsr()
     lengths = np.linalg.norm(table, axis=1, keepdims=True)
     round_, total = table, np.zeros_like(table)
