@@ -22,9 +22,10 @@ def near_steps(
 ) -> Iterator[np.ndarray]:
     """All ``artists`` (N,) once, at most ``size`` a step, those of a step near each other in ``table`` (A, D) as it is now.
 
-    Near heads share related artists, so that a step has far fewer candidates for as many relations, and each of these is a hard negative of
-    most heads. The artists are halved again and again by the difference of their cosines to two of them (a random projection tree), so
-    steps differ from pass to pass, and their order is drawn.
+    Near heads share related artists, so that a step has far fewer candidates for as many relations,
+    and each of these is a hard negative of most heads. The artists are halved again and again by
+    the difference of their cosines to two of them (a random projection tree), so steps differ from
+    pass to pass, and their order is drawn.
     """
     parts = [torch.from_numpy(artists).to(table.device)]
     while max(map(len, parts)) > size:

@@ -1,11 +1,14 @@
 """The contrastive objective for artist embeddings: what one step learns from, its loss and its gradient.
 
-A step has B heads and C candidates: the heads, all artists related to one of them, and some drawn uniformly. For one relation of a head,
-the related artist competes with the candidates that are neither related to this head nor the head itself, in a softmax over similarities
-divided by a temperature (InfoNCE, van den Oord et al. 2018, with shared negatives). A head's other related artists take no part, so that
-they are not pushed apart for being equally right. The loss is the weighted mean over relations.
+A step has B heads and C candidates: the heads, all artists related to one of them, and some drawn
+uniformly. For one relation of a head, the related artist competes with the candidates that are
+neither related to this head nor the head itself, in a softmax over similarities divided by a
+temperature (InfoNCE, van den Oord et al. 2018, with shared negatives). A head's other related
+artists take no part, so that they are not pushed apart for being equally right. The loss is the
+weighted mean over relations.
 
-One product (B, D) x (D, C) gives all similarities, two more the gradient. Written out, nothing else of that size is kept.
+One product (B, D) x (D, C) gives all similarities, two more the gradient. Written out, nothing else
+of that size is kept.
 """
 
 from __future__ import annotations
@@ -74,16 +77,16 @@ def contrastive_loss_and_gradient(
 ) -> Gradient:
     """Loss of one step and its gradient by the rows of its candidates.
 
-    With similarity s of the related artist and N the logarithm of the sum of exp(similarity / temperature) over the others, the loss of a
-    relation is log(1 + exp(N - s / temperature)).
+    With similarity s of the related artist and N the logarithm of the sum of exp(similarity /
+    temperature) over the others, the loss of a relation is log(1 + exp(N - s / temperature)).
 
     Parameters
     ----------
     table
         (A, D) float32 or float64; a zero row has cosine 0 to everything and no gradient.
     metric
-        "cosine", or "euclidean": minus half the squared distance, which for unit vectors is the cosine but for a constant, so that one
-        temperature serves both.
+        "cosine", or "euclidean": minus half the squared distance, which for unit vectors is the
+        cosine but for a constant, so that one temperature serves both.
     """
     vectors = table[batch.candidates]
     if metric == "cosine":
@@ -104,7 +107,8 @@ def contrastive_loss_and_gradient(
     related = logits[relations]
     logits[relations] = -torch.inf
     logits[torch.arange(len(heads), device=table.device), batch.heads] = -torch.inf
-    # The sum is empty, and its logarithm the lowest number, for a head that is related to all candidates: its loss and slopes are 0.
+    # The sum is empty, and its logarithm the lowest number, for a head that is related to all
+    # candidates: its loss and slopes are 0.
     others = logits.logsumexp(dim=1).clamp(min=torch.finfo(logits.dtype).min)
     gaps = others[batch.relation_heads] - related
     weights = batch.weights.to(gaps.dtype)

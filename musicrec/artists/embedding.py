@@ -26,8 +26,9 @@ State = dict[str, torch.Tensor]
 class PassProgress:
     """What a finished pass tells.
 
-    ``state()`` copies the whole training, to be saved and continued from; ``state(copy=False)`` is good until the next pass and takes no
-    memory on a CPU (a copy of 109,883 artists x 800 takes 1.4 GB).
+    ``state()`` copies the whole training, to be saved and continued from; ``state(copy=False)`` is
+    good until the next pass and takes no memory on a CPU (a copy of 109,883 artists x 800 takes 1.4
+    GB).
     """
 
     stage: int
@@ -78,23 +79,26 @@ def train_embeddings(
 ) -> EmbeddingResult:
     """Train embeddings of all artists of a graph.
 
-    Every pass draws its order and its negatives from (seed, stage, pass), so that a run continued from a state equals the uninterrupted
-    one: bit for bit on a CPU with the same number of threads. A stage starts with fresh Adam moments, from the best table so far.
+    Every pass draws its order and its negatives from (seed, stage, pass), so that a run continued
+    from a state equals the uninterrupted one: bit for bit on a CPU with the same number of threads.
+    A stage starts with fresh Adam moments, from the best table so far.
 
     Parameters
     ----------
     state
-        A training to continue, as ``PassProgress.state()`` gave it: tensors only, so that safetensors and ``torch.load(weights_only=True)``
-        carry it.
+        A training to continue, as ``PassProgress.state()`` gave it: tensors only, so that
+        safetensors and ``torch.load(weights_only=True)`` carry it.
     on_pass
         Called after every pass; the training ends there if it returns True.
     start
-        Vectors of an earlier training to start from and to stay near; random ones if not given. To be given again with ``state``.
+        Vectors of an earlier training to start from and to stay near; random ones if not given. To
+        be given again with ``state``.
 
     Raises
     ------
     ValueError
-        The graph has no relation, ``state`` belongs to another graph, other settings or another start, or ``start`` has another width.
+        The graph has no relation, ``state`` belongs to another graph, other settings or another
+        start, or ``start`` has another width.
     FloatingPointError
         The loss is not finite.
     """
@@ -154,13 +158,15 @@ class _Training:
         if settings.initial == "spread" and start is None:
             drawn = spread_along_relations(graph, drawn)
         self.table = torch.from_numpy(drawn).to(device)
-        # A weight of 1 and no bias, where Keras draws the weight from +-1.7: half of those draws begin with related artists pushed apart.
+        # A weight of 1 and no bias, where Keras draws the weight from +-1.7: half of those draws
+        # begin with related artists pushed apart.
         self.unit = torch.tensor([[1.0, 0.0]], device=device)
         self.anchors: Anchors | None = None
         if start is not None:
             if start.vectors.shape[1] != settings.dimensions:
                 raise ValueError(
-                    f"a warm start of {start.vectors.shape[1]} dimensions, and the settings have {settings.dimensions}"
+                    f"a warm start of {start.vectors.shape[1]} dimensions, and the settings "
+                    f"have {settings.dimensions}"
                 )
             self.anchors = Anchors(graph, start, device)
             self.table = starting_table(graph, self.anchors, self.table)
@@ -213,7 +219,8 @@ class _Training:
         loss = total.item() / len(self.graph.heads)
         if not np.isfinite(loss):
             raise FloatingPointError(
-                f"stage {self.stage}, pass {self.stage_passes}: the loss is {loss}: lower the learning rate"
+                f"stage {self.stage}, pass {self.stage_passes}: the loss is {loss}: lower the "
+                "learning rate"
             )
         self.stage_passes += 1
         last = self.stage_passes == stage.maximum_passes
@@ -285,8 +292,10 @@ class _Training:
         saved = (*state["table"].shape, *identity)
         if saved != (*self.table.shape, *self._identity) or self.stage > len(self.settings.stages):
             raise ValueError(
-                f"the state is at stage {self.stage} and has (artists, dimensions, relations, seed, known artists) = {saved}; this "
-                f"training has {(*self.table.shape, *self._identity)} and {len(self.settings.stages)} stages: give this run's own state"
+                f"the state is at stage {self.stage} and has (artists, dimensions, relations, "
+                f"seed, known artists) = {saved}; this "
+                f"training has {(*self.table.shape, *self._identity)} and "
+                f"{len(self.settings.stages)} stages: give this run's own state"
             )
         self.best_score, self.stage_score = state["scores"].tolist()
         self.losses, self.jaccards, self.stages = (

@@ -20,7 +20,8 @@ class ArtistGraph:
     offsets : ndarray of int64
         (A + 1,) the relations of artist ``a`` are ``offsets[a]:offsets[a + 1]``.
     heads, tails, ranks : ndarray of int64
-        (E,) ``tails[e]`` stands at place ``ranks[e]`` (1 = closest) among those related to ``heads[e]``.
+        (E,) ``tails[e]`` stands at place ``ranks[e]`` (1 = closest) among those related to
+        ``heads[e]``.
     """
 
     artist_ids: list[str]
@@ -85,7 +86,8 @@ def positions(known_ids: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
     absent = [artist_id for artist_id in wanted if artist_id not in place]
     if absent:
         raise KeyError(
-            f"{len(absent)} of {len(wanted)} artists are not among the {len(place)} known, first '{absent[0]}'"
+            f"{len(absent)} of {len(wanted)} artists are not among the {len(place)} known, "
+            f"first '{absent[0]}'"
         )
     return np.array([place[artist_id] for artist_id in wanted], dtype=np.int64)
 
@@ -98,8 +100,8 @@ def build_graph(
 ) -> ArtistGraph:
     """The graph of a catalog's ``related`` table.
 
-    Its artists are those with tracks and all that the table names on either side (thesis section 4), so an artist of the catalog that has
-    no relation still gets a row.
+    Its artists are those with tracks and all that the table names on either side (thesis section
+    4), so an artist of the catalog that has no relation still gets a row.
 
     Parameters
     ----------
@@ -111,11 +113,13 @@ def build_graph(
     Raises
     ------
     ValueError
-        The columns differ in length, there is no artist at all, an artist is related to itself, or a relation is given twice.
+        The columns differ in length, there is no artist at all, an artist is related to itself, or
+        a relation is given twice.
     """
     if not len(artist_id) == len(related_artist_id) == len(rank):
         raise ValueError(
-            f"related: columns of {len(artist_id)}, {len(related_artist_id)} and {len(rank)} rows: give each relation one row"
+            f"related: columns of {len(artist_id)}, {len(related_artist_id)} and {len(rank)} "
+            "rows: give each relation one row"
         )
     ids = sorted({*artists_with_tracks, *artist_id, *related_artist_id})
     if not ids:
@@ -125,14 +129,16 @@ def build_graph(
     loops = np.flatnonzero(heads == tails)
     if len(loops):
         raise ValueError(
-            f"related, row {loops[0]}: artist '{ids[heads[loops[0]]]}' is related to itself: remove the row"
+            f"related, row {loops[0]}: artist '{ids[heads[loops[0]]]}' is related to itself: "
+            "remove the row"
         )
     order = np.lexsort((tails, heads))
     repeated = np.flatnonzero((np.diff(heads[order]) == 0) & (np.diff(tails[order]) == 0))
     if len(repeated):
         row = order[repeated[0] + 1]
         raise ValueError(
-            f"related, row {row}: '{ids[heads[row]]}' to '{ids[tails[row]]}' is there twice: keep one of the two"
+            f"related, row {row}: '{ids[heads[row]]}' to '{ids[tails[row]]}' is there twice: "
+            "keep one of the two"
         )
     order = np.lexsort((tails, ranks, heads))
     heads, tails, ranks = heads[order], tails[order], ranks[order]

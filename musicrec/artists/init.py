@@ -7,7 +7,8 @@ import scipy.sparse
 
 from musicrec.artists.graph import ArtistGraph
 
-# Uniform in +-0.05, as Keras' Embedding layer starts; with Adam's fixed step it decides how fast directions turn.
+# Uniform in +-0.05, as Keras' Embedding layer starts; with Adam's fixed step it decides how fast
+# directions turn.
 INITIAL_RANGE = 0.05
 ROUNDS = 3  # of spreading
 
@@ -22,8 +23,9 @@ def random_table(artists: int, dimensions: int, generator: np.random.Generator) 
 def spread_along_relations(graph: ArtistGraph, table: np.ndarray) -> np.ndarray:
     """(A, D) sums of the directions after one, two and three rounds of averaging over related artists; each row keeps its length.
 
-    Relations count in both directions, an artist of degree d by 1 / sqrt(d), so that much named ones do not draw all others to them
-    (random features of the graph, as in FastRP, Chen et al. 2019). An artist without relations keeps its vector.
+    Relations count in both directions, an artist of degree d by 1 / sqrt(d), so that much named
+    ones do not draw all others to them (random features of the graph, as in FastRP, Chen et al.
+    2019). An artist without relations keeps its vector.
     """
     size = len(graph)
     links = scipy.sparse.csr_array(

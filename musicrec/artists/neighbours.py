@@ -24,8 +24,9 @@ def nearest_neighbours(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ``k`` rows of ``table`` most similar to each query.
 
-    One block of similarities takes ``block_rows * table_block_rows * 4`` bytes (64 MiB by default); beside the inputs and the result,
-    memory is a small multiple of that. The work runs where ``table`` lies (CPU for NumPy), in its precision.
+    One block of similarities takes ``block_rows * table_block_rows * 4`` bytes (64 MiB by default);
+    beside the inputs and the result, memory is a small multiple of that. The work runs where
+    ``table`` lies (CPU for NumPy), in its precision.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ def nearest_neighbours(
     k
         Neighbours wanted for each query.
     exclude
-        (Q,) or (Q, E) rows of the table that are no candidates for that query, -1 for none; usually the query's own row.
+        (Q,) or (Q, E) rows of the table that are no candidates for that query, -1 for none; usually
+        the query's own row.
     metric
         What similarity is: the cosine, or minus the Euclidean distance.
 
@@ -56,7 +58,8 @@ def nearest_neighbours(
     queries = torch.as_tensor(queries).to(table.device, table.dtype)
     if queries.ndim != 2 or table.ndim != 2 or queries.shape[1] != table.shape[1]:
         raise ValueError(
-            f"queries {tuple(queries.shape)} and table {tuple(table.shape)}: both must be matrices of one width"
+            f"queries {tuple(queries.shape)} and table {tuple(table.shape)}: both must be "
+            "matrices of one width"
         )
     excluded = _exclusions(exclude, len(queries), len(table)).to(table.device)
     fewest = len(table) - (_distinct(excluded).max().item() if excluded.numel() else 0)
@@ -88,7 +91,8 @@ def _exclusions(exclude: np.ndarray | None, queries: int, rows: int) -> torch.Te
     if excluded.numel() and not -1 <= excluded.min() <= excluded.max() < rows:
         lowest, highest = int(excluded.min()), int(excluded.max())
         raise ValueError(
-            f"exclude names rows {lowest} to {highest}: the table has rows 0 to {rows - 1}, and -1 stands for none"
+            f"exclude names rows {lowest} to {highest}: the table has rows 0 to {rows - 1}, and "
+            "-1 stands for none"
         )
     return excluded
 
@@ -126,7 +130,8 @@ def _block_neighbours(
             )
             similarity[query, excluded[query, column] - start] = -torch.inf
         values, columns = largest(similarity, k)
-        # What was found before has lower indices and stands first, so the stable sort keeps equal similarities by rising index.
+        # What was found before has lower indices and stands first, so the stable sort keeps equal
+        # similarities by rising index.
         values, order = torch.cat((best_similarities, values), dim=1).sort(
             dim=1, descending=True, stable=True
         )
@@ -138,7 +143,8 @@ def _block_neighbours(
 def largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The ``k`` largest of each row of (b, t) (all, if there are fewer), in column order, of equal ones those with the lowest columns.
 
-    Of a wide row, only the ``k`` groups of columns with the largest maxima are searched: no other can hold one of the ``k`` largest values.
+    Of a wide row, only the ``k`` groups of columns with the largest maxima are searched: no other
+    can hold one of the ``k`` largest values.
     """
     if similarity.shape[1] <= k:
         return similarity, torch.arange(similarity.shape[1], device=similarity.device).expand_as(
@@ -161,11 +167,13 @@ def largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tenso
         candidates = similarity.gather(1, members)
         values, places = candidates.topk(k, dim=1)
         columns = members.gather(1, places)
-        # If a value as large as the last one lies in a group that was not chosen, then more than k groups have such a maximum.
+        # If a value as large as the last one lies in a group that was not chosen, then more than k
+        # groups have such a maximum.
         ties = torch.maximum(
             (candidates >= values[:, -1:]).sum(dim=1), (maxima >= values[:, -1:]).sum(dim=1)
         )
-    # topk picks any of the columns that tie for the last place; such rows are rare and are sorted whole.
+    # topk picks any of the columns that tie for the last place; such rows are rare and are sorted
+    # whole.
     tied = torch.nonzero(ties > k).squeeze(1)
     if len(tied):
         columns[tied] = similarity[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]

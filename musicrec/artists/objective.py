@@ -1,8 +1,9 @@
 """The thesis' objective for artist embeddings: what one step learns from, its loss and its gradient (thesis section 4, Fig. 18).
 
-An example is (artist, context, label). Its prediction is ``sigmoid(weight * cos(artist, context) + bias)``, its loss the binary cross
-entropy; a step's loss is the mean over its examples. The gradient is written out, since it touches only the rows that a step names:
-automatic differentiation would hold several copies of (examples, D).
+An example is (artist, context, label). Its prediction is ``sigmoid(weight * cos(artist, context) +
+bias)``, its loss the binary cross entropy; a step's loss is the mean over its examples. The
+gradient is written out, since it touches only the rows that a step names: automatic differentiation
+would hold several copies of (examples, D).
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ def draw_examples(
 ) -> Examples:
     """All relations of ``artists`` (B,) with label 1, and for each artist as many uniformly random artists with label 0.
 
-    Uniform means uniform, as the thesis has it: a random artist may be a related one, or the artist itself (whose cosine of 1 moves nothing
-    but the dense unit). In a catalog of A artists with r relations each that happens to a share of (r + 1) / A: 0.02 % of the thesis'
-    negatives, 19 % in a catalog of 70 artists with 12 relations each.
+    Uniform means uniform, as the thesis has it: a random artist may be a related one, or the artist
+    itself (whose cosine of 1 moves nothing but the dense unit). In a catalog of A artists with r
+    relations each that happens to a share of (r + 1) / A: 0.02 % of the thesis' negatives, 19 % in
+    a catalog of 70 artists with 12 relations each.
     """
     positives = graph.tails[graph.relations_of(artists)]
     negatives = generator.integers(len(graph), size=len(positives))
@@ -66,7 +68,8 @@ def loss_and_gradient(
 ) -> Gradient:
     """Mean binary cross entropy of one step's examples, and its gradient.
 
-    With unit vectors u = x / |x|, v = y / |y| and c = u . v, the gradient of c by x is (v - c u) / |x|.
+    With unit vectors u = x / |x|, v = y / |y| and c = u . v, the gradient of c by x is (v - c u) /
+    |x|.
 
     Parameters
     ----------
@@ -92,7 +95,8 @@ def loss_and_gradient(
     errors = (torch.sigmoid(logits) - labels) / len(labels)  # d loss / d logit
 
     slopes = (weight * errors)[:, None]
-    # The part along u itself is the same for every example of a row but for its factor, so it is summed as one number a row.
+    # The part along u itself is the same for every example of a row but for its factor, so it is
+    # summed as one number a row.
     pulls = torch.zeros_like(vectors)
     pulls.index_add_(0, artists, slopes * context_units)
     pulls.index_add_(0, contexts, slopes * artist_units)

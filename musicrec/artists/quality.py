@@ -25,7 +25,8 @@ def related_jaccard(
     vectors
         (A, D); where they lie (a GPU, say) the neighbours are sought.
     artists
-        Positions of the artists to average over; all that have relations if not given. Candidates are all artists in any case.
+        Positions of the artists to average over; all that have relations if not given. Candidates
+        are all artists in any case.
     """
     if artists is None:
         artists = np.flatnonzero(graph.degrees)
@@ -52,8 +53,8 @@ def neighbour_jaccard(graph: ArtistGraph, neighbours: np.ndarray, artists: np.nd
 def chance_jaccard(graph: ArtistGraph) -> float:
     """Expected ``related_jaccard`` of embeddings drawn at random.
 
-    Of d neighbours drawn from A - 1 artists, the number that is among d related ones is hypergeometric; its expectation goes through the
-    Jaccard index exactly.
+    Of d neighbours drawn from A - 1 artists, the number that is among d related ones is
+    hypergeometric; its expectation goes through the Jaccard index exactly.
     """
     degrees, counts = np.unique(graph.degrees[graph.degrees > 0], return_counts=True)
     expected = []

@@ -12,10 +12,11 @@ FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's own defaults, an
 class RowAdam:
     """Adam (Kingma and Ba 2015) with gradients given for some rows.
 
-    ``lazy=False`` is Adam itself: rows without a gradient have gradient zero, their moments decay and they still move (as
-    ``torch.optim.Adam`` and Keras do); a step costs a walk over the whole table. ``lazy=True`` leaves such rows alone (as
-    ``torch.optim.SparseAdam`` does); a step costs only the rows it names, which is what makes the thesis' last stage, 109,883 steps a pass
-    over a table of 88 million numbers, possible.
+    ``lazy=False`` is Adam itself: rows without a gradient have gradient zero, their moments decay
+    and they still move (as ``torch.optim.Adam`` and Keras do); a step costs a walk over the whole
+    table. ``lazy=True`` leaves such rows alone (as ``torch.optim.SparseAdam`` does); a step costs
+    only the rows it names, which is what makes the thesis' last stage, 109,883 steps a pass over a
+    table of 88 million numbers, possible.
     """
 
     def __init__(

@@ -48,28 +48,39 @@ class EmbeddingSettings:
     Attributes
     ----------
     full_batch
-        All artists in each step, so that a pass is one step, and ``Stage.artists_per_step`` has no meaning (small catalogs).
+        All artists in each step, so that a pass is one step, and ``Stage.artists_per_step`` has no
+        meaning (small catalogs).
     select_by
-        The figure that decides when a stage ends and which pass' table is kept: the training ``loss`` (the thesis), or the ``jaccard``,
-        which peaks and falls again while the loss still improves.
+        The figure that decides when a stage ends and which pass' table is kept: the training
+        ``loss`` (the thesis), or the ``jaccard``, which peaks and falls again while the loss still
+        improves.
     lazy
-        Adam moves only the rows that a step names (see ``RowAdam``); for catalogs where a walk over the table in each step is too slow.
+        Adam moves only the rows that a step names (see ``RowAdam``); for catalogs where a walk over
+        the table in each step is too slow.
     jaccard_every
-        Passes between two computations of the Jaccard index; with ``select_by="jaccard"`` only those passes count and can be chosen.
+        Passes between two computations of the Jaccard index; with ``select_by="jaccard"`` only
+        those passes count and can be chosen.
     objective
-        "thesis", or "contrastive" (see ``musicrec.artists.contrastive``), which the fields from here to ``steps`` are for.
+        "thesis", or "contrastive" (see ``musicrec.artists.contrastive``), which the fields from
+        here to ``steps`` are for.
     temperature, uniform_negatives, rank_exponent
-        Divides similarities; artists drawn as candidates in each step; a relation of rank r weighs ``r ** -rank_exponent``.
+        Divides similarities; artists drawn as candidates in each step; a relation of rank r weighs
+        ``r ** -rank_exponent``.
     metric
-        The similarity that is learned and judged by. With "euclidean" lengths mean something and vectors keep theirs.
+        The similarity that is learned and judged by. With "euclidean" lengths mean something and
+        vectors keep theirs.
     initial
-        "random", or "spread": random and averaged along the relations (see ``musicrec.artists.init``).
+        "random", or "spread": random and averaged along the relations (see
+        ``musicrec.artists.init``).
     steps
-        "random", or "near": the artists of a step lie near each other (see ``musicrec.artists.batching``).
+        "random", or "near": the artists of a step lie near each other (see
+        ``musicrec.artists.batching``).
     decay
-        Of the learning rate within a stage: "none", or "linear" towards 0 at ``Stage.maximum_passes``.
+        Of the learning rate within a stage: "none", or "linear" towards 0 at
+        ``Stage.maximum_passes``.
     jaccard_artists
-        Artists that the index is averaged over, drawn once; all if not given. Over 109,883 artists x 800 it takes 19 Tflop.
+        Artists that the index is averaged over, drawn once; all if not given. Over 109,883 artists
+        x 800 it takes 19 Tflop.
     """
 
     dimensions: int = 800
@@ -123,12 +134,15 @@ class EmbeddingSettings:
             < 1
         ):
             raise ValueError(
-                f"dimensions {self.dimensions}, jaccard_every {self.jaccard_every}, jaccard_artists {self.jaccard_artists}, "
-                f"{len(self.stages)} stages, uniform_negatives {self.uniform_negatives}: each must be at least 1"
+                f"dimensions {self.dimensions}, jaccard_every {self.jaccard_every}, "
+                f"jaccard_artists {self.jaccard_artists}, "
+                f"{len(self.stages)} stages, uniform_negatives {self.uniform_negatives}: each "
+                "must be at least 1"
             )
         if self.temperature <= 0 or self.rank_exponent < 0:
             raise ValueError(
-                f"temperature {self.temperature} must be positive, rank_exponent {self.rank_exponent} not negative"
+                f"temperature {self.temperature} must be positive, rank_exponent "
+                f"{self.rank_exponent} not negative"
             )
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
@@ -138,5 +152,6 @@ class EmbeddingSettings:
                 )
         if self.metric == "euclidean" and self.objective == "thesis":
             raise ValueError(
-                "metric 'euclidean', and the thesis' objective is one of cosines: give objective 'contrastive'"
+                "metric 'euclidean', and the thesis' objective is one of cosines: give "
+                "objective 'contrastive'"
             )

@@ -1,7 +1,8 @@
 """A training that starts from the vectors of an earlier one: where artists of a grown graph begin, and how far the known ones may move.
 
-The models behind a recommender were trained on the earlier vectors. A graph that gained some artists therefore gets vectors for these,
-while those known stay where they were, but for a limit: each is held in a cone around its earlier vector.
+The models behind a recommender were trained on the earlier vectors. A graph that gained some
+artists therefore gets vectors for these, while those known stay where they were, but for a limit:
+each is held in a cone around its earlier vector.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class WarmStart:
     vectors : ndarray of float32
         (N, D) of any length but zero.
     minimum_cosine : float
-        The limit of the drift: at no time is the cosine of a known artist's vector to its earlier one below this. 1 freezes the known
-        artists, -1 lets them go.
+        The limit of the drift: at no time is the cosine of a known artist's vector to its earlier
+        one below this. 1 freezes the known artists, -1 lets them go.
     weight, bias : float
         The earlier training's dense unit (thesis objective).
     """
@@ -45,7 +46,8 @@ class WarmStart:
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.artist_ids):
             raise ValueError(
-                f"a warm start of {len(self.artist_ids)} artists and vectors {self.vectors.shape}: give one row an artist"
+                f"a warm start of {len(self.artist_ids)} artists and vectors "
+                f"{self.vectors.shape}: give one row an artist"
             )
         if not -1 <= self.minimum_cosine <= 1:
             raise ValueError(
@@ -120,13 +122,15 @@ class Anchors:
 def starting_table(graph: ArtistGraph, anchors: Anchors, drawn: torch.Tensor) -> torch.Tensor:
     """(A, D) unit vectors: known artists at their anchors, a new one at the mean of its related artists that have a place already.
 
-    Related counts in both directions. Places spread along relations from the known artists on, so that a new artist whose related artists
-    are all new still starts near them; one that no relation leads to starts at random.
+    Related counts in both directions. Places spread along relations from the known artists on, so
+    that a new artist whose related artists are all new still starts near them; one that no relation
+    leads to starts at random.
 
     Parameters
     ----------
     drawn
-        (A, D) random vectors: the places of those, and the direction in which each new artist is moved by ``JITTER``.
+        (A, D) random vectors: the places of those, and the direction in which each new artist is
+        moved by ``JITTER``.
     """
     random = normalize(drawn)
     table = torch.zeros_like(drawn)

@@ -13,14 +13,16 @@ COLOURS = 3
 class Albums(nn.Module):
     """MobileNetV2 without top and without pre-trained weights, global average, dense.
 
-    Strided convolutions pad as Keras' MobileNetV2 does (for an even size, one row below and one column on the right).
+    Strided convolutions pad as Keras' MobileNetV2 does (for an even size, one row below and one
+    column on the right).
 
     Parameters
     ----------
     outputs : int
         Length of the output vector.
     width_multiplier : float
-        Scales every layer's width (rounded to multiples of 8); the last one stays 1280 wide when below 1.
+        Scales every layer's width (rounded to multiples of 8); the last one stays 1280 wide when
+        below 1.
     batch_norm_momentum : float
         Share of the new statistic in batch norm's running mean and variance.
     """
@@ -49,7 +51,8 @@ class Albums(nn.Module):
         """(B, 3, H, W) in [0, 1] -> (B, outputs); height and width are free."""
         if images.ndim != 4 or images.shape[1] != COLOURS:
             raise ValueError(
-                f"input of shape {tuple(images.shape)} where (batch, {COLOURS}, height, width) is expected"
+                f"input of shape {tuple(images.shape)} where (batch, {COLOURS}, height, width) "
+                "is expected"
             )
         return self.head(self.features(images).mean(dim=(2, 3)))
 

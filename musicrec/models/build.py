@@ -46,13 +46,14 @@ def build_model(architecture: str, feature: str | None, outputs: int, **sizes: A
     outputs : int
         Length of the output vector: classes or embedding size.
     **sizes
-        Keyword arguments of the architecture's class, the thesis' values by default; "lyrics" needs `vocabulary`.
+        Keyword arguments of the architecture's class, the thesis' values by default; "lyrics" needs
+        `vocabulary`.
 
     Returns
     -------
     nn.Module
-        Input (B, channels, F, T) for the first five, (B, L) whole numbers for "lyrics", (B, 3, H, W) in [0, 1] for "albums";
-        output (B, outputs), without softmax or sigmoid.
+        Input (B, channels, F, T) for the first five, (B, L) whole numbers for "lyrics", (B, 3, H,
+        W) in [0, 1] for "albums"; output (B, outputs), without softmax or sigmoid.
 
     Raises
     ------
@@ -66,7 +67,8 @@ def build_model(architecture: str, feature: str | None, outputs: int, **sizes: A
     if architecture in OTHER:
         if feature is not None:
             raise ValueError(
-                f"architecture {architecture!r} reads no spectral feature: feature must be None, not {feature!r}"
+                f"architecture {architecture!r} reads no spectral feature: feature must be "
+                f"None, not {feature!r}"
             )
         return _construct(OTHER[architecture], architecture, (outputs,), sizes)
     raise ValueError(
@@ -82,7 +84,8 @@ def build_stack(name: str, outputs: int, **sizes: Any) -> nn.Module:
     name : str
         "time_freq", "time_freq_avg", "genre_ensemble" or "recommendation".
     outputs : int
-        Length of the output vector, and of each submodel's unless `submodel_outputs` says otherwise.
+        Length of the output vector, and of each submodel's unless `submodel_outputs` says
+        otherwise.
     **sizes
         Keyword arguments of the ensemble's class, the thesis' values by default.
 

@@ -1,6 +1,7 @@
 """What Time and Freq share: a network of long kernels along one axis of the spectrogram (thesis.md section 2).
 
-"Along" is the axis in which the kernels are long (time for Time, frequency for Freq), "across" the other one.
+"Along" is the axis in which the kernels are long (time for Time, frequency for Freq), "across" the
+other one.
 """
 
 from __future__ import annotations
@@ -87,11 +88,13 @@ class DirectionalNetwork(nn.Module):
     outputs : int
         Length of the output vector.
     kernel_divisors : sequence of int
-        One parallel convolution for each; its length is the axis' size floor-divided by the divisor.
+        One parallel convolution for each; its length is the axis' size floor-divided by the
+        divisor.
     branch_filters : int
         Filters of each parallel convolution.
     channels : sequence of int
-        Width of each separable layer, at least two; pools follow all but the last two, the last one goes across.
+        Width of each separable layer, at least two; pools follow all but the last two, the last one
+        goes across.
     kernel_size : int
         Length of the separable kernels along the axis.
     stride : int
@@ -128,7 +131,8 @@ class DirectionalNetwork(nn.Module):
         self.axis: Axis = axis
         if len(channels) < MIN_LAYERS:
             raise ValueError(
-                f"at least {MIN_LAYERS} separable layers are needed, channels={tuple(channels)} names {len(channels)}"
+                f"at least {MIN_LAYERS} separable layers are needed, channels={tuple(channels)} "
+                f"names {len(channels)}"
             )
         self.input_shape = input_shape
         in_channels, frequency, time = input_shape
@@ -136,7 +140,8 @@ class DirectionalNetwork(nn.Module):
         lengths = [size // divisor for divisor in kernel_divisors]
         if not lengths or min(lengths) < 1:
             raise ValueError(
-                f"kernel_divisors={tuple(kernel_divisors)} must be whole numbers from 1 to the {axis} axis' size {size}: "
+                f"kernel_divisors={tuple(kernel_divisors)} must be whole numbers from 1 to the "
+                f"{axis} axis' size {size}: "
                 "pass smaller kernel_divisors or a larger shape"
             )
 

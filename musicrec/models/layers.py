@@ -1,6 +1,7 @@
 """Layers with Keras' meaning: "same" padding, separable convolution, batch norm constants, initialisation, parameter counts.
 
-Keras pads "same" to an output of ceil(size / stride) and puts the odd element after the input; torch pads both sides alike.
+Keras pads "same" to an output of ceil(size / stride) and puts the odd element after the input;
+torch pads both sides alike.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from torch.nn import functional
 Pair = tuple[int, int]
 Padding = Literal["same", "valid"]
 
-# Keras' momentum 0.99 is the share of the old statistic, torch's the share of the new one. It takes some 300 batches until the
-# running statistics, and with them the outputs in inference mode, have forgotten their start: short trainings want more.
+# Keras' momentum 0.99 is the share of the old statistic, torch's the share of the new one. It takes
+# some 300 batches until the running statistics, and with them the outputs in inference mode, have
+# forgotten their start: short trainings want more.
 BATCH_NORM_MOMENTUM = 0.01
 BATCH_NORM_EPSILON = 1e-3
 
@@ -38,7 +40,8 @@ def output_size(size: int, kernel: int, stride: int, padding: Padding) -> int:
         return -(-size // stride)
     if kernel > size:
         raise ValueError(
-            f"a valid kernel of {kernel} does not fit an axis of {size}: use a larger input shape or fewer layers"
+            f"a valid kernel of {kernel} does not fit an axis of {size}: use a larger input "
+            "shape or fewer layers"
         )
     return (size - kernel) // stride + 1
 
@@ -111,8 +114,9 @@ class SeparableConv2d(nn.Module):
 class SameMaxPool2d(nn.Module):
     """Max pool padded as Keras pads "same"; what is padded never wins.
 
-    Each axis has stride 1 with kernel 1, or stride 2 with kernel 2 or 3. There, torch's implicit padding by the amount before
-    the axis, rounded up, meets exactly Keras' windows, without copying the input.
+    Each axis has stride 1 with kernel 1, or stride 2 with kernel 2 or 3. There, torch's implicit
+    padding by the amount before the axis, rounded up, meets exactly Keras' windows, without copying
+    the input.
     """
 
     def __init__(self, kernel_size: Pair, stride: Pair) -> None:
@@ -120,7 +124,8 @@ class SameMaxPool2d(nn.Module):
         for kernel, step in zip(kernel_size, stride, strict=True):
             if (kernel, step) not in ((1, 1), (2, 2), (3, 2)):
                 raise ValueError(
-                    f"a pool of kernel {kernel} and stride {step} is not supported: use 1/1, 2/2 or 3/2 along an axis"
+                    f"a pool of kernel {kernel} and stride {step} is not supported: use 1/1, "
+                    "2/2 or 3/2 along an axis"
                 )
         self.kernel_size = kernel_size
         self.stride = stride
@@ -179,7 +184,8 @@ def check_images(images: Tensor, expected: tuple[int, int, int]) -> None:
     if images.ndim != 4 or tuple(images.shape[1:]) != expected:
         channels, frequency, time = expected
         raise ValueError(
-            f"input of shape {tuple(images.shape)} where (batch, {channels}, {frequency}, {time}) is expected: "
+            f"input of shape {tuple(images.shape)} where (batch, {channels}, {frequency}, "
+            f"{time}) is expected: "
             "build the model with shape=(frequency, time) of the input"
         )
 
@@ -188,10 +194,11 @@ def check_images(images: Tensor, expected: tuple[int, int, int]) -> None:
 def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw every weight of `model` anew as Keras does by default.
 
-    Convolution, dense and recurrent input weights: Glorot-uniform (Glorot and Bengio 2010), with Keras' fans: a depthwise kernel
-    counts kernel x channels in and kernel out, a recurrent layer the gates together. Recurrent weights: orthogonal over the
-    gates together. Embeddings: uniform in -0.05..0.05. Biases 0, but the two forget biases of an LSTM add to 1. Batch norm:
-    scale 1, shift 0, running mean 0 and variance 1.
+    Convolution, dense and recurrent input weights: Glorot-uniform (Glorot and Bengio 2010), with
+    Keras' fans: a depthwise kernel counts kernel x channels in and kernel out, a recurrent layer
+    the gates together. Recurrent weights: orthogonal over the gates together. Embeddings: uniform
+    in -0.05..0.05. Biases 0, but the two forget biases of an LSTM add to 1. Batch norm: scale 1,
+    shift 0, running mean 0 and variance 1.
 
     Parameters
     ----------

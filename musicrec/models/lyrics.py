@@ -17,8 +17,9 @@ PADDING = 0
 class Lyrics(nn.Module):
     """Word embedding, LSTM layers, dense on the last output.
 
-    The words' numbers are padded with 0 at the front. In the thesis the padding is a word like another (its vector is learned), so
-    the output depends a little on the length of the batch's longest text.
+    The words' numbers are padded with 0 at the front. In the thesis the padding is a word like
+    another (its vector is learned), so the output depends a little on the length of the batch's
+    longest text.
 
     Parameters
     ----------
@@ -31,7 +32,8 @@ class Lyrics(nn.Module):
     hidden : sequence of int
         Width of each LSTM layer.
     skip_padding : bool
-        Start each text at its first word instead, so that its output does not depend on its batch. The thesis does not.
+        Start each text at its first word instead, so that its output does not depend on its batch.
+        The thesis does not.
     """
 
     def __init__(
@@ -46,7 +48,8 @@ class Lyrics(nn.Module):
         super().__init__()
         if vocabulary < 1:
             raise ValueError(
-                f"vocabulary={vocabulary} must be at least 1: the rows of the embedding table, the padding's included"
+                f"vocabulary={vocabulary} must be at least 1: the rows of the embedding table, "
+                "the padding's included"
             )
         self.skip_padding = skip_padding
         self.embedding = nn.Embedding(vocabulary, embedding_size)
@@ -58,7 +61,8 @@ class Lyrics(nn.Module):
         """(B, L) whole numbers, padded with 0 at the front -> (B, outputs)."""
         if words.ndim != 2 or words.shape[1] == 0:
             raise ValueError(
-                f"input of shape {tuple(words.shape)} where (batch, length) with a length of at least 1 is expected"
+                f"input of shape {tuple(words.shape)} where (batch, length) with a length of at "
+                "least 1 is expected"
             )
         if not self.skip_padding:
             return self.head(self.recurrent(self.embedding(words)))

@@ -87,7 +87,8 @@ class Recommendation(nn.Module):
     outputs : int
         Length of the embedding.
     branches : sequence of str
-        Which of `BRANCHES` to build; `VARIANTS` holds the thesis' six selections. Their order does not matter.
+        Which of `BRANCHES` to build; `VARIANTS` holds the thesis' six selections. Their order does
+        not matter.
     branch_hidden, branch_outputs : int
         Width of the dense layer on each submodel's output, and of each branch's last layer.
     pair_hidden : sequence of int
@@ -156,11 +157,13 @@ class Recommendation(nn.Module):
         Parameters
         ----------
         inputs : mapping of str to Tensor
-            By the names in `SUBMODELS` and `NUMBERS`, all those of the built branches: outputs of submodels (B,
-            submodel_outputs), of any length; latitude, longitude and year (B,) or (B, 1), scaled to 0..1.
+            By the names in `SUBMODELS` and `NUMBERS`, all those of the built branches: outputs of
+            submodels (B, submodel_outputs), of any length; latitude, longitude and year (B,) or (B,
+            1), scaled to 0..1.
         present : mapping of str to Tensor, optional
-            By branch (B,), 1 where the example has the modality and 0 where not: the branch then contributes zeros. A branch
-            that is not named is present. The input of a missing one must be finite (zeros, say).
+            By branch (B,), 1 where the example has the modality and 0 where not: the branch then
+            contributes zeros. A branch that is not named is present. The input of a missing one
+            must be finite (zeros, say).
 
         Returns
         -------

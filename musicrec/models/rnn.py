@@ -58,7 +58,8 @@ class SpectralRNN(nn.Module):
         channels, self.rows, _ = input_shape(feature, shape)
         if channels != 1:
             raise ValueError(
-                f"a recurrent architecture reads a spectral feature of one channel, {feature!r} has {channels}"
+                f"a recurrent architecture reads a spectral feature of one channel, {feature!r} "
+                f"has {channels}"
             )
         self.recurrent = RecurrentStack(self.cell, self.rows, hidden)
         self.head = nn.Linear(hidden[-1], outputs)
@@ -68,7 +69,8 @@ class SpectralRNN(nn.Module):
         """(B, 1, F, T) -> (B, outputs), without softmax or sigmoid; T is free."""
         if images.ndim != 4 or images.shape[1:3] != (1, self.rows):
             raise ValueError(
-                f"input of shape {tuple(images.shape)} where (batch, 1, {self.rows}, time) is expected"
+                f"input of shape {tuple(images.shape)} where (batch, 1, {self.rows}, time) is "
+                "expected"
             )
         frames = images.squeeze(1).transpose(1, 2)  # (B, T, F)
         return self.head(self.recurrent(frames))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 FRAMES = 643
 
-# feature -> (channels, frequency, time); CIFAR's height and width stand in the places of frequency and time.
+# feature -> (channels, frequency, time); CIFAR's height and width stand in the places of frequency
+# and time.
 INPUT_SHAPES: dict[str, tuple[int, int, int]] = {
     "stft": (1, 2049, FRAMES),
     "stft_halved": (1, 1024, FRAMES),

@@ -31,8 +31,8 @@ class Simple(nn.Module):
     outputs : int
         Length of the output vector.
     channels : sequence of int
-        Width of each convolution, at least four: two plain, the others separable. Pools follow every separable layer but the
-        first and the last (for CIFAR every second of these).
+        Width of each convolution, at least four: two plain, the others separable. Pools follow
+        every separable layer but the first and the last (for CIFAR every second of these).
     batch_norm_momentum : float
         Share of the new statistic in batch norm's running mean and variance.
     shape : (int, int), optional
@@ -51,7 +51,8 @@ class Simple(nn.Module):
         super().__init__()
         if len(channels) < MIN_LAYERS:
             raise ValueError(
-                f"simple needs at least {MIN_LAYERS} layers, channels={tuple(channels)} names {len(channels)}"
+                f"simple needs at least {MIN_LAYERS} layers, channels={tuple(channels)} names "
+                f"{len(channels)}"
             )
         self.input_shape = input_shape(feature, shape)
         small = feature == "cifar" or feature in TWELVE_ROWS

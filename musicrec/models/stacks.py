@@ -1,7 +1,7 @@
 """Ensembles over the outputs of frozen submodels (thesis.md section 3).
 
-Every stack reads a mapping from a submodel's name to its outputs (B, submodel_outputs). A submodel's name is
-`feature.architecture`, for instance `mel.time`.
+Every stack reads a mapping from a submodel's name to its outputs (B, submodel_outputs). A
+submodel's name is `feature.architecture`, for instance `mel.time`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def select_inputs(inputs: Mapping[str, Tensor], names: Sequence[str], width: int
     for name in names:
         if inputs[name].ndim != 2 or inputs[name].shape[1] != width:
             raise ValueError(
-                f"input {name!r} has shape {tuple(inputs[name].shape)} where (batch, {width}) is expected"
+                f"input {name!r} has shape {tuple(inputs[name].shape)} where (batch, {width}) "
+                "is expected"
             )
     return [inputs[name] for name in names]
 
@@ -154,8 +155,9 @@ class GenreEnsemble(ClassifierStack):
 class TimeFreqAvg(nn.Module):
     """The mean of the submodels' outputs; has no weights.
 
-    Where the task applies a sigmoid or softmax to its logits, the thesis averages what comes out of it. Tell so by `activation`:
-    the result is then again a logit, whose sigmoid or softmax is the mean of the submodels' probabilities.
+    Where the task applies a sigmoid or softmax to its logits, the thesis averages what comes out of
+    it. Tell so by `activation`: the result is then again a logit, whose sigmoid or softmax is the
+    mean of the submodels' probabilities.
 
     Parameters
     ----------

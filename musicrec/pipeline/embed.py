@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # torch takes seconds to load
     from musicrec.artists.warm_start import Drift, WarmStart
 
 TABLE = "embeddings.parquet"
-# What is held out shows in the relations, and a device changes no more than rounding; a warm start has a key of its own.
+# What is held out shows in the relations, and a device changes no more than rounding; a warm start
+# has a key of its own.
 NOT_IN_KEY = ("hold_out_test_relations", "device", "warm_start", "maximum_drift")
 # Settings that no longer exist, with their defaults: keys hash them still, so that the embeddings
 # of a store written before their removal are found again. ``regions`` trained extra vector spaces.
@@ -31,15 +32,17 @@ RETIRED = {"regions": 0}
 def embed(run: Run) -> Outcome:
     """Train the embeddings and write them to ``embeddings.parquet`` in the stage's folder.
 
-    With ``embed.warm_start`` the training starts from the store's last complete one of the same catalog, seed and settings, whose key is a
-    part of this one's. What was trained on the very same relations and artists is complete, whatever it started from.
+    With ``embed.warm_start`` the training starts from the store's last complete one of the same
+    catalog, seed and settings, whose key is a part of this one's. What was trained on the very same
+    relations and artists is complete, whatever it started from.
     """
     learnt = run.catalog.related
     if run.config.embed.hold_out_test_relations:
         learnt = relations_without(learnt, held_out_artists(run.catalog.tracks))
         if not len(learnt):
             raise ConfigError(
-                "embed.hold_out_test_relations: every relation names a test artist: nothing is left to learn from"
+                "embed.hold_out_test_relations: every relation names a test artist: nothing is "
+                "left to learn from"
             )
     related = sorted(map(tuple, (row.values() for row in learnt.to_pylist())))
     artists = sorted(set(run.catalog.tracks.column("artist_id").to_pylist()))
@@ -47,7 +50,8 @@ def embed(run: Run) -> Outcome:
     alone = run.store.stage(
         "artists", fingerprint(REVISION, related, artists, settings, run.config.seed)
     )
-    # By these facts in the records later runs find what they can use. Nothing that learnt of test artists is a start for what must not.
+    # By these facts in the records later runs find what they can use. Nothing that learnt of test
+    # artists is a start for what must not.
     lineage = fingerprint(
         REVISION,
         run.catalog.root,

@@ -1,8 +1,9 @@
 """What the Recommendation ensemble reads and when an input counts as missing, in training and in serving alike (thesis section 3).
 
-The rule of missing inputs: a branch is present if everything that it reads is there (both coordinates; both submodels of a pair); an absent
-branch contributes zeros to the head. An ensemble trained with modality dropout takes any subset that is not empty; one trained without (the
-thesis) needs every branch.
+The rule of missing inputs: a branch is present if everything that it reads is there (both
+coordinates; both submodels of a pair); an absent branch contributes zeros to the head. An ensemble
+trained with modality dropout takes any subset that is not empty; one trained without (the thesis)
+needs every branch.
 """
 
 from __future__ import annotations

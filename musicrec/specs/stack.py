@@ -1,6 +1,7 @@
 """Describe a stack over submodels' outputs, without its weights: TimeFreq, TimeFreqAvg, GenreEnsemble (Whitell 2019).
 
-The Recommendation ensemble also reads metadata and works without missing inputs; `musicrec.specs.ensemble` describes it.
+The Recommendation ensemble also reads metadata and works without missing inputs;
+`musicrec.specs.ensemble` describes it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class StackSpec:
     Attributes
     ----------
     activation
-        What turns the submodels' outputs into what an average is taken of ("none", "softmax", "sigmoid").
+        What turns the submodels' outputs into what an average is taken of ("none", "softmax",
+        "sigmoid").
     """
 
     name: str

@@ -26,10 +26,11 @@ class SubmodelSpec:
     outputs
         Length of the vector that it predicts.
     standardise, pool
-        How a spectrogram is standardised, and the (frequency, time) sizes of the average pooling in front of the model. Pictures are
-        neither standardised nor pooled.
+        How a spectrogram is standardised, and the (frequency, time) sizes of the average pooling in
+        front of the model. Pictures are neither standardised nor pooled.
     bins
-        Mean and deviation of each frequency bin over its training rows, each (frequency,), where it standardises by them.
+        Mean and deviation of each frequency bin over its training rows, each (frequency,), where it
+        standardises by them.
     pixels
         Side of the pictures it reads (architecture "albums").
     vocabulary
@@ -50,7 +51,8 @@ class SubmodelSpec:
     def __post_init__(self) -> None:
         if self.reads_pictures and tuple(self.pool) != (1, 1):
             raise ValueError(
-                f"submodel {self.name}: pool is {tuple(self.pool)}, and the pictures of '{self.feature}' are not pooled; use (1, 1)"
+                f"submodel {self.name}: pool is {tuple(self.pool)}, and the pictures of "
+                f"'{self.feature}' are not pooled; use (1, 1)"
             )
 
     @property
@@ -82,8 +84,8 @@ class SubmodelSpec:
     def prepare(self, feature: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
         """A feature as it was extracted (F, T) in dB -> what the model reads (F / pool[0], T / pool[1]) float32, standardised, then pooled.
 
-        ``statistics`` are the whole frames' mean and deviation, for ``stft_halved``. A picture of whole numbers from 0 to 255 becomes
-        (3, 32, 32) float32 in [0, 1].
+        ``statistics`` are the whole frames' mean and deviation, for ``stft_halved``. A picture of
+        whole numbers from 0 to 255 becomes (3, 32, 32) float32 in [0, 1].
         """
         if self.reads_pictures:
             return feature.astype(np.float32) / 255

@@ -12,10 +12,12 @@ def masked(
 ) -> Tensor:
     """Features (B, 1, F, T) with one block of frames and one of rows set to zero in each example (SpecAugment, Park et al. 2019).
 
-    The width of a block is uniform between nothing and the given share of the axis, in whole lines, and so is its place.
+    The width of a block is uniform between nothing and the given share of the axis, in whole lines,
+    and so is its place.
     """
     # torchaudio's mask_along_axis_iid draws from torch's global generator only, which would tie an
-    # epoch's masks to whatever else drew from it, and never masks the last line of an axis (20 columns, 20,000 draws: 0).
+    # epoch's masks to whatever else drew from it, and never masks the last line of an axis (20
+    # columns, 20,000 draws: 0).
     masks = []
     for axis, share in ((3, time_share), (2, frequency_share)):
         size = feature.shape[axis]

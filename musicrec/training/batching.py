@@ -10,8 +10,9 @@ import numpy as np
 def epoch_order(groups: Sequence[np.ndarray], seed: int, epoch: int, window: int) -> np.ndarray:
     """All rows once, shuffled.
 
-    Rows that are stored together (a Parquet row group) are read together: the groups are permuted, and rows are mixed among ``window``
-    neighbouring groups at a time. With a window of all groups this is a uniform permutation.
+    Rows that are stored together (a Parquet row group) are read together: the groups are permuted,
+    and rows are mixed among ``window`` neighbouring groups at a time. With a window of all groups
+    this is a uniform permutation.
 
     Parameters
     ----------
@@ -32,8 +33,8 @@ def epoch_order(groups: Sequence[np.ndarray], seed: int, epoch: int, window: int
 def batches(order: np.ndarray, batch_size: int, rank: int, workers: int) -> Iterator[np.ndarray]:
     """The rows of one worker in each global batch of ``batch_size``.
 
-    All workers take the same number of batches with equally many rows, as gradient averaging needs: where the last batch does not divide,
-    its remainder waits for another epoch's order.
+    All workers take the same number of batches with equally many rows, as gradient averaging needs:
+    where the last batch does not divide, its remainder waits for another epoch's order.
     """
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]

@@ -1,6 +1,7 @@
 """Ray Train around the loop: each training is a TorchTrainer with its own workers, several of them at a time from one driver.
 
-A training of seconds with one worker may be a plain Ray task instead (``train.launch``), whose process the next one takes over.
+A training of seconds with one worker may be a plain Ray task instead (``train.launch``), whose
+process the next one takes over.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from musicrec.telemetry import metrics as monitoring
 from musicrec.training.divergence import Diverged
 from musicrec.training.training_run import TrainingRun
 
-# Epochs of all trainings come through one queue; a driver that is busy elsewhere may lag behind by so many.
+# Epochs of all trainings come through one queue; a driver that is busy elsewhere may lag behind by
+# so many.
 QUEUED_EPOCHS = 10_000
-# Ray takes a report only as its controller polls (half a second at best); an epoch of a small ensemble takes a twentieth of one.
+# Ray takes a report only as its controller polls (half a second at best); an epoch of a small
+# ensemble takes a twentieth of one.
 SECONDS_BETWEEN_REPORTS = 5.0
-# Buffers are shared once an epoch by the loop, not before each batch; gradients are not copied to be sent.
+# Buffers are shared once an epoch by the loop, not before each batch; gradients are not copied to
+# be sent.
 PARALLEL = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
 
 
@@ -205,7 +209,8 @@ def _fit(task: TrainingRun, settings: TrainSettings, queue: Any) -> None:
 def _fit_in_task(config: dict[str, Any], settings: TrainSettings) -> None:
     import ray
 
-    # Of a process that is lost Ray starts another one, which goes on from the last epoch; max_calls=0 keeps a process that had a GPU.
+    # Of a process that is lost Ray starts another one, which goes on from the last epoch;
+    # max_calls=0 keeps a process that had a GPU.
     gpus = int(settings.gpu)
     task = ray.remote(
         num_cpus=settings.cpus_per_worker,

@@ -53,7 +53,8 @@ class Losses:
             ):
                 if not math.isfinite(value):
                     raise Diverged(
-                        f"the loss is {value} in epoch {self.epoch} at learning rate {self.learning_rate:g}: lower the rate, or look at "
+                        f"the loss is {value} in epoch {self.epoch} at learning rate "
+                        f"{self.learning_rate:g}: lower the rate, or look at "
                         f"the batch: {', '.join(self.names(rows))}"
                     )
                 self.values.append(value)

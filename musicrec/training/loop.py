@@ -146,8 +146,9 @@ def fit(
 ) -> Progress:
     """Train until the last stage's patience is spent; the model ends with the best weights.
 
-    A stage starts from the best weights so far with a fresh optimizer. Everything random in an epoch is drawn from (seed, epoch), so that a
-    run continued from its checkpoint equals the uninterrupted one.
+    A stage starts from the best weights so far with a fresh optimizer. Everything random in an
+    epoch is drawn from (seed, epoch), so that a run continued from its checkpoint equals the
+    uninterrupted one.
 
     Parameters
     ----------
@@ -227,7 +228,8 @@ def evaluate(
         ):
             with world.autocast():
                 output = model(*arguments)
-            # An accuracy is a number whatever the outputs are: one of a broken output counts for nothing.
+            # An accuracy is a number whatever the outputs are: one of a broken output counts for
+            # nothing.
             finite = torch.isfinite(output.flatten(1)).all(dim=1)
             values += objective.metric(output, target).masked_fill(~finite, math.nan).tolist()
     return world.mean(values)
@@ -278,7 +280,8 @@ def _epoch(
     )
     if not math.isfinite(validation):
         raise Diverged(
-            f"outputs for validation rows are not finite after epoch {progress.epoch}, learning rate {rate:g}: lower the rate"
+            f"outputs for validation rows are not finite after epoch {progress.epoch}, learning "
+            f"rate {rate:g}: lower the rate"
         )
     return {
         "epoch": progress.epoch,

@@ -36,11 +36,13 @@ class Objective:
     better
         +1 if a higher validation metric is better, -1 if a lower one is.
     target_schema, target_key
-        The table of targets, and the column of a training's examples that its first column is matched with.
+        The table of targets, and the column of a training's examples that its first column is
+        matched with.
     tensor
         (target table, outputs) -> tensor with one row a target.
     metric_over
-        Table of targets -> ``metric``, of a metric that asks for more than the example's own target.
+        Table of targets -> ``metric``, of a metric that asks for more than the example's own
+        target.
     activation
         What turns an output into the figure that is judged: probabilities of a genre task.
     """
@@ -129,7 +131,8 @@ SINGLE_GENRE = Objective(
     tensor=_first_class,
     activation="softmax",
 )
-# Many genres: binary cross entropy of each label; the weights of the least validation loss are kept.
+# Many genres: binary cross entropy of each label; the weights of the least validation loss are
+# kept.
 MANY_GENRES = Objective(
     "loss",
     loss=lambda output, target: _cross_entropies(output, target).mean(),

@@ -1,8 +1,9 @@
 """Predictions of submodels: written by a training, read by the stacks over it.
 
-A stack may learn from predictions of the very tracks that its submodels were trained on (the thesis), or from out-of-fold ones: of each
-training track the prediction of a submodel that was trained without its artist. The tracks of the other splits are predicted, in both ways,
-by the submodel that was trained on all of them, which is the one that serves.
+A stack may learn from predictions of the very tracks that its submodels were trained on (the
+thesis), or from out-of-fold ones: of each training track the prediction of a submodel that was
+trained without its artist. The tracks of the other splits are predicted, in both ways, by the
+submodel that was trained on all of them, which is the one that serves.
 """
 
 from __future__ import annotations

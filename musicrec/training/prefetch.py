@@ -8,15 +8,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
-# One batch is being computed, one waits, one is being read: more would only take memory, since one thread reads them in turn.
+# One batch is being computed, one waits, one is being read: more would only take memory, since one
+# thread reads them in turn.
 AHEAD = 2
 
 
 def prefetched(items: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
     """The same items in the same order, up to ``ahead`` of them drawn in a thread before they are asked for.
 
-    Decoding a batch (decompression, standardising, pinning) leaves Python's lock free for most of its time. What drawing an item raises is
-    raised where the item would have come.
+    Decoding a batch (decompression, standardising, pinning) leaves Python's lock free for most of
+    its time. What drawing an item raises is raised where the item would have come.
     """
     source = iter(items)
     end = object()

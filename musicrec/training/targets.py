@@ -65,7 +65,8 @@ class TrainingData:
     track_ids
         Of all rows.
     mixup
-        Alpha of the mixtures of training examples, of models with one tensor as their input; 0: none.
+        Alpha of the mixtures of training examples, of models with one tensor as their input; 0:
+        none.
     """
 
     rows: Rows

@@ -1,7 +1,7 @@
 """One training, whole: read its folder in the store, train, predict its rows. Plain torch; Ray Train calls it in each worker.
 
-A training's folder holds, before it starts, ``spec.json`` (what to build) and ``examples.parquet`` (its rows); after it, the weights, the
-history and the predictions, in one file a worker.
+A training's folder holds, before it starts, ``spec.json`` (what to build) and ``examples.parquet``
+(its rows); after it, the weights, the history and the predictions, in one file a worker.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ def run(
     for name, part in (("train", data.train), ("validation", data.validation)):
         if not len(part):
             raise ValueError(
-                f"{task.name}: no row of the split '{name}' has what this model reads; leave the model out, or add such tracks"
+                f"{task.name}: no row of the split '{name}' has what this model reads; leave "
+                "the model out, or add such tracks"
             )
     model = wrap(spec.build().to(world.device))
     checkpoints = StoreCheckpoints(store, task.folder)

@@ -118,7 +118,8 @@ def test_the_seed_decides(graph):
 
 
 def test_selection_by_jaccard_keeps_the_peak_and_by_loss_the_lowest_loss(graph):
-    # At this rate the Jaccard index peaks early and falls while the loss still improves (the thesis' objective on planted graphs).
+    # At this rate the Jaccard index peaks early and falls while the loss still improves (the
+    # thesis' objective on planted graphs).
     stages = (Stage(learning_rate=3e-3, artists_per_step=1, patience=1000, maximum_passes=120),)
     by_jaccard = train_embeddings(graph, dataclasses.replace(FULL_BATCH, stages=stages))
     by_loss = train_embeddings(

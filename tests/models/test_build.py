@@ -120,7 +120,8 @@ def test_bfloat16_stays_near_float32(architecture: str) -> None:
     [
         (
             lambda: build_model("resnet", "mel", 3),
-            "unknown architecture 'resnet': use one of simple, time, freq, rnn, large_rnn, lyrics, albums",
+            "unknown architecture 'resnet': use one of simple, time, freq, rnn, large_rnn, "
+            "lyrics, albums",
         ),
         (
             lambda: build_model("time", "spectrum", 3),
@@ -143,7 +144,8 @@ def test_bfloat16_stays_near_float32(architecture: str) -> None:
         (lambda: build_model("time", "mel", 3, shape=(256,)), "shape must be (frequency, time)"),
         (
             lambda: build_stack("bagging", 3),
-            "unknown stack 'bagging': use one of time_freq, time_freq_avg, genre_ensemble, recommendation",
+            "unknown stack 'bagging': use one of time_freq, time_freq_avg, genre_ensemble, "
+            "recommendation",
         ),
         (
             lambda: build_stack("recommendation", 3, width=5),

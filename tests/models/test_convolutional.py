@@ -195,7 +195,8 @@ def test_albums_strided_convolutions_pad_as_keras() -> None:
     ]
     assert len(strided) == 5
     assert all(isinstance(module, Conv2d) for module in strided)
-    # Only Keras' padding (none before, one after an even size) sees the image's last row and column in the last window's corner.
+    # Only Keras' padding (none before, one after an even size) sees the image's last row and column
+    # in the last window's corner.
     corner = torch.zeros(1, 3, 8, 8)
     corner[..., 7, 7] = 1.0
     first = strided[0](corner)

@@ -14,7 +14,8 @@ from musicrec.models.directional import DirectionalNetwork
 from musicrec.models.kernels.directional import applies_to
 
 CLASSES = 5
-# Odd numbers of rows and columns, of filters and channels; both pools; both paddings; several input channels.
+# Odd numbers of rows and columns, of filters and channels; both pools; both paddings; several input
+# channels.
 CASES = [
     ("time", "mel", {"shape": (41, 163)}),
     ("time", "mfcc", {"shape": (12, 301)}),
@@ -69,7 +70,8 @@ def test_training_equals_the_modules_in_float64(
     expected, expected_gradients = gradients(exact, images.double(), labels)
     torch.testing.assert_close(found.double(), expected, atol=3e-6, rtol=1e-5)
     for name, gradient in expected_gradients.items():
-        # By the norm: where two numbers of a pool are equal up to rounding, float32 may send the gradient to the other one.
+        # By the norm: where two numbers of a pool are equal up to rounding, float32 may send the
+        # gradient to the other one.
         assert found_gradients[name].stride() == gradient.stride(), (
             name
         )  # else DDP copies through a slow path
@@ -104,7 +106,8 @@ def test_threads_share_a_batch_and_change_nothing() -> None:
             results.append(gradients(network, images, labels))
         finally:
             torch.set_num_threads(threads)
-    # The gradients' sums over samples and the last layers are torch's own, whose order may follow the threads.
+    # The gradients' sums over samples and the last layers are torch's own, whose order may follow
+    # the threads.
     torch.testing.assert_close(results[0], results[1], atol=1e-6, rtol=1e-4)
 
 

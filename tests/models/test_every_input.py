@@ -86,7 +86,8 @@ def stack_and_inputs(name: str, **sizes: object) -> tuple[nn.Module, dict[str, T
 def assert_learns_under_every_task(model: nn.Module, output: Tensor) -> None:
     """Every task asks for a finite change of the output, and every weight gets a finite gradient from them.
 
-    One pass back serves all tasks: it is linear in the output's gradient, so that its sum is finite only if each part is.
+    One pass back serves all tasks: it is linear in the output's gradient, so that its sum is finite
+    only if each part is.
     """
     assert output.shape == (BATCH, OUTPUTS)
     wanted = {

@@ -1,7 +1,7 @@
 """Every architecture and every stack, small, can learn 32 examples by heart: a genre, many genres, an embedding.
 
-Judged in inference mode, so that batch norm's running statistics must be right too; their momentum is raised, because at most
-160 batches are too few for the thesis'.
+Judged in inference mode, so that batch norm's running statistics must be right too; their momentum
+is raised, because at most 160 batches are too few for the thesis'.
 """
 
 from __future__ import annotations

@@ -217,7 +217,8 @@ def test_the_model_ends_with_its_best_weights() -> None:
 
 
 def test_a_stage_starts_from_the_best_weights() -> None:
-    # With a rate of almost nothing and batch norm's running values kept out, the second stage stays where it began.
+    # With a rate of almost nothing and batch norm's running values kept out, the second stage stays
+    # where it began.
     torch.manual_seed(0)
     model, kept = nn.Linear(INPUTS, OUTPUTS), Memory()
     objective = scripted([0.9, 0.1, 0.1, 0.5])
@@ -381,7 +382,8 @@ def test_gradients_are_clipped_at_their_norm() -> None:
 
 
 def test_without_weight_decay_a_step_is_kerass_adam() -> None:
-    # Kingma and Ba, algorithm 1, with Keras' epsilon: the first step moves every weight by the rate, whatever its gradient.
+    # Kingma and Ba, algorithm 1, with Keras' epsilon: the first step moves every weight by the
+    # rate, whatever its gradient.
     torch.manual_seed(0)
     model = nn.Linear(INPUTS, OUTPUTS)
     before = copy.deepcopy(model.state_dict())
@@ -501,7 +503,8 @@ def linear() -> nn.Module:
 
 
 def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
-    # Without noise, dropout and batch norm, the mean of two half batches' gradients is the whole batch's but for rounding.
+    # Without noise, dropout and batch norm, the mean of two half batches' gradients is the whole
+    # batch's but for rounding.
     expected = fit(linear(), Planted(noise=0), EMBEDDING, TOGETHER, SEED, Memory())
     other = multiprocessing.get_context("spawn").Process(target=_worker, args=(1, 2, str(tmp_path)))
     other.start()

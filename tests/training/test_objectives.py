@@ -46,7 +46,8 @@ def test_shared_neighbours_of_each_example() -> None:
     table = torch.tensor(np.stack([np.cos(angles), np.sin(angles)], axis=1))
     target = table[[0, 0, 0]]
     output = torch.tensor(np.array([[5.0, 0.2], [np.cos(0.28), np.sin(0.28)], [-1.0, 0.1]]))
-    # The target at 0 degrees has -40..40 and one of +-50 nearest; an output at 16 degrees has -20..60 and -30; nothing lies about 174.
+    # The target at 0 degrees has -40..40 and one of +-50 nearest; an output at 16 degrees has
+    # -20..60 and -30; nothing lies about 174.
     shares = EMBEDDING_BY_NEIGHBOURS.over(table).metric(output, target).tolist()
     assert shares[0] > 0.89 and 0.69 < shares[1] < 0.91 and shares[2] == 0
     assert EMBEDDING_BY_NEIGHBOURS.over(table[:4]).metric(output, target).tolist() == [

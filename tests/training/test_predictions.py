@@ -48,7 +48,8 @@ def test_a_stack_learns_from_predictions_of_models_that_did_not_see_the_track(
         3,
         4,
     ]
-    # c is validation: the served model predicts it. d is a training track that no fold could predict: it counts as missing, not as seen.
+    # c is validation: the served model predicts it. d is a training track that no fold could
+    # predict: it counts as missing, not as seen.
     assert read_outputs(store, Predictions(whole, folds), TRACKS, TRAIN, 1).ravel().tolist() == [
         10,
         20,

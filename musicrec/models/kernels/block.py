@@ -1,7 +1,8 @@
 """The blocks of Time and Freq on the CPU: convolutions in tiles that stay in the cache, forward and backward.
 
-Kernels lie along the last axis of flat (B, channels, rows, columns); only what the backward pass needs is ever written to memory. Each
-function treats the samples first..last - 1, so that several threads may share a batch. Numba's cache: see `row`.
+Kernels lie along the last axis of flat (B, channels, rows, columns); only what the backward pass
+needs is ever written to memory. Each function treats the samples first..last - 1, so that several
+threads may share a batch. Numba's cache: see `row`.
 """
 
 from __future__ import annotations
@@ -75,8 +76,9 @@ def separable_forward(
 ) -> None:  # fmt: skip
     """Depthwise, then pointwise convolution, and the moments of what comes out.
 
-    source (B, channels, rows, size), depthwise (channels, taps), pointwise (outputs up to a multiple of 4, channels),
-    target (B, outputs, rows, columns), sums (B, outputs, 2); `before` zeros pad each row.
+    source (B, channels, rows, size), depthwise (channels, taps), pointwise (outputs up to a
+    multiple of 4, channels), target (B, outputs, rows, columns), sums (B, outputs, 2); `before`
+    zeros pad each row.
     """
     tile_rows, stride = tile(columns)
     padded_outputs = round_up(outputs, ROWS)
@@ -127,9 +129,10 @@ def separable_backward(
 ) -> None:  # fmt: skip
     """Gradients of a separable block, from the gradient after ReLU.
 
-    `convolved` is what `separable_forward` wrote, flipped (channels, taps) the depthwise kernels turned round, transposed
-    (channels up to a multiple of 4, outputs). The depthwise result is computed once more rather than kept.
-    depthwise_sums (B, channels, taps), pointwise_sums (B, outputs and channels up to multiples of 4).
+    `convolved` is what `separable_forward` wrote, flipped (channels, taps) the depthwise kernels
+    turned round, transposed (channels up to a multiple of 4, outputs). The depthwise result is
+    computed once more rather than kept. depthwise_sums (B, channels, taps), pointwise_sums (B,
+    outputs and channels up to multiples of 4).
     """
     tile_rows, stride = tile(columns)
     padded_outputs, padded_channels = round_up(outputs, ROWS), round_up(channels, ROWS)
@@ -218,9 +221,10 @@ def parallel_forward(
 ) -> None:  # fmt: skip
     """Long convolutions of several lengths side by side, two filters at a time, and the moments of what comes out.
 
-    source (B, channels, rows, size), weight: for each pair of filters (channels, length, 2) from offsets[pair] on; tap k of output j
-    reads element step j + k + shifts[pair] of the row after `before` zeros. places: the row of each output among the pairs'.
-    target (B, outputs, rows, columns), sums (B, outputs, 2).
+    source (B, channels, rows, size), weight: for each pair of filters (channels, length, 2) from
+    offsets[pair] on; tap k of output j reads element step j + k + shifts[pair] of the row after
+    `before` zeros. places: the row of each output among the pairs'. target (B, outputs, rows,
+    columns), sums (B, outputs, 2).
     """
     outputs = len(places)
     length = (size + before + lengths.max()) // step + columns + 3 * COLUMNS
@@ -308,7 +312,8 @@ def parallel_backward(
                 for channel in range(channels):
                     to = sample * weights + offsets[pair] + 2 * channel * lengths[pair]
                     for phase in range(step):
-                        # Taps of one phase, four at a time: they read neighbours. Those past the last one are not kept.
+                        # Taps of one phase, four at a time: they read neighbours. Those past the
+                        # last one are not kept.
                         for k in range(phase, lengths[pair], 4 * step):
                             tap = k + shifts[pair]
                             at = (channel * step + tap % step) * length + tap // step

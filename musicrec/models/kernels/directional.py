@@ -1,11 +1,14 @@
 """Time and Freq on the CPU in few passes over memory.
 
-Written in torch's layers, a block of Time writes and reads its activations some ten times (depthwise, pointwise, batch norm, pool with
-64-bit indices, ReLU, and all of it backward), and a batch's activations are hundreds of megabytes: the arithmetic waits for memory. Here a
-block is one autograd function over compiled kernels. It keeps its input and what comes out of its convolution, nothing else, and treats
-batch norm, pool and ReLU as one. Freq's spectrogram is transposed first, so that the kernels always lie along the rows in memory.
+Written in torch's layers, a block of Time writes and reads its activations some ten times
+(depthwise, pointwise, batch norm, pool with 64-bit indices, ReLU, and all of it backward), and a
+batch's activations are hundreds of megabytes: the arithmetic waits for memory. Here a block is one
+autograd function over compiled kernels. It keeps its input and what comes out of its convolution,
+nothing else, and treats batch norm, pool and ReLU as one. Freq's spectrogram is transposed first,
+so that the kernels always lie along the rows in memory.
 
-The weights stay those of the modules in `directional`; other devices, types and uses go through these modules themselves.
+The weights stay those of the modules in `directional`; other devices, types and uses go through
+these modules themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Batch norm, max pool of pairs and ReLU in one pass over memory, forward and backward (CPU kernels of Time and Freq).
 
-Arrays are flat (B, channels, rows, columns). A pool joins pairs of rows (`ACROSS`) or of columns (`ALONG`); of an odd number the last
-one stands alone. Numba's cache: see `row`.
+Arrays are flat (B, channels, rows, columns). A pool joins pairs of rows (`ACROSS`) or of columns
+(`ALONG`); of an odd number the last one stands alone. Numba's cache: see `row`.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ def normalise_gradient(
 ) -> None:  # fmt: skip
     """Gradient at `source`, rows start..start + count - 1 of a plane; start is even.
 
-    scale x passing + constant + slope (source - mean): the last two are what the batch's mean and variance pass on.
+    scale x passing + constant + slope (source - mean): the last two are what the batch's mean and
+    variance pass on.
     """
     out_rows, out_columns = pooled(rows, columns, pool)
     step = 2 if pool == ACROSS else 1

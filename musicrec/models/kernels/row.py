@@ -1,9 +1,11 @@
 """What the CPU kernels of Time and Freq are made of: products of matrices and correlations of rows, in sixteens of numbers.
 
-All arrays are flat and their indices are not checked. `columns` is a multiple of 16 unless said otherwise, and what lies between a row's
-end and the next multiple of 16 is scratch: read as it is, overwritten at will.
+All arrays are flat and their indices are not checked. `columns` is a multiple of 16 unless said
+otherwise, and what lies between a row's end and the next multiple of 16 is scratch: read as it is,
+overwritten at will.
 
-Numba's cache on disk follows the file of the kernel, not of what it calls: after a change here delete ``__pycache__/block*.nb*``.
+Numba's cache on disk follows the file of the kernel, not of what it calls: after a change here
+delete ``__pycache__/block*.nb*``.
 """
 
 from __future__ import annotations
@@ -164,7 +166,8 @@ def multiply(
 ) -> None:
     """target (rows, columns) = weight (rows, inner) source (inner, columns); rows a multiple of 4, columns of 32.
 
-    Source's and target's rows lie `stride` apart. Eight sums at a time hide the latency of an addition on every machine.
+    Source's and target's rows lie `stride` apart. Eight sums at a time hide the latency of an
+    addition on every machine.
     """
     for j in range(0, columns, COLUMNS):
         for row in range(0, rows, ROWS):
