@@ -1,1 +1,1 @@
-"""Artist embeddings from related artists (thesis section 4), and their neighbours."""
+"""Artist embeddings from related artists (Whitell 2019), and their neighbours."""

@@ -20,7 +20,9 @@ def random_steps(
 def near_steps(
     table: torch.Tensor, artists: np.ndarray, size: int, generator: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """All ``artists`` (N,) once, at most ``size`` a step, those of a step near each other in ``table`` (A, D) as it is now.
+    """Yield all ``artists`` (N,) once, in steps of at most ``size`` that are close in the table.
+
+    Closeness is measured in ``table`` (A, D) as it is now.
 
     Near heads share related artists, so that a step has far fewer candidates for as many relations,
     and each of these is a hard negative of most heads. The artists are halved again and again by

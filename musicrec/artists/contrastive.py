@@ -1,4 +1,4 @@
-"""The contrastive objective for artist embeddings: what one step learns from, its loss and its gradient.
+"""The contrastive objective for artist embeddings: a step's examples, loss and gradient.
 
 A step has B heads and C candidates: the heads, all artists related to one of them, and some drawn
 uniformly. For one relation of a head, the related artist competes with the candidates that are
@@ -46,6 +46,7 @@ class Batch:
     weights: torch.Tensor
 
     def to(self, device: torch.device) -> Batch:
+        """Return a copy on another device."""
         return Batch(*(tensor.to(device) for tensor in vars(self).values()))
 
 
@@ -56,7 +57,10 @@ def draw_batch(
     rank_exponent: float,
     generator: np.random.Generator,
 ) -> Batch:
-    """The step of the heads ``artists`` (B,) with ``uniform`` artists drawn beside; a relation weighs ``rank ** -rank_exponent``."""
+    """Return a step with heads ``artists`` (B,) and ``uniform`` artists drawn as extra candidates.
+
+    A relation has weight ``rank ** -rank_exponent``.
+    """
     edges = graph.relations_of(artists)
     tails = graph.tails[edges]
     candidates = np.unique(

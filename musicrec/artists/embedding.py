@@ -1,4 +1,7 @@
-"""Training of artist embeddings from related artists, in stages, resumable after every pass; the thesis' by default."""
+"""Train artist embeddings from related artists, in phases; resumable after every pass.
+
+The default settings are the thesis' (Whitell 2019).
+"""
 
 from __future__ import annotations
 
@@ -239,7 +242,7 @@ class _Training:
             self._start_stage(self.stage + 1)
 
     def _steps(self, size: int, generator: np.random.Generator) -> Iterable[np.ndarray]:
-        """The artists of each step of a pass."""
+        """Return the artists of each step of a pass."""
         if self.settings.full_batch:
             return (self.heads,)
         if self.settings.steps == "near":
@@ -319,7 +322,7 @@ class _Training:
         self.unit_row = torch.zeros(1, dtype=torch.int64, device=self.device)
 
     def _judge(self) -> None:
-        """Compare the pass just done with the stage's best, for the patience, and with the run's best, for the table to keep."""
+        """Update the phase's best score, for its patience, and the best table of the run."""
         score = -self.losses[-1] if self.settings.select_by == "loss" else self.jaccards[-1]
         if np.isnan(score):
             return

@@ -1,4 +1,4 @@
-"""The graph of related artists: from a table of string ids to integer arrays in compressed sparse row form."""
+"""The graph of related artists, as integer arrays in compressed sparse row form."""
 
 from __future__ import annotations
 
@@ -98,10 +98,10 @@ def build_graph(
     rank: Sequence[int],
     artists_with_tracks: Iterable[str] = (),
 ) -> ArtistGraph:
-    """The graph of a catalog's ``related`` table.
+    """Return the graph of a catalog's ``related`` table.
 
-    Its artists are those with tracks and all that the table names on either side (thesis section
-    4), so an artist of the catalog that has no relation still gets a row.
+    Its artists are those with tracks and all that the table names on either side (Whitell
+    2019), so an artist of the catalog that has no relation still gets a row.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""Where vectors begin: random, or random and then spread along the relations, so that related artists start near each other."""
+"""Initial vectors: random, or random and then averaged along the relations.
+
+Averaging starts related artists near each other.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,17 @@ ROUNDS = 3  # of spreading
 
 
 def random_table(artists: int, dimensions: int, generator: np.random.Generator) -> np.ndarray:
-    """(A, D) float32, uniform within ``INITIAL_RANGE``."""
+    """Return (A, D) float32 values, uniform within ``INITIAL_RANGE``."""
     return generator.uniform(-INITIAL_RANGE, INITIAL_RANGE, size=(artists, dimensions)).astype(
         np.float32
     )
 
 
 def spread_along_relations(graph: ArtistGraph, table: np.ndarray) -> np.ndarray:
-    """(A, D) sums of the directions after one, two and three rounds of averaging over related artists; each row keeps its length.
+    """Return (A, D) initial vectors, averaged over related artists.
+
+    Each is the sum of the directions after one, two and three rounds of averaging; each row keeps
+    its length.
 
     Relations count in both directions, an artist of degree d by 1 / sqrt(d), so that much named
     ones do not draw all others to them (random features of the graph, as in FastRP, Chen et al.

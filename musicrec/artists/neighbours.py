@@ -22,7 +22,7 @@ def nearest_neighbours(
     block_rows: int = 1024,
     table_block_rows: int = 16384,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` rows of ``table`` most similar to each query.
+    """Return the ``k`` rows of ``table`` most similar to each query.
 
     One block of similarities takes ``block_rows * table_block_rows * 4`` bytes (64 MiB by default);
     beside the inputs and the result, memory is a small multiple of that. The work runs where
@@ -141,7 +141,9 @@ def _block_neighbours(
 
 
 def largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` largest of each row of (b, t) (all, if there are fewer), in column order, of equal ones those with the lowest columns.
+    """Return the ``k`` largest values of each row of (b, t) and their columns, in column order.
+
+    All are returned if a row has fewer; of equal values, those with the lowest columns.
 
     Of a wide row, only the ``k`` groups of columns with the largest maxima are searched: no other
     can hold one of the ``k`` largest values.

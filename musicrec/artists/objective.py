@@ -1,4 +1,6 @@
-"""The thesis' objective for artist embeddings: what one step learns from, its loss and its gradient (thesis section 4, Fig. 18).
+"""The thesis' objective for artist embeddings: a step's examples, loss and gradient.
+
+Source: Whitell 2019, Figure 18.
 
 An example is (artist, context, label). Its prediction is ``sigmoid(weight * cos(artist, context) +
 bias)``, its loss the binary cross entropy; a step's loss is the mean over its examples. The
@@ -18,19 +20,22 @@ from musicrec.artists.graph import ArtistGraph
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of one step: positions of artists and contexts (N,) int64, labels (N,) 0 or 1."""
+    """The examples of one step: artists and contexts (N,) int64 positions, labels (N,) 0 or 1."""
 
     artists: torch.Tensor
     contexts: torch.Tensor
     labels: torch.Tensor
 
     def to(self, device: torch.device) -> Examples:
+        """Return a copy on another device."""
         return Examples(self.artists.to(device), self.contexts.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """Mean loss of a step and its gradient: ``vectors`` (R, D) belongs to the distinct table rows ``rows`` (R,).
+    """Mean loss of a step and its gradient.
+
+    ``vectors`` (R, D) is the gradient at the distinct table rows ``rows`` (R,).
 
     ``weight`` and ``bias`` are by the dense unit, zero for an objective without one.
     """
@@ -45,7 +50,9 @@ class Gradient:
 def draw_examples(
     graph: ArtistGraph, artists: np.ndarray, generator: np.random.Generator
 ) -> Examples:
-    """All relations of ``artists`` (B,) with label 1, and for each artist as many uniformly random artists with label 0.
+    """Return the relations of ``artists`` (B,) with label 1 and as many negatives with label 0.
+
+    The negatives of an artist are uniformly random artists, one for each of its relations.
 
     Uniform means uniform, as the thesis has it: a random artist may be a related one, or the artist
     itself (whose cosine of 1 moves nothing but the dense unit). In a catalog of A artists with r

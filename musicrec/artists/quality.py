@@ -1,4 +1,4 @@
-"""How well a table of embeddings keeps its graph: the thesis' figure of merit, relations held out; for graphs of any size."""
+"""Measure how well embeddings preserve their graph: Jaccard index, recall of held-out relations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def related_jaccard(
     artists: np.ndarray | None = None,
     metric: Metric = "cosine",
 ) -> float:
-    """Mean Jaccard index between an artist's related set and its equally many nearest neighbours (thesis section 4: by cosine).
+    """Return the mean Jaccard index between related sets and equally many nearest neighbours.
+
+    The thesis measures nearness by cosine.
 
     The figure of ``musicrec.evaluation.metrics.jaccard_neighbours``, computed in blocks.
 
@@ -41,7 +43,11 @@ def related_jaccard(
 
 
 def neighbour_jaccard(graph: ArtistGraph, neighbours: np.ndarray, artists: np.ndarray) -> float:
-    """Mean Jaccard index between the related sets of ``artists`` (B,) and the first as many of their ``neighbours`` (B, k)."""
+    """Return the mean Jaccard index between related sets and neighbours.
+
+    An artist of ``artists`` (B,) with d relations is compared with the first d of its
+    ``neighbours`` (B, k).
+    """
     degrees, deepest = graph.degrees[artists], neighbours.shape[1]
     keys = artists[:, None] * len(graph) + neighbours
     found = np.searchsorted(graph.edge_keys, keys).clip(max=len(graph.edge_keys) - 1)
@@ -51,7 +57,7 @@ def neighbour_jaccard(graph: ArtistGraph, neighbours: np.ndarray, artists: np.nd
 
 
 def chance_jaccard(graph: ArtistGraph) -> float:
-    """Expected ``related_jaccard`` of embeddings drawn at random.
+    """Return the expected ``related_jaccard`` of embeddings drawn at random.
 
     Of d neighbours drawn from A - 1 artists, the number that is among d related ones is
     hypergeometric; its expectation goes through the Jaccard index exactly.
@@ -68,7 +74,10 @@ def chance_jaccard(graph: ArtistGraph) -> float:
 def hold_out(
     graph: ArtistGraph, share: float, generator: np.random.Generator
 ) -> tuple[ArtistGraph, np.ndarray]:
-    """The graph of the same artists without a random ``share`` of its relations, and the positions of these among its relations."""
+    """Remove a random fraction ``share`` of the relations.
+
+    Returns the graph of the same artists without them, and their positions among the relations.
+    """
     held = np.flatnonzero(generator.random(len(graph.heads)) < share)
     heads, tails, ranks = (
         np.delete(column, held) for column in (graph.heads, graph.tails, graph.ranks)
@@ -85,7 +94,10 @@ def held_out_recall(
     k: int = 20,
     metric: Metric = "cosine",
 ) -> float:
-    """Share of relations (E,) unknown to ``graph`` whose tail is among the ``k`` nearest of their head, its known relations passed over."""
+    """Return the fraction of held-out relations (E,) whose tail is among the head's ``k`` nearest.
+
+    The head's other related artists, known to ``graph``, are not candidates.
+    """
     vectors = torch.as_tensor(vectors)
     artists, query = np.unique(heads, return_inverse=True)
     degrees = graph.degrees[artists]

@@ -22,7 +22,10 @@ class RowAdam:
     def __init__(
         self, first_moment: torch.Tensor, second_moment: torch.Tensor, steps: int, lazy: bool
     ):
-        """Continue with the moments (A, D), zeros at the start, after ``steps`` steps; both are updated in place."""
+        """Continue with the moments (A, D) after ``steps`` steps.
+
+        The moments, zeros at the start, are updated in place.
+        """
         self.first_moment = first_moment
         self.second_moment = second_moment
         self.steps = steps

@@ -1,4 +1,4 @@
-"""Settings of the artist embeddings; the defaults are the thesis (section 4)."""
+"""Settings of the artist embeddings; the defaults are the thesis (Whitell 2019)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from musicrec.config.sections import EmbedSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage of training: it ends after ``patience`` passes without a better figure, or after ``maximum_passes``."""
+    """One phase of training.
+
+    It ends after ``patience`` passes without a better score, or after ``maximum_passes``.
+    """
 
     learning_rate: float
     artists_per_step: int

@@ -1,4 +1,4 @@
-"""A training that starts from the vectors of an earlier one: where artists of a grown graph begin, and how far the known ones may move.
+"""Start a training from the vectors of an earlier one, and limit how far known artists move.
 
 The models behind a recommender were trained on the earlier vectors. A graph that gained some
 artists therefore gets vectors for these, while those known stay where they were, but for a limit:
@@ -17,7 +17,9 @@ from torch.nn.functional import normalize
 from musicrec.artists.graph import ArtistGraph
 
 LINKS_PER_BLOCK = 65_536  # 210 MB at 800 dimensions
-JITTER = 0.1  # length of the random part of a new artist's unit vector: two with the same related artists do not start in one place
+# Length of the random part of a new artist's unit vector: without it, two new artists with the same
+# related artists would start at the same point.
+JITTER = 0.1
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class Drift:
-    """Cosines of the known artists' vectors to their earlier ones; without a known artist both are NaN."""
+    """Cosines of known artists' vectors to their earlier ones; NaN if no artist is known."""
 
     artists: int
     mean_cosine: float
@@ -97,7 +99,10 @@ class Anchors:
         self._anchor_of_row[self.rows] = torch.arange(len(self.rows), device=device)
 
     def hold(self, table: torch.Tensor, rows: torch.Tensor | None = None) -> None:
-        """Bring the known artists among ``rows`` (all, if not given) that left their cone back to its edge, their lengths kept."""
+        """Project known artists that left their cone back onto its edge, keeping their lengths.
+
+        Only those among ``rows`` are projected; all, if it is not given.
+        """
         anchors = self._anchor_of_row if rows is None else self._anchor_of_row[rows]
         if rows is None:
             rows, anchors = self.rows, anchors[self.rows]
@@ -113,6 +118,7 @@ class Anchors:
         table[rows[outside]] = lengths[outside] * normalize(edge, eps=1e-30)
 
     def drift(self, table: torch.Tensor) -> Drift:
+        """Return how far the known artists have moved from their anchors."""
         if not len(self.rows):
             return Drift(0, float("nan"), float("nan"))
         cosines = (normalize(table[self.rows]) * self.units).sum(dim=1)
@@ -120,7 +126,9 @@ class Anchors:
 
 
 def starting_table(graph: ArtistGraph, anchors: Anchors, drawn: torch.Tensor) -> torch.Tensor:
-    """(A, D) unit vectors: known artists at their anchors, a new one at the mean of its related artists that have a place already.
+    """Return (A, D) initial unit vectors: known artists at their anchors, new ones near relatives.
+
+    A new artist starts at the mean of its related artists that already have a position.
 
     Related counts in both directions. Places spread along relations from the known artists on, so
     that a new artist whose related artists are all new still starts near them; one that no relation

@@ -1,4 +1,4 @@
-"""Every architecture of thesis.md sections 2 and 3, in plain torch."""
+"""Every architecture of Whitell 2019, in plain torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Albums: MobileNetV2 over album art (thesis.md section 2; Sandler et al. 2018)."""
+"""Albums: MobileNetV2 over album art (Whitell 2019; Sandler et al. 2018)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ STACKS: dict[str, type[nn.Module]] = {
 
 
 def build_model(architecture: str, feature: str | None, outputs: int, **sizes: Any) -> nn.Module:
-    """Build a single-input architecture (thesis.md section 2), its weights drawn from torch's global generator.
+    """Build a single-input architecture, with weights drawn from torch's global generator.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def build_model(architecture: str, feature: str | None, outputs: int, **sizes: A
 
 
 def build_stack(name: str, outputs: int, **sizes: Any) -> nn.Module:
-    """Build an ensemble over submodels' outputs (thesis.md section 3), its weights drawn from torch's global generator.
+    """Build an ensemble over submodels' outputs, with weights from torch's global generator.
 
     Parameters
     ----------

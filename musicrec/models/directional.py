@@ -1,4 +1,4 @@
-"""What Time and Freq share: a network of long kernels along one axis of the spectrogram (thesis.md section 2).
+"""The network that Time and Freq share: long kernels along one axis of the spectrogram.
 
 "Along" is the axis in which the kernels are long (time for Time, frequency for Freq), "across" the
 other one.
@@ -37,7 +37,9 @@ def oriented(axis: Axis, along: int, across: int) -> Pair:
 
 
 class ParallelConvolutions(nn.Module):
-    """Convolutions of several lengths side by side, padded "same" and concatenated; then batch norm and ReLU.
+    """Parallel convolutions of several lengths, concatenated, then batch norm and ReLU.
+
+    They are padded "same".
 
     Parameters
     ----------
@@ -77,7 +79,10 @@ class ParallelConvolutions(nn.Module):
 
 
 class DirectionalNetwork(nn.Module):
-    """Parallel long convolutions along an axis, separable ones along it, one across what is left, global average, dense.
+    """A network of long kernels along one axis.
+
+    Parallel long convolutions along the axis, separable ones along it, one across the remaining
+    axis, global average, dense.
 
     Parameters
     ----------

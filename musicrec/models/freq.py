@@ -1,4 +1,4 @@
-"""Freq: kernels that see one moment over a wide range of frequencies; Time turned by 90 degrees (thesis.md section 2)."""
+"""Freq: kernels that span a wide range of frequencies at one time; Time turned by 90 degrees."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ KERNEL_DIVISORS: dict[str, tuple[int, ...]] = {
 
 
 class Freq(DirectionalNetwork):
-    """Parallel n x 1 convolutions, separable 9 x 1 ones (3 x 1 for 12 rows), one over all frames left.
+    """Parallel n x 1 convolutions, separable 9 x 1 ones, one over all remaining frames.
+
+    The separable kernels are 3 x 1 for features of 12 rows.
 
     The pools halve time for every feature.
 

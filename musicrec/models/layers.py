@@ -1,4 +1,4 @@
-"""Layers with Keras' meaning: "same" padding, separable convolution, batch norm constants, initialisation, parameter counts.
+"""Layers with Keras' semantics: padding, separable convolution, batch norm, initialisation.
 
 Keras pads "same" to an output of ceil(size / stride) and puts the odd element after the input;
 torch pads both sides alike.
@@ -23,13 +23,13 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 def same_padding(size: int, kernel: int, stride: int) -> Pair:
-    """Padding before and after an axis that gives ceil(size / stride) outputs, the odd element after."""
+    """Return the padding of an axis for ceil(size / stride) outputs; an odd element goes after."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 def output_size(size: int, kernel: int, stride: int, padding: Padding) -> int:
-    """Number of outputs of a convolution or pool along one axis of `size` elements.
+    """Return the number of outputs of a convolution or pool along an axis of `size` elements.
 
     Raises
     ------
@@ -86,11 +86,15 @@ class Conv2d(nn.Conv2d):
         )
 
     def extra_repr(self) -> str:
+        """Return the arguments that ``repr`` shows."""
         return f"{super().extra_repr()}, keras_padding={self.keras_padding}"
 
 
 class SeparableConv2d(nn.Module):
-    """Depthwise convolution (multiplier 1), then a 1x1 convolution across channels; no bias, nothing in between."""
+    """Depthwise convolution (multiplier 1), then a 1x1 convolution across channels.
+
+    No bias, and nothing in between.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Pair, padding: Padding = "same"
@@ -143,11 +147,12 @@ class SameMaxPool2d(nn.Module):
         )
 
     def extra_repr(self) -> str:
+        """Return the arguments that ``repr`` shows."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}"
 
 
 class ConvBlock(nn.Module):
-    """Convolution, batch norm, max pool where there is one, ReLU (thesis.md section 2, in this order)."""
+    """Convolution, batch norm, max pool where there is one, ReLU, in the thesis' order."""
 
     def __init__(
         self,
@@ -180,7 +185,7 @@ def batch_norm(channels: int, momentum: float = BATCH_NORM_MOMENTUM) -> nn.Batch
 
 
 def check_images(images: Tensor, expected: tuple[int, int, int]) -> None:
-    """Raise ValueError unless `images` is a batch of examples of the shape that the model was built for."""
+    """Raise ValueError unless `images` is a batch of the shape that the model was built for."""
     if images.ndim != 4 or tuple(images.shape[1:]) != expected:
         channels, frequency, time = expected
         raise ValueError(
@@ -235,7 +240,10 @@ def _initialise_recurrent(module: nn.RNNBase, generator: torch.Generator | None)
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of weights as the thesis counts them: batch norm's running mean and variance included, its batch counter not."""
+    """Return the number of weights as the thesis counts them.
+
+    Batch norm's running mean and variance are included, its batch counter is not.
+    """
     weights = sum(parameter.numel() for parameter in model.parameters())
     running = sum(
         buffer.numel()

@@ -1,4 +1,4 @@
-"""Lyrics: embedded words through LSTM layers (thesis.md section 2)."""
+"""Lyrics: embedded words through LSTM layers (Whitell 2019)."""
 
 from __future__ import annotations
 

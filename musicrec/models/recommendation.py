@@ -1,4 +1,4 @@
-"""Recommendation: one embedding from audio, lyrics, album art, place and year (thesis.md section 3)."""
+"""Recommendation: one embedding from audio, lyrics, album art, place and year."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NUMBERS: dict[str, tuple[str, ...]] = {"location": ("latitude", "longitude"), "y
 
 
 class Branch(nn.Module):
-    """Dense 'hidden' over each input, concatenated, then further dense layers; ReLU after every one.
+    """A dense layer over each input, concatenated, then further dense layers; ReLU after each.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Branch(nn.Module):
         self.joint = dense_layers(len(self.names) * (hidden or inputs), joint)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Mapping of (B, inputs) -> (B, joint[-1])."""
+        """Map (B, inputs) of each name to (B, joint[-1])."""
         vectors = select_inputs(inputs, self.names, self.inputs)
         if self.unit_length:
             vectors = [functional.normalize(vector, dim=1) for vector in vectors]
@@ -80,7 +80,9 @@ class Branch(nn.Module):
 
 
 class Recommendation(nn.Module):
-    """A branch for each modality, concatenated, dense layers, dense to the embedding (not normalised).
+    """A branch for each modality, concatenated, dense layers, dense to the embedding.
+
+    The embedding is not normalised.
 
     Parameters
     ----------

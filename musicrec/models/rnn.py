@@ -1,4 +1,4 @@
-"""RNN and LargeRNN: recurrent layers over the frames of a clip (thesis.md section 2)."""
+"""RNN and LargeRNN: recurrent layers over the frames of a clip (Whitell 2019)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class RecurrentStack(nn.Module):
         )
 
     def forward(self, sequence: Tensor | PackedSequence) -> Tensor:
-        """(B, L, inputs), or the same packed -> (B, hidden[-1]), the output at each sequence's last step."""
+        """Map (B, L, inputs), or the same packed, to (B, hidden[-1]).
+
+        The result is the output at each sequence's last step.
+        """
         for layer in self.layers:
             sequence, state = layer(sequence)
         last = state[0] if isinstance(state, tuple) else state  # (1, B, hidden[-1])
@@ -105,7 +108,10 @@ class RNN(SpectralRNN):
 
 
 class LargeRNN(SpectralRNN):
-    """LSTM layers over the frames of a feature, dense on the last output. Parameters as in `RNN`."""
+    """LSTM layers over the frames of a feature, dense on the last output.
+
+    Parameters as in `RNN`.
+    """
 
     cell = nn.LSTM
 

@@ -1,4 +1,4 @@
-"""Shapes of the inputs that the single-input convolutional and recurrent architectures read (thesis.md section 1)."""
+"""Input shapes of the single-input convolutional and recurrent architectures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simple: square 3x3 kernels, in the manner of Xception (thesis.md section 2)."""
+"""Simple: square 3x3 kernels, in the manner of Xception (Whitell 2019)."""
 
 from __future__ import annotations
 

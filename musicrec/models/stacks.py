@@ -1,4 +1,4 @@
-"""Ensembles over the outputs of frozen submodels (thesis.md section 3).
+"""Ensembles over the outputs of frozen submodels (Whitell 2019).
 
 Every stack reads a mapping from a submodel's name to its outputs (B, submodel_outputs). A
 submodel's name is `feature.architecture`, for instance `mel.time`.
@@ -31,7 +31,7 @@ GENRE_SUBMODELS = (
 
 
 def select_inputs(inputs: Mapping[str, Tensor], names: Sequence[str], width: int) -> list[Tensor]:
-    """The outputs of the named submodels, in order, each (B, width).
+    """Return the outputs of the named submodels, in order, each (B, width).
 
     Raises
     ------
@@ -53,7 +53,9 @@ def select_inputs(inputs: Mapping[str, Tensor], names: Sequence[str], width: int
 
 
 class ClassifierStack(nn.Module):
-    """Logits of submodels, concatenated; dense layers with ReLU and dropout; dense to the classes. Base of two ensembles.
+    """Logits of submodels, concatenated; dense layers with ReLU and dropout; dense to the classes.
+
+    Base of two ensembles.
 
     Parameters
     ----------
@@ -92,14 +94,17 @@ class ClassifierStack(nn.Module):
         initialise(self)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Mapping of (B, submodel_outputs) -> (B, outputs), without softmax or sigmoid."""
+        """Map (B, submodel_outputs) by submodel to (B, outputs), without softmax or sigmoid."""
         vector = torch.cat(select_inputs(inputs, self.submodels, self.submodel_outputs), dim=1)
         for layer in self.hidden:
             vector = self.dropout(functional.relu(layer(vector)))
         return self.head(vector)
 
     def l2_penalty(self) -> Tensor:
-        """What the objective adds to the loss: l2 x the sum of the hidden layers' squared weights (no biases, not the last layer)."""
+        """Return the term that is added to the loss.
+
+        It is l2 x the sum of the hidden layers' squared weights (no biases, not the last layer).
+        """
         return self.l2 * sum(
             (layer.weight.square().sum() for layer in self.hidden),
             start=self.head.weight.new_zeros(()),
@@ -107,7 +112,10 @@ class ClassifierStack(nn.Module):
 
 
 class TimeFreq(ClassifierStack):
-    """Dense layers over the logits of Time and Freq of one feature. Parameters as in `ClassifierStack`."""
+    """Dense layers over the logits of Time and Freq of one feature.
+
+    Parameters as in `ClassifierStack`.
+    """
 
     def __init__(
         self,
@@ -186,7 +194,7 @@ class TimeFreqAvg(nn.Module):
         self.activation = activation
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Mapping of (B, outputs) -> (B, outputs)."""
+        """Map (B, outputs) of each submodel to (B, outputs)."""
         stacked = torch.stack(
             select_inputs(inputs, self.submodels, self.outputs)
         )  # (submodels, B, outputs)

@@ -1,4 +1,4 @@
-"""Time: kernels that see one frequency over a long stretch of time (thesis.md section 2)."""
+"""Time: kernels that see one frequency over a long stretch of time (Whitell 2019)."""
 
 from __future__ import annotations
 

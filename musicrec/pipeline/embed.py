@@ -86,7 +86,7 @@ def key_settings(settings: EmbedSettings) -> dict[str, Any]:
 
 
 def held_out_artists(tracks: pa.Table) -> list[str]:
-    """The artists of a catalog's test tracks, in their order there."""
+    """Return the artists of a catalog's test tracks, in order of appearance."""
     return (
         tracks.filter(pc.equal(tracks.column("split"), "test"))
         .column("artist_id")
@@ -96,7 +96,7 @@ def held_out_artists(tracks: pa.Table) -> list[str]:
 
 
 def relations_without(related: pa.Table, artists: Collection[str]) -> pa.Table:
-    """The rows of a ``related`` table that name none of ``artists`` on either side."""
+    """Return the rows of a ``related`` table that name none of ``artists`` on either side."""
     named = pa.array(artists, pa.string())
     names = (
         pc.is_in(related.column(side), value_set=named)
@@ -176,7 +176,7 @@ def _work(
 
 
 def _warm_start(run: Run, stage: Stage, record: dict[str, Any]) -> WarmStart:
-    """The vectors of an earlier training, as a training takes them."""
+    """Return the vectors of an earlier training as a warm start."""
     from musicrec.artists.warm_start import WarmStart
 
     table = run.store.read_table(stage.path(TABLE), schema.EMBEDDINGS)
@@ -188,7 +188,10 @@ def _warm_start(run: Run, stage: Stage, record: dict[str, Any]) -> WarmStart:
 
 
 def _drift(drift: Drift, artists: int) -> dict[str, Any]:
-    """How far the known artists moved, by the cosine to their vectors of before; None where none is known any more."""
+    """Return how far known artists moved from their earlier vectors, as cosines.
+
+    The cosines are None if no artist is known any more.
+    """
     cosines = {
         "mean_cosine_to_before": drift.mean_cosine,
         "least_cosine_to_before": drift.worst_cosine,

@@ -1,4 +1,4 @@
-"""What the Recommendation ensemble reads and when an input counts as missing, in training and in serving alike (thesis section 3).
+"""Inputs of the Recommendation ensemble and the rule of missing inputs, for training and serving.
 
 The rule of missing inputs: a branch is present if everything that it reads is there (both
 coordinates; both submodels of a pair); an absent branch contributes zeros to the head. An ensemble
@@ -39,27 +39,32 @@ class EnsembleSpec:
     needs_all: bool = True
 
     def build(self) -> nn.Module:
-        """The model, its weights drawn from torch's global generator."""
+        """Build the model, with weights drawn from torch's global generator."""
         return build_stack("recommendation", self.outputs, branches=self.branches, **self.sizes)
 
     def submodels(self) -> list[str]:
-        """The names of the submodels that it reads."""
+        """Return the names of the submodels that it reads."""
         return [name for branch in self.branches for name in BRANCH_SUBMODELS[branch]]
 
     def numbers(self) -> list[str]:
-        """The names of the numbers that it reads."""
+        """Return the names of the numbers that it reads."""
         return [name for branch in self.branches for name in NUMBERS.get(branch, ())]
 
     def scale(self, name: str, values: np.ndarray) -> np.ndarray:
-        """A number scaled to 0..1 over the catalog's range, float32; values beyond it are held at its ends, NaN stays."""
+        """Scale a number to 0..1 over the catalog's range, as float32.
+
+        Values beyond the range are clipped; NaN stays NaN.
+        """
         low, high = self.ranges[name]
         return np.clip((values - low) / ((high - low) or 1.0), 0, 1).astype(np.float32)
 
     def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can write them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> EnsembleSpec:
+        """Return the specification that ``as_json`` gave."""
         ranges = {name: tuple(pair) for name, pair in values["ranges"].items()}
         return cls(**{**values, "branches": tuple(values["branches"]), "ranges": ranges})
 
@@ -86,7 +91,10 @@ class StackInputs:
     def gather(
         cls, spec: EnsembleSpec, vectors: dict[str, np.ndarray], numbers: dict[str, np.ndarray]
     ) -> StackInputs:
-        """Apply the rule of missing inputs: ``vectors`` has zero rows and ``numbers`` (unscaled) NaN where something is not known."""
+        """Apply the rule of missing inputs.
+
+        ``vectors`` has rows of zeros, and ``numbers`` (unscaled) NaN, where something is not known.
+        """
         scaled = {name: spec.scale(name, numbers[name]) for name in spec.numbers()}
         known = {name: np.any(vectors[name] != 0, axis=1) for name in spec.submodels()} | {
             n: ~np.isnan(v) for n, v in scaled.items()
@@ -109,7 +117,7 @@ class StackInputs:
         return present.all(axis=0) if needs_all else present.any(axis=0)
 
     def tensors(self, rows: np.ndarray) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The model's two arguments for some rows: inputs and present."""
+        """Return the model's two arguments for some rows: inputs and present."""
         inputs = {
             name: torch.from_numpy(values[rows])
             for name, values in (self.vectors | self.numbers).items()
@@ -122,7 +130,10 @@ class StackInputs:
 def drop_modalities(
     present: dict[str, Tensor], probability: float, generator: np.random.Generator
 ) -> dict[str, Tensor]:
-    """Take each present branch from each example with this probability; an example that would lose all of them keeps them all."""
+    """Drop each present branch of each example with this probability.
+
+    An example that would lose all of its branches keeps them all.
+    """
     stacked = torch.stack(list(present.values()))  # (branches, B)
     keep = (
         torch.from_numpy((generator.random(stacked.shape) >= probability).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Describe a stack over submodels' outputs, without its weights: TimeFreq, TimeFreqAvg, GenreEnsemble (Whitell 2019).
+"""Specification of a stack over submodels' outputs: TimeFreq, TimeFreqAvg, GenreEnsemble.
 
 The Recommendation ensemble also reads metadata and works without missing inputs;
 `musicrec.specs.ensemble` describes it.
@@ -41,21 +41,26 @@ class StackSpec:
         return self.architecture != AVERAGE
 
     def build(self) -> nn.Module:
-        """The model, its weights drawn from torch's global generator."""
+        """Build the model, with weights drawn from torch's global generator."""
         own = {} if self.learns else {"activation": self.activation}
         return build_stack(
             self.architecture, self.outputs, submodels=self.submodels, **own, **self.sizes
         )
 
     def usable(self, vectors: dict[str, np.ndarray]) -> np.ndarray:
-        """(N,) whether a track has every output that the stack reads; ``vectors`` have rows of zeros where there is none."""
+        """Return (N,) whether a track has every output that the stack reads.
+
+        ``vectors`` have rows of zeros where there is none.
+        """
         return np.logical_and.reduce(
             [np.any(vectors[name] != 0, axis=1) for name in self.submodels]
         )
 
     def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can write them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> StackSpec:
+        """Return the specification that ``as_json`` gave."""
         return cls(**{**values, "submodels": tuple(values["submodels"])})

@@ -1,4 +1,7 @@
-"""What a trained submodel is, apart from its weights: enough to build it and to prepare what it reads, in training and in serving alike."""
+"""Specification of a trained submodel: how to build it and to prepare its input.
+
+Training and serving both use it; the weights are stored apart.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ class SubmodelSpec:
         return frequency // self.pool[0], time // self.pool[1]
 
     def build(self) -> nn.Module:
-        """The model, its weights drawn from torch's global generator."""
+        """Build the model, with weights drawn from torch's global generator."""
         sizes = dict(self.sizes)
         if self.feature is not None and self.pool != (1, 1):
             sizes["shape"] = self.input_shape()
@@ -82,7 +85,9 @@ class SubmodelSpec:
         return build_model(self.architecture, self.feature, self.outputs, **sizes)
 
     def prepare(self, feature: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
-        """A feature as it was extracted (F, T) in dB -> what the model reads (F / pool[0], T / pool[1]) float32, standardised, then pooled.
+        """Turn an extracted feature (F, T) in dB into the model's input.
+
+        The result is (F / pool[0], T / pool[1]) float32, standardised, then pooled.
 
         ``statistics`` are the whole frames' mean and deviation, for ``stft_halved``. A picture of
         whole numbers from 0 to 255 becomes (3, 32, 32) float32 in [0, 1].
@@ -99,6 +104,7 @@ class SubmodelSpec:
         return cut.reshape(rows, high, frames, wide).mean(axis=(1, 3), dtype=np.float32)
 
     def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can write them."""
         values = asdict(self)
         if self.vocabulary is not None:
             values["vocabulary"] = {
@@ -110,6 +116,7 @@ class SubmodelSpec:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SubmodelSpec:
+        """Return the specification that ``as_json`` gave."""
         vocabulary = values["vocabulary"]
         if vocabulary is not None:
             vocabulary = Vocabulary(
@@ -131,7 +138,7 @@ class SubmodelSpec:
         vocabulary: Vocabulary | None = None,
         bins: Statistics | None = None,
     ) -> SubmodelSpec:
-        """The submodel that a configuration asks for."""
+        """Return the specification of a configured submodel."""
         return cls(
             name=name,
             architecture=settings.architecture,

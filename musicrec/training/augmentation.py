@@ -10,7 +10,9 @@ from torch import Tensor
 def masked(
     feature: Tensor, time_share: float, frequency_share: float, generator: torch.Generator
 ) -> Tensor:
-    """Features (B, 1, F, T) with one block of frames and one of rows set to zero in each example (SpecAugment, Park et al. 2019).
+    """Set one block of frames and one of rows to zero in each example of (B, 1, F, T).
+
+    Source: SpecAugment, Park et al. 2019.
 
     The width of a block is uniform between nothing and the given share of the axis, in whole lines,
     and so is its place.
@@ -33,7 +35,9 @@ def masked(
 def mixed(
     inputs: Tensor, targets: Tensor, alpha: float, generator: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Each example of a batch mixed with another one of it, inputs and targets alike (mixup, Zhang et al. 2018).
+    """Mix each example of a batch with another one, inputs and targets alike.
+
+    Source: mixup, Zhang et al. 2018.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""In which order a training sees its rows: anew each epoch, from the seed alone, the same whatever the number of workers."""
+"""The order of training rows: shuffled each epoch from the seed, whatever the number of workers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def epoch_order(groups: Sequence[np.ndarray], seed: int, epoch: int, window: int
 
 
 def batches(order: np.ndarray, batch_size: int, rank: int, workers: int) -> Iterator[np.ndarray]:
-    """The rows of one worker in each global batch of ``batch_size``.
+    """Yield one worker's rows of each global batch of ``batch_size``.
 
     All workers take the same number of batches with equally many rows, as gradient averaging needs:
     where the last batch does not divide, its remainder waits for another epoch's order.
@@ -44,7 +44,7 @@ def batches(order: np.ndarray, batch_size: int, rank: int, workers: int) -> Iter
 
 
 def shard(rows: np.ndarray, batch_size: int, rank: int, workers: int) -> Iterator[np.ndarray]:
-    """The rows of one worker when each row is wanted once, in any order (validation, prediction)."""
+    """Yield one worker's rows when each row is read once, in any order (validation, prediction)."""
     mine = rows[rank::workers]
     for start in range(0, len(mine), batch_size):
         yield mine[start : start + batch_size]

@@ -1,4 +1,4 @@
-"""Ray Train around the loop: each training is a TorchTrainer with its own workers, several of them at a time from one driver.
+"""Run trainings on Ray Train: a TorchTrainer with its own workers each, several at a time.
 
 A training of seconds with one worker may be a plain Ray task instead (``train.launch``), whose
 process the next one takes over.
@@ -36,7 +36,7 @@ class TrainingFailed(RuntimeError):
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """What each worker of a training runs."""
+    """Run a training on one of its workers."""
     import ray.train.torch
     import torch
 
@@ -79,7 +79,7 @@ def _worker(config: dict[str, Any]) -> None:
 
 
 def _alone(config: dict[str, Any]) -> None:
-    """A training of one worker as a Ray task."""
+    """Run a training of one worker as a Ray task."""
     import torch
 
     from musicrec.training.loop import World
@@ -114,7 +114,7 @@ def _run(
 
 
 def _diverged(task: TrainingRun) -> str:
-    """The store's name of what a training says that diverged."""
+    """Return the store's name of the file that explains why a training diverged."""
     return f"{task.folder}/diverged.txt"
 
 
@@ -125,7 +125,9 @@ def train_all(
     on_done: Callable[[TrainingRun], None],
     on_failed: Callable[[TrainingRun, str], None],
 ) -> None:
-    """Run every training; ``on_done``, or ``on_failed`` with why, is called for each as it ends. A failed one does not stop the others.
+    """Run all trainings; a failed one does not stop the others.
+
+    ``on_done``, or ``on_failed`` with the reason, is called for each as it ends.
 
     Raises
     ------
@@ -172,7 +174,10 @@ def train_all(
 def _started(
     task: TrainingRun, settings: TrainSettings, queue: Any, slots: threading.Semaphore
 ) -> Future[None]:
-    """A training in a thread of its own, which begins when there is a slot; a driver that is told to stop does not wait for it."""
+    """Start a training in its own thread, where it waits for a slot.
+
+    A driver that is stopped does not wait for the thread.
+    """
     future: Future[None] = Future()
 
     def run() -> None:
@@ -223,7 +228,7 @@ def _fit_in_task(config: dict[str, Any], settings: TrainSettings) -> None:
 
 
 def trainer(config: dict[str, Any], settings: TrainSettings) -> Any:
-    """Ray's trainer: how many workers with what each, and how often a training is taken up again."""
+    """Return Ray's trainer, with its workers, their resources and its number of retries."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -261,7 +266,7 @@ def _drain(
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason of a failed training, on one line."""
+    """Return the innermost reason of a failed training, on one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     failures = getattr(error, "worker_failures", None)

@@ -18,7 +18,7 @@ class Diverged(RuntimeError):
 
 
 class Losses:
-    """The losses of an epoch, read from the device some at a time: each reading waits for the device.
+    """The losses of an epoch, read from the device in groups: each read waits for the device.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Model inputs of training rows: spectrograms and pictures from Parquet blocks, lyrics from their text."""
+"""Model inputs of training rows: spectrograms and images from Parquet blocks, lyrics from text."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Rows(Protocol):
     """Inputs of numbered rows."""
 
     def groups(self, rows: np.ndarray) -> Sequence[np.ndarray]:
-        """The given rows, those that are read together in one array."""
+        """Return the given rows in groups, one array for those that are read together."""
 
     def window(self) -> int:
         """How many groups can be held in memory at once."""
 
     def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Any, ...]:
-        """The model's arguments for these rows; augmented where a generator is given."""
+        """Return the model's arguments for these rows; augmented where a generator is given."""
 
 
 class StoredRows(abc.ABC):
-    """Rows of Parquet blocks, read a row group at a time and kept, prepared, as far as the memory allowed for it goes.
+    """Rows of Parquet blocks, read by row group and cached, prepared, as far as memory allows.
 
     Parameters
     ----------
@@ -63,16 +63,18 @@ class StoredRows(abc.ABC):
         self._file = functools.lru_cache(maxsize=OPEN_FILES)(open_part)
 
     def groups(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return the given rows in groups, one array for those that are read together."""
         together: dict[tuple[str, int], list[int]] = {}
         for row in rows.tolist():
             together.setdefault(self._group(row), []).append(row)
         return [np.array(members) for members in together.values()]
 
     def window(self) -> int:
+        """Return how many groups can be held in memory at once."""
         return self._capacity
 
     def arrays(self, rows: np.ndarray) -> np.ndarray:
-        """The prepared inputs of rows, stacked."""
+        """Return the prepared inputs of rows, stacked."""
         return np.stack(
             [
                 self._load(self._group(row))[self.places[row] % ROW_GROUP_ROWS]
@@ -96,7 +98,7 @@ class StoredRows(abc.ABC):
 
     @abc.abstractmethod
     def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
-        """What the model reads of each row of a row group; None where the row failed."""
+        """Return the model's input for each row of a row group; None where the row failed."""
 
 
 class FeatureRows(StoredRows):
@@ -120,12 +122,14 @@ class FeatureRows(StoredRows):
         self.spec, self.masks = spec, masks
 
     def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
+        """Return the model's input for each row of a row group; None where the row failed."""
         return [
             None if decoded is None else self.spec.prepare(*decoded)
             for decoded in decode_feature(table, self.spec.feature)
         ]
 
     def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Tensor]:
+        """Return the model's arguments for these rows; augmented where a generator is given."""
         batch = torch.from_numpy(self.arrays(rows))
         if not self.spec.reads_pictures:
             batch = batch.unsqueeze(1)  # (B, F, T) -> (B, 1, F, T)
@@ -144,12 +148,14 @@ class ArtworkRows(StoredRows):
         super().__init__("artwork", parts, places, cache_bytes, bytes_of_row=3 * pixels * pixels)
 
     def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
+        """Return the model's input for each row of a row group; None where the row failed."""
         return [
             None if cell is None else decode_png(cell)
             for cell in table.column("artwork").to_pylist()
         ]
 
     def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Tensor]:
+        """Return the model's arguments for these rows; augmented where a generator is given."""
         return (pictures(self.arrays(rows)),)
 
 
@@ -172,12 +178,15 @@ class LyricsRows:
         self.drop = vocabulary.drop_probabilities()
 
     def groups(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return the given rows in groups, one array for those that are read together."""
         return [rows]
 
     def window(self) -> int:
+        """Return how many groups can be held in memory at once."""
         return 1
 
     def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Tensor]:
+        """Return the model's arguments for these rows; augmented where a generator is given."""
         texts = [self.numbers[row] for row in rows.tolist()]
         if generator is not None:
             texts = [subsample(numbers, self.drop, generator) for numbers in texts]

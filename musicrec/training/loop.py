@@ -1,4 +1,7 @@
-"""The training loop, in plain torch: staged learning rates, early stopping, best weights restored, resumable after every epoch."""
+"""The training loop in plain torch; resumable after every epoch.
+
+Learning rates in phases, early stopping, best weights restored.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,13 @@ class Examples(Protocol):
     validation: np.ndarray
 
     def groups(self) -> Sequence[np.ndarray]:
-        """The training rows, those stored together in one array."""
+        """Return the training rows in groups, one array for those stored together."""
 
     def window(self) -> int:
         """How many groups can be held in memory at once."""
 
     def names(self, rows: np.ndarray) -> list[str]:
-        """What some rows are called."""
+        """Return names for some rows, for error messages."""
 
     def batch(self, rows: np.ndarray, generator: np.random.Generator | None) -> Batch:
         """Arguments and targets (B, outputs) of some rows; augmented where a generator is given."""
@@ -47,18 +50,22 @@ class Examples(Protocol):
 class Checkpoints(Protocol):
     """Where a training keeps its last state and its best weights."""
 
-    def load_last(self) -> dict[str, Any] | None: ...
+    def load_last(self) -> dict[str, Any] | None:
+        """Return the last state, or None before the first epoch has ended."""
 
-    def save_last(self, state: dict[str, Any]) -> None: ...
+    def save_last(self, state: dict[str, Any]) -> None:
+        """Write the last state."""
 
-    def load_best(self) -> dict[str, Tensor]: ...
+    def load_best(self) -> dict[str, Tensor]:
+        """Return the best weights."""
 
-    def save_best(self, weights: dict[str, Tensor]) -> None: ...
+    def save_best(self, weights: dict[str, Tensor]) -> None:
+        """Write the best weights."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: one learning rate, which may decay, and one patience (epochs) a stage."""
+    """The learning rate, which may decay, and the patience (epochs) of each phase."""
 
     learning_rates: tuple[float, ...]
     patience: tuple[int, ...]
@@ -72,7 +79,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class World:
-    """This worker among those that train together.
+    """One worker among those that train together.
 
     Attributes
     ----------
@@ -86,7 +93,7 @@ class World:
     precision: torch.dtype = torch.float32
 
     def autocast(self) -> torch.autocast:
-        """The context of a forward pass."""
+        """Return the context of a forward pass."""
         return torch.autocast(
             self.device.type, self.precision, enabled=self.precision != torch.float32
         )
@@ -94,20 +101,26 @@ class World:
     def batches(
         self, examples: Examples, rows: Iterable[np.ndarray], generator: np.random.Generator | None
     ) -> Iterator[LoadedBatch]:
-        """The batches of ``rows`` on this worker's device; for a GPU they are made ready while it computes."""
+        """Yield the batches of ``rows`` on this worker's device.
+
+        For a GPU they are prepared while it computes.
+        """
         loaded = ((part, *examples.batch(part, generator)) for part in rows)
         for part, arguments, target in prefetched(loaded) if self.device.type == "cuda" else loaded:
             yield part, _to_device(arguments, self.device), _to_device(target, self.device)
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Give every worker the mean of all workers' buffers: the running statistics of batch norm, each of which saw its own batches."""
+        """Average the buffers over all workers.
+
+        These are the running statistics of batch norm, each computed from the worker's own batches.
+        """
         if self.size > 1:
             for buffer in filter(torch.is_floating_point, model.buffers()):
                 torch.distributed.all_reduce(buffer)
                 buffer.div_(self.size)
 
     def mean(self, values: Sequence[float]) -> float:
-        """The mean of all workers' values."""
+        """Return the mean of all workers' values."""
         total = torch.tensor(
             [math.fsum(values), len(values)], dtype=torch.float64, device=self.device
         )
@@ -130,7 +143,7 @@ class Progress:
 
 
 def draw_seed(*parts: int | str) -> int:
-    """A seed for torch's generators that depends on every part."""
+    """Return a seed for torch's generators that depends on every part."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "little")
 
 
@@ -219,7 +232,7 @@ def evaluate(
     batch_size: int,
     world: World,
 ) -> float:
-    """The mean metric over all of ``rows``, split over the workers; nan where an output is not finite."""
+    """Return the mean metric over ``rows``, split over the workers; NaN if one is not finite."""
     model.eval()
     values: list[float] = []
     with torch.no_grad():

@@ -7,6 +7,6 @@ import sys
 
 
 def peak_mebibytes() -> float:
-    """The largest resident memory of this process so far."""
+    """Return the largest resident memory of this process so far, in MiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,4 +1,4 @@
-"""What a task minimises, what decides which weights are kept, and where its targets lie (thesis section 5).
+"""Loss, validation metric and targets of each task.
 
 A task is one entry of ``OBJECTIVES``: the training loop knows nothing of it but these functions.
 """
@@ -58,7 +58,7 @@ class Objective:
     metric_over: Callable[[Tensor], Callable[[Tensor, Tensor], Tensor]] | None = None
 
     def over(self, table: Tensor) -> Objective:
-        """The objective over a table of targets, one row each."""
+        """Return the objective over a table of targets, one row each."""
         return self if self.metric_over is None else replace(self, metric=self.metric_over(table))
 
 
@@ -67,7 +67,10 @@ def _cosine(output: Tensor, target: Tensor) -> Tensor:
 
 
 def shared_neighbours(table: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """The metric (output, target) -> (B,): the share of the target's nearest rows of a table by cosine among those of the output."""
+    """Return the metric (output, target) -> (B,) that compares their nearest rows of a table.
+
+    It is the fraction of the target's nearest rows by cosine that are among the output's.
+    """
     unit = functional.normalize(table.float(), dim=1)
     count = min(NEIGHBOURS, len(table))
 

@@ -19,7 +19,11 @@ MOMENTUM = 0.9
 def make_optimizer(
     name: OptimizerName, parameters: Iterable[nn.Parameter], rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """AdamW, which without weight decay is Adam (0.9, 0.999), or SGD with Nesterov's momentum, whose decay is an L2 penalty."""
+    """Return the optimizer.
+
+    AdamW, which without weight decay is Adam (0.9, 0.999), or SGD with Nesterov's momentum, whose
+    decay is an L2 penalty.
+    """
     if name == "sgd":
         return torch.optim.SGD(
             parameters, lr=rate, momentum=MOMENTUM, nesterov=True, weight_decay=weight_decay
@@ -32,6 +36,9 @@ def make_optimizer(
 
 
 def rate_of_epoch(decay: Decay, rate: float, epoch: int, maximum_epochs: int) -> float:
-    """The learning rate of a stage's epoch, counted from 0; "cosine" falls from ``rate`` towards 0 over the stage's longest duration
-    (Loshchilov and Hutter 2017, SGDR, equation 5, without restarts)."""
+    """Return the learning rate of an epoch, counted from 0 within its phase.
+
+    "cosine" falls from ``rate`` towards 0 over the phase's longest duration (Loshchilov and Hutter
+    2017, SGDR, equation 5, without restarts).
+    """
     return rate if decay == "none" else rate * (1 + math.cos(math.pi * epoch / maximum_epochs)) / 2

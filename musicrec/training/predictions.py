@@ -25,21 +25,24 @@ NO_FOLD = -1
 
 @dataclass(frozen=True)
 class Predictions:
-    """Where one submodel's predictions lie: of the whole model, and of its folds (none: the stacks learn in sample)."""
+    """Where one submodel's predictions are stored: of the whole model, and of its folds.
+
+    Without folds the stacks learn in sample.
+    """
 
     whole: list[str]
     folds: list[str]
 
 
 def prediction_files(folder: str, workers: int) -> list[str]:
-    """The store's names of the predictions that a training with so many workers writes."""
+    """Return the store's names of the predictions that a training run writes, one per worker."""
     return [f"{folder}/predictions-{rank}-of-{workers}.parquet" for rank in range(workers)]
 
 
 def read_predictions(
     store: Store, files: Sequence[str], track_ids: Sequence[str], outputs: int
 ) -> np.ndarray:
-    """Predictions as (N, outputs) float32 in the order of ``track_ids``; zeros for tracks that have none."""
+    """Return predictions (N, outputs) float32 in the order of ``track_ids``; zeros if missing."""
     vectors = np.zeros((len(track_ids), outputs), np.float32)
     position = {track: index for index, track in enumerate(track_ids)}
     for name in files:
@@ -59,7 +62,10 @@ def read_outputs(
     train: np.ndarray,
     outputs: int,
 ) -> np.ndarray:
-    """What a stack reads of one submodel, (N, outputs): out-of-fold predictions, if there are, of the tracks marked in ``train`` (N,)."""
+    """Return what a stack reads of one submodel, (N, outputs).
+
+    The tracks marked in ``train`` (N,) get out-of-fold predictions, if there are any.
+    """
     vectors = read_predictions(store, predictions.whole, track_ids, outputs)
     if predictions.folds:
         vectors[train] = read_predictions(store, predictions.folds, track_ids, outputs)[train]
@@ -67,20 +73,23 @@ def read_outputs(
 
 
 class OutputRows:
-    """Outputs of submodels as the inputs of a stack: one mapping from a submodel's name to (B, outputs)."""
+    """Outputs of submodels as the inputs of a stack: a mapping from names to (B, outputs)."""
 
     def __init__(self, vectors: dict[str, np.ndarray]) -> None:
         self.vectors = vectors
 
     def groups(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return the given rows in groups, one array for those that are read together."""
         return [rows]
 
     def window(self) -> int:
+        """Return how many groups can be held in memory at once."""
         return 1
 
     def read(
         self, rows: np.ndarray, generator: np.random.Generator | None
     ) -> tuple[dict[str, Tensor]]:
+        """Return the model's arguments for these rows; augmented where a generator is given."""
         return ({name: torch.from_numpy(values[rows]) for name, values in self.vectors.items()},)
 
 
@@ -91,14 +100,17 @@ class EnsembleRows:
         self.inputs, self.modality_dropout = inputs, modality_dropout
 
     def groups(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return the given rows in groups, one array for those that are read together."""
         return [rows]
 
     def window(self) -> int:
+        """Return how many groups can be held in memory at once."""
         return 1
 
     def read(
         self, rows: np.ndarray, generator: np.random.Generator | None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the model's arguments for these rows; augmented where a generator is given."""
         inputs, present = self.inputs.tensors(rows)
         if generator is not None and self.modality_dropout:
             present = drop_modalities(present, self.modality_dropout, generator)

@@ -14,7 +14,7 @@ AHEAD = 2
 
 
 def prefetched(items: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
-    """The same items in the same order, up to ``ahead`` of them drawn in a thread before they are asked for.
+    """Yield the same items in the same order, drawing up to ``ahead`` of them early in a thread.
 
     Decoding a batch (decompression, standardising, pinning) leaves Python's lock free for most of
     its time. What drawing an item raises is raised where the item would have come.

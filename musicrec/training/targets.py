@@ -39,7 +39,7 @@ class Targets:
     def read(
         cls, store: Store, name: str, objective: Objective, examples: pa.Table, outputs: int
     ) -> Targets:
-        """The targets of ``examples`` from the table of a task that lies in the store."""
+        """Read the targets of ``examples`` from a task's table in the store."""
         table = store.read_table(name, objective.target_schema)
         position = {key: index for index, key in enumerate(table.column(0).to_pylist())}
         place = np.array(
@@ -48,17 +48,21 @@ class Targets:
         return cls(objective.tensor(table, outputs), place, outputs)
 
     def of(self, rows: np.ndarray) -> Tensor:
+        """Return the targets of some rows."""
         return self.table[self.place[rows]]
 
     def soft(self, rows: np.ndarray) -> Tensor:
-        """Targets that can be mixed, (B, outputs) float32: those of one class an example as probabilities."""
+        """Return targets that can be mixed, (B, outputs) float32.
+
+        Targets of one class per example become probabilities.
+        """
         targets = self.of(rows)
         return (functional.one_hot(targets, self.outputs) if targets.ndim == 1 else targets).float()
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Inputs and targets, and which of them train and validate: the ``Examples`` of the training loop.
+    """Inputs, targets and splits of a training: the ``Examples`` of the training loop.
 
     Attributes
     ----------
@@ -77,15 +81,19 @@ class TrainingData:
     mixup: float = 0.0
 
     def groups(self) -> Any:
+        """Return the given rows in groups, one array for those that are read together."""
         return self.rows.groups(self.train)
 
     def window(self) -> int:
+        """Return how many groups can be held in memory at once."""
         return self.rows.window()
 
     def names(self, rows: np.ndarray) -> list[str]:
+        """Return the track ids of some rows."""
         return [self.track_ids[row] for row in rows.tolist()]
 
     def batch(self, rows: np.ndarray, generator: np.random.Generator | None) -> Batch:
+        """Return the inputs and targets of some rows; augmented where a generator is given."""
         inputs = self.rows.read(rows, generator)
         if generator is None or not self.mixup:
             return inputs, self.targets.of(rows)

@@ -1,4 +1,6 @@
-"""One training, whole: read its folder in the store, train, predict its rows. Plain torch; Ray Train calls it in each worker.
+"""One training run: read its folder in the store, train, predict its rows.
+
+Plain torch; Ray Train calls it in each worker.
 
 A training's folder holds, before it starts, ``spec.json`` (what to build) and ``examples.parquet``
 (its rows); after it, the weights, the history and the predictions, in one file a worker.
@@ -96,7 +98,10 @@ def run(
     wrap: Callable[[nn.Module], nn.Module],
     on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> tuple[Progress, int]:
-    """Train and predict; returns the training's progress and the number of rows that this worker predicted."""
+    """Train and predict.
+
+    Returns the training's progress and the number of rows that this worker predicted.
+    """
     store = Store(task.store)
     examples = store.read_table(f"{task.folder}/examples.parquet", EXAMPLES)
     torch.manual_seed(draw_seed(task.seed, task.name, "weights"))
@@ -150,7 +155,7 @@ def predict(
     task: TrainingRun,
     world: World,
 ) -> pa.Table:
-    """This worker's share of the predictions of ``rows``."""
+    """Return this worker's part of the predictions of ``rows``."""
     model.eval()
     plain = model.module if hasattr(model, "module") else model
     track_ids = examples.column("track_id").to_pylist()
@@ -186,7 +191,7 @@ def _move(argument: Any, device: torch.device) -> Any:
 def _inputs(
     task: TrainingRun, store: Store, examples: pa.Table
 ) -> tuple[SubmodelSpec | StackSpec | EnsembleSpec, Rows, np.ndarray]:
-    """What is built, what it reads, and the examples that have all of it."""
+    """Return the specification, its inputs, and the examples that have all of them."""
     values = store.read_json(f"{task.folder}/spec.json")
     if task.kind == "submodel":
         spec = SubmodelSpec.from_json(values)
@@ -223,7 +228,7 @@ def read_stack_outputs(
     examples: pa.Table,
     predictions: dict[str, Predictions],
 ) -> dict[str, np.ndarray]:
-    """The outputs of each submodel for every example (N, outputs); zeros where there is none."""
+    """Return the outputs of each submodel for every example (N, outputs); zeros if missing."""
     track_ids = examples.column("track_id").to_pylist()
     train = np.array([split == "train" for split in examples.column("split").to_pylist()], bool)
     return {
@@ -235,7 +240,7 @@ def read_stack_outputs(
 def read_ensemble_inputs(
     store: Store, spec: EnsembleSpec, examples: pa.Table, predictions: dict[str, Predictions]
 ) -> StackInputs:
-    """The Recommendation ensemble's inputs of every example."""
+    """Return the Recommendation ensemble's inputs of every example."""
     vectors = read_stack_outputs(store, spec.submodels(), spec.outputs, examples, predictions)
     numbers = {
         name: examples.column(name).to_numpy(zero_copy_only=False) for name in spec.numbers()

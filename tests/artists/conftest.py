@@ -24,5 +24,5 @@ def graph(planted: PlantedGraph) -> ArtistGraph:
 
 @pytest.fixture(scope="session")
 def by_the_thesis(graph: ArtistGraph) -> EmbeddingResult:
-    """The graph's embeddings by the thesis' objective, at their peak."""
+    """Train the graph's embeddings by the thesis' objective, to their peak."""
     return train_embeddings(graph, FULL_BATCH)

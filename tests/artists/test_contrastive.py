@@ -1,4 +1,4 @@
-"""The contrastive objective against an independent computation, one relation and one candidate at a time, and what it learns."""
+"""The contrastive objective against an independent computation, and training by it."""
 
 from __future__ import annotations
 
@@ -180,7 +180,9 @@ def test_near_steps_are_near_and_others_each_pass(planted):
     table, artists = torch.from_numpy(planted.latent), np.arange(300)
     generator = np.random.default_rng(0)
     near, again, random = (list(take) for take in (
-        near_steps(table, artists, 16, generator), near_steps(table, artists, 16, generator), random_steps(artists, 16, generator),
+        near_steps(table, artists, 16, generator),
+        near_steps(table, artists, 16, generator),
+        random_steps(artists, 16, generator),
     ))  # fmt: skip
     spread = [
         np.mean([(planted.latent[step] @ planted.latent[step].T).mean() for step in steps])

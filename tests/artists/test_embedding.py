@@ -198,7 +198,8 @@ def test_what_cannot_be_trained_is_named(graph):
     state = train_embeddings(graph, MINI_BATCH).state
     with pytest.raises(
         ValueError,
-        match=r"at stage 2 and has .* = \(300, 16, 3150, 3, 0\); this training has \(300, 32, 3150, 0, 0\) and 1 stages",
+        match=r"at stage 2 and has .* = \(300, 16, 3150, 3, 0\); "
+        r"this training has \(300, 32, 3150, 0, 0\) and 1 stages",
     ):
         train_embeddings(graph, FULL_BATCH, state=state)
     with pytest.raises(ValueError, match="learning_rate=0"):

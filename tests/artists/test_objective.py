@@ -13,7 +13,7 @@ from musicrec.artists.row_adam import RowAdam
 
 
 def one_by_one(table, weight, bias, examples):
-    """Loss and gradients summed in Python over single examples (thesis section 4), in float64."""
+    """Loss and gradients summed in Python over single examples (Whitell 2019), in float64."""
     loss, vectors, by_weight, by_bias = 0.0, np.zeros_like(table), 0.0, 0.0
     for artist, context, label in zip(*examples, strict=True):
         x, y = table[artist], table[context]

@@ -29,7 +29,7 @@ MINI_BATCH = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def earlier(graph: ArtistGraph) -> tuple[ArtistGraph, EmbeddingResult]:
-    """The graph as it was without its last artists, and its embeddings."""
+    """Return the graph without its last artists, and its embeddings."""
     known = (graph.heads < len(graph) - NEW) & (graph.tails < len(graph) - NEW)
     names = np.array(graph.artist_ids)
     smaller = build_graph(

@@ -1,4 +1,4 @@
-"""Building by name, and what any user of a model may do with it: train, save, copy, compile, compute in lower precision."""
+"""Building by name, then train, save, copy, compile, and compute in lower precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simple, Time, Freq and Albums: the size after every layer, kernels, strides, and what they refuse."""
+"""Simple, Time, Freq and Albums: sizes after every layer, kernels, strides, rejected inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from musicrec.models.layers import Conv2d
 
 Sizes = list[tuple[int, int]]
 
-# Height and width after each block, computed by hand from thesis.md section 2.
+# Height and width after each block, computed by hand from Whitell 2019.
 SIZES: dict[tuple[str, str], Sizes] = {
     ("simple", "stft"): [
         (1025, 322),
@@ -96,7 +96,7 @@ SIZES: dict[tuple[str, str], Sizes] = {
 
 
 def sizes_in_forward(model: nn.Module, shape: tuple[int, ...]) -> Sizes:
-    """Height and width that come out of each block of `model.features` in a pass over one example."""
+    """Return the height and width after each block of `model.features`, for one example."""
     found: Sizes = []
     for block in model.features:
         block.register_forward_hook(

@@ -30,7 +30,7 @@ CASES = [
 def network_and_batch(
     architecture: str, feature: str, sizes: dict, batch: int
 ) -> tuple[DirectionalNetwork, Tensor, Tensor]:
-    """A network whose batch norms do something, some with a negative scale, and random images off zero."""
+    """Return a network with non-trivial batch norms, some of negative scale, and images."""
     torch.manual_seed(1)
     network = build_model(architecture, feature, CLASSES, **sizes).train()
     for module in network.modules():

@@ -1,4 +1,4 @@
-"""Every architecture at the thesis' sizes on every input it reads, and every stack, under every task: outputs and gradients."""
+"""Outputs and gradients of every architecture, input and stack, at the thesis' sizes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ STACKS = {
 
 
 def sizes(architecture: str, feature: str | None) -> dict[str, object]:
-    """The thesis', but for the whole STFT, which takes half a minute, the axis across the kernels is cut; the one along them is whole."""
+    """Return the thesis' shape; of the whole STFT, the axis across the kernels is cut.
+
+    Uncut it takes half a minute. The axis along the kernels is whole.
+    """
     if architecture == "lyrics":
         return {"vocabulary": 10}
     rows, columns = INPUT_SHAPES[feature][1:] if feature else (0, 0)
@@ -56,7 +59,10 @@ def sizes(architecture: str, feature: str | None) -> dict[str, object]:
 
 
 def example(architecture: str, feature: str | None, shape: tuple[int, int] | None) -> Tensor:
-    """A batch of that shape; texts are short, pictures small, and what recurrent layers read is a tenth of the clip."""
+    """Return a batch of that shape.
+
+    Texts are short, images small, and the clips of recurrent layers a tenth as long.
+    """
     generator = torch.Generator().manual_seed(1)
     if architecture == "lyrics":
         return torch.tensor([[0, 0, 5, 6, 7, 8], [1, 2, 3, 4, 5, 9]])
@@ -84,7 +90,7 @@ def stack_and_inputs(name: str, **sizes: object) -> tuple[nn.Module, dict[str, T
 
 
 def assert_learns_under_every_task(model: nn.Module, output: Tensor) -> None:
-    """Every task asks for a finite change of the output, and every weight gets a finite gradient from them.
+    """Every task gives finite gradients to the output and to every weight.
 
     One pass back serves all tasks: it is linear in the output's gradient, so that its sum is finite
     only if each part is.

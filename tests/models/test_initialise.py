@@ -13,7 +13,7 @@ from musicrec.models.layers import SeparableConv2d
 
 
 def assert_uniform(weight: Tensor, limit: float) -> None:
-    """All of `weight` within the limits, reaching near both, with a uniform distribution's mean and deviation (5 sigma)."""
+    """Check that `weight` is uniform within the limits: extremes, mean and deviation (5 sigma)."""
     count = weight.numel()
     assert weight.abs().max() <= limit
     assert weight.max() > limit * (1 - 20 / count)

@@ -21,7 +21,7 @@ from musicrec.models.layers import (
 def windows(
     image: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], fill: float
 ) -> np.ndarray:
-    """Every window (H', W', kh, kw) that Keras' "same" lays over (H, W); what lies outside the image is `fill`."""
+    """Return every window (H', W', kh, kw) of Keras' "same" over (H, W), padded by `fill`."""
     height, width = image.shape
     out_height, out_width = math.ceil(height / stride[0]), math.ceil(width / stride[1])
     top = max((out_height - 1) * stride[0] + kernel[0] - height, 0) // 2

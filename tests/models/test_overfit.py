@@ -1,4 +1,4 @@
-"""Every architecture and every stack, small, can learn 32 examples by heart: a genre, many genres, an embedding.
+"""Every architecture and stack, at a small size, can overfit 32 examples of every task.
 
 Judged in inference mode, so that batch norm's running statistics must be right too; their momentum
 is raised, because at most 160 batches are too few for the thesis'.
@@ -108,7 +108,10 @@ STACKS: dict[str, dict[str, object]] = {
 def trained(
     model: nn.Module, inputs: dict[str, Tensor] | Tensor, targets: Tensor, loss: Loss, case: Case
 ) -> Tensor:
-    """(32, OUTPUTS) in inference mode, after training by Adam, its rate falling to 0, on shuffled batches."""
+    """Train by Adam, its rate falling to 0, on shuffled batches; return the outputs.
+
+    They are (32, OUTPUTS), in inference mode.
+    """
 
     def forward(rows: Tensor) -> Tensor:
         return model(
@@ -142,7 +145,7 @@ def outputs_after_training(architecture: str, targets: Tensor, loss: Loss) -> Te
 
 
 def stack_outputs_after_training(name: str, targets: Tensor, loss: Loss) -> Tensor:
-    """The stack reads random outputs of submodels, and a random place and year."""
+    """Train the stack on random outputs of submodels, and a random place and year."""
     model = build_stack(name, OUTPUTS, **STACKS[name])
     names = (
         model.submodels

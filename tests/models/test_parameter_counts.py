@@ -1,4 +1,4 @@
-"""Every parameter count of thesis.md section 2, to the unit; models are built without memory on the meta device."""
+"""Every parameter count of the thesis' tables, exactly; models are built on the meta device."""
 
 from __future__ import annotations
 

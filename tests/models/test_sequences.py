@@ -25,7 +25,10 @@ def test_widths_of_the_thesis(architecture: str, layers: list[tuple[int, int]]) 
 
 
 def lstm_by_hand(layer: nn.LSTM, sequence: torch.Tensor) -> torch.Tensor:
-    """(T, inputs) -> (T, hidden), from the equations of Hochreiter and Schmidhuber 1997 with a forget gate."""
+    """Map (T, inputs) to (T, hidden) by the equations of an LSTM with a forget gate.
+
+    Source: Hochreiter and Schmidhuber 1997.
+    """
     hidden = cell = torch.zeros(layer.hidden_size)
     outputs = []
     for step in sequence:

@@ -34,7 +34,7 @@ QUICK = EmbedSettings(dimensions=4, full_batch=True, hold_out_test_relations=Tru
 
 
 def run_of(tmp_path: Path, edges: list[tuple[str, str]], embed: EmbedSettings = QUICK) -> Run:
-    """A run on four artists with a track each, "t" the test artist, and these relations."""
+    """Return a run on four artists with a track each, "t" the test artist, and these relations."""
     ids = ["a", "b", "v", "t"]
     tracks = {
         "track_id": [f"{artist}1" for artist in ids],

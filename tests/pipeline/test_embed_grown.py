@@ -1,4 +1,4 @@
-"""Embeddings of a catalog that grows: what a training starts from, how far known artists move, and what is not trained again."""
+"""Embeddings of a growing catalog: warm starts, drift of known artists, trainings not repeated."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_another_limit_starts_from_the_same_and_none_from_nothing(folder: Path) 
 
 
 def moved(outcome: Outcome, folder: Path) -> Outcome:
-    """The same outcome in the store that was renamed."""
+    """Return the same outcome in the store that was renamed."""
     store = dataclasses.replace(outcome.stage.store, root=str(folder.parent / "gone"))
     return dataclasses.replace(outcome, stage=store.stage(outcome.stage.name, outcome.stage.key))
 

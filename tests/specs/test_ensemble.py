@@ -42,7 +42,7 @@ def numbers(tracks: int = 6) -> dict[str, np.ndarray]:
 
 
 def with_gaps() -> StackInputs:
-    """Six tracks: complete; without mel.freq; without lyrics; without longitude; without year; without anything."""
+    """Six tracks: one complete, four that lack mel.freq, lyrics, longitude or year, one empty."""
     found, values = vectors(), numbers()
     found["mel.freq"][1] = 0
     found["lyrics"][2] = 0

@@ -1,4 +1,4 @@
-"""What of a configuration reaches Ray Train: workers, their resources, and how often a training is taken up again."""
+"""The settings that reach Ray Train: workers, their resources and the number of retries."""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ def test_a_loss_that_is_not_finite_names_its_epoch_rate_and_batch(value: float) 
     epoch.add(torch.tensor(1.0), np.array([1, 2]))
     with pytest.raises(
         Diverged,
-        match=rf"^the loss is {value} in epoch 3 at learning rate 0.001: .* batch: track 7, track 9$",
+        match=rf"^the loss is {value} in epoch 3 at learning rate 0.001: "
+        r".* batch: track 7, track 9$",
     ):
         epoch.add(torch.tensor(value), np.array([7, 9]))
 

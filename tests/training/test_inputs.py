@@ -27,7 +27,7 @@ GROUP_BYTES = ROW_GROUP_ROWS * 4 * 12 * 643
 
 
 def chroma(track: int) -> np.ndarray:
-    """A chroma of which every value says the track it belongs to."""
+    """Return a chroma of which every value identifies its track."""
     return np.full(FEATURE_SHAPES["chroma"], track / 8, np.float32)
 
 

@@ -77,7 +77,7 @@ class Memory:
 
 
 def network() -> nn.Module:
-    """Everything that makes two runs differ where a state is lost: batch norm's running values, dropout's draws, Adam's moments."""
+    """Build a model with every kind of state: running statistics, dropout, Adam's moments."""
     torch.manual_seed(1)
     return nn.Sequential(
         nn.Linear(INPUTS, 16),
@@ -100,7 +100,7 @@ def schedule(**changes: Any) -> Schedule:
 
 
 def scripted(values: Sequence[float], better: int = 1) -> Objective:
-    """An objective whose validation metric is a script, one value an epoch."""
+    """Return an objective whose validation metric is a script, one value per epoch."""
     script = iter(values)
     current: list[float] = []
 

@@ -1,4 +1,6 @@
-"""The blocks of Time and Freq on the CPU: convolutions in tiles that stay in the cache, forward and backward.
+"""Blocks of Time and Freq on the CPU: convolutions in tiles that fit the cache.
+
+Forward and backward passes.
 
 Kernels lie along the last axis of flat (B, channels, rows, columns); only what the backward pass
 needs is ever written to memory. Each function treats the samples first..last - 1, so that several
@@ -27,12 +29,13 @@ from .row import (
     total,
 )
 
-TILE_COLUMNS = 512  # 128 channels of a tile are 256 KB: two such and the weights stay in a core's second-level cache
+# 128 channels of a tile are 256 KB: two such and the weights fit a core's second-level cache.
+TILE_COLUMNS = 512
 
 
 @njit(cache=True)
 def tile(columns: int) -> tuple[int, int]:
-    """Rows of a tile (even, so that no pool's window is cut) and the distance of two channels in it."""
+    """Return the rows of a tile (even, so that no pooling window is cut) and its channel stride."""
     rows = max(TILE_COLUMNS // columns // 2 * 2, 2)
     stride = round_up(rows * columns, COLUMNS) + COLUMNS
     return (
@@ -43,10 +46,14 @@ def tile(columns: int) -> tuple[int, int]:
 
 @njit(cache=True)
 def depthwise_tile(
-    source: np.ndarray, weight: np.ndarray, taps: int, before: int, sample: int, channels: int, rows: int, size: int, columns: int,
+    source: np.ndarray, weight: np.ndarray, taps: int, before: int, sample: int, channels: int,
+    rows: int, size: int, columns: int,
     start: int, count: int, padded: np.ndarray, target: np.ndarray, stride: int,
 ) -> None:  # fmt: skip
-    """target (channels, count x columns) = the depthwise convolution of rows start..start + count - 1, zeros after each channel."""
+    """Compute the depthwise convolution of rows start..start + count - 1 into ``target``.
+
+    ``target`` is (channels, count x columns), with zeros after each channel.
+    """
     for channel in range(channels):
         for row in range(count):
             copy(
@@ -71,8 +78,10 @@ def depthwise_tile(
 
 @njit(cache=True, nogil=True)
 def separable_forward(
-    source: np.ndarray, depthwise: np.ndarray, pointwise: np.ndarray, target: np.ndarray, sums: np.ndarray,
-    channels: int, outputs: int, rows: int, size: int, columns: int, taps: int, before: int, first: int, last: int,
+    source: np.ndarray, depthwise: np.ndarray, pointwise: np.ndarray, target: np.ndarray,
+    sums: np.ndarray,
+    channels: int, outputs: int, rows: int, size: int, columns: int, taps: int, before: int,
+    first: int, last: int,
 ) -> None:  # fmt: skip
     """Depthwise, then pointwise convolution, and the moments of what comes out.
 
@@ -122,10 +131,12 @@ def separable_forward(
 
 @njit(cache=True, nogil=True)
 def separable_backward(
-    source: np.ndarray, convolved: np.ndarray, gradient: np.ndarray, depthwise: np.ndarray, flipped: np.ndarray, transposed: np.ndarray,
+    source: np.ndarray, convolved: np.ndarray, gradient: np.ndarray, depthwise: np.ndarray,
+    flipped: np.ndarray, transposed: np.ndarray,
     mean: np.ndarray, scale: np.ndarray, shift: np.ndarray, constant: np.ndarray, slope: np.ndarray,
     source_gradient: np.ndarray, depthwise_sums: np.ndarray, pointwise_sums: np.ndarray,
-    channels: int, outputs: int, rows: int, size: int, columns: int, taps: int, before: int, pool: int, first: int, last: int,
+    channels: int, outputs: int, rows: int, size: int, columns: int, taps: int, before: int,
+    pool: int, first: int, last: int,
 ) -> None:  # fmt: skip
     """Gradients of a separable block, from the gradient after ReLU.
 
@@ -169,7 +180,8 @@ def separable_backward(
             for output in range(outputs):
                 normalise_gradient(
                     convolved, gradient, mean, scale, shift, constant, slope,
-                    sample * outputs + output, output, start, count, rows, columns, pool, buffers, arriving, output * stride,
+                    sample * outputs + output, output, start, count, rows, columns, pool, buffers,
+                    arriving, output * stride,
                 )  # fmt: skip
                 clear_tail(arriving, output * stride, count * columns, width)
             to = sample * padded_outputs * padded_channels
@@ -208,18 +220,20 @@ def split_phases(
     to: int,
     length: int,
 ) -> None:
-    """The row after `before` zeros, its elements dealt out to `step` arrays, so that a stride of `step` reads neighbours."""
+    """Split a row, after `before` zeros, into `step` arrays: strided reads are contiguous."""
     for i in range(size):
         phases[to + (i + before) % step * length + (i + before) // step] = source[at + i]
 
 
 @njit(cache=True, nogil=True)
 def parallel_forward(
-    source: np.ndarray, weight: np.ndarray, lengths: np.ndarray, shifts: np.ndarray, offsets: np.ndarray, places: np.ndarray,
+    source: np.ndarray, weight: np.ndarray, lengths: np.ndarray, shifts: np.ndarray,
+    offsets: np.ndarray, places: np.ndarray,
     target: np.ndarray, sums: np.ndarray,
-    channels: int, rows: int, size: int, columns: int, step: int, before: int, first: int, last: int,
+    channels: int, rows: int, size: int, columns: int, step: int, before: int, first: int,
+    last: int,
 ) -> None:  # fmt: skip
-    """Long convolutions of several lengths side by side, two filters at a time, and the moments of what comes out.
+    """Compute parallel long convolutions, two filters at a time, and the moments of their output.
 
     source (B, channels, rows, size), weight: for each pair of filters (channels, length, 2) from
     offsets[pair] on; tap k of output j reads element step j + k + shifts[pair] of the row after
@@ -285,10 +299,15 @@ def parallel_forward(
 def parallel_backward(
     source: np.ndarray, convolved: np.ndarray, gradient: np.ndarray,
     lengths: np.ndarray, shifts: np.ndarray, offsets: np.ndarray, places: np.ndarray,
-    mean: np.ndarray, scale: np.ndarray, shift: np.ndarray, constant: np.ndarray, slope: np.ndarray, sums: np.ndarray,
-    channels: int, rows: int, size: int, columns: int, step: int, before: int, first: int, last: int,
+    mean: np.ndarray, scale: np.ndarray, shift: np.ndarray, constant: np.ndarray,
+    slope: np.ndarray, sums: np.ndarray,
+    channels: int, rows: int, size: int, columns: int, step: int, before: int, first: int,
+    last: int,
 ) -> None:  # fmt: skip
-    """Gradient of the weights of `parallel_forward` (its input, the spectrogram, needs none); sums (B, as weight)."""
+    """Compute the gradient of the weights of `parallel_forward`; sums (B, as weight).
+
+    Its input, the spectrogram, needs no gradient.
+    """
     outputs, weights = len(places), sums.size // (len(source) // (channels * rows * size))
     length = (size + before + lengths.max()) // step + columns + 3 * COLUMNS
     phases = np.zeros(channels * step * length, np.float32)
@@ -305,7 +324,8 @@ def parallel_backward(
             for output in range(outputs):
                 normalise_gradient(
                     convolved, gradient, mean, scale, shift, constant, slope,
-                    sample * outputs + output, output, row, 1, rows, columns, 0, buffers, arriving, places[output] * stride,
+                    sample * outputs + output, output, row, 1, rows, columns, 0, buffers,
+                    arriving, places[output] * stride,
                 )  # fmt: skip
                 clear_tail(arriving, places[output] * stride, columns, stride)
             for pair in range(len(lengths)):
@@ -348,7 +368,10 @@ def spanning_forward(
     first: int,
     last: int,
 ) -> None:
-    """target (B, channels, columns) = the sum of source (B, channels, rows, columns) over rows, each with its weight (channels, rows)."""
+    """Sum ``source`` over rows, weighted by (channels, rows), into ``target``.
+
+    ``target`` is (B, channels, columns), ``source`` (B, channels, rows, columns).
+    """
     for plane in range(first * channels, last * channels):
         factors = plane % channels * rows
         i = 0
@@ -370,7 +393,8 @@ def spanning_forward(
 
 @njit(cache=True, nogil=True)
 def spanning_backward(
-    source: np.ndarray, weight: np.ndarray, gradient: np.ndarray, source_gradient: np.ndarray, sums: np.ndarray,
+    source: np.ndarray, weight: np.ndarray, gradient: np.ndarray, source_gradient: np.ndarray,
+    sums: np.ndarray,
     channels: int, rows: int, columns: int, first: int, last: int,
 ) -> None:  # fmt: skip
     """Gradients of `spanning_forward`; sums (B, channels, rows)."""

@@ -38,7 +38,10 @@ ROWS = 4  # that the kernels' matrix product treats at once
 
 
 def applies_to(network: DirectionalNetwork, images: Tensor) -> bool:
-    """Whether `directional_features` may stand for the modules: float32 on the CPU, training or no gradients, rows long enough."""
+    """Return whether `directional_features` can replace the modules.
+
+    It needs float32 on the CPU, training mode or no gradients, and rows that are long enough.
+    """
     return (
         images.shape[-1 if network.axis == "time" else -2] >= MIN_SIZE
         and images.device.type == "cpu"
@@ -52,7 +55,10 @@ def applies_to(network: DirectionalNetwork, images: Tensor) -> bool:
 
 
 def directional_features(blocks: nn.Sequential, axis: Axis, images: Tensor) -> Tensor:
-    """What `blocks`, the features of a `DirectionalNetwork`, give for images (B, C, F, T): (B, channels, 1, left along the axis)."""
+    """Compute `blocks`, the features of a `DirectionalNetwork`, for images (B, C, F, T).
+
+    Returns (B, channels, 1, remaining size along the axis).
+    """
     rows = images if axis == "time" else images.transpose(2, 3)
     first, *separable, last = blocks
     rows = _parallel(first, axis, rows.contiguous())
@@ -76,7 +82,10 @@ class _Norm(NamedTuple):
 
 
 def _norm(module: nn.BatchNorm2d, sums: Tensor, numbers: int) -> _Norm:
-    """From the convolution's moments (B, channels, 2) in training, whose running statistics are updated; else from those."""
+    """Return the normalisation's constants from moments (B, channels, 2) or running statistics.
+
+    The moments are used in training, where they also update the running statistics.
+    """
     if module.training:
         mean, square = (sums.sum(0) / numbers).unbind(1)
         variance = (square - mean * mean).clamp_(min=0)
@@ -97,7 +106,7 @@ def _norm(module: nn.BatchNorm2d, sums: Tensor, numbers: int) -> _Norm:
 
 
 def _kernels() -> tuple[ModuleType, ModuleType]:
-    """Imported on the first pass: Numba alone takes most of a second to load."""
+    """Import the kernels on the first pass: Numba takes most of a second to load."""
     from . import block as block_kernels
     from . import norm as norm_kernels
 
@@ -105,7 +114,10 @@ def _kernels() -> tuple[ModuleType, ModuleType]:
 
 
 def _run(kernel: Callable[..., None], batch: int, *arguments: Any) -> None:
-    """Call a kernel, tensors as flat arrays; torch's threads share the samples. Each sample's result is the same by any of them."""
+    """Call a kernel with tensors as flat arrays; torch's threads share the samples.
+
+    A sample's result does not depend on the thread that computes it.
+    """
     flat = [
         argument.detach().reshape(-1).numpy() if isinstance(argument, Tensor) else argument
         for argument in arguments
@@ -121,12 +133,18 @@ def _run(kernel: Callable[..., None], batch: int, *arguments: Any) -> None:
 
 
 def _empty(*shape: int) -> Tensor:
-    """Uninitialised memory from NumPy, which asks the system for large pages: touched page by page, fresh memory costs most of a pass."""
+    """Allocate uninitialised memory by NumPy, which asks the system for large pages.
+
+    Touched page by page, fresh memory costs most of a pass.
+    """
     return torch.from_numpy(np.empty(shape, np.float32))
 
 
 def _shaped_like(weight: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient in the weight's shape, type and strides: DDP copies it straight into its buckets only if all three agree."""
+    """Return the gradient in the weight's shape, type and strides.
+
+    DDP copies it straight into its buckets only if all three agree.
+    """
     return torch.empty_like(weight).copy_(gradient.reshape(weight.shape))
 
 
@@ -146,7 +164,10 @@ def _normalise(convolved: Tensor, norm: _Norm, pool: int) -> Tensor:
 def _normalise_backward(
     convolved: Tensor, gradient: Tensor, norm: _Norm, pool: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of batch norm's weight and bias, and what `normalise_gradient` adds everywhere: a constant and a slope by channel."""
+    """Return batch norm's gradients and the two terms that `normalise_gradient` adds everywhere.
+
+    The terms are a constant and a slope per channel.
+    """
     _, kernels = _kernels()
     batch, channels, rows, columns = convolved.shape
     sums = torch.zeros(batch, channels, 2, dtype=torch.float64)
@@ -197,7 +218,7 @@ def _branches(convolutions: nn.ModuleList, axis: Axis, size: int) -> _Branches:
 
 
 def _pack(weights: Sequence[Tensor]) -> Tensor:
-    """The filters of every convolution, (pairs, channels, length, 2) each, one behind the other."""
+    """Return all convolutions' filters, concatenated; each is (pairs, channels, length, 2)."""
     packed = []
     for weight in weights:
         filters = weight.flatten(2)  # (filters, channels, length)
@@ -227,7 +248,10 @@ def _parallel(block: ParallelConvolutions, axis: Axis, images: Tensor) -> Tensor
 
 
 class _Parallel(Function):
-    """Parallel convolutions, batch norm, ReLU: (B, C, rows, size) -> (B, filters, rows, columns)."""
+    """Parallel convolutions, batch norm, ReLU.
+
+    (B, C, rows, size) -> (B, filters, rows, columns).
+    """
 
     @staticmethod
     def forward(
@@ -296,7 +320,7 @@ def _separable(block: ConvBlock, axis: Axis, rows: Tensor) -> Tensor:
 
 
 def _along(convolution: Conv2d, along: int, size: int) -> tuple[int, int]:
-    """Padding before an axis of `size`, and the number of outputs."""
+    """Return the padding before an axis of `size`, and the number of outputs."""
     kernel = convolution.kernel_size[along]
     return (
         (same_padding(size, kernel, 1)[0], size)
@@ -306,7 +330,10 @@ def _along(convolution: Conv2d, along: int, size: int) -> tuple[int, int]:
 
 
 class _Separable(Function):
-    """Separable convolution, batch norm, pool, ReLU: (B, C, rows, size) -> (B, C', rows', columns')."""
+    """Separable convolution, batch norm, pool, ReLU.
+
+    (B, C, rows, size) -> (B, C', rows', columns').
+    """
 
     @staticmethod
     def forward(
@@ -351,13 +378,15 @@ class _Separable(Function):
         )
         _run(
             kernels.separable_backward, len(source), source, convolved, gradient,
-            depthwise, depthwise.flatten(1).flip(1), _fill_rows(matrix.t()), *ctx.norm[:3], constant, slope,
+            depthwise, depthwise.flatten(1).flip(1), _fill_rows(matrix.t()), *ctx.norm[:3],
+            constant, slope,
             source_gradient, depthwise_sums, pointwise_sums, *ctx.sizes, ctx.pool,
         )  # fmt: skip
         pointwise_gradient = _shaped_like(pointwise, pointwise_sums.sum(0)[:outputs, :channels])
         return (
             source_gradient, None, None, None, None,
-            norm_weight, norm_bias, _shaped_like(depthwise, depthwise_sums.sum(0)), pointwise_gradient,
+            norm_weight, norm_bias, _shaped_like(depthwise, depthwise_sums.sum(0)),
+            pointwise_gradient,
         )  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""Batch norm, max pool of pairs and ReLU in one pass over memory, forward and backward (CPU kernels of Time and Freq).
+"""Batch norm, max pool of pairs and ReLU in one pass over memory, forward and backward.
+
+CPU kernels of Time and Freq.
 
 Arrays are flat (B, channels, rows, columns). A pool joins pairs of rows (`ACROSS`) or of columns
 (`ALONG`); of an odd number the last one stands alone. Numba's cache: see `row`.
@@ -34,7 +36,10 @@ def read_pairs(
     one: np.ndarray,
     other: np.ndarray,
 ) -> None:
-    """The two numbers of each window, zeros up to a multiple of 16; one without a partner is its own. `other` is left without a pool."""
+    """Read the two values of each pooling window, padded with zeros to a multiple of 16.
+
+    A value without a partner is its own partner. `other` is not written without a pool.
+    """
     if pool == ALONG:
         half = columns // 2
         for i in range(half):
@@ -59,7 +64,7 @@ def normalise(
     source: np.ndarray, target: np.ndarray, mean: np.ndarray, scale: np.ndarray, shift: np.ndarray,
     channels: int, rows: int, columns: int, pool: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """target = relu(pool((source - mean) scale + shift)) of the samples first..last - 1."""
+    """Compute target = relu(pool((source - mean) scale + shift)) of samples first..last - 1."""
     out_rows, out_columns = pooled(rows, columns, pool)
     step = 2 if pool == ACROSS else 1
     size = round_up(columns, LANES)
@@ -96,10 +101,14 @@ def normalise(
 
 @njit(cache=True, nogil=True)
 def normalise_sums(
-    source: np.ndarray, gradient: np.ndarray, mean: np.ndarray, scale: np.ndarray, shift: np.ndarray, sums: np.ndarray,
+    source: np.ndarray, gradient: np.ndarray, mean: np.ndarray, scale: np.ndarray,
+    shift: np.ndarray, sums: np.ndarray,
     channels: int, rows: int, columns: int, pool: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """sums (B, channels, 2): of the gradient at the normalised numbers, and of its product with source - mean."""
+    """Add the gradient's sums and its products with source - mean to sums (B, channels, 2).
+
+    The gradient is the one at the normalised values.
+    """
     out_rows, out_columns = pooled(rows, columns, pool)
     step = 2 if pool == ACROSS else 1
     size = round_up(columns, LANES)
@@ -146,7 +155,8 @@ def normalise_sums(
 
 @njit(cache=True)
 def normalise_gradient(
-    source: np.ndarray, gradient: np.ndarray, mean: np.ndarray, scale: np.ndarray, shift: np.ndarray,
+    source: np.ndarray, gradient: np.ndarray, mean: np.ndarray, scale: np.ndarray,
+    shift: np.ndarray,
     constant: np.ndarray, slope: np.ndarray,
     plane: int, channel: int, start: int, count: int, rows: int, columns: int, pool: int,
     buffers: np.ndarray, target: np.ndarray, to: int,

@@ -1,4 +1,6 @@
-"""What the CPU kernels of Time and Freq are made of: products of matrices and correlations of rows, in sixteens of numbers.
+"""Building blocks of the CPU kernels of Time and Freq, in vectors of sixteen numbers.
+
+Products of matrices and correlations of rows.
 
 All arrays are flat and their indices are not checked. `columns` is a multiple of 16 unless said
 otherwise, and what lies between a row's end and the next multiple of 16 is scratch: read as it is,
@@ -66,6 +68,7 @@ def where_greater(
 
 @njit(cache=True)
 def round_up(number: int, multiple: int) -> int:
+    """Return the smallest multiple that is not below ``number``."""
     return (number + multiple - 1) // multiple * multiple
 
 
@@ -90,7 +93,10 @@ def clear_tail(target: np.ndarray, at: int, count: int, columns: int) -> None:
 
 @njit(cache=True)
 def moments(source: np.ndarray, at: int, columns: int, sums: np.ndarray, to: int) -> None:
-    """Add the sum and the sum of squares to `sums` (float64, so that a mean far from 0 does not eat the variance)."""
+    """Add the sum and the sum of squares to `sums`.
+
+    They are float64, so that a mean far from 0 does not cancel the variance.
+    """
     first = as_type_of(sums, broadcast(np.float32(0)))
     second = first
     for i in range(0, columns, LANES):
@@ -112,7 +118,10 @@ def correlate(
     to: int,
     columns: int,
 ) -> None:
-    """target[l] = sum over k of weight[k] source[l + k], for any number of columns; overwrites up to 15 numbers more."""
+    """Compute target[l] = sum over k of weight[k] source[l + k], for any number of columns.
+
+    Overwrites up to 15 numbers more.
+    """
     i = 0
     while i + 4 * LANES <= columns:
         a = b = c = d = broadcast(np.float32(0))
@@ -164,7 +173,9 @@ def multiply(
     stride: int,
     columns: int,
 ) -> None:
-    """target (rows, columns) = weight (rows, inner) source (inner, columns); rows a multiple of 4, columns of 32.
+    """Compute target (rows, columns) = weight (rows, inner) source (inner, columns).
+
+    Rows must be a multiple of 4, columns of 32.
 
     Source's and target's rows lie `stride` apart. Eight sums at a time hide the latency of an
     addition on every machine.
@@ -208,7 +219,10 @@ def multiply_transposed(
     sums: np.ndarray,
     to: int,
 ) -> None:
-    """sums (rows, others) += left (rows, columns) right (others, columns)^T; rows a multiple of 4, others of 2."""
+    """Add left (rows, columns) right (others, columns)^T to sums (rows, others).
+
+    Rows must be a multiple of 4, others of 2.
+    """
     for row in range(0, rows, ROWS):
         for other in range(0, others, 2):
             a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = broadcast(np.float32(0))
