@@ -3,8 +3,7 @@
 On this machine:    python jobs/validate.py --catalog FOLDER
 On a cluster:       ray job submit --working-dir . -- python jobs/validate.py
                     --catalog s3://bucket/catalog
-A published set:    --catalog-rules.form fma --catalog-rules.fma-subset medium
-                    or --catalog-rules.form cifar100
+A published set:    python jobs/validate.py --preset thesis-fma-medium --catalog FOLDER
 """
 
 from musicrec.runtime.job import run_job

@@ -123,8 +123,10 @@ def readme_jobs() -> list[Started]:
 
 
 def documented_jobs() -> list[Started]:
-    """The jobs on the command lines of the repository's README and of the jobs' own docstrings."""
-    found = _on_lines("README.md", _shell(ROOT / "README.md"))
+    """Return the jobs on the command lines of all READMEs and of the jobs' docstrings."""
+    found = []
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("[jmt]*/**/README.md"))]:
+        found += _on_lines(path.relative_to(ROOT).as_posix(), _shell(path))
     for path in sorted((ROOT / "jobs").glob("*.py")):
         document = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         # An indented line continues the command before it.
