@@ -177,3 +177,22 @@ def store_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         if request.param == "folder"
         else request.getfixturevalue("s3_server").fresh()
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests for pytest-xdist, and run the slow groups first.
+
+    Tests of one Ray (the fixture `ray_session`) run in one process, which starts it once. Every
+    other module is a group of its own, so that its fixtures are set up once.
+    """
+    for item in items:
+        shares_ray = "ray_session" in getattr(item, "fixturenames", ())
+        group = "ray" if shares_ray else item.path.relative_to(Path(__file__).parent).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+    slow = {
+        mark.args[0]
+        for item in items
+        if item.get_closest_marker("slow")
+        for mark in item.iter_markers("xdist_group")
+    }
+    items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args[0] not in slow)
