@@ -182,11 +182,13 @@ def store_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for pytest-xdist, and run the slow groups first.
 
-    Tests of one Ray (the fixture `ray_session`) run in one process, which starts it once. Every
-    other module is a group of its own, so that its fixtures are set up once.
+    Tests of one Ray (the fixture `ray_session`) are slow, and run in one process, which starts it
+    once. Every other module is a group of its own, so that its fixtures are set up once.
     """
     for item in items:
         shares_ray = "ray_session" in getattr(item, "fixturenames", ())
+        if shares_ray:
+            item.add_marker(pytest.mark.slow)
         group = "ray" if shares_ray else item.path.relative_to(Path(__file__).parent).as_posix()
         item.add_marker(pytest.mark.xdist_group(group))
     slow = {
