@@ -179,22 +179,25 @@ def store_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for pytest-xdist, and run the slow groups first.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Group a test for pytest-xdist, before it reads the groups.
 
     Tests of one Ray (the fixture `ray_session`) are slow, and run in one process, which starts it
     once. Every other module is a group of its own, so that its fixtures are set up once.
     """
-    for item in items:
-        shares_ray = "ray_session" in getattr(item, "fixturenames", ())
-        if shares_ray:
-            item.add_marker(pytest.mark.slow)
-        group = "ray" if shares_ray else item.path.relative_to(Path(__file__).parent).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+    shares_ray = "ray_session" in getattr(item, "fixturenames", ())
+    if shares_ray:
+        item.add_marker(pytest.mark.slow)
+    group = "ray" if shares_ray else item.path.relative_to(Path(__file__).parent).as_posix()
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the groups with slow tests first, those of one Ray before all others."""
+    groups = [next(item.iter_markers("xdist_group")).args[0] for item in items]
     slow = {
-        mark.args[0]
-        for item in items
-        if item.get_closest_marker("slow")
-        for mark in item.iter_markers("xdist_group")
+        group for item, group in zip(items, groups, strict=True) if item.get_closest_marker("slow")
     }
-    items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args[0] not in slow)
+    order = {group: (group != "ray", group not in slow) for group in groups}
+    ranked = sorted(zip(items, groups, strict=True), key=lambda pair: order[pair[1]])
+    items[:] = [item for item, _ in ranked]
