@@ -177,3 +177,27 @@ def store_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         if request.param == "folder"
         else request.getfixturevalue("s3_server").fresh()
     )
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Group a test for pytest-xdist, before it reads the groups.
+
+    Tests of one Ray (the fixture `ray_session`) are slow, and run in one process, which starts it
+    once. Every other module is a group of its own, so that its fixtures are set up once.
+    """
+    shares_ray = "ray_session" in getattr(item, "fixturenames", ())
+    if shares_ray:
+        item.add_marker(pytest.mark.slow)
+    group = "ray" if shares_ray else item.path.relative_to(Path(__file__).parent).as_posix()
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the groups with slow tests first, those of one Ray before all others."""
+    groups = [next(item.iter_markers("xdist_group")).args[0] for item in items]
+    slow = {
+        group for item, group in zip(items, groups, strict=True) if item.get_closest_marker("slow")
+    }
+    order = {group: (group != "ray", group not in slow) for group in groups}
+    ranked = sorted(zip(items, groups, strict=True), key=lambda pair: order[pair[1]])
+    items[:] = [item for item, _ in ranked]

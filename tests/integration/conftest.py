@@ -42,9 +42,8 @@ def retrained(
     from musicrec.pipeline.retrain import retrain
 
     folder = tmp_path_factory.mktemp("retrained")
-    config = tiny_config(
-        str(folder / "store"), catalog_of_users.write(str(folder / "catalog")), launch="group"
-    )
+    catalog = catalog_of_users.write(str(folder / "catalog"))
+    config = tiny_config(str(folder / "store"), catalog)
     done, registered = retrain(config)
     return Retrained(config, catalog_of_users, done, registered)
 

@@ -84,9 +84,10 @@ def job_environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path} | more
 
 
-def start_job(log: Path, job: str, *arguments: str) -> Processes:
-    """A job with a Ray of its own, that can be killed at any moment."""
-    return Processes([sys.executable, f"jobs/{job}.py", *arguments], log, job_environment())
+def start_job(log: Path, job: str, *arguments: str, **environment: str) -> Processes:
+    """Start a job with a Ray of its own, that can be killed at any moment."""
+    command = [sys.executable, f"jobs/{job}.py", *arguments]
+    return Processes(command, log, job_environment(**environment))
 
 
 def run_job_process(

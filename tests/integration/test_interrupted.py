@@ -1,22 +1,25 @@
-"""A driver killed with SIGKILL in training and in the ensemble: started again, the run completes with the same rows.
+"""A driver killed with SIGKILL in training and in the ensemble; run again, the job completes.
 
-What was being trained ends with the weights of a training that nobody disturbed, and has one run in MLflow with every epoch once. It is
-Ray Train that is killed first; the run goes on in Ray tasks, and the second one to be killed is such a task.
-Kills in extraction have a test of their own (test_driver_kills.py).
+It ends with the same rows. What was being trained ends with the weights of an undisturbed training,
+and has one run in MLflow with every epoch once. The first kill hits Ray Train, the second a Ray
+task. Each kill happens while the S3 server holds the upload of a checkpoint, so it needs no race
+against the training. Kills in extraction have a test of their own (test_driver_kills.py).
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
+from faulty_s3 import FaultyS3
 from faulty_training import assert_same_training
 from machines import Processes
-from small_catalog import UserCatalog
+from small_catalog import UserCatalog, files_under
 from small_run import start_job, tiny_yaml
 
 from musicrec import schema
@@ -30,86 +33,97 @@ from musicrec.training.loop import World
 from musicrec.training.predictions import NO_FOLD
 from musicrec.training.training_run import run as train_here
 
-COPIES = 4  # of each track, so that an epoch takes some hundredths of a second
-EPOCHS = 250  # the workers of a killed driver train on for some seconds, in which they do up to a hundred
+EPOCHS = 4
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A run whose drivers are killed: its storage, settings, store and MLflow database."""
+
+    storage: FaultyS3
+    endpoint: str
+    settings: Path
+    store: Store
+    mlflow_uri: str
+
+    def start(self, launch: str) -> Processes:
+        """Start a driver; ``launch`` is that of its training runs."""
+        number = len(list(self.settings.parent.glob("driver-*.log")))
+        return start_job(
+            self.settings.parent / f"driver-{number}.log",
+            "retrain",
+            *("--config", str(self.settings), "--train.launch", launch),
+            AWS_ENDPOINT_URL=self.endpoint,
+            MLFLOW_TRACKING_URI=self.mlflow_uri,
+        )
+
+    def unfinished(self, stage: str) -> list[str]:
+        """Return the folders of training runs with a checkpoint and without a record."""
+        names = set(files_under(self.store.root, stage))
+        folders = [name.removesuffix("/last.pt") for name in names if name.endswith("/last.pt")]
+        return [folder for folder in folders if f"{folder}/{SUCCESS}" not in names]
+
+    def history(self, folder: str) -> list[dict[str, float]]:
+        return StoreCheckpoints(self.store, folder).load_last()["progress"]["history"]
+
+    def kill_in(self, stage: str, launch: str) -> dict[str, list[dict[str, float]]]:
+        """Kill a driver after the stage's first checkpoint; return the epochs in each checkpoint."""
+        driver = self.start(launch)
+        try:
+            with self.storage.held(rf"/{stage}/.*/last.pt", after=1):
+                driver.wait_until(lambda: self.storage.waiting > 0)
+                driver.kill_first()
+                return {folder: self.history(folder) for folder in self.unfinished(stage)}
+        finally:
+            driver.kill()
 
 
 @pytest.fixture
-def start(tmp_path: Path, catalog_of_users: UserCatalog) -> Iterator[Callable[[str], Processes]]:
-    catalog = catalog_of_users.copy()
-    catalog.tracks = [
-        row | {"track_id": f"{row['track_id']}-copy{copy}"}
-        for row in catalog.tracks
-        for copy in range(COPIES)
-    ]
+def interrupted(
+    tmp_path: Path, s3_server: Any, catalog_of_users: UserCatalog
+) -> Iterator[Interrupted]:
+    storage, root = FaultyS3(s3_server.endpoint, share=0.0), s3_server.fresh()
     settings = tmp_path / "tiny.yaml"
-    text = tiny_yaml(str(tmp_path / "store"), catalog.write(str(tmp_path / "catalog")), EPOCHS)
-    settings.write_text(text.replace("batch_size: 8", "batch_size: 32"))
-    drivers: list[Processes] = []
-
-    def start(launch: str) -> Processes:
-        log = tmp_path / f"driver-{len(drivers)}.log"
-        drivers.append(
-            start_job(log, "retrain", "--config", str(settings), "--train.launch", launch)
-        )
-        return drivers[-1]
-
-    yield start
-    for driver in drivers:
-        driver.kill()
-
-
-def unfinished(store: Path, stage: str) -> list[Path]:
-    """Checkpoints of trainings that are under way and at least one epoch old."""
-    return [
-        path for path in store.glob(f"{stage}/*/last.pt") if not (path.parent / SUCCESS).exists()
-    ]
-
-
-def history(store: Store, checkpoint: Path) -> list[dict[str, float]]:
-    state = StoreCheckpoints(store, str(checkpoint.parent.relative_to(store.root))).load_last()
-    return state["progress"]["history"]
+    catalog = catalog_of_users.copy().write(f"{root}/catalog")
+    settings.write_text(tiny_yaml(f"{root}/store", catalog, EPOCHS))
+    with storage.running() as endpoint:
+        uri = f"sqlite:///{tmp_path}/mlflow.db"
+        yield Interrupted(storage, endpoint, settings, Store(f"{root}/store"), uri)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_killed_run_is_taken_up_where_it_was(
-    start: Callable[[str], Processes], tmp_path: Path, catalog_of_users: UserCatalog
+@pytest.mark.timeout(600)
+def test_a_killed_run_continues_where_it_was(
+    interrupted: Interrupted, catalog_of_users: UserCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, store = tmp_path / "store", Store(str(tmp_path / "store"))
-    tracks = len(catalog_of_users.tracks) * COPIES
-
-    driver = start("group")
-    driver.wait_until(lambda: bool(unfinished(folder, "submodels")))
-    driver.kill_first()
-    caught = {path: history(store, path) for path in unfinished(folder, "submodels")}
+    store = interrupted.store
+    caught = interrupted.kill_in("submodels", "group")
     assert any(len(epochs) < EPOCHS for epochs in caught.values())  # in the middle of a training
+    caught |= interrupted.kill_in("ensembles", "task")
+    assert any(folder.startswith("ensembles/") for folder in caught)
 
-    driver = start("task")
-    driver.wait_until(lambda: bool(unfinished(folder, "ensembles")))
-    driver.kill_first()
-    (stacked,) = unfinished(folder, "ensembles")
-    caught[stacked] = history(store, stacked)
-
-    driver = start("task")
+    driver = interrupted.start("task")
     driver.finish()
-    check_rows(store, tracks)
-    check_mlflow(store)
-    check_weights(
-        store, tmp_path / "tiny.yaml", [str(path.parent.relative_to(folder)) for path in caught]
-    )
-    for path, epochs in caught.items():
-        record = json.loads((path.parent / SUCCESS).read_text())
-        assert (
-            record["history"][: len(epochs)] == epochs
-        )  # continued, not begun anew: the seconds of each epoch are the same
-    registered = [json.loads(path.read_text()) for path in folder.glob(f"registered/*/{SUCCESS}")]
+    check_rows(store, len(catalog_of_users.tracks))
+    check_mlflow(interrupted.mlflow_uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", interrupted.mlflow_uri)
+    check_weights(store, interrupted.settings, list(caught))
+    for folder, epochs in caught.items():
+        record = store.read_json(f"{folder}/{SUCCESS}")
+        # Continued, not started anew: the seconds of each epoch are the same.
+        assert record["history"][: len(epochs)] == epochs
+    registered = records(store, "registered")
     assert [(record["version"], record["alias"]) for record in registered] == [(1, "champion")]
 
 
-def check_mlflow(store: Store) -> None:
-    """One run and a child for each training, whoever logged which of its epochs."""
-    client = mlflow.MlflowClient(f"sqlite:///{store.root}/mlflow.db")
+def records(store: Store, *stages: str) -> list[dict[str, Any]]:
+    names = [name for stage in stages for name in sorted(files_under(store.root, stage))]
+    return [store.read_json(name) for name in names if name.endswith(f"/{SUCCESS}")]
+
+
+def check_mlflow(uri: str) -> None:
+    """Check for one run and a child per training, whichever driver logged an epoch."""
+    client = mlflow.MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name("musicrec").experiment_id])
     assert sorted(run.info.run_name for run in runs) == [
         "lyrics",
@@ -128,7 +142,7 @@ def check_mlflow(store: Store) -> None:
 
 
 def check_weights(store: Store, settings: Path, folders: list[str]) -> None:
-    """The trainings in these folders, once more from the same tables, here and undisturbed."""
+    """Repeat the training runs in these folders from the same tables, undisturbed, and compare."""
     done = train_stacks(from_yaml(settings.read_text(), str(settings)))
     run, targeted, trained = done.submodels.run, done.submodels.targeted, done.submodels.trained
     for name, outcome in done.models.items():
@@ -147,29 +161,25 @@ def check_weights(store: Store, settings: Path, folders: list[str]) -> None:
 
 
 def check_rows(store: Store, tracks: int) -> None:
-    """Every row is there once: features, index, predictions; and every epoch."""
-    root = Path(store.root)
+    """Check that every row is there once: features, index, predictions; and every epoch."""
     facts = schema.pa.schema(schema.FEATURE_FACTS)
     parts = [
-        store.read_table(str(path.relative_to(root)), facts)
-        for path in root.glob("features/*/parts/*.parquet")
+        store.read_table(name, facts)
+        for name in files_under(store.root, "features")
+        if "/parts/" in name
     ]
     rows = Counter(track for part in parts for track in part.column("track_id").to_pylist())
     assert len(rows) == tracks
     assert set(rows.values()) == {1}
-    (extraction,) = (json.loads(path.read_text()) for path in root.glob(f"extract/*/{SUCCESS}"))
+    (extraction,) = records(store, "extract")
     assert (extraction["rows_in"], extraction["rows_out"], extraction["rows_in_errors"]) == (
         tracks,
         tracks,
         0,
     )
-    records = [
-        json.loads(path.read_text())
-        for stage in ("submodels", "ensembles")
-        for path in root.glob(f"{stage}/*/{SUCCESS}")
-    ]
-    assert {record["model"] for record in records} == {"mfcc.large_rnn", "lyrics", "recommendation"}
-    for record in records:
+    trained = records(store, "submodels", "ensembles")
+    assert {record["model"] for record in trained} == {"mfcc.large_rnn", "lyrics", "recommendation"}
+    for record in trained:
         assert [epoch["epoch"] for epoch in record["history"]] == list(range(EPOCHS))
         predicted = [store.read_table(name, schema.PREDICTIONS) for name in record["predictions"]]
         ids = Counter(
