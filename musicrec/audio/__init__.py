@@ -1,6 +1,7 @@
-"""From a recording to the six spectral features of the thesis. Pure NumPy, SciPy, Numba and torch: nothing here knows of a cluster.
+"""Turn a recording into the six spectral features of the thesis.
 
-Decoding and features are imported on first use, since Numba alone takes most of a second to load.
+Pure NumPy, SciPy, Numba and torch: nothing here depends on a cluster.
+Decoding and features are imported on first use, because importing Numba takes most of a second.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from musicrec.audio.decoding import DecodedAudio, Limits, decode, load_audio
     from musicrec.audio.features import compile_kernels, extract_features
     from musicrec.audio.kernels.half import to_float16
-    from musicrec.audio.segmentation import Segment, segments, spread_segments
+    from musicrec.audio.segmentation import Segment, spread_segments
 
 _LAZY = {
     "DecodedAudio": "decoding",
@@ -34,7 +35,6 @@ _LAZY = {
     "extract_features": "features",
     "to_float16": "kernels.half",
     "Segment": "segmentation",
-    "segments": "segmentation",
     "spread_segments": "segmentation",
 }
 
@@ -55,7 +55,6 @@ __all__ = [
     "extract_features",
     "feature_parameters",
     "load_audio",
-    "segments",
     "spread_segments",
     "to_float16",
 ]

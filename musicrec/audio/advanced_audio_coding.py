@@ -1,4 +1,7 @@
-"""AAC and M4A, which libsndfile does not read, through PyAV (an optional package that brings FFmpeg)."""
+"""Decode AAC and M4A, which libsndfile does not read, with PyAV.
+
+PyAV is an optional package that brings FFmpeg.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,15 @@ if TYPE_CHECKING:
 
     from musicrec.audio.decoding import Limits
 
-_TOLERANCE = 0.2  # seconds that an MP4's stated length may exceed its samples: encoder delay and the last, partly filled frames
+# Seconds by which an MP4's stated length may exceed its samples (encoder delay, last partly filled
+# frames)
+_TOLERANCE = 0.2
 
 
 def read_mono(
     opened: OpenSource, offset: float, duration: float | None, limits: Limits
 ) -> tuple[np.ndarray, int, int, str]:
-    """Samples averaged over the channels at the native rate (N,), the rate in Hz, the channels and the codec's name."""
+    """Decode to mono; return samples (N,) at the native rate, rate in Hz, channels and codec."""
     try:
         import av
     except ModuleNotFoundError as error:
@@ -38,7 +43,7 @@ def read_mono(
                 raise AudioError("not_audio", f"{opened.name} has no audio stream")
             stream = media.streams.audio[0]
             if stream.codec_context is None:
-                raise AudioError("unreadable", f"{opened.name}: its codec is not known")
+                raise AudioError("unreadable", f"{opened.name}: its codec is unknown")
             rate, channels, codec = stream.rate, stream.channels, stream.codec_context.name
             limits.check_stream(opened.name, channels, rate)
             stated = None if stream.duration is None else float(stream.duration * stream.time_base)
@@ -46,13 +51,13 @@ def read_mono(
     except av.error.FFmpegError as error:
         raise AudioError("unreadable", f"{opened.name}: {error.strerror}") from error
     if offset and not len(mono):
-        raise AudioError("too_short", f"{opened.name}: offset={offset:g} s lies behind its end")
+        raise AudioError("too_short", f"{opened.name}: offset={offset:g} s is beyond its end")
     if stated is not None and codec != "mp3" and media.format.name.startswith("mov"):
-        wanted = stated - offset if duration is None else min(duration, stated - offset)
-        if len(mono) / rate < wanted - _TOLERANCE:
+        requested = stated - offset if duration is None else min(duration, stated - offset)
+        if len(mono) / rate < requested - _TOLERANCE:
             raise AudioError(
                 "truncated",
-                f"{opened.name}: {len(mono) / rate:.2f} of {wanted:.2f} s could be decoded",
+                f"{opened.name}: {len(mono) / rate:.2f} of {requested:.2f} s could be decoded",
             )
     return mono, rate, channels, codec
 
@@ -69,7 +74,8 @@ def _decode(
 
     from musicrec.audio.decoding import mix_down
 
-    # The resampler only unpacks sample formats: rate and channels stay. FFmpeg's own mixing to mono would add 3 dB.
+    # The resampler only unpacks sample formats: rate and channels are unchanged. FFmpeg's own
+    # mixing to mono would add 3 dB.
     unpack = av.AudioResampler(format="fltp")
     start = int(offset * stream.rate)
     stop = None if duration is None else start + int(duration * stream.rate)

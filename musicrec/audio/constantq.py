@@ -1,8 +1,10 @@
-"""Constant-Q spectrogram and chroma of one clip from one chain of decimations (thesis section 1).
+"""Compute constant-Q spectrogram and chroma of one clip from one chain of decimations.
 
-The signal is halved in rate six times by soxr, whose frequency response decides the values at the edges of the octaves (shorter half-band
-filters are off by 5 dB there). In every octave the same 512-sample FFT meets the same 24 wavelet spectra, whose few neighbouring non-zero
-bins are multiplied out directly: once in concert pitch for the constant-Q spectrogram, once in the recording's own tuning for the chroma.
+See Whitell 2019, Figures 1-6. soxr halves the sample rate six times; its frequency response
+determines the values at the edges of the octaves (shorter half-band filters are off by 5 dB there).
+In every octave the same 512-sample FFT is multiplied by the same 24 wavelet spectra, whose few
+neighbouring non-zero bins are summed directly: once in concert pitch for the constant-Q
+spectrogram, once in the recording's own tuning for the chroma.
 """
 
 from __future__ import annotations
@@ -49,18 +51,20 @@ from musicrec.audio.tuning import estimate_tuning
 _GROUPS = -(-FRAMES // LANES)
 _FIRST_BIN, _END_BIN = tables.WAVELET_BINS.start, tables.WAVELET_BINS.stop
 _FLOOR = np.float32(POWER_FLOOR)
-_SCALE = (
-    2.0**30
-)  # squares of 1e-20, which chroma scales up to 1 behind a recording's end, would vanish in float32
-_WINDOW = np.ones(
-    CQT_FFT_SIZE
-)  # float64: in float32 a strong bass or a constant shows 80 dB down (0.1 dB off)
+# Without it squares of 1e-20, which chroma scales up to 1 after a recording's end, underflow in
+# float32.
+_SCALE = 2.0**30
+# float64: in float32 a strong bass or a constant leaks at -80 dB (0.1 dB off).
+_WINDOW = np.ones(CQT_FFT_SIZE)
 
 
 def constantq_features(
     samples: np.ndarray, matrix: HopMatrix, names: tuple[str, ...], chroma: ChromaKind
 ) -> dict[str, np.ndarray]:
-    """Those of cqt and chroma that are in `names`, for float32 samples (N,) of at least `SHORTEST_SAMPLES`, laid out in `matrix`."""
+    """Compute the features in `names` that are among cqt and chroma.
+
+    `samples` are float32 (N,), N at least `SHORTEST_SAMPLES`, laid out in `matrix`.
+    """
     tunings = []
     if "cqt" in names or ("chroma" in names and chroma == "folded"):
         tunings.append(0.0)
@@ -78,7 +82,10 @@ def constantq_features(
 def constantq_magnitudes(
     samples: np.ndarray, matrix: HopMatrix, tunings: list[float]
 ) -> list[np.ndarray]:
-    """Constant-Q magnitudes (168, 656) of a clip for each tuning in bins; the columns behind the 643rd are padding."""
+    """Compute constant-Q magnitudes (168, 656) of a clip for each tuning, given in bins.
+
+    The columns after the 643rd are padding.
+    """
     magnitudes = [np.empty((CQT_BINS, _GROUPS * LANES), dtype=np.float32) for _ in tunings]
     for octave in range(OCTAVES):
         spectra = _octave_spectra(matrix, _WINDOW, *roots_of_unity(CQT_FFT_SIZE, np.float64))
@@ -96,13 +103,19 @@ def constantq_magnitudes(
 
 @njit(cache=True)
 def _scale(samples: np.ndarray, factor: float) -> None:
-    """Multiply in place in float64 and round once, as librosa does: a float32 factor rounds otherwise and is heard 70 dB down (3e-3 dB)."""
+    """Multiply in place in float64 and round once, as librosa does.
+
+    A float32 factor rounds differently, which shows 70 dB down (3e-3 dB).
+    """
     for i in range(len(samples)):
         samples[i] = np.float32(np.float64(samples[i]) * factor)
 
 
 def fold(magnitudes: np.ndarray) -> np.ndarray:
-    """Constant-Q magnitudes (168, time) summed into 12 pitch classes, each frame scaled to a largest value of 1: (12, FRAMES)."""
+    """Compute constant-Q magnitudes (168, 656) of a clip for each tuning, given in bins.
+
+    The columns after the 643rd are padding.
+    """
     chroma = np.zeros((CHROMA_CLASSES, FRAMES), dtype=np.float32)
     for row, pitch_class in enumerate(tables.pitch_classes()):
         chroma[pitch_class] += magnitudes[row, :FRAMES]
@@ -113,7 +126,11 @@ def fold(magnitudes: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=128)
 def _sparse_wavelets(tuning: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First bin and number of bins of each wavelet, and its spectrum there as (real, imaginary) pairs."""
+    """Return the wavelets in sparse form.
+
+    Three arrays: first bin of each wavelet, its number of bins, and the (real, imaginary) pairs
+    there.
+    """
     spectra = tables.wavelet_spectra(tuning)
     inside = spectra != 0
     first = inside.argmax(axis=1)
@@ -126,7 +143,10 @@ def _sparse_wavelets(tuning: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def _octave_spectra(
     matrix: HopMatrix, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray
 ) -> np.ndarray:
-    """Spectra of an octave's frames at the bins of the wavelets: flat (group, bin, real or imaginary, 16)."""
+    """Compute the spectra of an octave's frames at the bins of the wavelets.
+
+    The result is flat (group, bin, real or imaginary, 16).
+    """
     points = len(window) // 2
     bins = _END_BIN - _FIRST_BIN
     work = workspace(points, window)
@@ -151,7 +171,7 @@ def _project(
     wavelets: np.ndarray,
     result: np.ndarray,
 ) -> None:
-    """Magnitudes of the spectra's products with each wavelet, into `result`: flat (24, 656)."""
+    """Write magnitudes of the spectra's products with each wavelet to `result`: flat (24, 656)."""
     bins = _END_BIN - _FIRST_BIN
     up, down = broadcast(np.float32(_SCALE)), broadcast(np.float32(1 / _SCALE))
     for group in range(_GROUPS):
@@ -171,7 +191,7 @@ def _project(
 
 @njit(cache=True)
 def _levels(magnitudes: np.ndarray) -> np.ndarray:
-    """Magnitudes (168, 656) in dB, at most 80 dB under the clip's peak: (168, FRAMES)."""
+    """Convert magnitudes (168, 656) to dB, at most 80 dB under the clip's peak: (168, FRAMES)."""
     flat = magnitudes.reshape(-1)
     result = np.empty((magnitudes.shape[0], FRAMES), dtype=np.float32)
     floor = broadcast(_FLOOR)

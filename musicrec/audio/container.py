@@ -1,9 +1,10 @@
-"""What a file is, and whether all of it is there, told from its bytes and never from its name.
+"""Identify a file's container from its bytes, never from its name, and check that it is complete.
 
-libsndfile plays what is left of a file that was cut off and reports no fault, so completeness is read from the containers themselves:
-the size fields of RIFF and AIFF chunks, the end-of-stream page of Ogg, the frame count in an MP3's Xing or Info header. An MP3 without that
-header tells only through an incomplete last frame: one cut exactly between two frames cannot be told from a shorter recording. FLAC and
-MP4 state their length; decoding shows whether it is reached.
+libsndfile plays what is left of a truncated file without reporting an error, so completeness is
+read from the containers: the size fields of RIFF and AIFF chunks, the end-of-stream page of Ogg,
+the frame count in an MP3's Xing or Info header. In an MP3 without that header only an incomplete
+last frame shows truncation: one cut exactly between two frames cannot be distinguished from a
+shorter recording. FLAC and MP4 state their length; decoding shows whether it is reached.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ from struct import pack, unpack_from
 
 Buffer = bytes | mmap.mmap
 
-LARGEST_FRAME = 2881  # bytes of an MPEG audio frame at most
-_SYNC_SEARCH = (
-    65536  # bytes of rubbish tolerated before the first MPEG frame: the reach of libmpg123
-)
-_CHUNKS = 10_000  # of a RIFF or AIFF file that are looked at; a file of empty ones holds millions
+LARGEST_FRAME = 2881  # bytes, the largest MPEG audio frame
+# Bytes of rubbish tolerated before the first MPEG frame, as many as libmpg123 skips
+_SYNC_SEARCH = 65536
+_CHUNKS = 10_000  # chunks of a RIFF or AIFF file that are read; a hostile file holds millions
 _MISSING_FRAMES = 2  # encoders disagree whether the header frame and the last padding frame count
-_STREAMED = 0x7FFFF000  # sizes from here up are written by encoders that do not know the length yet
-_BITRATES = {  # kilobits a second by (MPEG 1?, layer), index 1..14 of the header's field
+_STREAMED = 0x7FFFF000  # encoders that do not know the length yet write sizes from here up
+_BITRATES = {  # kilobits per second by (MPEG 1?, layer), index 1..14 of the header's field
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -29,15 +29,18 @@ _BITRATES = {  # kilobits a second by (MPEG 1?, layer), index 1..14 of the heade
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_RATES = {
+_RATES = {  # Hz by the version field: MPEG 1, 2, 2.5
     3: (44100, 48000, 32000),
     2: (22050, 24000, 16000),
     0: (11025, 12000, 8000),
-}  # by the version field: MPEG 1, 2, 2.5
+}
 
 
 def _frame_lengths() -> dict[int, tuple[int, int]]:
-    """Bytes of a frame without padding, and bytes of its padding, by header bytes 2 and 3 (protection, padding, private bits off)."""
+    """Return bytes of a frame without padding, and of its padding, by header bytes 2 and 3.
+
+    The protection, padding and private bits of the key are cleared.
+    """
     table = {}
     for version, rates in _RATES.items():
         for layer in (1, 2, 3):
@@ -59,10 +62,18 @@ _FRAME_LENGTHS = _frame_lengths()
 
 @dataclass(frozen=True)
 class Container:
-    """`kind`: wav, aiff, flac, ogg, mpeg, adts or mp4; `fault`: why the file is not whole, or None.
+    """The kind of a file, and whether it is complete.
 
-    `uncounted_samples`: samples in the frames of an MPEG stream that does not state their number itself, else 0. `rubbish`: bytes before
-    its first frame that are no tag.
+    Attributes
+    ----------
+    kind
+        wav, aiff, flac, ogg, mpeg, adts or mp4.
+    fault
+        Why the file is incomplete, or None.
+    uncounted_samples
+        Samples in the frames of an MPEG stream that does not state their number, otherwise 0.
+    rubbish
+        Bytes before the first MPEG frame that are not a tag.
     """
 
     kind: str
@@ -72,7 +83,7 @@ class Container:
 
 
 def inspect(data: Buffer) -> Container | None:
-    """Recognise a container and check that it is whole; None if the bytes are no audio that can be read here."""
+    """Recognise a container and check it; return None if the bytes are not supported audio."""
     head = data[:12]
     if head[:4] in (b"RIFF", b"RF64", b"RIFX") and head[8:12] == b"WAVE":
         return Container("wav", _cut_chunk(data, b"data", ">" if head[:4] == b"RIFX" else "<"))
@@ -90,13 +101,13 @@ def inspect(data: Buffer) -> Container | None:
     return _inspect_tagged(data, _after_id3(data))
 
 
-def _cut_chunk(data: Buffer, wanted: bytes, order: str) -> str | None:
+def _cut_chunk(data: Buffer, chunk_id: bytes, order: str) -> str | None:
     position = 12
     for _ in range(_CHUNKS):
         if position + 8 > len(data):
             break
         (size,) = unpack_from(order + "I", data, position + 4)
-        if data[position : position + 4] == wanted:
+        if data[position : position + 4] == chunk_id:
             missing = position + 8 + size - len(data)
             return (
                 f"{missing:,} of {size:,} bytes of samples are missing"
@@ -133,7 +144,7 @@ def _is_adts(data: Buffer, start: int) -> bool:
 
 
 def frame_length(data: Buffer, position: int) -> int:
-    """Bytes of the MPEG audio frame at `position`; 0 where no frame header stands."""
+    """Return the bytes of the MPEG audio frame at `position`; 0 if there is no frame header."""
     if position + 4 > len(data) or data[position] != 0xFF:
         return 0
     third = data[position + 2]
@@ -148,7 +159,7 @@ def _samples_per_frame(data: Buffer, position: int) -> int:
 
 
 def _first_frame(data: Buffer, start: int) -> int:
-    """Where two frames follow each other (or one ends the file); -1 if nowhere within reach."""
+    """Return the position of two consecutive frames (or one at the end); -1 if out of reach."""
     position = data.find(b"\xff", start, start + _SYNC_SEARCH)
     while position >= 0:
         length = frame_length(data, position)
@@ -159,7 +170,7 @@ def _first_frame(data: Buffer, start: int) -> int:
 
 
 def _inspect_tagged(data: Buffer, start: int) -> Container | None:
-    """The formats that may stand behind an ID3 tag, which ends at `start`."""
+    """Inspect the formats that may follow an ID3 tag, which ends at `start`."""
     if data[start : start + 4] == b"fLaC":
         return Container("flac")
     if _is_adts(data, start):
@@ -178,7 +189,7 @@ def _inspect_mpeg(data: Buffer, start: int) -> Container | None:
         fault = "the last frame is incomplete" if last_is_cut else None
         return Container("mpeg", fault, present * _samples_per_frame(data, first), rubbish)
     fault = (
-        f"{present:,} of {declared:,} MPEG frames are there"
+        f"{present:,} of {declared:,} MPEG frames are present"
         if present < declared - _MISSING_FRAMES
         else None
     )
@@ -186,7 +197,7 @@ def _inspect_mpeg(data: Buffer, start: int) -> Container | None:
 
 
 def _declared_frames(data: Buffer, first: int) -> int | None:
-    """The frame count of the Xing, Info or VBRI header in the first frame."""
+    """Return the frame count of the Xing, Info or VBRI header in the first frame."""
     frame = data[first : first + frame_length(data, first)]
     for mark in (b"Xing", b"Info"):
         at = frame.find(mark, 4, 48)
@@ -198,17 +209,15 @@ def _declared_frames(data: Buffer, first: int) -> int | None:
 
 
 def with_frame_count(data: Buffer) -> bytes:
-    """An MPEG stream behind a Xing header that counts its frames, for a stream that has none.
+    """Prepend a Xing header with the frame count to an MPEG stream that has none.
 
-    Without one libsndfile guesses the length from the first frame's bitrate and stops there: of a variable bitrate it may read half. With
-    one it takes off the decoder's delay of 529 samples, which `librosa.load` leaves on streams without a header.
+    Without it libsndfile estimates the length from the first frame's bitrate and stops there: of a
+    stream of variable bitrate it may read half. With it libsndfile removes the decoder's delay of
+    529 samples, which `librosa.load` keeps in streams without a header.
     """
     first = _first_frame(data, _after_id3(data))
-    second, third, fourth = (
-        data[first + 1] | 1,
-        data[first + 2] & 0x0C | 0x90,
-        data[first + 3],
-    )  # no checksum; room for the header
+    # No checksum, and a bitrate that leaves room for the header
+    second, third, fourth = data[first + 1] | 1, data[first + 2] & 0x0C | 0x90, data[first + 3]
     is_mono, is_mpeg1 = fourth >> 6 == 3, second >> 3 & 3 == 3
     side_information = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
     header = (
@@ -221,7 +230,10 @@ def with_frame_count(data: Buffer) -> bytes:
 
 
 def _count_frames(data: Buffer, first: int) -> tuple[int, bool]:
-    """Whole frames from `first` on, and whether the last one is cut off. About 0.4 ms for 30 s."""
+    """Count complete frames from `first` on, and tell whether the last one is cut off.
+
+    Takes about 0.4 ms for 30 s.
+    """
     content = data[first:]
     end, position, count = len(content), 0, 0
     lengths = _FRAME_LENGTHS
@@ -239,7 +251,7 @@ def _count_frames(data: Buffer, first: int) -> tuple[int, bool]:
                 else -1
             )
             if position < 0:
-                return count, False  # a closing tag or rubbish behind the last frame
+                return count, False  # a closing tag or rubbish after the last frame
             continue
         position += length + padding if third & 2 else length
         count += 1

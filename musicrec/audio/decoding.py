@@ -1,8 +1,9 @@
-"""From a recording in any common format to float32 mono samples, exactly as `librosa.load` gives them.
+"""Decode a recording to float32 mono samples, exactly as `librosa.load` does.
 
-libsndfile decodes MP3, FLAC, Ogg Vorbis and Opus, WAV and AIFF; PyAV (optional) decodes AAC and M4A. The format is told from the content.
-The channels are averaged block by block while they are in the processor's cache, and soxr's HQ quality resamples: the same samples as
-`librosa.load`, in half its time, because NumPy's mean over the channel axis costs as much as the decoding.
+libsndfile decodes MP3, FLAC, Ogg Vorbis and Opus, WAV and AIFF; PyAV (optional) decodes AAC and
+M4A. The format is identified from the content. The channels are averaged block by block while they
+are in the processor's cache, and soxr's HQ quality resamples: the same samples as `librosa.load` in
+half its time, because NumPy's mean over the channel axis costs as much as the decoding.
 """
 
 from __future__ import annotations
@@ -16,37 +17,37 @@ from pyarrow.fs import FileSystem
 
 from musicrec.audio import container
 from musicrec.audio.errors import AudioError
+from musicrec.audio.parameters import SAMPLE_RATE
 from musicrec.audio.source import Locate, OpenSource, Source, in_memory, open_source
 
-SAMPLE_RATE = 22050  # Hz, thesis section 1
 MAX_SECONDS = 3600.0
 MAX_CHANNELS = 8
 MIN_NATIVE_RATE = 1_000  # Hz
 MAX_NATIVE_RATE = 384_000  # Hz
 MAX_BYTES = 1 << 30
-MAX_FRAMES = (
-    3600 * 48_000
-)  # samples of a channel: 691 MB once they are mono. A FLAC of 4 MB can unfold to gigabytes
-LOUDEST = 1e10  # above it (200 dB over full scale) a float file is damaged, and powers pass the range of float32
-SILENCE_PEAK = 1e-4  # -80 dB below full scale, the reach of the features' decibels
+# Samples per channel: 691 MB as mono. A FLAC of 4 MB can decode to gigabytes.
+MAX_FRAMES = 3600 * 48_000
+# 200 dB over full scale: beyond it a float file is damaged, and powers exceed the range of float32.
+LOUDEST = 1e10
+SILENCE_PEAK = 1e-4  # 80 dB below full scale, the dynamic range of the features
 
 _BLOCK = 1 << 16  # frames; a stereo block (512 KiB) stays in the second-level cache
 _MPEG_FRAME = 1152  # samples
-_UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's count of frames where the header has none
+_UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's frame count if the header has none
 
 
 @dataclass(frozen=True)
 class DecodedAudio:
-    """Samples and the decoder's facts.
+    """Samples, and the properties of the recording that the decoder reports.
 
     Attributes
     ----------
     samples
-        float32 mono (N,), in [-1, 1] but where the recording itself goes beyond.
+        float32 mono (N,), in [-1, 1] unless the recording itself exceeds that range.
     sample_rate
         Of `samples`, in Hz.
     duration_seconds
-        Length of the part that was asked for, at the recording's own rate.
+        Length of the requested part, at the recording's own rate.
     native_sample_rate, channels, container, codec
         Of the recording, before mixing down and resampling.
     silent
@@ -65,9 +66,11 @@ class DecodedAudio:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a recording may be at most. They are checked against the header, and again while decoding, since headers lie.
+    """Upper bounds for a recording.
 
-    `max_frames` is of mono and stereo; where there are more channels, all of their samples together may be as many as of stereo.
+    They are checked against the header, and again while decoding, because headers may be wrong.
+    `max_frames` applies to mono and stereo; with more channels the total number of samples is
+    bounded as for stereo.
     """
 
     max_seconds: float = MAX_SECONDS
@@ -77,6 +80,7 @@ class Limits:
     max_frames: int = MAX_FRAMES
 
     def check_stream(self, name: str, channels: int, rate: int) -> None:
+        """Raise AudioError (unreadable) if the channels or the rate are out of bounds."""
         if not 1 <= channels <= self.max_channels:
             raise AudioError(
                 "unreadable",
@@ -85,17 +89,22 @@ class Limits:
         if not MIN_NATIVE_RATE <= rate <= self.max_native_rate:
             raise AudioError(
                 "unreadable",
-                f"{name} has a sample rate of {rate} Hz, outside {MIN_NATIVE_RATE}..{self.max_native_rate}",
+                f"{name} has a sample rate of {rate} Hz, "
+                f"outside {MIN_NATIVE_RATE}..{self.max_native_rate}",
             )
 
     def most_frames(self, rate: int, channels: int) -> int:
+        """Return the largest number of samples per channel."""
         return min(int(self.max_seconds * rate), 2 * self.max_frames // max(2, channels))
 
     def check_length(self, name: str, frames: int, rate: int, channels: int) -> None:
+        """Raise AudioError (too_long) if there are more samples per channel than allowed."""
         if frames > self.most_frames(rate, channels):
-            of = f"max_seconds={self.max_seconds:g} or max_frames={self.max_frames:,} ({channels} channels at {rate} Hz)"
             raise AudioError(
-                "too_long", f"{name} is longer than {of}; set a duration or raise the limit"
+                "too_long",
+                f"{name} is longer than max_seconds={self.max_seconds:g} or "
+                f"max_frames={self.max_frames:,} ({channels} channels at {rate} Hz); "
+                "set a duration or raise the limit",
             )
 
 
@@ -105,12 +114,15 @@ def load_audio(
     offset: float = 0.0,
     duration: float | None = None,
 ) -> np.ndarray:
-    """Samples of a recording: float32 mono (N,), equal to ``librosa.load(source, sr=sample_rate, offset=..., duration=...)``.
+    """Load a recording as float32 mono samples (N,).
+
+    Equal to ``librosa.load(source, sr=sample_rate, offset=..., duration=...)``.
 
     Parameters
     ----------
     source
-        Local path, URI (``file://``, ``s3://`` and what else `pyarrow.fs` knows) or the encoded bytes.
+        Local path, URI (``file://``, ``s3://`` and others that `pyarrow.fs` supports) or the
+        encoded bytes.
     sample_rate
         In Hz; None keeps the recording's own.
     offset, duration
@@ -134,21 +146,23 @@ def decode(
     limits: Limits | None = None,
     locate: Locate = FileSystem.from_uri,
 ) -> DecodedAudio:
-    """Decode, mix down and resample a recording; see `load_audio` for the parameters that the two share.
+    """Decode, mix down and resample a recording; see `load_audio` for the shared parameters.
 
     Parameters
     ----------
     locate
-        Gives a URI's file system, with the time-outs and retries that the caller wants, and the path within it.
+        Returns a URI's file system, with the caller's time-outs and retries, and the path within
+        it.
 
     Raises
     ------
     AudioError
-        not_found; empty (no bytes, or no samples); not_audio (no known format); truncated (the file ends before its own header says, or
-        inside a frame); too_short (under `minimum_seconds`, or `offset` behind the end); too_long (over `limits`); unreadable (damaged,
-        samples that are NaN, infinite or over `LOUDEST`, channels or rate over `limits`).
+        not_found; empty (no bytes, or no samples); not_audio (unknown format); truncated (the file
+        ends before the end that its header states, or inside a frame); too_short (under
+        `minimum_seconds`, or `offset` beyond the end); too_long (over `limits`); unreadable
+        (damaged, samples that are NaN, infinite or over `LOUDEST`, channels or rate over `limits`).
     OSError
-        Storage behind a URI failed: trying again may help.
+        The storage behind a URI failed: a retry may help.
     ModuleNotFoundError
         AAC or M4A without PyAV.
     """
@@ -158,18 +172,19 @@ def decode(
             f"offset={offset} must be at least 0 and duration={duration} more than 0 seconds"
         )
     with open_source(source, limits.max_bytes, locate) as opened:
-        found = container.inspect(opened.data)
-        if found is None:
+        identified = container.inspect(opened.data)
+        if identified is None:
             raise AudioError(
                 "not_audio",
-                f"{opened.name} is no MP3, FLAC, Ogg, WAV, AIFF, AAC or MP4: it begins with {opened.data[:8]!r}",
+                f"{opened.name} is not MP3, FLAC, Ogg, WAV, AIFF, AAC or MP4: "
+                f"it begins with {opened.data[:8]!r}",
             )
-        if found.fault is not None:
-            raise AudioError("truncated", f"{opened.name}: {found.fault}")
-        mono, rate, channels, codec = _read(opened, found, offset, duration, limits)
+        if identified.fault is not None:
+            raise AudioError("truncated", f"{opened.name}: {identified.fault}")
+        mono, rate, channels, codec = _read(opened, identified, offset, duration, limits)
     seconds = len(mono) / rate
     if not len(mono):
-        raise AudioError("empty", f"{opened.name} holds 0 samples")
+        raise AudioError("empty", f"{opened.name} contains 0 samples")
     if seconds < minimum_seconds:
         raise AudioError(
             "too_short",
@@ -187,38 +202,44 @@ def decode(
         )
         raise AudioError("unreadable", f"{opened.name}: {detail}")
     return DecodedAudio(
-        samples, target, seconds, rate, channels, found.kind, codec, peak < SILENCE_PEAK
+        samples, target, seconds, rate, channels, identified.kind, codec, peak < SILENCE_PEAK
     )
 
 
 def _read(
     opened: OpenSource,
-    found: container.Container,
+    identified: container.Container,
     offset: float,
     duration: float | None,
     limits: Limits,
 ) -> tuple[np.ndarray, int, int, str]:
-    """Samples averaged over the channels at the native rate (N,), the rate in Hz, the channels and the codec's name."""
-    if found.kind in ("mp4", "adts"):
+    """Decode to mono; return samples (N,) at the native rate, rate in Hz, channels and codec."""
+    if identified.kind in ("mp4", "adts"):
         from musicrec.audio.advanced_audio_coding import read_mono
 
         return read_mono(opened, offset, duration, limits)
-    mended = None
-    if found.rubbish:  # libsndfile wants a tag or a frame to begin with
-        mended, found = opened.data[found.rubbish :], replace(found, rubbish=0)
+    repaired = None
+    if identified.rubbish:  # libsndfile expects a tag or a frame at the beginning
+        repaired = opened.data[identified.rubbish :]
+        identified = replace(identified, rubbish=0)
     elif (
-        found.uncounted_samples
-        and _guessed_length(opened) < found.uncounted_samples - 2 * _MPEG_FRAME
+        identified.uncounted_samples
+        and _estimated_length(opened) < identified.uncounted_samples - 2 * _MPEG_FRAME
     ):
-        mended, found = container.with_frame_count(opened.data), replace(found, uncounted_samples=0)
-    if mended is None:
-        return _read_mono(opened, found, offset, duration, limits)
-    with in_memory(mended, opened.name, limits.max_bytes + container.LARGEST_FRAME) as again:
-        return _read(again, found, offset, duration, limits)
+        repaired = container.with_frame_count(opened.data)
+        identified = replace(identified, uncounted_samples=0)
+    if repaired is None:
+        return _read_mono(opened, identified, offset, duration, limits)
+    with in_memory(repaired, opened.name, limits.max_bytes + container.LARGEST_FRAME) as reopened:
+        return _read(reopened, identified, offset, duration, limits)
 
 
 class _Sequential(soundfile.SoundFile):
-    """Reads block after block. soundfile seeks after every read of a seekable file, and an MP3 decoder runs up anew for each seek."""
+    """A sound file that is read sequentially.
+
+    soundfile seeks after every read of a seekable file, and an MP3 decoder starts up again for each
+    seek.
+    """
 
     def seekable(self) -> bool:
         return False
@@ -226,7 +247,7 @@ class _Sequential(soundfile.SoundFile):
 
 def _read_mono(
     opened: OpenSource,
-    found: container.Container,
+    identified: container.Container,
     offset: float,
     duration: float | None,
     limits: Limits,
@@ -239,38 +260,40 @@ def _read_mono(
             if start and start >= sound.frames:
                 raise AudioError(
                     "too_short",
-                    f"{opened.name}: offset={offset:g} s lies behind its end at {sound.frames / rate:.3f} s",
+                    f"{opened.name}: offset={offset:g} s is beyond its end at "
+                    f"{sound.frames / rate:.3f} s",
                 )
-            wanted = (
+            requested = (
                 sound.frames - start
                 if duration is None
                 else min(int(duration * rate), sound.frames - start)
             )
             if sound.frames != _UNKNOWN_LENGTH:
-                limits.check_length(opened.name, wanted, rate, channels)
+                limits.check_length(opened.name, requested, rate, channels)
             if start:
                 sound.seek(start)
-            # One more than is allowed, so that a length which the header does not tell is found too long, and not cut.
-            mono = _mix_blocks(sound, min(wanted, limits.most_frames(rate, channels) + 1))
+            # One frame more than allowed, so that a recording without a stated length is refused as
+            # too long instead of being cut.
+            mono = _mix_blocks(sound, min(requested, limits.most_frames(rate, channels) + 1))
             limits.check_length(opened.name, len(mono), rate, channels)
             codec = sound.subtype.lower()
     except soundfile.LibsndfileError as error:
         raise AudioError(
-            _decoder_fault(opened, found), f"{opened.name}: {error.error_string}"
+            _decoder_fault(opened, identified), f"{opened.name}: {error.error_string}"
         ) from error
     if (
-        not found.uncounted_samples
-        and wanted < _UNKNOWN_LENGTH - start
-        and len(mono) < wanted - 2 * _MPEG_FRAME
+        not identified.uncounted_samples
+        and requested < _UNKNOWN_LENGTH - start
+        and len(mono) < requested - 2 * _MPEG_FRAME
     ):
         raise AudioError(
-            "truncated", f"{opened.name}: {len(mono):,} of {wanted:,} samples could be decoded"
+            "truncated", f"{opened.name}: {len(mono):,} of {requested:,} samples could be decoded"
         )
     return mono, rate, channels, codec
 
 
-def _guessed_length(opened: OpenSource) -> int:
-    """Samples that libsndfile expects of an MPEG stream without a frame count."""
+def _estimated_length(opened: OpenSource) -> int:
+    """Return the samples that libsndfile expects of an MPEG stream without a frame count."""
     try:
         with soundfile.SoundFile(opened.rewound(), closefd=False) as sound:
             return sound.frames
@@ -279,8 +302,11 @@ def _guessed_length(opened: OpenSource) -> int:
 
 
 def _mix_blocks(sound: soundfile.SoundFile, frames: int) -> np.ndarray:
-    """The next `frames` frames (fewer where the stream ends), averaged over the channels: float32 (N,)."""
-    mono = np.empty(max(frames, 0), dtype=np.float32)  # what is not written to takes no memory
+    """Read the next `frames` frames, averaged over the channels: float32 (N,).
+
+    There are fewer if the stream ends earlier.
+    """
+    mono = np.empty(max(frames, 0), dtype=np.float32)  # pages that are not written take no memory
     block = np.empty((min(_BLOCK, len(mono)), sound.channels), dtype=np.float32)
     done = 0
     while done < frames:
@@ -293,7 +319,10 @@ def _mix_blocks(sound: soundfile.SoundFile, frames: int) -> np.ndarray:
 
 
 def mix_down(frames: np.ndarray, out: np.ndarray) -> None:
-    """Average (N, channels) over the channels into `out` (N,): the bits of NumPy's mean, 20 times as fast for stereo."""
+    """Average (N, channels) over the channels into `out` (N,).
+
+    The result has the bits of NumPy's mean, 20 times as fast for stereo.
+    """
     channels = frames.shape[1]
     if channels == 1:
         out[:] = frames[:, 0]
@@ -304,9 +333,12 @@ def mix_down(frames: np.ndarray, out: np.ndarray) -> None:
     out /= np.float32(channels)
 
 
-def _decoder_fault(opened: OpenSource, found: container.Container) -> str:
-    """A FLAC whose last sample cannot be reached was cut off; one that is damaged further up is unreadable."""
-    if found.kind != "flac":
+def _decoder_fault(opened: OpenSource, identified: container.Container) -> str:
+    """Return the reason for a decoder error.
+
+    A FLAC whose last sample cannot be reached is truncated; one damaged earlier is unreadable.
+    """
+    if identified.kind != "flac":
         return "unreadable"
     try:
         with soundfile.SoundFile(opened.rewound(), closefd=False) as sound:

@@ -1,4 +1,4 @@
-"""The closed list of reasons why a recording cannot become features."""
+"""Define the closed list of reasons why a recording cannot become features."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ AUDIO_ERRORS = (
 
 
 class AudioError(ValueError):
-    """A recording that cannot be used, with a reason from `AUDIO_ERRORS` and a detail for a person.
+    """A recording that cannot be used, with a reason from `AUDIO_ERRORS` and a readable detail.
 
-    Trying again does not help: the fault is in the file. Storage that fails (a lost connection, a denied object) is raised as the
-    `OSError` that it is, because there trying again may help.
+    A retry does not help, because the fault is in the file. A storage failure (a lost connection, a
+    denied object) is raised as `OSError`, because there a retry may help.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

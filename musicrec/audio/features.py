@@ -1,4 +1,4 @@
-"""The one call for all six features."""
+"""Compute all six features in one call."""
 
 from __future__ import annotations
 
@@ -29,27 +29,31 @@ _CONSTANT_Q = {"cqt", "chroma"}
 def extract_features(
     samples: np.ndarray, names: Sequence[str] = FEATURES, *, chroma: ChromaKind = "librosa"
 ) -> dict[str, np.ndarray]:
-    """Spectral features of one clip, un-standardised, each float32 (frequency, 643) as in `FEATURE_SHAPES` (thesis section 1).
+    """Compute spectral features of one clip, each float32 (frequency, 643) as in `FEATURE_SHAPES`.
 
-    Only what `names` asks for is computed: one STFT serves stft, stft_halved, mel and mfcc, one chain of decimations cqt and chroma.
-    A recording over 30 s is cut to its first 30 s; one under 29.81 s (657,408 samples) is padded with zeros at its end, so that every
-    feature has 643 frames. `segments` splits full-length tracks instead.
+    The values are not standardised (Whitell 2019, Figures 1-6).
+
+    Only the features in `names` are computed: one STFT serves stft, stft_halved, mel and mfcc, one
+    decimation chain serves cqt and chroma. A recording over 30 s is cut to its first 30 s; one
+    under 29.81 s (657,408 samples) is padded with zeros at its end, so that every feature has 643
+    frames. `spread_segments` splits full-length tracks.
 
     Parameters
     ----------
     samples
         float32 mono (N,) at 22,050 Hz, N at least 1.
     names
-        Some of `FEATURES`.
+        A subset of `FEATURES`.
     chroma
-        ``librosa``: in the recording's own tuning, as ``librosa.feature.chroma_cqt(bins_per_octave=24)`` (the thesis' experiments).
-        ``folded``: the 168 bins of `cqt` in concert pitch, wrapped into 12 (the thesis' prose).
+        ``librosa``: in the recording's own tuning, as
+        ``librosa.feature.chroma_cqt(bins_per_octave=24)`` (the thesis' experiments). ``folded``:
+        the 168 bins of `cqt` in concert pitch, wrapped into 12 (the thesis' prose).
 
     Returns
     -------
     dict
-        dB with reference 1, at most 80 dB under the clip's own peak; chroma linear, each frame's largest value 1. `stft_halved` is a view
-        of `stft` where both are asked for.
+        dB with reference 1, at most 80 dB under the clip's own peak; chroma linear, each frame's
+        largest value 1. `stft_halved` is a view of `stft` if both are requested.
 
     Raises
     ------
@@ -59,31 +63,34 @@ def extract_features(
     names = check_names(names)
     check_chroma(chroma)
     clip = fit_clip(samples)
-    wanted = set(names)
+    requested = set(names)
     matrix = hop_matrix(clip, HOP, FFT_SIZE)
     features: dict[str, np.ndarray] = {}
-    if wanted & _SPECTRAL:
+    if requested & _SPECTRAL:
         features |= spectral_features(clip, matrix, names)
-    if wanted & _CONSTANT_Q:
+    if requested & _CONSTANT_Q:
         features |= constantq_features(clip, matrix, names, chroma)
     return {name: features[name] for name in names}
 
 
 def fit_clip(samples: np.ndarray) -> np.ndarray:
-    """Cut to 30 s, or pad with zeros to 643 frames; float32 and contiguous."""
+    """Cut to 30 s, or pad with zeros to 643 frames; return contiguous float32."""
     if samples.ndim != 1 or not len(samples):
         raise ValueError(
-            f"samples have shape {samples.shape}: mono samples (N,), N at least 1, are needed"
+            f"samples have shape {samples.shape}: expected mono samples (N,), N at least 1"
         )
     clip = np.ascontiguousarray(samples[:CLIP_SAMPLES], dtype=np.float32)
     if not np.isfinite([clip.min(), clip.max()]).all():  # NaN passes through both
-        raise ValueError("samples hold NaN or infinity")
+        raise ValueError("samples contain NaN or infinity")
     if len(clip) < SHORTEST_SAMPLES:
         clip = np.concatenate([clip, np.zeros(SHORTEST_SAMPLES - len(clip), dtype=np.float32)])
     return clip
 
 
 def compile_kernels() -> None:
-    """Compile every kernel, or load it from Numba's cache on disk, before the first clip is timed or many workers start at once."""
+    """Compile every kernel, or load it from Numba's cache on disk.
+
+    Call it before the first clip is timed, or before many workers start at the same time.
+    """
     noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32)
     to_float16(extract_features(noise)["mfcc"])

@@ -1,7 +1,8 @@
-"""The names, shapes and parameters of the six features (thesis section 1). Plain data, quick to import.
+"""Define the names, shapes and parameters of the six features (Whitell 2019, Figures 1-6).
 
-Every parameter follows from the sample rate, the hop and the thesis' sizes. `feature_parameters` hands them out as one dictionary, whose
-hash tells whether two stored features mean the same.
+Plain data, quick to import. Every parameter follows from the sample rate, the hop and the thesis'
+sizes. `feature_parameters` returns them as one dictionary, whose hash shows whether two stored
+features were computed alike.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from musicrec.config.names import SPECTRAL_FEATURES
 
 SAMPLE_RATE = 22050  # Hz
 HOP = 1024  # samples between frames
-FRAMES = 643  # columns kept of every feature
+FRAMES = 643  # columns of every feature
 CLIP_SECONDS = 30.0
-CLIP_SAMPLES = int(CLIP_SECONDS * SAMPLE_RATE)  # a longer recording is cut to these
-SHORTEST_SAMPLES = (
-    (FRAMES - 1) * HOP
-)  # 29.81 s: centred frames reach 643 from here on; a shorter recording is padded to them with zeros
+CLIP_SAMPLES = int(CLIP_SECONDS * SAMPLE_RATE)  # a longer recording is cut to this length
+# 29.81 s, the shortest recording with 643 centred frames; a shorter one is padded with zeros
+SHORTEST_SAMPLES = (FRAMES - 1) * HOP
 
 FFT_SIZE = 4096  # also the length of the Hann window
 STFT_BINS = FFT_SIZE // 2 + 1
@@ -29,17 +29,15 @@ OCTAVES = 7
 BINS_PER_OCTAVE = 24
 CQT_BINS = OCTAVES * BINS_PER_OCTAVE
 LOWEST_FREQUENCY = 440.0 * 2.0 ** ((24 - 69) / 12)  # C1, 32.703 Hz
-CQT_FFT_SIZE = (
-    512  # the longest of an octave's 24 wavelets has 374 samples at the octave's own rate
-)
-CQT_SPARSITY = (
-    0.01  # share of a wavelet's magnitude spectrum that is left out, from the smallest value up
-)
+# The longest of an octave's 24 wavelets has 374 samples at the octave's own rate.
+CQT_FFT_SIZE = 512
+# Fraction of a wavelet's magnitude spectrum that is dropped, smallest values first
+CQT_SPARSITY = 0.01
 
 TUNING_FFT_SIZE = 2048
 TUNING_HOP = 512
-TUNING_STEPS = 100  # to a constant-Q bin
-PITCH_LOWEST, PITCH_HIGHEST = 150.0, 4000.0  # Hz, where spectral peaks count for the tuning
+TUNING_STEPS = 100  # per constant-Q bin
+PITCH_LOWEST, PITCH_HIGHEST = 150.0, 4000.0  # Hz, range of the spectral peaks used for tuning
 PITCH_THRESHOLD = 0.1  # of the frame's largest magnitude
 
 CHROMA_CLASSES = 12
@@ -61,7 +59,7 @@ CHROMA_KINDS: tuple[ChromaKind, ...] = ("librosa", "folded")
 
 
 def feature_parameters(chroma: ChromaKind = "librosa") -> dict[str, str | int | float]:
-    """Every parameter that decides the values of the six features, as JSON-ready scalars."""
+    """Return every parameter that determines the six features, as JSON-ready scalars."""
     check_chroma(chroma)
     return {
         "sample_rate": SAMPLE_RATE,
@@ -90,12 +88,13 @@ def feature_parameters(chroma: ChromaKind = "librosa") -> dict[str, str | int | 
 
 
 def check_chroma(chroma: str) -> None:
+    """Raise ValueError if the kind of chroma is unknown."""
     if chroma not in CHROMA_KINDS:
         raise ValueError(f"chroma={chroma!r} is not one of {', '.join(CHROMA_KINDS)}")
 
 
 def check_names(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """The names as a tuple; ValueError where one is unknown."""
+    """Return the names as a tuple; raise ValueError if one is unknown."""
     unknown = [name for name in names if name not in FEATURES]
     if unknown:
         raise ValueError(

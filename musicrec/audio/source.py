@@ -1,4 +1,4 @@
-"""Bytes of a recording: from a path, a URI or memory, without copying a local file."""
+"""Open the bytes of a recording from a path, a URI or memory, without copying local files."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from musicrec.audio.errors import AudioError
 
 _URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
-# The file system of a URI, and the path within it.
+# Return the file system of a URI, and the path within it.
 Locate = Callable[[str], tuple[FileSystem, str]]
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True)
 class OpenSource:
-    """The whole content of a recording (`data`), and the same as a seekable file for the decoders (a descriptor, where there is one)."""
+    """The content of a recording (`data`), and the same as a seekable file for the decoders.
+
+    `file` is a file descriptor where possible.
+    """
 
     name: str
     data: bytes | mmap.mmap
     file: int | io.BytesIO
 
     def rewound(self) -> int | io.BytesIO:
-        """The file, to be read from its beginning."""
+        """Rewind the file and return it."""
         if isinstance(self.file, int):
             os.lseek(self.file, 0, os.SEEK_SET)
         else:
@@ -42,14 +45,17 @@ class OpenSource:
 
 @contextmanager
 def open_source(source: Source, max_bytes: int, locate: Locate) -> Iterator[OpenSource]:
-    """Open a local path, a URI (``file://``, or what `locate` knows, as ``s3://``), or bytes in memory.
+    """Open a local path, a URI, or bytes in memory.
+
+    A URI is ``file://`` or one that `locate` supports, such as ``s3://``.
 
     Raises
     ------
     AudioError
-        not_found, empty (no bytes), too_long (more than `max_bytes`), unreadable (a folder, no permission).
+        not_found, empty (no bytes), too_long (more than `max_bytes`), unreadable (a folder, no
+        permission).
     OSError
-        The storage behind a URI failed; the file itself may be sound.
+        The storage behind a URI failed; the file itself may be intact.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         with in_memory(bytes(source), f"<{len(source)} bytes>", max_bytes) as opened:
@@ -83,12 +89,13 @@ def _local(path: Path, max_bytes: int) -> Iterator[OpenSource]:
 
 @contextmanager
 def in_memory(data: bytes, name: str, max_bytes: int) -> Iterator[OpenSource]:
-    """Bytes as a source; AudioError as from `open_source`."""
+    """Open bytes as a source; raise AudioError as `open_source` does."""
     _check_size(len(data), name, max_bytes)
     if not hasattr(os, "memfd_create"):
         yield OpenSource(name, data, io.BytesIO(data))
         return
-    # An anonymous file lets libsndfile read by itself. Calling back into Python for every MPEG frame costs a millisecond a clip.
+    # An anonymous file lets libsndfile read directly. Calling back into Python for every MPEG frame
+    # costs a millisecond per clip.
     with os.fdopen(os.memfd_create("recording"), "w+b", buffering=0) as file:
         view = memoryview(data)
         while view:

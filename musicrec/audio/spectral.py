@@ -1,4 +1,7 @@
-"""STFT, its lower half, mel spectrogram and MFCC of one clip from one transform of its frames (thesis section 1)."""
+"""Compute STFT, its lower half, mel spectrogram and MFCC of one clip from one transform.
+
+See Whitell 2019, Figures 1-6.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +37,17 @@ _FLOOR = np.float32(POWER_FLOOR)
 def spectral_features(
     samples: np.ndarray, matrix: HopMatrix, names: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
-    """Those of stft, stft_halved, mel and mfcc that are in `names`, for float32 samples (N,) laid out in `matrix`, N at least
-    `SHORTEST_SAMPLES`.
+    """Compute the features in `names` that are among stft, stft_halved, mel and mfcc.
 
-    `stft_halved` is a view of `stft` where both are asked for.
+    Parameters
+    ----------
+    samples
+        float32 (N,), N at least `SHORTEST_SAMPLES`.
+    matrix
+        The same samples laid out for the transform.
+    names
+        Requested features; others are ignored. `stft_halved` is a view of `stft` if both are
+        requested.
     """
     frames = 1 + len(samples) // HOP
     groups = frame_groups(len(samples), HOP)
@@ -65,12 +75,17 @@ def spectral_features(
 
 
 def peak_decibels(power: np.ndarray) -> np.float32:
+    """Return the largest power in dB, at least that of `POWER_FLOOR`."""
     return np.float32(10 * np.log10(max(float(power.max()), POWER_FLOOR)))
 
 
 @cache
 def _mel_bands() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First bin and number of bins of each band, and the weights of all bands one after the other."""
+    """Return the mel bands in sparse form.
+
+    Three arrays: first bin of each band, its number of bins, and the concatenated weights of all
+    bands.
+    """
     filters = tables.mel_filters()
     inside = filters > 0
     first = inside.argmax(axis=1)
@@ -83,7 +98,10 @@ def _transform_clip(
     matrix: HopMatrix, groups: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray,
     first: np.ndarray, count: np.ndarray, weights: np.ndarray, stft: np.ndarray, mel: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """Fill `stft` (flat, rows of FRAMES, dB) and `mel` (256, groups * 16, dB) as far as they have rows; the largest power of each frame."""
+    """Fill `stft` (flat, rows of FRAMES) and `mel` (256, groups * 16) in dB, up to their rows.
+
+    Returns the largest power of each frame.
+    """
     points = len(window) // 2
     work = workspace(points, window)
     power = np.empty((points + 1) * LANES, dtype=np.float32)
@@ -118,7 +136,10 @@ def _transform_clip(
 def _powers(
     re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, power: np.ndarray
 ) -> Vector:
-    """Power of the bins 0..points of sixteen frames, from the transform of their sample pairs; returns the largest of each frame."""
+    """Compute the power of bins 0..points of sixteen frames from their transformed sample pairs.
+
+    Returns the largest power of each frame.
+    """
     a, b = load(re, 0), load(im, 0)
     x, y = (a + b) * (a + b), (a - b) * (a - b)
     store(power, 0, x)
@@ -135,7 +156,7 @@ def _powers(
 
 @njit(cache=True)
 def clip_below(feature: np.ndarray, floor: float) -> None:
-    """Raise every value under `floor` to it, in place."""
+    """Raise every value below `floor` to it, in place."""
     flat = feature.reshape(-1)
     for i in range(len(flat)):
         flat[i] = max(flat[i], floor)
@@ -143,7 +164,7 @@ def clip_below(feature: np.ndarray, floor: float) -> None:
 
 @njit(cache=True)
 def _cosine_transform(mel: np.ndarray, floor: float, rows: np.ndarray) -> np.ndarray:
-    """`rows` (12, 256) times mel (256, frames) in dB, not under `floor`: (12, FRAMES)."""
+    """Multiply `rows` (12, 256) by mel (256, frames) in dB, clipped at `floor`: (12, FRAMES)."""
     levels = np.empty(mel.shape[0] * LANES, dtype=np.float32)
     flat = mel.reshape(-1)
     result = np.empty((rows.shape[0], FRAMES), dtype=np.float32)

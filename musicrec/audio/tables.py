@@ -1,6 +1,8 @@
-"""The constant tables behind the features: window, mel filter bank, cosine transform, wavelet spectra, pitch-class folding.
+"""Build the constant tables behind the features.
 
-Each is built once per process and equals what librosa 0.11 builds (tests/audio/test_tables.py), so librosa need not be imported.
+Window, mel filter bank, cosine transform, wavelet spectra and pitch-class folding: each is built
+once per process and equals the one of librosa 0.11 (tests/audio/test_feature_tables.py), so that
+librosa need not be imported.
 """
 
 from __future__ import annotations
@@ -24,15 +26,14 @@ from musicrec.audio.parameters import (
     SAMPLE_RATE,
 )
 
-WAVELET_BINS = slice(
-    43, 106
-)  # of the 257: where the wavelets of every tuning have their non-zero bins
+# The bins, of 257, in which the wavelets of every tuning have their non-zero values
+WAVELET_BINS = slice(43, 106)
 _HALF_RATE_REACH = 200  # taps to either side; beyond them soxr's response is under 3e-8
 
 
 @cache
 def hann_window(size: int) -> np.ndarray:
-    """Periodic Hann window (size,), float32."""
+    """Return the periodic Hann window (size,), float32."""
     return _hann(size).astype(np.float32)
 
 
@@ -41,25 +42,34 @@ def _hann(size: int) -> np.ndarray:
 
 
 def _mel_to_hertz(mel: np.ndarray) -> np.ndarray:
-    """Slaney's scale: linear (200/3 Hz a mel) up to 1 kHz, then 27 mels for a factor of 6.4."""
+    """Convert mels on Slaney's scale to Hz.
+
+    The scale is linear (200/3 Hz per mel) up to 1 kHz, then has 27 mels per factor of 6.4.
+    """
     linear = mel * (200.0 / 3)
     return np.where(mel < 15, linear, 1000.0 * np.exp((mel - 15) * (np.log(6.4) / 27)))
 
 
 def _mel_edges() -> np.ndarray:
-    """Where the triangles of the filter bank begin and end, in Hz: band b lies between edges b and b + 2 (258,)."""
+    """Return the edges of the filter bank's triangles in Hz (258,).
+
+    Band b is between edges b and b + 2.
+    """
     highest = 15 + 27 * np.log(SAMPLE_RATE / 2 / 1000.0) / np.log(6.4)
     return _mel_to_hertz(np.linspace(0.0, highest, MEL_BANDS + 2))
 
 
 def mel_band_centres() -> np.ndarray:
-    """Centre frequencies of the mel bands in Hz (256,)."""
+    """Return the centre frequencies of the mel bands in Hz (256,)."""
     return _mel_edges()[1:-1]
 
 
 @cache
 def mel_filters() -> np.ndarray:
-    """Area-normalised triangles of Slaney's mel scale, 0 Hz to half the sample rate: (256, 2049), float32."""
+    """Return area-normalised triangles on Slaney's mel scale: (256, 2049), float32.
+
+    They reach from 0 Hz to half the sample rate.
+    """
     edges = _mel_edges()
     bins = np.fft.rfftfreq(FFT_SIZE, 1.0 / SAMPLE_RATE)
     widths = np.diff(edges)
@@ -71,7 +81,7 @@ def mel_filters() -> np.ndarray:
 
 @cache
 def cosine_transform() -> np.ndarray:
-    """Rows 1..12 of the orthonormal DCT-II over the mel bands: (12, 256), float32."""
+    """Return rows 1..12 of the orthonormal DCT-II over the mel bands: (12, 256), float32."""
     order = np.arange(1, MFCC_COEFFICIENTS)[:, None]
     return (
         np.sqrt(2 / MEL_BANDS)
@@ -80,17 +90,18 @@ def cosine_transform() -> np.ndarray:
 
 
 def cqt_frequencies(tuning: float = 0.0) -> np.ndarray:
-    """Centre frequencies in Hz (168,), shifted by `tuning` bins."""
+    """Return centre frequencies in Hz (168,), shifted by `tuning` bins."""
     return LOWEST_FREQUENCY * 2.0 ** ((np.arange(CQT_BINS) + tuning) / BINS_PER_OCTAVE)
 
 
 @cache
 def wavelet_spectra(tuning: float = 0.0) -> np.ndarray:
-    """One octave of sparse wavelet spectra (24, 257), complex64: good for every octave at its own sample rate.
+    """Return one octave of sparse wavelet spectra (24, 257), complex64.
 
-    With the same 512-sample transform after each halving of the rate, the 24 wavelets of every octave are the same. librosa scales an
-    octave by the square root of its decimation and divides by the square root of the wavelet's length at the full rate: the decimation
-    cancels, and the division is folded in here.
+    They serve every octave at its own sample rate: with the same 512-sample transform after each
+    halving of the rate, the 24 wavelets of every octave are the same. librosa scales an octave by
+    the square root of its decimation and divides by the square root of the wavelet's length at the
+    full rate: the decimation cancels, and the division is included here.
     """
     frequencies = cqt_frequencies(tuning)[-BINS_PER_OCTAVE:]
     ratio = 2.0 ** (1 / BINS_PER_OCTAVE)
@@ -107,14 +118,19 @@ def wavelet_spectra(tuning: float = 0.0) -> np.ndarray:
     ]
     magnitudes = np.abs(spectra)
     ranked = np.sort(magnitudes, axis=1)
-    share = np.cumsum(ranked / magnitudes.sum(axis=1, keepdims=True), axis=1)
-    smallest = np.take_along_axis(ranked, np.argmin(share < CQT_SPARSITY, axis=1)[:, None], axis=1)
+    cumulative = np.cumsum(ranked / magnitudes.sum(axis=1, keepdims=True), axis=1)
+    smallest = np.take_along_axis(
+        ranked, np.argmin(cumulative < CQT_SPARSITY, axis=1)[:, None], axis=1
+    )
     spectra[magnitudes < smallest] = 0
     return (spectra / np.sqrt(lengths)[:, None]).astype(np.complex64)
 
 
 def pitch_classes() -> np.ndarray:
-    """The pitch class (0 = C) that each of the 168 bins belongs to: quarter-tone bins go to the semitone at or above them."""
+    """Return the pitch class (0 = C) of each of the 168 bins.
+
+    Quarter-tone bins belong to the semitone at or above them.
+    """
     per_class = BINS_PER_OCTAVE // CHROMA_CLASSES
     octave = ((np.arange(BINS_PER_OCTAVE) + per_class // 2) // per_class) % CHROMA_CLASSES
     return np.tile(octave, OCTAVES)
@@ -122,9 +138,10 @@ def pitch_classes() -> np.ndarray:
 
 @cache
 def half_rate_filter() -> np.ndarray:
-    """Impulse response (401,) of soxr's HQ decimation by two, times sqrt(2) as librosa scales it; float32.
+    """Return the impulse response (401,), float32, of soxr's HQ decimation by two.
 
-    Measured from soxr itself: an impulse at an even sample shows the even taps, one at an odd sample the odd taps.
+    It is scaled by sqrt(2), as in librosa. It is measured from soxr itself: an impulse at an even
+    sample gives the even taps, one at an odd sample the odd taps.
     """
     reach = _HALF_RATE_REACH
     taps = np.zeros(2 * reach + 1)

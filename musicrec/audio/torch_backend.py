@@ -1,9 +1,10 @@
-"""The six features for batches of clips on torch, for workers with a GPU.
+"""Compute the six features for batches of clips on torch, for workers with a GPU.
 
-STFT, mel, MFCC and decibels are torchaudio's; it has no constant-Q transform, no chroma and no resampler with soxr's response (its own is
-off by 45 dB), so those are ours, from the tables of the NumPy features (`musicrec.audio.tables`). On a CPU the NumPy features are the
-faster choice: a batch's temporaries leave the cache there. Distances to librosa are a little larger than those of the NumPy features,
-within five times their limits.
+STFT, mel, MFCC and decibels are torchaudio's; it has no constant-Q transform, no chroma and no
+resampler with soxr's response (its own is off by 45 dB), so those are implemented here from the
+tables of the NumPy features (`musicrec.audio.tables`). On a CPU the NumPy features are faster,
+because a batch's temporaries do not fit the cache. Distances to librosa are a little larger than
+those of the NumPy features, within five times their limits.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ from musicrec.audio.parameters import (
     check_names,
 )
 
-_HALF_RATE_BLOCK = 128  # samples that one row of the decimation's matrix product yields
-_CLIPS_SORTED = 8  # clips whose spectral peaks are ranked at once: 462,000 candidates each
+_HALF_RATE_BLOCK = 128  # samples per row of the decimation's matrix product
+_CLIPS_SORTED = 8  # clips whose spectral peaks are ranked together: 462,000 candidates each
 
 
 def extract_features_batch(
@@ -57,16 +58,17 @@ def extract_features_batch(
     *,
     chroma: ChromaKind = "librosa",
 ) -> dict[str, torch.Tensor]:
-    """`musicrec.audio.extract_features` for a batch.
+    """Compute the features of `musicrec.audio.extract_features` for a batch.
 
     Parameters
     ----------
     samples
-        float32 mono (B, N) at 22,050 Hz; all clips of one length, N at least 1. Cut or padded as one clip is.
+        float32 mono (B, N) at 22,050 Hz; all clips of one length, N at least 1. Cut or padded as
+        one clip is.
     names, chroma
         As for `extract_features`.
     device
-        Where to compute; None stays where `samples` are.
+        Where to compute; None uses the device of `samples`.
 
     Returns
     -------
@@ -81,21 +83,24 @@ def extract_features_batch(
     names = check_names(names)
     check_chroma(chroma)
     clips = _fit_clips(samples).to(device)
-    wanted = set(names)
+    requested = set(names)
     features: dict[str, torch.Tensor] = {}
     with torch.inference_mode(), _exact_products():
         if not torch.isfinite(clips.sum(dtype=torch.float64)):
-            raise ValueError("samples hold NaN or infinity")
-        if wanted & {"stft", "stft_halved", "mel", "mfcc"}:
-            features |= _spectral(clips, wanted)
-        if wanted & {"cqt", "chroma"}:
-            features |= _constant_q(clips, wanted, chroma)
+            raise ValueError("samples contain NaN or infinity")
+        if requested & {"stft", "stft_halved", "mel", "mfcc"}:
+            features |= _spectral(clips, requested)
+        if requested & {"cqt", "chroma"}:
+            features |= _constant_q(clips, requested, chroma)
     return {name: features[name] for name in names}
 
 
 @contextmanager
 def _exact_products() -> Iterator[None]:
-    """Full float32 matrix products inside, whatever the caller has set: TensorFloat-32 keeps 10 bits of the mantissa, 60 dB."""
+    """Use full float32 matrix products inside, whatever the caller has set.
+
+    TensorFloat-32 keeps 10 bits of the mantissa, 60 dB.
+    """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -107,7 +112,7 @@ def _exact_products() -> Iterator[None]:
 def _fit_clips(samples: torch.Tensor) -> torch.Tensor:
     if samples.ndim != 2 or samples.shape[1] == 0:
         raise ValueError(
-            f"samples have shape {tuple(samples.shape)}: a batch (B, N), N at least 1, is needed"
+            f"samples have shape {tuple(samples.shape)}: expected a batch (B, N), N at least 1"
         )
     clips = samples[:, :CLIP_SAMPLES].to(torch.float32)
     return torch.nn.functional.pad(clips, (0, max(0, SHORTEST_SAMPLES - clips.shape[1])))
@@ -115,7 +120,7 @@ def _fit_clips(samples: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=64)
 def _table(name: str, device: torch.device) -> torch.Tensor:
-    """A constant table on a device."""
+    """Return a constant table on a device."""
     make = {
         "window": lambda: tables.hann_window(FFT_SIZE),
         "tuning_window": lambda: tables.hann_window(TUNING_FFT_SIZE),
@@ -129,7 +134,10 @@ def _table(name: str, device: torch.device) -> torch.Tensor:
 
 
 def _half_rate_matrix() -> np.ndarray:
-    """The decimation filter as a matrix (samples in, _HALF_RATE_BLOCK samples out), each column two rows below the one before."""
+    """Return the decimation filter as a matrix (samples in, _HALF_RATE_BLOCK samples out).
+
+    Each column is two rows below the previous one.
+    """
     taps = tables.half_rate_filter()
     matrix = np.zeros((2 * _HALF_RATE_BLOCK + len(taps) - 2, _HALF_RATE_BLOCK), dtype=np.float32)
     for column in range(_HALF_RATE_BLOCK):
@@ -138,24 +146,25 @@ def _half_rate_matrix() -> np.ndarray:
 
 
 def _half_rate(signal: torch.Tensor) -> torch.Tensor:
-    """Every second sample of the filtered signal: (B, N) to (B, ceil(N / 2)).
+    """Filter the signal and keep every second sample: (B, N) to (B, ceil(N / 2)).
 
-    A matrix product over overlapping blocks: three times the arithmetic of a strided convolution, and 50 times its speed on a CPU.
+    A matrix product over overlapping blocks: three times the arithmetic of a strided convolution,
+    and 50 times its speed on a CPU.
     """
     matrix = _table("half_rate", signal.device)
-    wanted = -(-signal.shape[1] // 2)
-    blocks = -(-wanted // _HALF_RATE_BLOCK)
+    length = -(-signal.shape[1] // 2)
+    blocks = -(-length // _HALF_RATE_BLOCK)
     before = (len(matrix) - 2 * (_HALF_RATE_BLOCK - 1)) // 2
     after = 2 * _HALF_RATE_BLOCK * (blocks - 1) + len(matrix) - before - signal.shape[1]
     padded = torch.nn.functional.pad(signal, (before, max(0, after)))
     return (padded.unfold(1, len(matrix), 2 * _HALF_RATE_BLOCK)[:, :blocks] @ matrix).flatten(1)[
-        :, :wanted
+        :, :length
     ]
 
 
 @lru_cache(maxsize=8)
 def _mel_filters(device: torch.device) -> torch.Tensor:
-    """(256, 2049)"""
+    """Return the mel filter bank (256, 2049)."""
     filters = torchaudio.functional.melscale_fbanks(
         STFT_BINS, 0.0, SAMPLE_RATE / 2, MEL_BANDS, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
     )
@@ -164,7 +173,7 @@ def _mel_filters(device: torch.device) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def _cosine_transform(device: torch.device) -> torch.Tensor:
-    """(12, 256): the orthonormal DCT-II without its first row."""
+    """Return the orthonormal DCT-II without its first row (12, 256)."""
     return (
         torchaudio.functional.create_dct(MFCC_COEFFICIENTS, MEL_BANDS, norm="ortho")
         .T[1:]
@@ -179,7 +188,7 @@ def _wavelets(tuning: float, device: torch.device) -> torch.Tensor:
 
 
 def _decibels(power: torch.Tensor) -> torch.Tensor:
-    # One channel each: torchaudio takes the peak over an item's channels, and over all items where there is no axis for them.
+    # With an axis for one channel: without it torchaudio takes the peak over all items.
     return torchaudio.functional.amplitude_to_DB(
         power[:, None], 10.0, POWER_FLOOR, 0.0, top_db=DYNAMIC_RANGE
     )[:, 0]
@@ -191,17 +200,16 @@ def _stft(clips: torch.Tensor, size: int, hop: int, window: torch.Tensor) -> tor
     )
 
 
-def _spectral(clips: torch.Tensor, wanted: set[str]) -> dict[str, torch.Tensor]:
+def _spectral(clips: torch.Tensor, requested: set[str]) -> dict[str, torch.Tensor]:
     window = _table("window", clips.device)
-    # Shape: (B, 2049, frames).
     power = torchaudio.functional.spectrogram(
         clips, 0, window, FFT_SIZE, HOP, FFT_SIZE, 2.0, False, pad_mode="constant"
     )  # (B, 2049, frames)
     features = {}
-    if wanted & {"stft", "stft_halved"}:
+    if requested & {"stft", "stft_halved"}:
         features["stft"] = _decibels(power[..., :FRAMES])
         features["stft_halved"] = features["stft"][:, :HALVED_BINS]
-    if wanted & {"mel", "mfcc"}:
+    if requested & {"mel", "mfcc"}:
         mel = _mel_filters(clips.device) @ power
         features["mel"] = _decibels(mel[..., :FRAMES])
         features["mfcc"] = _cosine_transform(clips.device) @ _decibels(mel)[..., :FRAMES]
@@ -209,11 +217,11 @@ def _spectral(clips: torch.Tensor, wanted: set[str]) -> dict[str, torch.Tensor]:
 
 
 def _constant_q(
-    clips: torch.Tensor, wanted: set[str], chroma: ChromaKind
+    clips: torch.Tensor, requested: set[str], chroma: ChromaKind
 ) -> dict[str, torch.Tensor]:
     concert = _wavelets(0.0, clips.device)
     tuned = concert
-    own_tuning = "chroma" in wanted and chroma == "librosa"
+    own_tuning = "chroma" in requested and chroma == "librosa"
     if own_tuning:
         tuned = torch.stack([_wavelets(tuning, clips.device) for tuning in estimate_tunings(clips)])
     plain, own = [], []
@@ -223,16 +231,16 @@ def _constant_q(
             signal, CQT_FFT_SIZE, HOP >> octave, torch.ones(CQT_FFT_SIZE, device=clips.device)
         )
         spectra = spectra[:, tables.WAVELET_BINS, :FRAMES]
-        if "cqt" in wanted or not own_tuning:
+        if "cqt" in requested or not own_tuning:
             plain.append((concert @ spectra).abs())
         if own_tuning:
             own.append((tuned @ spectra).abs())
         if octave < OCTAVES - 1:
             signal = _half_rate(signal)
     features = {}
-    if "cqt" in wanted:
+    if "cqt" in requested:
         features["cqt"] = _decibels(torch.cat(plain[::-1], dim=1).square())
-    if "chroma" in wanted:
+    if "chroma" in requested:
         magnitudes = torch.cat((own or plain)[::-1], dim=1)
         folded = _table("pitch_classes", clips.device) @ magnitudes
         largest = folded.amax(dim=1, keepdim=True)
@@ -243,7 +251,7 @@ def _constant_q(
 
 
 def estimate_tunings(clips: torch.Tensor) -> list[float]:
-    """`musicrec.audio.tuning.estimate_tuning` of each clip of a batch (B, N)."""
+    """Apply `musicrec.audio.tuning.estimate_tuning` to each clip of a batch (B, N)."""
     spectra = _stft(clips, TUNING_FFT_SIZE, TUNING_HOP, _table("tuning_window", clips.device)).abs()
     threshold = spectra.amax(dim=1, keepdim=True) * PITCH_THRESHOLD
     bins = torch.fft.rfftfreq(TUNING_FFT_SIZE, 1 / SAMPLE_RATE)
@@ -271,7 +279,10 @@ def estimate_tunings(clips: torch.Tensor) -> list[float]:
 def _vote(
     pitch: torch.Tensor, height: torch.Tensor, is_peak: torch.Tensor, edges: torch.Tensor
 ) -> list[float]:
-    """The fullest hundredth of a bin among the louder half of each clip's peaks (B, candidates); 0 for a clip without peaks."""
+    """Return the hundredth of a bin with the most votes of the louder half of each clip's peaks.
+
+    `pitch`, `height` and `is_peak` are (B, candidates). A clip without peaks gives 0.
+    """
     count = is_peak.sum(dim=1, keepdim=True)
     ranked = height.masked_fill(~is_peak, torch.inf).sort(dim=1).values
     middle = (
@@ -285,7 +296,6 @@ def _vote(
     votes = torch.zeros(
         len(pitch), TUNING_STEPS, dtype=torch.int64, device=pitch.device
     ).scatter_add_(1, step, is_loud.long())
-    # The first of equal counts wins, as in NumPy: torch's argmax promises none.
+    # The first of equal counts wins, as in NumPy; torch's argmax does not guarantee it.
     fullest = (votes * TUNING_STEPS - torch.arange(TUNING_STEPS, device=pitch.device)).argmax(dim=1)
-    found = torch.where(count[:, 0] > 0, edges[fullest], 0.0)
-    return found.tolist()
+    return torch.where(count[:, 0] > 0, edges[fullest], 0.0).tolist()

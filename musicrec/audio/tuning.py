@@ -1,7 +1,9 @@
-"""How far a recording's pitch lies from A = 440 Hz, as librosa's `estimate_tuning` finds it (chroma of the thesis preset).
+"""Estimate a recording's deviation from A = 440 Hz as librosa's `estimate_tuning` does.
 
-Spectral peaks of 2048-sample frames between 150 and 4000 Hz are interpolated by a parabola; the louder half votes for its distance from the
-nearest quarter-tone bin, in steps of a hundredth of a bin. The arithmetic is float32 where librosa's is, since the votes are counted.
+The thesis preset uses it for chroma. Spectral peaks of 2048-sample frames between 150 and 4000 Hz
+are interpolated by a parabola; the louder half votes for its distance from the nearest quarter-tone
+bin, in steps of a hundredth of a bin. The arithmetic is float32 where librosa's is, because the
+votes are counted.
 """
 
 from __future__ import annotations
@@ -50,10 +52,12 @@ _EDGES = np.linspace(-0.5, 0.5, TUNING_STEPS + 1)
 
 
 def estimate_tuning(samples: np.ndarray, matrix: HopMatrix | None = None) -> float:
-    """Deviation in constant-Q bins, one of the hundredths from -0.5 to 0.49, of float32 samples (N,); 0 where nothing has a pitch.
+    """Estimate the tuning of float32 samples (N,) in constant-Q bins.
 
-    Equal to ``librosa.estimate_tuning(y=samples, sr=22050, bins_per_octave=24)``. `matrix` is the layout of the same samples for the STFT,
-    where it is at hand: its hop is twice that of the frames here, so that even and odd frames are read from it in turn.
+    The result is a multiple of 0.01 from -0.5 to 0.49, and 0 if nothing has a pitch. Equal to
+    ``librosa.estimate_tuning(y=samples, sr=22050, bins_per_octave=24)``. `matrix` is the layout of
+    the same samples for the STFT, if available: its hop is twice that of the frames here, so even
+    and odd frames are read from it in turn.
     """
     matrix = matrix or hop_matrix(samples, HOP, FFT_SIZE)
     frames = 1 + len(samples) // TUNING_HOP
@@ -66,7 +70,7 @@ def estimate_tuning(samples: np.ndarray, matrix: HopMatrix | None = None) -> flo
 
 
 def vote(pitches: np.ndarray) -> float:
-    """The fullest hundredth of a bin among float32 frequencies in Hz (N,)."""
+    """Return the hundredth of a bin with the most votes among float32 frequencies in Hz (N,)."""
     residual = np.mod(BINS_PER_OCTAVE * np.log2(pitches / np.float32(440.0 / 16)), np.float32(1.0))
     residual[residual >= 0.5] -= 1.0
     counts, _ = np.histogram(residual, _EDGES)
@@ -77,14 +81,14 @@ def vote(pitches: np.ndarray) -> float:
 def _peaks(
     matrix: HopMatrix, frames: int, window: np.ndarray, roots: np.ndarray, real_roots: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interpolated frequency (Hz) and magnitude of every spectral peak in range."""
+    """Return the interpolated frequency (Hz) and magnitude of every spectral peak in range."""
     points = len(window) // 2
     work = workspace(points, window)
     magnitude = np.empty((points + 1) * LANES, dtype=np.float32)
     capacity = frames * (_END_BIN - _FIRST_BIN + 1) // 2 + LANES
     pitches = np.empty(capacity, dtype=np.float32)
     heights = np.empty(capacity, dtype=np.float32)
-    found = 0
+    peaks = 0
     for odd in (0, 1):
         same_kind = (frames + 1 - odd) // 2
         shift = matrix.padding - points + odd * TUNING_HOP
@@ -115,21 +119,24 @@ def _peaks(
                     shift_of_peak = (
                         np.float32(0) if abs(slope) >= abs(curvature) else -slope / curvature
                     )
-                    pitches[found] = (
+                    pitches[peaks] = (
                         (np.float32(k) + shift_of_peak)
                         * np.float32(SAMPLE_RATE)
                         / np.float32(TUNING_FFT_SIZE)
                     )
-                    heights[found] = centre + np.float32(0.5) * slope * shift_of_peak
-                    found += 1
-    return pitches[:found], heights[:found]
+                    heights[peaks] = centre + np.float32(0.5) * slope * shift_of_peak
+                    peaks += 1
+    return pitches[:peaks], heights[:peaks]
 
 
 @njit(cache=True)
 def _magnitudes(
     re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, magnitude: np.ndarray
 ) -> Vector:
-    """Magnitude of the bins that the peaks need of sixteen frames; returns the largest over all bins of each frame."""
+    """Compute the magnitudes, in sixteen frames, of the bins that the peaks need.
+
+    Returns each frame's largest magnitude over all bins.
+    """
     a, b = load(re, 0), load(im, 0)
     largest = maximum((a + b) * (a + b), (a - b) * (a - b))
     for k in range(1, points // 2 + 1):

@@ -1,4 +1,4 @@
-"""A clip of music and what librosa makes of it, once for all tests."""
+"""A clip of music and librosa's features of it, computed once for all tests."""
 
 from __future__ import annotations
 

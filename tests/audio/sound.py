@@ -1,4 +1,4 @@
-"""Sound for the tests: a deterministic piece of music, the six features of librosa, and how close ours must be."""
+"""Sound for the tests: a deterministic piece of music and its six features by librosa."""
 
 from __future__ import annotations
 
@@ -26,28 +26,30 @@ NOTES = (38, 45, 50, 53, 57, 60, 64, 69, 72, 76, 81)
 def compose(
     seconds: float, rate: int = RATE, tuning_cents: float = 0.0, seed: int = 0
 ) -> np.ndarray:
-    """Stereo float32 (N, 2): a chord of four decaying notes and a noisy beat every half second, peaks of 0.9."""
+    """Compose stereo float32 (N, 2), peaks of 0.9.
+
+    A chord of four decaying notes and a noisy beat every half second.
+    """
     rng = np.random.default_rng(seed)
-    since = np.arange(2 * rate) / rate
+    time = np.arange(2 * rate) / rate
     tones = []
     for note in NOTES:
         pitch = 440 * 2 ** ((note - 69 + tuning_cents / 100) / 12)
         partials = [k for k in range(1, 9) if k * pitch < rate / 2.2]
         tones.append(
-            sum(np.sin(2 * np.pi * k * pitch * since) / k**1.5 for k in partials)
-            * np.exp(-3 * since)
+            sum(np.sin(2 * np.pi * k * pitch * time) / k**1.5 for k in partials) * np.exp(-3 * time)
         )
     sound = np.zeros((round(seconds * rate), 2))
     for start in range(0, len(sound), rate // 2):
         part = sound[start : start + 2 * rate]
         for index in rng.choice(len(NOTES), size=4, replace=False):
             part += tones[index][: len(part), None] * rng.uniform(0.3, 1.0, 2)
-        part += 0.5 * (rng.standard_normal(len(since)) * np.exp(-40 * since))[: len(part), None]
+        part += 0.5 * (rng.standard_normal(len(time)) * np.exp(-40 * time))[: len(part), None]
     return (0.9 * sound / np.abs(sound).max()).astype(np.float32)
 
 
 def librosa_features(samples: np.ndarray) -> dict[str, np.ndarray]:
-    """All six by librosa, as thesis section 1 has them."""
+    """Compute all six features by librosa, as in the thesis."""
     frame = {"n_fft": 4096, "hop_length": 1024}
     stft = librosa.amplitude_to_db(np.abs(librosa.stft(samples, **frame))[:, :643])
     mel = librosa.feature.melspectrogram(y=samples, sr=RATE, n_mels=256, **frame)
@@ -70,7 +72,7 @@ def librosa_features(samples: np.ndarray) -> dict[str, np.ndarray]:
 def assert_parity(
     features: dict[str, np.ndarray], reference: dict[str, np.ndarray], factor: float = 1.0
 ) -> None:
-    """Every feature is within `factor` times its limits of librosa's."""
+    """Assert that every feature is within `factor` times its limits of librosa's."""
     for name, feature in features.items():
         difference = np.abs(np.asarray(feature) - reference[name])
         largest, usual = LIMITS[name]

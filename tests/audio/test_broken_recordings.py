@@ -1,4 +1,4 @@
-"""Every reason why a recording is refused, on files broken in the ways that files break."""
+"""Every reason for refusing a recording, on files damaged as files are in practice."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def reason(source: bytes | str, **options: object) -> str:
 
 
 @pytest.mark.parametrize("suffix", ["mp3", "flac", "ogg", "opus", "wav", "aiff", "m4a"])
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_cut_in_the_middle(suffix, share):
+@pytest.mark.parametrize("fraction", [0.3, 0.6, 0.9])
+def test_cut_in_the_middle(suffix, fraction):
     data = recording(suffix)
-    assert reason(data[: int(share * len(data))]) == "truncated"
+    assert reason(data[: int(fraction * len(data))]) == "truncated"
 
 
 @pytest.mark.parametrize("suffix", ["mp3", "flac", "ogg", "opus", "wav", "aiff", "m4a", "aac"])
-def test_whole_files_are_not_suspected(suffix):
-    found = inspect(recording(suffix))
-    assert found is not None
-    assert found.fault is None
+def test_complete_files_have_no_fault(suffix):
+    container = inspect(recording(suffix))
+    assert container is not None
+    assert container.fault is None
 
 
 @pytest.mark.parametrize("suffix", ["mp3", "ogg", "wav"])
-def test_a_part_of_a_cut_file_is_refused_too(suffix):
+def test_part_of_a_truncated_file_is_refused(suffix):
     data = recording(suffix)
     assert reason(data[: int(0.7 * len(data))], duration=0.2) == "truncated"
 
@@ -72,7 +72,10 @@ def without_count(mode: str) -> bytes:
 
 
 def test_mp3_without_a_frame_count(tmp_path):
-    """Cut inside a frame it is truncated; cut between two frames nothing tells it from a shorter recording."""
+    """Detect truncation inside a frame.
+
+    A file cut between two frames cannot be distinguished from a shorter recording.
+    """
     bare = without_count("CONSTANT")
     path = tmp_path / "bare.mp3"
     path.write_bytes(bare)
@@ -83,7 +86,7 @@ def test_mp3_without_a_frame_count(tmp_path):
 
 
 def test_mp3_of_variable_bitrate_without_a_frame_count():
-    """libsndfile guesses 0.9 s from the first frame; all of it is read."""
+    """Read all of it, although libsndfile estimates 0.9 s from the first frame."""
     bare = without_count("VARIABLE")
     assert soundfile.info(io.BytesIO(bare)).duration < 1.5
     audio = decode(bare)
@@ -144,7 +147,7 @@ def test_object_not_found(s3_server):
     assert reason(f"s3://{s3_server.bucket}/missing.mp3") == "not_found"
 
 
-def test_storage_that_fails_is_no_fault_of_the_recording(s3_server, monkeypatch):
+def test_storage_failure_is_an_oserror(s3_server, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(OSError, match=r"(?i)access.denied|signature"):
         load_audio(f"s3://{s3_server.bucket}/ready")
@@ -155,7 +158,7 @@ def test_folder(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
-def test_numbers_that_are_none(value):
+def test_samples_that_are_not_finite_or_too_large(value):
     samples = compose(1.0)
     samples[12_345, 1] = value
     with pytest.raises(
@@ -189,14 +192,14 @@ def test_limits():
 
 
 def test_flac_bomb_is_refused_by_its_header():
-    """Silence packs 2,000 to 1: nothing is allocated for what the header announces."""
+    """Refuse it by its header and allocate nothing: silence compresses 2,000 to 1."""
     data = encode(np.zeros(22_050 * 600), container="FLAC")
     assert len(data) < 300_000
     assert reason(data, limits=Limits(max_seconds=300)) == "too_long"
 
 
 def test_flac_of_unknown_length():
-    """A header without a length (written to a pipe) is read to its end, and bounded while it is."""
+    """Read to the end if the header has no length (written to a pipe), within the limits."""
     data = bytearray(encode(compose(3.0), container="FLAC"))
     data[21] &= 0xF0
     data[22:26] = bytes(4)

@@ -1,4 +1,4 @@
-"""Decoding against librosa.load: every format, offsets, rates and channels; where the bytes come from."""
+"""Decoding against librosa.load: formats, offsets, rates, channels and sources of bytes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_golden_samples(suffix):
     np.testing.assert_allclose(load_audio(DATA / f"chord.{suffix}")[::8], golden, atol=1e-5)
 
 
-def test_long_mp3_of_many_blocks(tmp_path):
+def test_long_mp3_spans_many_blocks(tmp_path):
     path = tmp_path / "long.mp3"
     soundfile.write(path, compose(9.0, 44_100), 44_100, format="MP3")
     np.testing.assert_array_equal(load_audio(path), librosa.load(path)[0])
@@ -75,7 +75,10 @@ def test_mix_down_is_the_mean(channels):
 
 @pytest.mark.parametrize("suffix", ["m4a", "aac"])
 def test_aac_through_pyav(suffix):
-    """AAC is lossy and delays by a frame of 1,024 samples at most: the music is there, at its level, averaged and not summed."""
+    """Compare with the original, since AAC is lossy and delays by at most a frame of 1,024 samples.
+
+    The music is present at its level, averaged and not summed.
+    """
     audio = decode(DATA / f"chord.{suffix}")
     assert (audio.codec, audio.channels, audio.native_sample_rate) == ("aac", 2, 44_100)
     assert audio.duration_seconds == pytest.approx(0.8, abs=0.1)
@@ -96,7 +99,7 @@ def test_aac_offset_and_duration():
     np.testing.assert_array_equal(part, whole[int(0.2 * 44_100) :][: int(0.3 * 44_100)])
 
 
-def test_path_uri_and_bytes_are_the_same(tmp_path):
+def test_path_uri_and_bytes_give_the_same_samples(tmp_path):
     path = tmp_path / "a name with spaces & 100%.mp3"
     shutil.copy(DATA / "chord.mp3", path)
     expected = load_audio(path)
@@ -122,7 +125,7 @@ def test_object_storage(s3_server):
 
 
 def test_without_memory_files(monkeypatch):
-    """Where the system has no memfd_create (macOS), bytes are read through Python."""
+    """Read bytes through Python if the system has no memfd_create (macOS)."""
     monkeypatch.delattr("os.memfd_create")
     data = (DATA / "chord.ogg").read_bytes()
     np.testing.assert_array_equal(load_audio(data), load_audio(DATA / "chord.ogg"))
@@ -131,7 +134,7 @@ def test_without_memory_files(monkeypatch):
     )
 
 
-def test_the_name_does_not_matter(tmp_path):
+def test_file_name_is_ignored(tmp_path):
     path = tmp_path / "really_flac.mp3"
     shutil.copy(DATA / "chord.flac", path)
     audio = decode(path)
@@ -139,7 +142,7 @@ def test_the_name_does_not_matter(tmp_path):
     np.testing.assert_array_equal(audio.samples, load_audio(DATA / "chord.flac"))
 
 
-def test_tags_before_and_behind_an_mp3():
+def test_tags_before_and_after_an_mp3():
     data = (DATA / "chord.mp3").read_bytes()
     tagged = b"ID3\x04\x00\x00\x00\x00\x08\x00" + bytes(1024) + data + b"TAG" + bytes(125)
     np.testing.assert_array_equal(load_audio(tagged), load_audio(data))
@@ -153,7 +156,7 @@ def test_rubbish_before_an_mp3(rubbish, counted):
     np.testing.assert_array_equal(load_audio(rubbish + clean), load_audio(clean))
 
 
-def test_silence_is_a_flag():
+def test_silence_is_flagged():
     buffer = io.BytesIO()
     soundfile.write(buffer, np.zeros(44_100), 44_100, format="FLAC")
     assert decode(buffer.getvalue()).silent

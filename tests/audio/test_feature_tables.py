@@ -1,4 +1,4 @@
-"""Our tables against librosa's own builders."""
+"""Constant tables against librosa's builders."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def test_one_set_of_wavelets_serves_every_octave(tuning, octave):
     np.testing.assert_allclose(ours, expected, atol=2e-7 * np.abs(expected).max())
 
 
-def test_wavelets_of_every_tuning_lie_in_the_stated_bins():
+def test_wavelets_of_every_tuning_are_within_the_stated_bins():
     outside = np.ones(257, dtype=bool)
     outside[tables.WAVELET_BINS] = False
     for tuning in np.linspace(-0.5, 0.5, 101):
         assert not tables.wavelet_spectra(float(tuning))[:, outside].any()
 
 
-def test_half_rate_filter_is_that_of_soxr():
+def test_half_rate_filter_equals_soxr():
     noise = np.random.default_rng(0).standard_normal(5001)
     taps = tables.half_rate_filter().astype(np.float64)
     ours = np.convolve(np.pad(noise, 200), taps, mode="valid")[::2]

@@ -1,4 +1,4 @@
-"""The pictures of a clip."""
+"""Plots of a clip."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def inspect(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_seven_pictures(tmp_path):
-    result = inspect(DATA / "music.flac", "--out", tmp_path / "pictures")
+def test_seven_plots(tmp_path):
+    result = inspect(DATA / "music.flac", "--out", tmp_path / "plots")
     assert result.returncode == 0, result.stderr
     assert "6.00 s of flac/pcm_16, 22,050 Hz, 1 channels" in result.stdout
     for name in (*FEATURES, "edge_kernels"):
-        with Image.open(tmp_path / "pictures" / f"{name}.png") as image:
+        with Image.open(tmp_path / "plots" / f"{name}.png") as image:
             assert np.asarray(image.convert("L")).std() > 10
 
 
@@ -44,15 +44,18 @@ def test_broken_file(tmp_path):
 
 
 def test_edge_kernels():
-    """8 in the middle and -1 around, as in the thesis' Figure 8; a line along time answers to the kernel along frequency only."""
+    """Use 8 in the middle and -1 around, as in the thesis' Figure 8.
+
+    A line along time gives a response to the kernel along frequency only.
+    """
     assert {shape: kernel.shape for shape, kernel in EDGE_KERNELS.items()} == {
         "3 x 3": (3, 3),
         "9 x 1": (9, 1),
         "1 x 9": (1, 9),
     }
-    picture = np.zeros((40, 60), dtype=np.float32)
-    picture[20] = 1
-    responses = edges(picture)
+    image = np.zeros((40, 60), dtype=np.float32)
+    image[20] = 1
+    responses = edges(image)
     assert responses["9 x 1"][20, 30] == 8
     assert responses["1 x 9"].max() == 0
     assert responses["3 x 3"][20, 30] == 6

@@ -1,4 +1,4 @@
-"""extract_features against librosa: live, on golden values, and where recordings are odd."""
+"""extract_features against librosa: live, on golden values, and on unusual recordings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_golden_values():
 @pytest.mark.parametrize(
     "names", [("mfcc",), ("stft_halved",), ("chroma", "mel"), ("cqt",), ("stft_halved", "stft"), ()]
 )
-def test_only_what_is_asked_for(clip, names):
+def test_only_requested_features_are_computed(clip, names):
     everything = extract_features(clip)
     some = extract_features(clip, names)
     assert tuple(some) == names
@@ -64,9 +64,10 @@ ODD = {
 
 @pytest.mark.filterwarnings("ignore:Trying to estimate tuning from empty frequency set")
 @pytest.mark.parametrize("case", ODD)
-def test_odd_recordings_equal_librosa(case):
+def test_unusual_recordings_equal_librosa(case):
     samples = ODD[case]()
-    # In the flat spectrum of an impulse rounding alone makes the peaks from which the tuning of the chroma is read.
+    # In the flat spectrum of an impulse only rounding makes the peaks that determine the tuning of
+    # the chroma.
     names = tuple(name for name in FEATURES if not (case == "one impulse" and name == "chroma"))
     assert_parity(extract_features(samples, names), librosa_features(samples))
 
@@ -76,7 +77,7 @@ def test_short_clip_is_padded_with_zeros():
     padded = np.pad(second, (0, SHORTEST_SAMPLES - len(second)))
     features = extract_features(second)
     assert_parity(features, librosa_features(padded))
-    # Behind the sound there is nothing but the floor, 80 dB under the peak.
+    # After the sound there is nothing but the floor, 80 dB under the peak.
     assert np.ptp(features["stft"][:, 40:]) == 0
     assert features["stft"].max() - features["stft"][0, -1] == pytest.approx(80, abs=1e-4)
 
@@ -102,7 +103,7 @@ def test_folded_chroma_wraps_the_constant_q(clip):
     )
 
 
-def test_input_is_left_alone(clip):
+def test_input_is_unchanged(clip):
     before = clip.copy()
     extract_features(clip)
     np.testing.assert_array_equal(clip, before)
@@ -130,21 +131,28 @@ def test_unusable_input(samples, names, message):
         extract_features(samples, names)
 
 
-def test_parameters_tell_the_kinds_of_chroma_apart():
+def test_parameters_differ_by_kind_of_chroma():
     assert feature_parameters() != feature_parameters("folded")
     with pytest.raises(ValueError, match="chroma='stft'"):
         feature_parameters("stft")
 
 
 def test_import_is_light():
-    """Planning a job imports the package; Numba, librosa and torch wait for the first clip, and Ray stays outside."""
-    code = "import sys, musicrec.audio; print(*{'numba', 'librosa', 'torch', 'ray', 'scipy'} & set(sys.modules))"
+    """Import the package without Numba, librosa, torch and Ray, as planning a job does.
+
+    The first three are imported for the first clip, Ray never.
+    """
+    code = (
+        "import sys, musicrec.audio; print(*{'numba', 'librosa', 'torch', 'ray', "
+        "'scipy'} & set(sys.modules))"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert loaded == []
     code = (
-        "import sys, numpy as np; from musicrec.audio import extract_features; extract_features(np.ones(99, np.float32)); "
+        "import sys, numpy as np; from musicrec.audio import extract_features; "
+        "extract_features(np.ones(99, np.float32)); "
         "print(*{'librosa', 'torch', 'ray'} & set(sys.modules))"
     )
     assert (

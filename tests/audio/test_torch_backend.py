@@ -1,4 +1,4 @@
-"""The torch features against librosa and against the clip-by-clip ones, on the CPU."""
+"""The torch features against librosa and against the clip-by-clip features, on the CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musicrec.audio.tuning import estimate_tuning
 
 @pytest.fixture(scope="module")
 def batch() -> np.ndarray:
-    """Music, the same a quarter tone lower and quieter, a square wave, and silence: (4, N)."""
+    """Return music, the same a quarter tone lower and quieter, a square wave, silence: (4, N)."""
     square = np.sign(np.sin(2 * np.pi * 220.3 * np.arange(30 * RATE) / RATE) + 1e-9)
     low = 0.01 * compose(30.0, tuning_cents=-19, seed=5)[:, 1]
     return np.stack([compose(30.0)[:, 0], low, square, np.zeros(30 * RATE)]).astype(np.float32)
@@ -41,7 +41,7 @@ def test_tunings(batch):
 
 
 @pytest.mark.parametrize("names", [("mfcc",), ("stft_halved", "chroma"), ("cqt",)])
-def test_only_what_is_asked_for(batch, features, names):
+def test_only_requested_features_are_computed(batch, features, names):
     some = extract_features_batch(torch.from_numpy(batch[:2]), names)
     assert tuple(some) == names
     for name in names:
@@ -54,7 +54,7 @@ def test_folded_chroma_and_short_clips(batch):
     folded = extract_features_batch(torch.from_numpy(second), FEATURES, chroma="folded")
     for name in ("stft", "mel", "cqt", "mfcc"):
         np.testing.assert_allclose(folded[name][0].numpy(), ours[name], atol=0.05)
-    # Behind the recording's end chroma is rounding scaled to 1.
+    # After the recording's end chroma is rounding scaled to 1.
     np.testing.assert_allclose(
         folded["chroma"][0, :, :18].numpy(), ours["chroma"][:, :18], atol=5e-3
     )
@@ -68,7 +68,7 @@ def test_unusable_input(samples):
         extract_features_batch(samples)
 
 
-def test_matrix_precision_is_handed_back(batch):
+def test_matrix_precision_is_restored(batch):
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:

@@ -1,1 +1,1 @@
-"""Compiled kernels of feature extraction: FFT, vectorised filter banks, float16."""
+"""Compile kernels for feature extraction: FFT, vectorised filter banks, float16."""

@@ -1,8 +1,10 @@
-"""The FFT of sixteen real frames at once, one frame a lane (Numba).
+"""Transform sixteen real frames at once, one frame per lane (Numba).
 
-pocketfft (SciPy) transforms the 646 frames of a clip in 4.3 ms and leaves them to be transposed; this takes 1 ms and writes each
-frequency's frames side by side, as the features are stored. A frame of 2 n samples is taken as n complex numbers (even samples real, odd
-ones imaginary), transformed by Stockham's radix-8 algorithm, which needs no bit reversal, and split into the spectrum of the real frame.
+pocketfft (SciPy) transforms the 646 frames of a clip in 4.3 ms and its output must be transposed;
+this takes 1 ms and writes each frequency's frames next to each other, as the features are stored. A
+frame of 2 n samples is treated as n complex numbers (even samples real, odd ones imaginary),
+transformed by Stockham's radix-8 algorithm, which needs no bit reversal, and split into the
+spectrum of the real frame.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ Complex = tuple[Vector, Vector]  # real and imaginary parts of sixteen frames
 def roots_of_unity(
     size: int, dtype: type[np.floating] = np.float32
 ) -> tuple[np.ndarray, np.ndarray]:
-    """exp(-2 pi i k / n), as (real, imaginary) pairs, for n = size / 2, which `transform` needs, and n = size, which `real_bins` needs."""
+    """Return exp(-2 pi i k / n) as (real, imaginary) pairs, for n = size / 2 and for n = size.
+
+    `transform` needs the first, `real_bins` the second.
+    """
     angles = -2 * np.pi * np.arange(size) / size
     roots = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(dtype)
     return np.ascontiguousarray(roots[::2]).reshape(-1), roots.reshape(-1)
@@ -48,32 +53,38 @@ def _minus(a: Complex, b: Complex) -> Complex:
 
 @njit(cache=True, forceinline=True)
 def _plus_i(a: Complex, b: Complex) -> Complex:
-    """a + i b"""
+    """Return a + i b."""
     return a[0] - b[1], a[1] + b[0]
 
 
 @njit(cache=True, forceinline=True)
 def _minus_i(a: Complex, b: Complex) -> Complex:
-    """a - i b"""
+    """Return a - i b."""
     return a[0] + b[1], a[1] - b[0]
 
 
 @njit(cache=True, forceinline=True)
 def _turn(a: Complex, roots: np.ndarray, k: int) -> Complex:
-    """a times the k-th root."""
+    """Multiply a by the k-th root."""
     re, im = broadcast(roots[2 * k]), broadcast(roots[2 * k + 1])
     return a[0] * re - a[1] * im, a[0] * im + a[1] * re
 
 
 @njit(cache=True, forceinline=True)
 def _place(position: int) -> int:
-    """Where a number lies in a buffer. A gap after every 32 keeps numbers that are a power of two apart out of the same cache set."""
+    """Return the offset of a number in a buffer.
+
+    A gap after every 32 keeps numbers that are a power of two apart out of the same cache set.
+    """
     return (position + position // 32) * LANES
 
 
 @njit(cache=True)
 def workspace(points: int, window: np.ndarray) -> np.ndarray:
-    """What `transform` works in: two complex buffers of the window's type, one row each for real and imaginary parts."""
+    """Allocate the buffers of `transform`: two complex ones of the window's type.
+
+    Real and imaginary parts have one row each.
+    """
     return np.empty((4, _place(points) + 5 * LANES), dtype=window.dtype)
 
 
@@ -111,17 +122,16 @@ def _radix_8(
     a: Complex, b: Complex, c: Complex, d: Complex, e: Complex, f: Complex, g: Complex, h: Complex,
     roots: np.ndarray, turn: int, out_re: np.ndarray, out_im: np.ndarray, at: int, step: int,
 ) -> None:  # fmt: skip
-    """DFT of eight numbers; result j, times root j * turn, is written to position `at` + j * `step`."""
+    """Compute the DFT of eight numbers.
+
+    Result j, times root j * turn, is written to position `at` + j * `step`.
+    """
     even_0, even_1, even_2, even_3 = _dft_4(a, c, e, g)
     odd_0, odd_1, odd_2, odd_3 = _dft_4(b, d, f, h)
-    half = broadcast(
-        roots.dtype.type(0.7071067811865476)
-    )  # odd result j is turned by the eighth root j
+    # Odd result j is multiplied by the eighth root j; the third also by -1, compensated below.
+    half = broadcast(roots.dtype.type(0.7071067811865476))
     odd_1 = (odd_1[0] + odd_1[1]) * half, (odd_1[1] - odd_1[0]) * half
-    odd_3 = (
-        (odd_3[0] - odd_3[1]) * half,
-        (odd_3[0] + odd_3[1]) * half,
-    )  # and by -1, made up for below
+    odd_3 = (odd_3[0] - odd_3[1]) * half, (odd_3[0] + odd_3[1]) * half
     _write(out_re, out_im, at, _plus(even_0, odd_0))
     _write(out_re, out_im, at + step, _turn(_plus(even_1, odd_1), roots, turn))
     _write(out_re, out_im, at + 2 * step, _turn(_minus_i(even_2, odd_2), roots, 2 * turn))
@@ -133,11 +143,12 @@ def _radix_8(
 
 
 class HopMatrix(NamedTuple):
-    """A recording with one hop a column, so that frames are read side by side.
+    """A recording with one hop per column, so that frames are read side by side.
 
-    `values` is a flat (hop, columns) matrix: row r, column j holds sample j * hop + r - padding, zero outside the recording. Sample k of
-    frame f, frames centred and `padding` half their length, lies at row k % hop, column f + k // hop: sixteen neighbouring frames are read
-    with one load, and the overlap of the frames costs no copies.
+    `values` is a flat (hop, columns) matrix: row r, column j holds sample j * hop + r - padding,
+    zero outside the recording. Sample k of frame f, frames centred and `padding` half their length,
+    is at row k % hop, column f + k // hop: sixteen neighbouring frames are read with one load, and
+    the overlap of the frames costs no copies.
     """
 
     values: np.ndarray
@@ -147,7 +158,10 @@ class HopMatrix(NamedTuple):
 
 
 def hop_matrix(samples: np.ndarray, hop: int, size: int) -> HopMatrix:
-    """Lay out a recording (N,), float32, for all centred frames of `size` samples, `hop` apart; both are powers of two, hop at least 16."""
+    """Lay out a recording (N,), float32, for all centred frames of `size` samples, `hop` apart.
+
+    Both are powers of two, hop at least 16.
+    """
     columns = frame_groups(len(samples), hop) * LANES + max(size // hop, 1)
     columns = -(-columns // LANES) * LANES
     return HopMatrix(
@@ -159,7 +173,7 @@ def hop_matrix(samples: np.ndarray, hop: int, size: int) -> HopMatrix:
 
 
 def frame_groups(samples: int, hop: int) -> int:
-    """Groups of sixteen frames that hold every centred frame of a recording."""
+    """Return the number of groups of sixteen frames that cover every centred frame."""
     return -(-(1 + samples // hop) // LANES)
 
 
@@ -184,7 +198,7 @@ def _side_by_side(samples: np.ndarray, padding: int, hop: int, columns: int) -> 
 
 @njit(cache=True, forceinline=True)
 def _sample_pair(matrix: HopMatrix, frame: int, shift: int, window: np.ndarray, n: int) -> Complex:
-    """Windowed samples 2 n and 2 n + 1 of sixteen frames, as one complex number each."""
+    """Return windowed samples 2 n and 2 n + 1 of sixteen frames, as one complex number each."""
     k = 2 * n
     at = (
         ((k + shift) & ((1 << matrix.hop_bits) - 1)) * matrix.columns
@@ -208,11 +222,12 @@ def transform(
     points: int,
     work: np.ndarray,
 ) -> int:
-    """Complex FFT over `points` sample pairs of the frames in columns `frame` to `frame` + 15, which begin at row `shift` there (even).
+    """Compute the complex FFT over `points` sample pairs of sixteen frames.
 
-    `points` is a power of two, 8 at least. `work` is a `workspace`, between whose buffers the passes alternate. `window`, `roots`
-    and `work` are all float32 or all float64, which decides the arithmetic. Returns the row of `work` where the real parts are;
-    the imaginary parts are in the next.
+    The frames are in columns `frame` to `frame` + 15 and begin at row `shift` (even). `points` is a
+    power of two, at least 8. `work` is a `workspace`, between whose buffers the passes alternate.
+    `window`, `roots` and `work` are all float32 or all float64, which determines the arithmetic.
+    Returns the row of `work` with the real parts; the imaginary parts are in the next.
     """
     apart = points // 8
     for p in range(apart):
@@ -234,8 +249,10 @@ def transform(
             for q in range(s):
                 a = q + s * p
                 _radix_8(
-                    _read(re, im, a), _read(re, im, a + apart), _read(re, im, a + 2 * apart), _read(re, im, a + 3 * apart),
-                    _read(re, im, a + 4 * apart), _read(re, im, a + 5 * apart), _read(re, im, a + 6 * apart), _read(re, im, a + 7 * apart),
+                    _read(re, im, a), _read(re, im, a + apart),
+                    _read(re, im, a + 2 * apart), _read(re, im, a + 3 * apart),
+                    _read(re, im, a + 4 * apart), _read(re, im, a + 5 * apart),
+                    _read(re, im, a + 6 * apart), _read(re, im, a + 7 * apart),
                     roots, p * s, out_re, out_im, q + 8 * s * p, s,
                 )  # fmt: skip
         source, s = 2 - source, 8 * s
@@ -247,7 +264,7 @@ def transform(
 
 @njit(cache=True)
 def _last_pass(work: np.ndarray, source: int, s: int, points: int) -> None:
-    """The factor of two or four that eights leave."""
+    """Apply the factor of two or four that passes of eight leave."""
     re, im, out_re, out_im = work[source], work[source + 1], work[2 - source], work[3 - source]
     for q in range(s):
         if points == 2 * s:
@@ -271,7 +288,10 @@ def _last_pass(work: np.ndarray, source: int, s: int, points: int) -> None:
 def real_bins(
     re: np.ndarray, im: np.ndarray, roots: np.ndarray, points: int, k: int
 ) -> tuple[Vector, Vector, Vector, Vector]:
-    """Bins k and points - k of the real frames' spectrum, 1 <= k <= points / 2; `roots` are those of 2 * points."""
+    """Return bins k and points - k of the real frames' spectrum, 1 <= k <= points / 2.
+
+    `roots` are those of 2 * points.
+    """
     half = broadcast(re.dtype.type(0.5))
     a, b = _place(k), _place(points - k)
     a_re, a_im, b_re, b_im = load(re, a), load(im, a), load(re, b), load(im, b)

@@ -1,6 +1,7 @@
-"""float32 to float16 at the speed of memory.
+"""Convert float32 to float16 at memory speed.
 
-NumPy converts number by number: 3 to 6 ms for the STFT of a clip, as much as computing it. The processor has an instruction for sixteen.
+NumPy converts number by number: 3 to 6 ms for the STFT of a clip, as long as computing it. The
+processor has an instruction for sixteen.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def _processor_converts() -> bool:
 
 @intrinsic
 def _store_half(typingctx: Any, array: types.Type, index: types.Type, vector: types.Type) -> Any:
-    """Round sixteen float32 to float16 and write their bits to a flat uint16 array from `index` on."""
+    """Round sixteen float32 to float16 and write their bits to a flat uint16 array at `index`."""
     if vector is not float32x16:
         return None
 
@@ -39,14 +40,17 @@ def _store_half(typingctx: Any, array: types.Type, index: types.Type, vector: ty
 
 @njit(cache=True)
 def _convert(numbers: np.ndarray, bits: np.ndarray) -> None:
-    """Both flat and of at least 16 elements; the last block overlaps the one before."""
+    """Convert flat arrays of at least 16 elements; the last block overlaps the previous one."""
     for at in range(0, len(numbers) - LANES + 1, LANES):
         _store_half(bits, at, load(numbers, at))
     _store_half(bits, len(numbers) - LANES, load(numbers, len(numbers) - LANES))
 
 
 def to_float16(array: np.ndarray) -> np.ndarray:
-    """``array.astype(np.float16)`` of a float32 array, bit for bit (round to nearest, ties to even), ten times as fast."""
+    """Convert a float32 array as ``array.astype(np.float16)`` does, bit for bit, ten times as fast.
+
+    Rounds to nearest, ties to even.
+    """
     if array.size < LANES or array.dtype != np.float32 or not _processor_converts():
         return array.astype(np.float16)
     result = np.empty(array.shape, dtype=np.float16)

@@ -1,11 +1,14 @@
-"""Sixteen numbers (float32, or float64 where rounding would show) as one Numba value, so that a kernel says itself what runs in parallel.
+"""Represent sixteen numbers as one Numba value, for kernels that state what runs in parallel.
 
-LLVM's own vectoriser gives up on an FFT: it cannot prove that the many strided arrays do not overlap. With an explicit vector type the
-kernels in this package treat sixteen frames at once and LLVM maps each operation to the machine's registers (one of AVX-512, two of AVX,
-four of SSE or NEON). Only what the kernels need is here: load, store, broadcast, + - *, maximum, square root, comparison, logarithm.
-Indices are not checked against the arrays' bounds.
+The numbers are float32, or float64 where rounding would show. LLVM's own vectoriser gives up on an
+FFT: it cannot prove that the many strided arrays do not overlap. With an explicit vector type the
+kernels in this package process sixteen frames at once and LLVM maps each operation to the machine's
+registers (one of AVX-512, two of AVX, four of SSE or NEON). There is only what the kernels need:
+load, store, broadcast, + - *, maximum, square root, comparison, logarithm. Indices are not checked
+against the arrays' bounds.
 
-Numba's cache on disk follows the file of the kernel, not of what it calls: after a change here or in `fft`, delete ``__pycache__/*.nbi``.
+Numba's cache on disk depends on the file of the kernel, not on the functions that it calls: after a
+change here or in `fft`, delete ``__pycache__/*.nbi``.
 """
 
 from __future__ import annotations
@@ -71,7 +74,7 @@ def _is_flat(array: Any) -> bool:
 
 @intrinsic
 def load(typingctx: Any, array: types.Type, index: types.Type) -> Any:
-    """Sixteen numbers of a flat array from `index` on."""
+    """Load sixteen numbers of a flat array from `index` on."""
     if not _is_flat(array):
         return None
 
@@ -100,7 +103,7 @@ def store(typingctx: Any, array: types.Type, index: types.Type, vector: types.Ty
 
 @intrinsic
 def as_type_of(typingctx: Any, array: types.Type, vector: types.Type) -> Any:
-    """The vector, its numbers in the type of the array's."""
+    """Convert the vector's numbers to the type of the array."""
     if not (isinstance(array, types.Array) and isinstance(vector, Vector)):
         return None
     target = _VECTORS[array.dtype]
@@ -125,7 +128,10 @@ def transpose_block(
     at: types.Type,
     target_stride: types.Type,
 ) -> Any:
-    """Write the 16 x 16 block of `source` at `start` (rows `source_stride` apart), transposed, to `target` at `at`."""
+    """Write the 16 x 16 block of `source` at `start`, transposed, to `target` at `at`.
+
+    Rows of the source are `source_stride` apart.
+    """
     if not (
         _is_flat(source) and _is_flat(target) and source.dtype == target.dtype == types.float32
     ):
@@ -167,7 +173,7 @@ def transpose_block(
 
 @intrinsic
 def broadcast(typingctx: Any, number: types.Type) -> Any:
-    """The same number in every lane."""
+    """Repeat a number in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         undefined = ir.Constant(_VECTORS[number].llvm, ir.Undefined)
@@ -221,7 +227,7 @@ def _maximum(builder: Any, left: Any, right: Any) -> Any:
 
 @intrinsic
 def maximum(typingctx: Any, left: types.Type, right: types.Type) -> Any:
-    """The larger number of each lane."""
+    """Return the larger number of each lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _maximum(builder, *arguments)
@@ -231,6 +237,8 @@ def maximum(typingctx: Any, left: types.Type, right: types.Type) -> Any:
 
 @intrinsic
 def square_root(typingctx: Any, vector: types.Type) -> Any:
+    """Return the square root of each lane."""
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), f"llvm.sqrt.v{LANES}f32"
@@ -244,7 +252,7 @@ def square_root(typingctx: Any, vector: types.Type) -> Any:
 def peak_lanes(
     typingctx: Any, below: types.Type, centre: types.Type, above: types.Type, threshold: types.Type
 ) -> Any:
-    """Bit i is set where lane i of `centre` is over the threshold, over `below`, and not under `above`."""
+    """Set bit i where lane i of `centre` is > threshold, > `below` and >= `above`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         below, centre, above, threshold = arguments
@@ -261,7 +269,7 @@ def peak_lanes(
 
 @intrinsic
 def trailing_zeros(typingctx: Any, bits: types.Type) -> Any:
-    """Number of the lowest bit that is set in a 64-bit integer other than 0."""
+    """Return the index of the lowest set bit of a non-zero 64-bit integer."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
@@ -269,7 +277,8 @@ def trailing_zeros(typingctx: Any, bits: types.Type) -> Any:
     return types.int64(types.int64), generate
 
 
-# log(1 + f) / f for f in [-1/3, 1/3], by Chebyshev interpolation: 10 coefficients leave 2e-7 dB of error.
+# log(1 + f) / f for f in [-1/3, 1/3], by Chebyshev interpolation: 10 coefficients leave 2e-7 dB of
+# error.
 _CHEBYSHEV = np.polynomial.Chebyshev.interpolate(
     lambda f: np.log1p(f) / f, 9, domain=[-1 / 3, 1 / 3]
 )
@@ -279,7 +288,10 @@ _TWO_THIRDS = 0x3F2AAAAB  # the bits of float32(2/3)
 
 @intrinsic
 def decibels(typingctx: Any, power: types.Type, floor: types.Type) -> Any:
-    """10 log10(max(power, floor)), floor positive; within 4e-6 dB up to the last bits of the sum."""
+    """Compute 10 log10(max(power, floor)), floor positive.
+
+    The error is within 4e-6 dB, apart from the last bits of the sum.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def add(left: Any, right: Any) -> Any:
