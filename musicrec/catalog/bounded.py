@@ -1,4 +1,7 @@
-"""Tables from anybody, read without unfolding what a small file can stand for: millions of columns, or a value millions of times."""
+"""Read untrusted tables without expanding more than a bound.
+
+A small file can stand for millions of columns, or for one value millions of times.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,19 @@ import pyarrow.parquet as pq
 
 COLUMNS = 200
 PARQUET_ROWS = 50_000_000
-# What a Parquet file may unfold to: so many bytes, and so many times its own. Real tables reach six times.
-UNFOLDED_BYTES = 1 << 28
-UNFOLDED_TIMES = 16
-CELL_BYTES = 8  # beside its text
+# Largest expanded size of a Parquet file: this constant plus a multiple of the file's size. Real
+# tables reach six times.
+EXPANDED_BYTES = 1 << 28
+EXPANDED_TIMES = 16
+CELL_BYTES = 8  # overhead per cell, in addition to its text
 EXTENSION = b"ARROW:extension:name"
 
 
 def first_record_cells(head: bytes) -> int:
-    """How many cells begin in the first record of a CSV file: pyarrow.csv makes room for all of them, were they millions."""
+    """Count the cells in the first record of a CSV file.
+
+    pyarrow.csv allocates a column for each of them, even for millions.
+    """
     cells = 1
     for number, text in enumerate(head.replace(b"\r", b"\n").split(b'"')):
         if number % 2 == 0:  # outside of quotes
@@ -29,38 +36,38 @@ def first_record_cells(head: bytes) -> int:
     return cells
 
 
-def read_parquet(content: pa.Buffer, wanted: Collection[str]) -> pa.Table:
-    """The ``wanted`` columns of a Parquet file, and the others as empty ones, so that their names can be checked.
+def read_parquet(content: pa.Buffer, names: Collection[str]) -> pa.Table:
+    """Read the named columns of a Parquet file, and the others as empty columns.
+
+    The empty columns keep their names, so that the names can be checked.
 
     Raises
     ------
     pa.ArrowException, OSError
-        It is no Parquet, holds what no text is made from (pickled objects), or unfolds to too much.
+        The file is not Parquet, has a column that cannot be converted to text (pickled objects), or
+        is too large when expanded.
     """
     as_written = pq.ParquetFile(pa.BufferReader(content))
     metadata, schema = as_written.metadata, as_written.schema_arrow
     if metadata.num_columns > COLUMNS:
-        raise pa.ArrowInvalid(
-            f"it has {metadata.num_columns} columns, and at most {COLUMNS} are read"
-        )
+        raise pa.ArrowInvalid(f"it has {metadata.num_columns} columns; the limit is {COLUMNS}")
     if metadata.num_rows > PARQUET_ROWS:
-        raise pa.ArrowInvalid(
-            f"it announces {metadata.num_rows} rows, and at most {PARQUET_ROWS} are read"
-        )
+        raise pa.ArrowInvalid(f"it declares {metadata.num_rows} rows; the limit is {PARQUET_ROWS}")
     for field in schema:
-        name = (
-            (field.metadata or {}).get(EXTENSION, b"").decode()
-        )  # where Ray's data sets were not imported, their pickles look like bytes
-        if name or isinstance(field.type, pa.BaseExtensionType):
+        # Without an import of Ray's data sets their pickles look like bytes.
+        extension = (field.metadata or {}).get(EXTENSION, b"").decode()
+        if extension or isinstance(field.type, pa.BaseExtensionType):
             raise pa.ArrowInvalid(
-                f"column '{field.name}' is {name or field.type}: write it as text, numbers or lists of text"
+                f"column '{field.name}' is {extension or field.type}: write it as text, "
+                "numbers or lists of text"
             )
     leaves = [metadata.schema.column(index) for index in range(metadata.num_columns)]
-    # Each text once and the rows as numbers: so a value that stands there a million times is seen before it is written out.
-    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    parquet = pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts)
-    limit = UNFOLDED_BYTES + UNFOLDED_TIMES * content.size
-    read = [index for index, leaf in enumerate(leaves) if leaf.path.partition(".")[0] in wanted]
+    # Dictionaries keep each text once, so that a value repeated a million times is detected before
+    # it is expanded.
+    text_columns = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    parquet = pq.ParquetFile(pa.BufferReader(content), read_dictionary=text_columns)
+    limit = EXPANDED_BYTES + EXPANDED_TIMES * content.size
+    read = [index for index, leaf in enumerate(leaves) if leaf.path.partition(".")[0] in names]
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     _check(
         sum(group.column(index).total_uncompressed_size for group in groups for index in read),
@@ -68,16 +75,16 @@ def read_parquet(content: pa.Buffer, wanted: Collection[str]) -> pa.Table:
     )
     _check(CELL_BYTES * metadata.num_rows * len(read), limit)
     table = parquet.read(
-        columns=[name for name in schema.names if name in wanted], use_threads=False
+        columns=[name for name in schema.names if name in names], use_threads=False
     )
-    _check(sum(_unfolded(column) for column in table.columns), limit)
+    _check(sum(_expanded_bytes(column) for column in table.columns), limit)
     table = pa.table(
         {
-            name: _written_out(column)
+            name: _expanded(column)
             for name, column in zip(table.column_names, table.columns, strict=True)
         }
     )
-    for name in sorted({*schema.names} - {*wanted}):
+    for name in sorted({*schema.names} - {*names}):
         table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
     return table
 
@@ -85,25 +92,25 @@ def read_parquet(content: pa.Buffer, wanted: Collection[str]) -> pa.Table:
 def _check(size: int, limit: int) -> None:
     if size > limit:
         raise pa.ArrowInvalid(
-            f"it unfolds to {size:,} bytes, and at most {limit:,} are read from a file of this size"
+            f"it expands to {size:,} bytes; the limit for a file of this size is {limit:,}"
         )
 
 
-def _unfolded(column: pa.ChunkedArray) -> int:
-    """Bytes of a column once its dictionaries are written out."""
-    return sum(CELL_BYTES * len(chunk) + _texts(chunk) for chunk in column.chunks)
+def _expanded_bytes(column: pa.ChunkedArray) -> int:
+    """Return the bytes of a column with its dictionaries expanded."""
+    return sum(CELL_BYTES * len(chunk) + _text_bytes(chunk) for chunk in column.chunks)
 
 
-def _texts(values: pa.Array) -> int:
+def _text_bytes(values: pa.Array) -> int:
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        return CELL_BYTES * len(values.values) + _texts(values.values)
+        return CELL_BYTES * len(values.values) + _text_bytes(values.values)
     if not pa.types.is_dictionary(values.type):
         return values.nbytes
     lengths = pc.cast(pc.binary_length(values.dictionary), pa.int64())
     return pc.sum(lengths.take(values.indices)).as_py() or 0
 
 
-def _written_out(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _expanded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return column.cast(kind.value_type)

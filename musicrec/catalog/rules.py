@@ -1,7 +1,7 @@
-"""The rules of a catalog's tables.
+"""Define the rules of a catalog's tables.
 
-They run on the raw form (text), so that a file's bad numbers, ids and paths are reported together. Each is a mask over a column; Python
-loops only over the rows that break it.
+They apply to the raw form (text), so that bad numbers, ids and paths of a file are reported
+together. Each rule is a mask over a column; Python loops only over the rows that violate it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ from musicrec.catalog.tables import (
 from musicrec.schema import SPLITS
 from musicrec.telemetry.redact import PASSWORD
 
-# From the oldest music in notation to beyond any clock that is right: typing errors (19, 20199) and the 0 of tag editors fall outside, and
-# the answer does not depend on the day.
+# From the oldest notated music to a year well ahead: typing errors (19, 20199) and the 0 of tag
+# editors are outside, and the result does not depend on today's date.
 YEARS = (900, 2100)
 LIMITS = {"latitude": (-90, 90), "longitude": (-180, 180), "rank": (1, 2**31 - 1)}
-LONGEST_CELL = 200_000  # bytes; the longest lyrics have about 50,000, and a quote that is not closed takes in the rows that follow
+# Bytes. The longest lyrics have about 50,000; an unclosed quote swallows the rows that follow.
+LONGEST_CELL = 200_000
 
 
 class Inspected:
-    """One raw table under inspection, with the problems found so far."""
+    """One raw table being checked, and the problems collected."""
 
     def __init__(self, name: str, raw: RawTable) -> None:
         self.name, self.rows, self.columns = name, raw.rows, raw.columns
         self.problems: list[Problem] = []
 
     def has(self, *columns: str) -> bool:
-        """Whether the table has all of these columns."""
+        """Return whether the table has all of these columns."""
         return all(column in self.columns.column_names for column in columns)
 
     def report(
@@ -53,7 +54,7 @@ class Inspected:
         fix: str | Callable[[int], str],
         severity: Severity = "error",
     ) -> None:
-        """A problem for each row of ``where``, a mask or row indices."""
+        """Report a problem for each row of ``where``, a mask or row indices."""
         where = np.asarray(where)
         indices = np.flatnonzero(where) if where.dtype == bool else where
         shown = []
@@ -65,7 +66,7 @@ class Inspected:
             )
         self.problems += limited(shown, len(indices))
 
-    def say(
+    def report_table(
         self,
         column: str | None,
         rule: str,
@@ -73,16 +74,16 @@ class Inspected:
         value: str | None = None,
         severity: Severity = "error",
     ) -> None:
-        """A problem of the table or of a whole column."""
+        """Report a problem of the table or of a whole column."""
         self.problems.append(Problem(self.name, None, column, value, rule, fix, severity))
 
     def codes(self, column: str) -> np.ndarray:
-        """The column as whole numbers, equal for equal texts, -1 for an empty cell."""
+        """Encode the column as integers, equal for equal texts, -1 for an empty cell."""
         encoded = self.columns[column].combine_chunks().dictionary_encode()
         return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
     def repeated(self, columns: Sequence[str], column: str, rule: str, fix: str) -> None:
-        """Report rows whose values in ``columns`` all stand in an earlier row."""
+        """Report rows whose values in ``columns`` all occur in an earlier row."""
         if not self.has(*columns):
             return
         keys, valid = np.zeros(len(self.rows), np.int64), np.ones(len(self.rows), bool)
@@ -94,18 +95,18 @@ class Inspected:
             column,
             valid & (first != np.arange(len(keys))),
             rule,
-            lambda index: f"row {self.rows[first[index]]} has it too: {fix}",
+            lambda index: f"row {self.rows[first[index]]} has the same value: {fix}",
         )
 
 
 def _first(keys: np.ndarray) -> np.ndarray:
-    """For each element, the index of the first one equal to it."""
+    """Return, for each element, the index of the first element equal to it."""
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return first[inverse]
 
 
 def check_columns(table: Inspected, years: tuple[int, int], optional: Sequence[str]) -> None:
-    """Columns are known and there, and each cell is what its column holds."""
+    """Check that columns are known and present, and that each cell fits its column."""
     schema = TABLES[table.name]
     unknown = [name for name in table.columns.column_names if name not in schema.names]
     near = {
@@ -114,16 +115,16 @@ def check_columns(table: Inspected, years: tuple[int, int], optional: Sequence[s
     }
     for name in unknown:
         fix = (
-            f"did you mean '{near[name][0]}'? It is not read"
+            f"did you mean '{near[name][0]}'? The column is ignored"
             if near[name]
-            else f"it is not read; known are {', '.join(schema.names)}"
+            else f"it is ignored; known columns are {', '.join(schema.names)}"
         )
-        table.say(name, "unknown column", fix, severity="warning")
+        table.report_table(name, "unknown column", fix, severity="warning")
     if not len(table.rows):
-        table.say(
+        table.report_table(
             None,
             "empty table",
-            "it has a header and no rows: add rows",
+            "it has a header but no rows: add rows",
             severity="warning" if table.name in optional else "error",
         )
     for field in schema:
@@ -131,24 +132,27 @@ def check_columns(table: Inspected, years: tuple[int, int], optional: Sequence[s
         required = not field.nullable and name != "split" and not pa.types.is_list(field.type)
         if not table.has(name):
             if required:
-                table.say(
+                table.report_table(
                     name,
                     "missing column",
-                    f"add it, or give it this name: the table has {', '.join(table.columns.column_names)}",
+                    "add it, or rename a column: the table has "
+                    f"{', '.join(table.columns.column_names)}",
                 )
             continue
         texts = table.columns[name]
         if required:
             table.report(name, texts.is_null(), "empty cell", "every row needs one")
         long = pc.greater(pc.fill_null(pc.binary_length(texts), 0), LONGEST_CELL)
-        table.report(
-            name, long, "very long text", "look for a double quote that is not closed", "warning"
-        )
+        table.report(name, long, "very long text", "look for an unclosed double quote", "warning")
         if pa.types.is_string(field.type) and name != "lyrics":
             broken = pc.fill_null(pc.match_substring_regex(texts, r"[\x00-\x1f]"), False)
-            fix = "look for a double quote that is not closed before it"
+            fix = "look for an unclosed double quote before it"
             table.report(
-                name, broken, "line break or control sign", fix, "error" if required else "warning"
+                name,
+                broken,
+                "line break or control character",
+                fix,
+                "error" if required else "warning",
             )
         elif not pa.types.is_list(field.type) and name != "lyrics":
             whole = pa.types.is_integer(field.type)
@@ -156,7 +160,7 @@ def check_columns(table: Inspected, years: tuple[int, int], optional: Sequence[s
             rule, fix = (
                 ("not a whole number", "write it as 1998")
                 if whole
-                else ("not a number", "write it with a decimal point, as 48.85")
+                else ("not a number", "write it with a decimal point, for example 48.85")
             )
             table.report(
                 name, wrong, rule, fix + (" (or leave it empty)" if field.nullable else "")
@@ -169,16 +173,20 @@ def check_columns(table: Inspected, years: tuple[int, int], optional: Sequence[s
 
 
 def check_splits(tracks: Inspected) -> None:
-    """Every track is in a split, every split has tracks, and an artist is in one; or the splits can be made."""
+    """Check the split column.
+
+    Every track is in a split, every split has tracks, and an artist is in one split; or the splits
+    can be made.
+    """
     choices = f"use {', '.join(SPLITS[:-1])} or {SPLITS[-1]}"
     if not tracks.has("split") or tracks.columns["split"].null_count == len(tracks.rows):
         if tracks.has("artist_id") and 0 < (
             count := len(tracks.columns["artist_id"].drop_null().unique())
         ) < len(SPLITS):
-            tracks.say(
+            tracks.report_table(
                 "artist_id",
                 "too few artists",
-                f"there are {count}, and each of the {len(SPLITS)} splits needs one of its own",
+                f"there are {count}; each of the {len(SPLITS)} splits needs at least one",
             )
         return
     splits = tracks.columns["split"]
@@ -187,14 +195,14 @@ def check_splits(tracks: Inspected) -> None:
         "split",
         splits.is_null(),
         "empty cell",
-        f"{choices}, or leave the whole column empty and the splits are made",
+        f"{choices}, or leave the whole column empty to have splits made",
     )
     tracks.report("split", ~good & splits.is_valid().to_numpy(), "unknown split", choices)
     for split in sorted(set(SPLITS) - set(splits.unique().to_pylist())):
-        tracks.say(
+        tracks.report_table(
             "split",
             "no track in a split",
-            "put some artists into it, or leave the column out and the splits are made",
+            "assign some artists to it, or omit the column to have splits made",
             split,
         )
     if tracks.has("artist_id"):
@@ -207,7 +215,10 @@ def check_splits(tracks: Inspected) -> None:
 
         def fix(index: int) -> str:
             here, there = splits[index].as_py(), splits[home[index]].as_py()
-            return f"here in {here}, in row {tracks.rows[home[index]]} in {there}: put all tracks of an artist into one split"
+            return (
+                f"{here} here, {there} in row {tracks.rows[home[index]]}: "
+                "assign all tracks of an artist to one split"
+            )
 
         tracks.report("artist_id", np.sort(once), "artist in two splits", fix)
 
@@ -219,7 +230,7 @@ def check_files(
     allowed_roots: Sequence[str],
     exists: Callable[[str], bool] | None,
 ) -> None:
-    """A column of URIs leads to files that are there, and none leaves the catalog's root."""
+    """Check that a column of URIs names existing files, all inside the allowed roots."""
     if not tracks.has(column):
         return
     texts = tracks.columns[column]
@@ -228,22 +239,22 @@ def check_files(
         column,
         backslash,
         "backslash in a path",
-        "write it relative to the catalog's root with /, as audio/a.mp3",
+        "write it relative to the catalog's root with /, for example audio/a.mp3",
     )
     passwords = pc.fill_null(pc.match_substring_regex(texts, PASSWORD), False)
     tracks.report(
         column,
         passwords,
         "credentials in a URI",
-        "give them by environment variables, a profile or a role",
+        "pass them by environment variables, a profile or a role",
     )
     homes = [audio_uri(home, "").rstrip("/") + "/" for home in (root, *allowed_roots)]
-    dotted = pc.match_substring_regex(texts, r"(^|/)\.\.(/|$)")
+    has_parent = pc.match_substring_regex(texts, r"(^|/)\.\.(/|$)")
     elsewhere = pc.match_substring_regex(texts, r"^/|://")
     for home in homes:
         elsewhere = pc.and_(elsewhere, pc.invert(pc.starts_with(texts, home)))
     suspects = np.flatnonzero(
-        pc.fill_null(pc.or_(dotted, elsewhere), False).to_numpy() & ~backslash
+        pc.fill_null(pc.or_(has_parent, elsewhere), False).to_numpy() & ~backslash
     )
     outside = np.array(
         [
@@ -257,7 +268,7 @@ def check_files(
         column,
         outside,
         "outside the catalog's root",
-        f"move the file under {root}, or allow its folder as another root",
+        f"move the file under {root}, or add its folder to catalog_rules.allowed_roots",
     )
     if exists is None:
         return
@@ -280,7 +291,7 @@ def check_files(
 
 
 def check_genres(tracks: Inspected) -> None:
-    """A track's top genre is one of its genres."""
+    """Check that a track's top genre is one of its genres."""
     if not tracks.has("genres", "genre_top"):
         return
     lists, top = (
@@ -297,17 +308,17 @@ def check_genres(tracks: Inspected) -> None:
 
 
 def check_artists(artists: Inspected) -> None:
-    """An artist has one row and both coordinates or neither."""
+    """Check that an artist has one row, and both coordinates or neither."""
     artists.repeated(["artist_id"], "artist_id", "duplicate artist", "keep one row for each artist")
     for column, other in (("latitude", "longitude"), ("longitude", "latitude")):
         if artists.has(column):
             absent = artists.columns[other].is_null().to_numpy() if artists.has(other) else True
-            alone = artists.columns[column].is_valid().to_numpy() & absent
-            artists.report(column, alone, f"without {other}", "give both or neither")
+            unpaired = artists.columns[column].is_valid().to_numpy() & absent
+            artists.report(column, unpaired, f"without {other}", "give both or neither")
 
 
 def check_related(related: Inspected) -> None:
-    """A relation and a rank are said once, and no artist is related to itself."""
+    """Check that relations and ranks are unique, and that no artist is related to itself."""
     related.repeated(
         ["artist_id", "related_artist_id"],
         "related_artist_id",
@@ -318,32 +329,30 @@ def check_related(related: Inspected) -> None:
         ["artist_id", "rank"],
         "rank",
         "duplicate rank",
-        "the related artists of an artist have ranks 1, 2, 3 and on",
+        "number an artist's related artists 1, 2, 3, ...",
     )
     if related.has("artist_id", "related_artist_id"):
         same = pc.fill_null(
             pc.equal(related.columns["artist_id"], related.columns["related_artist_id"]), False
         )
-        related.report(
-            "related_artist_id", same, "an artist related to itself", "leave the row out"
-        )
+        related.report("related_artist_id", same, "an artist related to itself", "remove the row")
 
 
 def check_between(
     tracks: Inspected | None, artists: Inspected | None, related: Inspected | None
 ) -> None:
-    """The artists of the tracks are known to the other tables."""
+    """Check that the artists of the tracks occur in the other tables."""
     if tracks and artists and tracks.has("artist_id") and artists.has("artist_id"):
         codes = tracks.codes("artist_id")
-        known = pc.is_in(
+        listed = pc.is_in(
             tracks.columns["artist_id"], artists.columns["artist_id"].combine_chunks()
         ).to_numpy()
-        first = np.unique(_first(codes)[~known & (codes >= 0)])
+        first = np.unique(_first(codes)[~listed & (codes >= 0)])
         tracks.report(
             "artist_id",
             first,
             "artist not in artists",
-            "a row is added for them, without country and place",
+            "a row is added, without country and location",
             "warning",
         )
     if (
@@ -359,8 +368,11 @@ def check_between(
         names = tracks.columns["artist_id"].drop_null().unique()
         without = names.filter(pc.invert(pc.is_in(names, pa.concat_arrays(mentioned))))
         if len(without):
-            fix = f"{len(without)} artists with tracks are in no relation, and nothing can be learnt about who is near them"
-            related.say(
+            fix = (
+                f"{len(without)} artists with tracks are in no relation; "
+                "their neighbours cannot be learned"
+            )
+            related.report_table(
                 None,
                 "artists without relations",
                 fix,

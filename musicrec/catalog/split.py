@@ -1,17 +1,23 @@
-"""Splits by artist: an artist is in one split only, and the splits are alike in genre, country and era.
+"""Split tracks by artist: an artist is in one split only, and the splits are alike.
 
-The rule is greedy stratification of examples with many labels, after Sechidis, Tsoumakas and Vlahavas ("On the Stratification of
-Multi-Label Data", ECML PKDD 2011): each split wants its fraction of the tracks of each label, and an artist goes where most of what they
-have is still wanted. Artists differ from the paper's examples in that one may have a thousand tracks and most labels at once, hence:
+They are alike in genre, country and era. The rule is greedy stratification of examples with many
+labels, after Sechidis, Tsoumakas and Vlahavas ("On the Stratification of Multi-Label Data", ECML
+PKDD 2011): each split needs its fraction of the tracks of each label, and an artist goes where most
+of its tracks are still needed. Artists differ from the paper's examples in that one may have a
+thousand tracks and most labels at once, hence:
 
-- Artists come by falling number of tracks (equal ones in random order), so that small ones even out what large ones left, and all their
-  labels are weighed, not the rarest alone. On a made long-tailed catalog (150,000 tracks, 12,000 artists) the largest difference of any
-  label's share between two splits is then 0.009, against 0.07 by the paper's order and 0.11 by drawing artists at random.
-- Labels that fewer than 1 / (smallest fraction) artists have cannot be spread: they count together as the rare one of their kind.
-- A split that the artist would take further past its size than it is now below it is closed to them.
+- Artists are taken by falling number of tracks (ties in random order), so that small ones even out
+  what large ones left, and all their labels are weighed, not only the rarest. On a synthetic
+  long-tailed catalog (150,000 tracks, 12,000 artists) the largest difference of any label's share
+  between two splits is then 0.009, against 0.07 in the paper's order and 0.11 when artists are
+  drawn at random.
+- Labels that fewer than 1 / (smallest fraction) artists have cannot be spread: they count together
+  as the rare label of their kind.
+- A split is closed to an artist who would exceed its size by more than it is now below it.
 - Each split has at least one artist, if there are that many.
 
-A catalog that grows keeps its splits: artists that have one stay there, their tracks count first, and new artists fill up what is wanted.
+A catalog that grows keeps its splits: artists that have one stay there, their tracks count first,
+and new artists fill up what is missing.
 """
 
 from __future__ import annotations
@@ -25,13 +31,15 @@ import pyarrow.compute as pc
 
 from musicrec.schema import SPLITS
 
-DECADES_FROM = 1900  # before it an era is a century: earlier music is too thin for decades
+DECADES_FROM = 1900  # before it an era is a century: earlier music is too sparse for decades
 
 
 def track_labels(tracks: pa.Table, artists: pa.Table) -> dict[str, pa.Array]:
-    """For each track its genre (``genre_top``, else the first of ``genres``), country (the artist's) and era (as "1990s" or "1600s").
+    """Return each track's genre, country and era.
 
-    All three are string arrays of length ``tracks.num_rows``, None where unknown.
+    The genre is ``genre_top``, otherwise the first of ``genres``; the country is the artist's; the
+    era is written "1990s" or "1600s". All three are string arrays of length ``tracks.num_rows``,
+    null where unknown.
     """
     first_genre = pc.binary_join(pc.list_slice(tracks["genres"].combine_chunks(), 0, 1), "")
     first_genre = pc.if_else(pc.equal(first_genre, ""), pa.scalar(None, pa.string()), first_genre)
@@ -58,13 +66,20 @@ def artist_split(
     seed: int,
     kept: Mapping[str, str] = MappingProxyType({}),
 ) -> pa.Array:
-    """The split of each track, by artist and stratified; the same for the same seed whatever the order of the rows.
+    """Assign each track to a split, by artist and stratified.
+
+    The result is the same for the same seed in any order of the rows.
 
     Parameters
     ----------
-    tracks, artists : tables of the catalog's schema (``split`` is not looked at).
-    fractions : of the tracks, for each of ``SPLITS``; positive, with sum 1.
-    kept : the splits of artists that have one; any may be named that have no tracks here.
+    tracks, artists
+        Tables of the catalog's schema (``split`` is ignored).
+    fractions
+        Fraction of the tracks for each of ``SPLITS``; positive, with sum 1.
+    seed
+        Seed of the order of artists with equal numbers of tracks.
+    kept
+        The splits of artists that have one; artists without tracks may be included.
 
     Raises
     ------
@@ -73,7 +88,8 @@ def artist_split(
     """
     if len(fractions) != len(SPLITS) or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(
-            f"fractions {tuple(fractions)}: give one positive share for each of {', '.join(SPLITS)}, with sum 1"
+            f"fractions {tuple(fractions)}: give one positive fraction for each of "
+            f"{', '.join(SPLITS)}, with sum 1"
         )
     if not tracks.num_rows:
         return pa.array([], pa.string())
@@ -95,7 +111,7 @@ def artist_split(
 
 
 def _codes(texts: pa.Array) -> tuple[list[str], np.ndarray]:
-    """The sorted distinct texts, and for each text that is not None its place among them."""
+    """Return the sorted distinct texts, and for each text that is not null its index among them."""
     encoded = texts.drop_null().dictionary_encode()
     order = pc.sort_indices(encoded.dictionary).to_numpy()
     place = np.empty(len(order), np.int64)
@@ -106,7 +122,10 @@ def _codes(texts: pa.Array) -> tuple[list[str], np.ndarray]:
 def _label_counts(
     artist: np.ndarray, artist_count: int, labels: dict[str, pa.Array], rare: float
 ) -> list[dict[str, int]]:
-    """For each artist, the number of tracks with each label; labels of fewer than ``rare`` artists count as one of their kind."""
+    """Count each artist's tracks per label.
+
+    Labels of fewer than ``rare`` artists count as one label of their kind.
+    """
     counts: list[dict[str, int]] = [{} for _ in range(artist_count)]
     for kind, values in labels.items():
         texts, codes = _codes(values)
@@ -132,13 +151,16 @@ def _stratify(
     order: np.ndarray,
     settled: np.ndarray,
 ) -> np.ndarray:
-    """The split of each artist, taken in ``order``, by the rule at the head of this file; ``settled`` are those that have one, else -1."""
+    """Assign each artist to a split, in ``order``, by the rule in this module's docstring.
+
+    ``settled`` holds the splits of artists that already have one, -1 for the others.
+    """
     totals: dict[str, int] = {}
     for labels in counts:
         for label, count in labels.items():
             totals[label] = totals.get(label, 0) + count
     target = {label: (fractions * total).tolist() for label, total in totals.items()}
-    wanted = {label: list(places) for label, places in target.items()}
+    needed = {label: list(counts) for label, counts in target.items()}
     room = (fractions * sizes.sum()).tolist()
     whole = list(room)
     assigned = np.empty(len(order), np.int64)
@@ -152,10 +174,11 @@ def _stratify(
             ]
         needs = []
         for split in open_splits:
-            # The share still wanted of each label, at the middle of what this artist would fill, weighed by their tracks.
+            # The share of each label still needed, halfway through adding this artist, weighted by
+            # the artist's tracks.
             need = size * (room[split] - size / 2) / whole[split]
             need += sum(
-                count * (wanted[label][split] - count / 2) / target[label][split]
+                count * (needed[label][split] - count / 2) / target[label][split]
                 for label, count in labels.items()
             )
             needs.append(need)
@@ -163,19 +186,20 @@ def _stratify(
         assigned[index] = split
         room[split] -= size
         for label, count in labels.items():
-            wanted[label][split] -= count
+            needed[label][split] -= count
     return assigned
 
 
 def split_report(tracks: pa.Table, artists: pa.Table) -> dict:
-    """How alike the splits are.
+    """Report how alike the splits are.
 
     Returns
     -------
     dict
-        ``tracks`` and ``artists``: the number of each in each split. ``ratios``: for "genre", "country" and "era", for each label the share
-        of it among the split's tracks of which that is known. ``largest_difference``: for each kind the label whose shares lie furthest
-        apart between two splits, and by how much.
+        ``tracks`` and ``artists``: the number of each in each split. ``ratios``: for "genre",
+        "country" and "era", the share of each label among the split's tracks for which it is known.
+        ``largest_difference``: for each kind the label whose shares differ most between two splits,
+        and by how much.
     """
     splits = tracks["split"].combine_chunks()
     of_split = {split: pc.equal(splits, split) for split in SPLITS}
@@ -196,9 +220,9 @@ def split_report(tracks: pa.Table, artists: pa.Table) -> dict:
             label: dict.fromkeys(SPLITS, 0.0) for label in labels
         }
         for split, mask in of_split.items():
-            known = values.filter(mask).drop_null()
-            for entry in known.value_counts().to_pylist():
-                shares[entry["values"]][split] = entry["counts"] / len(known)
+            labelled = values.filter(mask).drop_null()
+            for entry in labelled.value_counts().to_pylist():
+                shares[entry["values"]][split] = entry["counts"] / len(labelled)
         report["ratios"][kind] = shares
         differences = {
             label: max(share.values()) - min(share.values()) for label, share in shares.items()

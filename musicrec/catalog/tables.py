@@ -1,10 +1,12 @@
-"""The three tables of a catalog: read as text, given their types, written, identified by their content.
+"""Read the three tables of a catalog as text, give them types, write and fingerprint them.
 
 Conventions
 -----------
-``read_raw`` takes every cell as text, so that a bad value is a ``Problem`` with its row and not a failed read; ``typed`` turns checked text
-into the columns of ``musicrec.schema``. Rows are counted from 1 at the first row under the header; a row of empty cells only is left out
-and still counted. White space around a cell is not part of it, except in lyrics. A list is one text with ``;`` between its elements.
+``read_raw`` reads every cell as text, so that a bad value is a ``Problem`` with its row instead of
+a failed read; ``typed`` converts checked text to the columns of ``musicrec.schema``. Rows are
+counted from 1 at the first row under the header; a row of empty cells only is skipped but counted.
+White space around a cell is removed, except in lyrics. A list is one text with ``;`` between its
+elements.
 """
 
 from __future__ import annotations
@@ -27,23 +29,28 @@ from musicrec.telemetry.redact import redacted
 
 Severity = Literal["error", "warning"]
 TABLES = {"tracks": TRACKS, "artists": ARTISTS, "related": RELATED}
-PROBLEM_LINES = 20  # lines of one rule in one table: more would hide the other rules from a person at a terminal
-CSV_BLOCK_BYTES = 32 << 20  # pyarrow.csv reads no row that is longer than its block
+PROBLEM_LINES = 20  # lines per rule and table: more would hide the other rules on a terminal
+CSV_BLOCK_BYTES = 32 << 20  # pyarrow.csv cannot read a row longer than its block
 CSV_HEADER_BYTES = 1 << 16
-LONGEST_LINE = 600  # signs of a problem's line as it is shown; a column's name may have millions, four for each that cannot be
-LONGEST_REASON = 500  # signs of what pyarrow says of a file
+# Characters of a problem's line as shown; a column's name may have millions, and an unprintable one
+# takes four.
+LONGEST_LINE = 600
+LONGEST_REASON = 500  # characters of pyarrow's message about a file
 LIST_SEPARATOR = ";"
 REPLACEMENT = "\ufffd"
-FINGERPRINT_ROWS = 16_384  # are hashed at a time; another number gives other fingerprints
+FINGERPRINT_ROWS = 16_384  # rows hashed at a time; another number gives other fingerprints
 WIDE_HEADER = (
     f"the first line must name at most {COLUMNS} columns; save it as comma-separated UTF-8"
 )
-MISSING_FIX = "{name}.csv or {name}.parquet must lie in the catalog's root"
+MISSING_FIX = "{name}.csv or {name}.parquet must be in the catalog's root"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One broken rule: where (``row`` from 1, the header not counted), the value, what to do. An error stops, a warning does not."""
+    """One violation: its place (``row`` from 1, without the header), its value and the fix.
+
+    An error stops the job, a warning does not.
+    """
 
     table: str
     row: int | None
@@ -60,20 +67,21 @@ class Problem:
         value = "" if shown is None else f" {shown if len(shown) <= 80 else shown[:77] + '...'!r}"
         line = f"{self.severity}: {self.table}{row}{column}{value}: {self.rule}; {self.fix}"
         printable = "".join(
-            sign if sign.isprintable() else repr(sign)[1:-1] for sign in line[: LONGEST_LINE + 1]
+            character if character.isprintable() else repr(character)[1:-1]
+            for character in line[: LONGEST_LINE + 1]
         )
         return printable if len(printable) <= LONGEST_LINE else f"{printable[:LONGEST_LINE]}..."
 
 
 class CatalogError(UserError, ValueError):
-    """A catalog that cannot be used; ``problems`` says why, and the message has a line for each."""
+    """A catalog that cannot be used; ``problems`` has the reasons, the message a line for each."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__(
             "\n".join(
                 [
-                    "the catalog cannot be used (row 1 is the first under the header):",
+                    "the catalog cannot be used (row 1 is the first below the header):",
                     *map(str, problems),
                 ]
             )
@@ -82,7 +90,10 @@ class CatalogError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class RawTable:
-    """One table as text: string columns, None for an empty cell; ``rows`` (int64) are the numbers of its rows in the file."""
+    """One table as text: string columns, None for an empty cell.
+
+    ``rows`` (int64) are the numbers of its rows in the file.
+    """
 
     columns: pa.Table
     rows: np.ndarray
@@ -90,7 +101,10 @@ class RawTable:
 
 @dataclass(frozen=True)
 class RawCatalog:
-    """The tables that are there, as text, and what went wrong in reading them. An unreadable table has no columns."""
+    """The tables that exist, as text, and the problems in reading them.
+
+    An unreadable table has no columns.
+    """
 
     root: str
     tables: dict[str, RawTable]
@@ -99,7 +113,10 @@ class RawCatalog:
 
 @dataclass(frozen=True)
 class Catalog:
-    """A catalog in the types of ``musicrec.schema``; relative ``audio`` and ``artwork`` values start from ``root``, a folder or URI."""
+    """A catalog in the types of ``musicrec.schema``.
+
+    Relative ``audio`` and ``artwork`` values start from ``root``, a folder or URI.
+    """
 
     root: str
     tracks: pa.Table
@@ -108,7 +125,7 @@ class Catalog:
 
 
 def limited(problems: list[Problem], total: int) -> list[Problem]:
-    """The first ``PROBLEM_LINES`` of problems of one rule, then one that counts the rest of ``total``."""
+    """Return the first ``PROBLEM_LINES`` problems of one rule, and one that counts the rest."""
     shown = list(problems[:PROBLEM_LINES])
     if total > len(shown) > 0:
         shown.append(
@@ -118,33 +135,37 @@ def limited(problems: list[Problem], total: int) -> list[Problem]:
 
 
 def read_raw(root: str, filesystem: tuple[fs.FileSystem, str]) -> RawCatalog:
-    """Read what is there of the three tables, each ``NAME.parquet`` or ``NAME.csv``, as text.
+    """Read the tables that exist, each ``NAME.parquet`` or ``NAME.csv``, as text.
 
     Raises
     ------
     OSError
-        The storage does not answer. What the files hold never raises: it is in ``problems``.
+        The storage does not answer. Faults in a file's content never raise: they are in
+        ``problems``.
     """
     store, base = filesystem
     tables: dict[str, RawTable] = {}
     problems: list[Problem] = []
     for name in TABLES:
         paths = [f"{base.rstrip('/')}/{name}{end}" for end in (".parquet", ".csv")]
-        found = [info.path for info in store.get_file_info(paths) if info.type == fs.FileType.File]
-        if not found:
+        files = [info.path for info in store.get_file_info(paths) if info.type == fs.FileType.File]
+        if not files:
             continue
         try:
-            if len(found) == 2:
+            if len(files) == 2:
                 raise pa.ArrowInvalid(
-                    f"{name}.parquet and {name}.csv are both there, and only one can be meant: move one away"
+                    f"both {name}.parquet and {name}.csv exist: remove one of them"
                 )
-            tables[name], more = (_read_parquet if found[0].endswith(".parquet") else _read_csv)(
-                store, found[0], name
+            tables[name], more = (_read_parquet if files[0].endswith(".parquet") else _read_csv)(
+                store, files[0], name
             )
             problems += more
         except pa.ArrowInvalid as error:
             tables[name] = RawTable(pa.table({}), np.arange(0))
-            long_row = f"a row is longer than {CSV_BLOCK_BYTES >> 20} MB: look for a double quote that is not closed"
+            long_row = (
+                f"a row is longer than {CSV_BLOCK_BYTES >> 20} MB: "
+                "look for an unclosed double quote"
+            )
             fix = long_row if "straddling" in str(error) else str(error).partition("\n")[0]
             problems.append(Problem(name, None, None, None, "not readable", fix))
     return RawCatalog(root, tables, tuple(problems))
@@ -155,9 +176,9 @@ def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, lis
     problems: list[Problem] = []
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
 
-    def utf8(
-        content: pa.Buffer,
-    ) -> bytes:  # from the first wrong byte on with U+FFFD for wrong ones: pyarrow.csv could not say their rows
+    # From the first wrong byte on, U+FFFD replaces wrong bytes: pyarrow.csv could not name their
+    # rows.
+    def utf8(content: pa.Buffer) -> bytes:
         try:
             return decoder.decode(content, len(content) == 0).encode()
         except UnicodeDecodeError:
@@ -167,13 +188,17 @@ def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, lis
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         ragged.append(row.number)
         if len(ragged) <= PROBLEM_LINES:
-            fix = f"expected {row.expected_columns} cells, found {row.actual_columns}: put a cell with a comma in it between double quotes"
+            fix = (
+                f"expected {row.expected_columns} cells, found {row.actual_columns}: "
+                "quote cells that contain a comma"
+            )
             problems.append(
                 Problem(name, row.number - 1, None, row.text, "wrong number of cells", fix)
             )
         return "skip"
 
-    # The header is read as a row, so that every column is bytes whatever it is called; with one thread, so that rows have numbers.
+    # The header is read as a row, so that every column is bytes whatever its name; one thread, so
+    # that rows have numbers.
     read = pyarrow.csv.ReadOptions(
         use_threads=False, block_size=CSV_BLOCK_BYTES, autogenerate_column_names=True
     )
@@ -193,8 +218,8 @@ def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, lis
     if (
         table.num_columns > COLUMNS
         or not any(header)
-        or header[0].startswith(2 * REPLACEMENT.encode())
-    ):  # UTF-16 begins so
+        or header[0].startswith(2 * REPLACEMENT.encode())  # the beginning of UTF-16
+    ):
         raise pa.ArrowInvalid(WIDE_HEADER)
     names = [cell.decode().strip() for cell in header]
     if len(names) == 1 and set(names[0]) & {";", "\t", "|"}:
@@ -208,9 +233,9 @@ def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, lis
 
 def _read_parquet(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, list[Problem]]:
     with store.open_input_file(path) as file:
-        content = (
-            file.read_buffer()
-        )  # before it is parsed, so that an OSError below is the file's content and not the storage
+        # Read before it is parsed, so that an OSError below is the file's fault and not the
+        # storage's
+        content = file.read_buffer()
     try:
         table = read_parquet(content, TABLES[name].names)
         return as_text(table, table.column_names, np.arange(1, table.num_rows + 1), name)
@@ -221,7 +246,10 @@ def _read_parquet(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable,
 def as_text(
     table: pa.Table, names: list[str], rows: np.ndarray, name: str, replaced: bool = False
 ) -> tuple[RawTable, list[Problem]]:
-    """Every column as strings, empty cells as None, rows of empty cells only left out; ``replaced``: U+FFFD stands for a wrong byte."""
+    """Convert every column to strings, empty cells to None, and drop empty rows.
+
+    ``replaced``: a wrong byte was replaced by U+FFFD.
+    """
     problems: list[Problem] = []
     columns: dict[str, pa.ChunkedArray] = {}
     filled = np.zeros(len(rows), dtype=bool)
@@ -265,18 +293,20 @@ def _as_bytes(values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
         )
         if joined.null_count > values.null_count:
             raise pa.ArrowInvalid(
-                f"column '{column}' has lists with missing elements: leave those elements out"
+                f"column '{column}' has lists with missing elements: remove those elements"
             )
         return joined
     if pa.types.is_floating(kind):
-        values = pc.if_else(
-            pc.is_nan(values), pa.scalar(None, kind), values
-        )  # pandas writes an empty cell as NaN
+        # pandas writes an empty cell as NaN
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values)
     return values if pa.types.is_binary(kind) else values.cast(pa.string()).cast(pa.binary())
 
 
 def _decoded(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, bool]:
-    """Bytes as strings, and whether some are not UTF-8; what cannot be read becomes U+FFFD."""
+    """Decode bytes to strings, and tell whether some are not UTF-8.
+
+    Undecodable bytes become U+FFFD.
+    """
     try:
         return values.cast(pa.string()), False
     except pa.ArrowInvalid:
@@ -287,7 +317,10 @@ def _decoded(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, bool]:
 
 
 def numbers(texts: pa.ChunkedArray, whole: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Texts as float64, NaN where empty or wrong, and the mask of the wrong ones. A whole number may end in ``.0``, as pandas writes it."""
+    """Convert texts to float64, NaN where empty or malformed, and return the mask of the malformed.
+
+    A whole number may end in ``.0``, as pandas writes it.
+    """
     pattern = (
         r"^[+-]?\d{1,15}(\.0*)?$"
         if whole
@@ -301,7 +334,10 @@ def numbers(texts: pa.ChunkedArray, whole: bool) -> tuple[np.ndarray, np.ndarray
 
 
 def split_lists(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Lists of strings from texts with ``;`` between the elements; empty elements are left out, and an empty text is an empty list."""
+    """Split texts at ``;`` into lists of strings.
+
+    Empty elements are dropped, and an empty text is an empty list.
+    """
     tidy = pc.utf8_trim(
         pc.replace_substring_regex(
             texts, rf"\s*{LIST_SEPARATOR}[\s{LIST_SEPARATOR}]*", LIST_SEPARATOR
@@ -313,7 +349,13 @@ def split_lists(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def typed(raw: RawTable, name: str) -> pa.Table:
-    """A raw table in the columns and types of ``TABLES[name]``; SchemaError if a column is missing or holds what its type cannot."""
+    """Convert a raw table to the columns and types of ``TABLES[name]``.
+
+    Raises
+    ------
+    SchemaError
+        A column is missing, or a value does not fit its type.
+    """
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
     for field in TABLES[name]:
         present = field.name in raw.columns.column_names
@@ -331,14 +373,18 @@ def typed(raw: RawTable, name: str) -> pa.Table:
             if wrong.any():
                 index = int(np.argmax(wrong))
                 raise SchemaError(
-                    f"{name} row {raw.rows[index]}, {field.name} {texts[index].as_py()!r}: not a number"
+                    f"{name} row {raw.rows[index]}, {field.name} {texts[index].as_py()!r}: "
+                    "not a number"
                 )
             columns[field.name] = pa.array(values, pa.float64(), from_pandas=True).cast(field.type)
     return conform(pa.table(columns), TABLES[name], name)
 
 
 def with_all_artists(artists: pa.Table, tracks: pa.Table) -> pa.Table:
-    """``artists`` and, by id, a row for each artist who has tracks only: the name is that of one of the tracks."""
+    """Append a row, ordered by id, for each artist who has tracks only.
+
+    The name is that of one of the tracks.
+    """
     others = tracks.filter(
         pc.invert(pc.is_in(tracks["artist_id"], artists["artist_id"].combine_chunks()))
     )
@@ -351,7 +397,9 @@ def with_all_artists(artists: pa.Table, tracks: pa.Table) -> pa.Table:
 
 
 def read_catalog(root: str, filesystem: tuple[fs.FileSystem, str]) -> Catalog:
-    """A catalog that has its splits and passed ``load_validated`` before: types are checked (SchemaError), rules are not.
+    """Read a catalog that has its splits and passed ``load_validated`` earlier.
+
+    Types are checked (SchemaError), rules are not.
 
     Raises
     ------
@@ -376,7 +424,10 @@ def read_catalog(root: str, filesystem: tuple[fs.FileSystem, str]) -> Catalog:
 
 
 def fingerprint(catalog: Catalog) -> str:
-    """SHA-256 of the content of the three tables, the same for any order of rows, any file format and any root."""
+    """Return the SHA-256 of the content of the three tables.
+
+    It is the same for any order of rows, any file format and any root.
+    """
     digest = hashlib.sha256()
     for name, schema in TABLES.items():
         table = getattr(catalog, name)
@@ -398,11 +449,11 @@ def fingerprint(catalog: Catalog) -> str:
                 joined = pc.binary_join(pa.ListArray.from_arrays([0, len(filled)], filled), "")[
                     0
                 ].as_py()
-                for facts in (
+                for content in (
                     texts.is_valid().to_numpy(),
                     pc.binary_length(filled).to_numpy().astype("<i4"),
                     joined.encode(),
                 ):
-                    digest.update(facts)
+                    digest.update(content)
         digest.update(f"{name}:{table.num_rows}".encode())
     return digest.hexdigest()

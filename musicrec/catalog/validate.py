@@ -1,4 +1,7 @@
-"""A catalog held to its rules: every broken one is found in one pass and said in one line with its row, its value and what to do."""
+"""Check a catalog against its rules.
+
+Every violation is found in one pass and reported in one line with its row, its value and the fix.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ from musicrec.catalog.tables import (
 from musicrec.schema import SPLITS
 
 OPTIONAL = {
-    "artists": "its rows are made from the tracks, without country and place",
-    "related": "nothing is known about who is near whom, and genres alone can be learnt",
+    "artists": "its rows are derived from the tracks, without country and location",
+    "related": "without relations only genres can be learned",
 }
 
 
@@ -40,14 +43,22 @@ def validate(
     years: tuple[int, int] = rules.YEARS,
     optional: Sequence[str] = ("artists",),
 ) -> list[Problem]:
-    """Every broken rule of a catalog; those of one rule in one table are cut to ``PROBLEM_LINES`` and a line that counts the rest.
+    """Return every violation of a catalog's rules.
+
+    The violations of one rule in one table are cut to ``PROBLEM_LINES``, followed by a line that
+    counts the rest.
 
     Parameters
     ----------
-    exists : is called with the absolute URI of each distinct audio and artwork file; missing files are warnings. None: not looked at.
-    allowed_roots : folders and URIs outside the catalog's root in which audio and artwork may lie.
-    years : the first and the last year that may be.
-    optional : tables that may be missing or empty, of ``OPTIONAL``.
+    exists
+        Called with the absolute URI of each distinct audio and artwork file; missing files are
+        warnings. None skips the check.
+    allowed_roots
+        Folders and URIs outside the catalog's root that may hold audio and artwork.
+    years
+        The first and the last valid year.
+    optional
+        Tables of ``OPTIONAL`` that may be missing or empty.
     """
     raw = _raw(catalog) if isinstance(catalog, Catalog) else catalog
     problems = list(raw.problems)
@@ -82,7 +93,7 @@ def validate(
 
 
 def _raw(catalog: Catalog) -> RawCatalog:
-    """A typed catalog as text, for the same rules."""
+    """Convert a typed catalog to text, for the same rules."""
     tables: dict[str, RawTable] = {}
     problems: list[Problem] = []
     for name, schema in TABLES.items():
@@ -102,17 +113,19 @@ def load_validated(
     optional: Sequence[str] = ("artists",),
     kept_splits: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Catalog, list[Problem]]:
-    """A user's catalog, checked and typed, with its splits made (``artist_split`` with ``seed``) if it brings none; and the warnings.
+    """Load a user's catalog, checked and typed, and its warnings.
+
+    If it brings no splits they are made (``artist_split`` with ``seed``).
 
     Parameters
     ----------
     kept_splits
-        Of the artists whose splits were made before.
+        The splits of artists that were assigned earlier.
 
     Raises
     ------
     CatalogError
-        At least one rule of severity "error" is broken; it carries all problems.
+        At least one rule of severity "error" is violated; it carries all problems.
     OSError
         The storage does not answer.
     """
@@ -121,8 +134,8 @@ def load_validated(
     if any(problem.severity == "error" for problem in problems):
         raise CatalogError(problems)
     texts = raw.tables["tracks"].columns
-    made = "split" not in texts.column_names or texts["split"].null_count == texts.num_rows
-    if made:
+    makes_splits = "split" not in texts.column_names or texts["split"].null_count == texts.num_rows
+    if makes_splits:
         kept = texts.drop_columns(["split"]) if "split" in texts.column_names else texts
         texts = kept.append_column("split", pa.array([SPLITS[0]] * texts.num_rows))
     tracks = typed(RawTable(texts, raw.tables["tracks"].rows), "tracks")
@@ -131,7 +144,7 @@ def load_validated(
         for name in list(TABLES)[1:]
     )
     artists = with_all_artists(artists, tracks)
-    if made:
+    if makes_splits:
         index = tracks.schema.get_field_index("split")
         tracks = tracks.set_column(
             index,

@@ -1,7 +1,8 @@
-"""Which version of its file a URI names now: size and time of change, for a column of millions of URIs.
+"""Determine the current version of each file, size and modification time, for millions of URIs.
 
-Files that lie together are listed (a thousand a request on object storage), the others are asked for one by one; both in many threads, for
-all of it is waiting. A version is text that is compared and never taken apart. Where a storage tells none (http://), it is null.
+Files in one folder are listed together (a thousand per request on object storage), others are
+looked up individually; both in many threads, because the time is spent waiting. A version is text
+that is only compared, never parsed. It is null for storage that reports none (http://).
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from pyarrow import fs
 from musicrec.catalog.locations import audio_uri
 from musicrec.storage.store import StoreError, resolve
 
-# The version of a file that is not there.
+# The version of a file that does not exist
 MISSING = "missing"
-# A folder of which so many files are wanted is listed.
+# A folder is listed from this number of its files on.
 LISTED_FROM = 32
 THREADS = 32
 FILES_AT_A_TIME = 64
@@ -28,12 +29,13 @@ VERSIONS = pa.schema([("uri", pa.string()), ("version", pa.string())])
 
 
 def file_versions(uris: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
-    """The version of each file (string); null where its storage tells none.
+    """Return the version of each file (string); null if its storage reports none.
 
     Parameters
     ----------
     root
-        The catalog's: folders below it that hold few of the files are listed together with all that lies beside them.
+        The catalog's root. Folders below it that hold few of the files are listed together with
+        everything next to them.
 
     Raises
     ------
@@ -47,39 +49,43 @@ def file_versions(uris: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
     homes = _homes(
         dict(zip(names, counts.tolist(), strict=True)), audio_uri(root, "").rstrip("/") + "/"
     )
-    known = np.array([_is_known(name) for name in names], bool)
-    listed = np.array([home is not None for home in homes.values()], bool) & known
+    supported = np.array([_has_file_system(name) for name in names], bool)
+    listed = np.array([home is not None for home in homes.values()], bool) & supported
     place = folders.indices.to_numpy()
-    alone = distinct.filter(pa.array((known & ~listed)[place]))
-    together = sorted(
+    individual = distinct.filter(pa.array((supported & ~listed)[place]))
+    listings = sorted(
         {
             (home, home != name)
-            for (name, home), wanted in zip(homes.items(), listed, strict=True)
-            if wanted
+            for (name, home), is_listed in zip(homes.items(), listed, strict=True)
+            if is_listed
         }
     )
     with ThreadPoolExecutor(THREADS) as pool:
-        tables = list(pool.map(lambda folder: _listed(*folder), together))
+        tables = list(pool.map(lambda folder: _listed(*folder), listings))
         tables += pool.map(
-            _asked,
+            _look_up,
             (
-                alone.slice(start, FILES_AT_A_TIME)
-                for start in range(0, len(alone), FILES_AT_A_TIME)
+                individual.slice(start, FILES_AT_A_TIME)
+                for start in range(0, len(individual), FILES_AT_A_TIME)
             ),
         )
-    found = pa.concat_tables([VERSIONS.empty_table(), *tables])
-    # A file that was listed twice, in its folder and from above, has two rows, of which the first is taken.
-    versions = found.column("version").take(
-        pc.index_in(distinct, value_set=found.column("uri").combine_chunks())
+    files = pa.concat_tables([VERSIONS.empty_table(), *tables])
+    # A file listed twice, in its folder and from a parent, has two rows; the first is used.
+    versions = files.column("version").take(
+        pc.index_in(distinct, value_set=files.column("uri").combine_chunks())
     )
     versions = pc.if_else(
-        pa.array(known[place]), pc.fill_null(versions, MISSING), pa.scalar(None, pa.string())
+        pa.array(supported[place]), pc.fill_null(versions, MISSING), pa.scalar(None, pa.string())
     )
     return versions.take(pc.index_in(uris, value_set=distinct))
 
 
 def _homes(counts: dict[str, int], root: str) -> dict[str, str | None]:
-    """What to list for the files of each folder: itself, or one above it but below the root that has enough of them; None: nothing."""
+    """Choose the folder to list for the files of each folder.
+
+    This is the folder itself, or a parent below the root that holds enough of the files; None if
+    neither does.
+    """
     homes = {folder: folder for folder in counts}
     while True:
         held = Counter()
@@ -103,8 +109,8 @@ def _homes(counts: dict[str, int], root: str) -> dict[str, str | None]:
         homes = {folder: above.get(home, home) for folder, home in homes.items()}
 
 
-def _is_known(folder: str) -> bool:
-    """Whether pyarrow has a file system for it."""
+def _has_file_system(folder: str) -> bool:
+    """Return whether pyarrow has a file system for the folder."""
     try:
         return resolve(folder) is not None
     except StoreError:
@@ -112,7 +118,7 @@ def _is_known(folder: str) -> bool:
 
 
 def _listed(folder: str, recursive: bool) -> pa.Table:
-    """The files of a folder."""
+    """List the files of a folder."""
     filesystem, base = resolve(folder)
     try:
         infos = filesystem.get_file_info(
@@ -126,8 +132,8 @@ def _listed(folder: str, recursive: bool) -> pa.Table:
     return _versions((f"{root}{info.path}", info) for info in infos)
 
 
-def _asked(uris: pa.Array) -> pa.Table:
-    """The files of these URIs, asked for one by one."""
+def _look_up(uris: pa.Array) -> pa.Table:
+    """Look up the files of these URIs one by one."""
     return _versions(
         (uri, filesystem.get_file_info(path))
         for uri, (filesystem, path) in ((u, resolve(u)) for u in uris.to_pylist())

@@ -1,4 +1,7 @@
-"""The catalog of a run: the user's or a published data set, checked, or the embedded demo, built where it is not there yet."""
+"""Open the catalog of a run.
+
+It is the user's or a published data set, checked, or the embedded demo, which is built if missing.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,10 @@ def open_run(config: Config) -> Run:
     Raises
     ------
     CatalogError
-        The catalog breaks a rule.
+        The catalog violates a rule.
     ConfigError
-        The catalog's form needs a folder, and none is given; a bucket is not there, or may not be read or written.
+        The catalog's form needs a folder and none is given, or a bucket is missing or may not be
+        read or written.
     """
     _check_access((config.store, True), (config.catalog, False))
     store = Store(config.store)
@@ -58,11 +62,14 @@ def open_run(config: Config) -> Run:
     return Run(config, store, catalog, key)
 
 
-def _check_access(*wanted: tuple[str, bool]) -> None:
-    """Before anything is started: is the bucket of each location there, and may this process read, and write where that is marked?"""
+def _check_access(*locations: tuple[str, bool]) -> None:
+    """Check before any work that the bucket of each location can be used.
+
+    Each must exist and be readable, and writable if marked.
+    """
     problems = [
         line
-        for uri, write in wanted
+        for uri, write in locations
         if uri.startswith("s3://")
         for line in s3.access_problems(uri, write)
     ]
@@ -71,14 +78,15 @@ def _check_access(*wanted: tuple[str, bool]) -> None:
 
 
 def report_catalog(config: Config) -> None:
-    """Check a catalog, its files included, and say every broken rule and how alike its splits are.
+    """Check a catalog including its files, and report every violation and how alike its splits are.
 
     Raises
     ------
     CatalogError
-        The catalog breaks a rule that no run can do with.
+        The catalog violates a rule that no run can do without.
     ConfigError
-        The catalog's form needs a folder, and none is given; its bucket is not there, or may not be read.
+        The catalog's form needs a folder and none is given, or its bucket is missing or may not be
+        read.
     """
     _check_access((config.catalog, False))
 
@@ -101,11 +109,15 @@ def report_catalog(config: Config) -> None:
 def _read(
     config: Config, store: Store, exists: Callable[[str], bool] | None = None
 ) -> tuple[Catalog, list[Problem]]:
-    """The catalog that a configuration names, and what is said about it; ``exists``: see ``validate``."""
+    """Read the catalog that a configuration names, and its problems.
+
+    ``exists`` is described in ``validate``.
+    """
     rules = config.catalog_rules
     if rules.form != "tables" and config.catalog == DEMO:
         raise ConfigError(
-            f"catalog_rules.form is '{rules.form}', and catalog '{DEMO}' has another: name the data set's folder with --catalog"
+            f"catalog_rules.form is '{rules.form}', but catalog '{DEMO}' has another form: "
+            "name the data set's folder with --catalog"
         )
     root = demo_catalog(config, store) if config.catalog == DEMO else absolute(config.catalog)
     if rules.form == "fma":
@@ -124,7 +136,7 @@ def _read(
 
 
 def _splits_file(config: Config, root: str) -> str:
-    """Where the store keeps the split of every artist that a catalog ever had, with the run's seed."""
+    """Return the store's file of the split of every artist that a catalog ever had, by seed."""
     return f"splits/{key_of(root, config.seed)}.parquet"
 
 
@@ -138,17 +150,20 @@ def _kept_splits(config: Config, store: Store, root: str) -> dict[str, str]:
 
 
 def _keep_splits(config: Config, store: Store, catalog: Catalog) -> None:
-    """Remember the artists' splits: a catalog that has grown keeps them, and a test artist is never trained on."""
+    """Store the artists' splits, so that a growing catalog keeps them.
+
+    A test artist is then never trained on.
+    """
     if config.catalog_rules.form != "tables":
         return  # the published splits are the data set's own
-    now = dict(
+    current = dict(
         zip(*catalog.tracks.select(["artist_id", "split"]).to_pydict().values(), strict=True)
     )
-    before = _kept_splits(config, store, catalog.root)
-    if now.items() <= before.items():
+    earlier = _kept_splits(config, store, catalog.root)
+    if current.items() <= earlier.items():
         return
     if moved := sorted(
-        artist for artist in now.keys() & before.keys() if now[artist] != before[artist]
+        artist for artist in current.keys() & earlier.keys() if current[artist] != earlier[artist]
     ):
         event(
             "catalog",
@@ -156,12 +171,14 @@ def _keep_splits(config: Config, store: Store, catalog: Catalog) -> None:
             artists=len(moved),
             first=moved[:3],
         )
-    table = pa.table(list(zip(*sorted((before | now).items()), strict=True)), schema=ARTIST_SPLITS)
+    table = pa.table(
+        list(zip(*sorted((earlier | current).items()), strict=True)), schema=ARTIST_SPLITS
+    )
     store.write_table(_splits_file(config, catalog.root), table, ARTIST_SPLITS)
 
 
 def demo_catalog(config: Config, store: Store) -> str:
-    """The URI of the demo catalog of this run's seed, rendered through Ray where it is not complete."""
+    """Return the URI of the demo catalog of this run's seed, rendered through Ray if incomplete."""
     clips, seconds, seed = (
         config.catalog_rules.demo_clips,
         config.catalog_rules.demo_seconds,
@@ -206,7 +223,10 @@ def _render(work: demo.Work, root: str, seconds: float) -> dict:
 
 
 def _in_folder(root: str, write: Callable[[str], T]) -> T:
-    """Call ``write`` with a local folder whose files end up under ``root``: that folder itself, or one that is uploaded, markers last."""
+    """Call ``write`` with a local folder whose files end up under ``root``.
+
+    It is that folder itself, or a temporary one that is uploaded, markers last.
+    """
     filesystem, base = resolve(root)
     if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
         return write(base)

@@ -1,4 +1,7 @@
-"""What can be known of a run before its work begins: that its models can be built, and which of them the catalog can feed."""
+"""Check a run before its work begins.
+
+Its models must be buildable, and models without input in the catalog are dropped.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,21 @@ BRANCH_COLUMNS = {"year": ("year",), "location": ("latitude", "longitude")}
 
 
 def check_names(config: Config, names: Iterable[str]) -> None:
-    """Raise ConfigError if one of the submodels is not the configuration's."""
+    """Raise ConfigError if the configuration lacks one of the submodels."""
     for name in names:
         if name not in config.models:
-            known = list(config.models)
-            close = suggestion(name, known)
+            available = list(config.models)
+            close = suggestion(name, available)
             raise ConfigError(
-                f"--submodels {name}: the configuration has no such model{close}; it has {', '.join(known)}"
+                f"--submodels {name}: the configuration has no such model{close}; "
+                f"it has {', '.join(available)}"
             )
 
 
 def check_sizes(config: Config, only: str | None = None) -> None:
-    """Build every model of a configuration without its memory, so that a size that does not fit is found before the work begins.
+    """Build every model of a configuration on the meta device, without memory.
+
+    A size that does not fit is found before the work begins.
 
     Parameters
     ----------
@@ -75,10 +81,11 @@ def check_sizes(config: Config, only: str | None = None) -> None:
 
 
 def fit_to_catalog(run: Run) -> Run:
-    """The run without the models and branches for which the catalog has no input, each said.
+    """Return the run without the models and branches that have no input in the catalog.
 
-    Only where any subset of inputs works (``ensemble.modality_dropout`` above 0); otherwise the run is unchanged, and the training of what
-    has no input says what to do.
+    Each is reported. This applies only if any subset of inputs works (``ensemble.modality_dropout``
+    above 0); otherwise the run is unchanged, and training a model without input raises an error
+    that says what to do.
     """
     config = run.config
     if config.task != "embedding" or config.ensemble.modality_dropout == 0:
@@ -111,9 +118,7 @@ def fit_to_catalog(run: Run) -> Run:
         *(name for name in config.ensemble.branches if name not in branches),
     ]
     for name in dict.fromkeys(left_out):
-        event(
-            "catalog", f"'{name}' is left out: no training or no validation track has what it reads"
-        )
+        event("catalog", f"'{name}' is left out: no training or no validation track has its input")
     ensemble = dataclasses.replace(config.ensemble, branches=branches)
     return dataclasses.replace(
         run, config=dataclasses.replace(config, models=models, stacks=stacks, ensemble=ensemble)
@@ -121,7 +126,7 @@ def fit_to_catalog(run: Run) -> Run:
 
 
 def _rows(run: Run, split: str) -> list[dict[str, Any]]:
-    """What the tracks of a split have, lyrics without a word counted as none."""
+    """Return the inputs of the tracks of a split; lyrics without a word count as missing."""
     artists = {row["artist_id"]: row for row in run.catalog.artists.to_pylist()}
     rows = [row for row in run.catalog.tracks.to_pylist() if row["split"] == split]
     for row in rows:

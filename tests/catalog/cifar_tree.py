@@ -1,4 +1,4 @@
-"""A small data set in the published form of CIFAR-100: pickles of protocol 2 whose keys and names are bytes."""
+"""Write a small data set in the published form of CIFAR-100: pickles with keys of bytes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SIDE = 32
 def build_cifar_tree(
     folder: str | Path, train: int = 100, test: int = 30, classes: int = 5, seed: int = 0
 ) -> Path:
-    """Write ``cifar-100-python/`` with so many pictures of up to 20 classes, which come in turn; returns the catalog's root.
+    """Write ``cifar-100-python/`` with images of up to 20 classes in turn; return the root.
 
     A class has its own colour under noise, so that there is something to learn.
     """
@@ -59,7 +59,10 @@ def build_cifar_tree(
 def picture_file(
     name: str, colours: np.ndarray, labels: np.ndarray, seed: list[int]
 ) -> dict[bytes, Any]:
-    """What a file holds: ``data`` (N, 3072) uint8, a picture a row as (channel, height, width)."""
+    """Return the content of a file.
+
+    ``data`` is (N, 3072) uint8, one image per row as (channel, height, width).
+    """
     noise = np.random.default_rng(seed).normal(0, 24, (len(labels), 3, SIDE * SIDE))
     pictures = (colours[labels] + noise).clip(0, 255).astype(np.uint8)
     return {
@@ -72,7 +75,7 @@ def picture_file(
 
 
 def read_pickle(root: Path, name: str) -> dict[bytes, Any]:
-    """What a file written here holds, to be changed and written again."""
+    """Load a file written here, to be changed and written again."""
     return pickle.loads((root / "cifar-100-python" / name).read_bytes(), encoding="bytes")
 
 

@@ -1,7 +1,8 @@
-"""A small data set in the published form of FMA: the tables with their headers, real MP3 clips, and every kind of faulty clip.
+"""Write a small data set in the published form of FMA.
 
-A genre has its own register and sound, so that there is something to learn; an artist plays one genre and is in one split. Each clip is
-encoded once a session. Its rate is 8 kHz, where 30 s take 0.1 s to encode.
+A genre has its own register and sound, so that there is something to learn; an artist plays one
+genre and is in one split. Each clip is encoded once a session. Its rate is 8 kHz, where 30 s take
+0.1 s to encode.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import soundfile
 
 RATE = 8000
 SECONDS = 30.0
-# Genre id, title, parent, top genre; "Noise" stands twice, as children of two genres.
+# Genre id, title, parent, top genre; "Noise" occurs twice, as a child of two genres.
 GENRES = (
     *((21, "Hip-Hop", 0, 21), (12, "Rock", 0, 12), (15, "Electronic", 0, 15), (17, "Folk", 0, 17)),
     *(
@@ -30,7 +31,7 @@ GENRES = (
     ),
 )
 SUBSETS = ("small", "medium", "large")
-# Of five artists of a genre three are for training, the others for validation and test.
+# Of a genre's five artists three are for training, the others for validation and test.
 ARTIST_SPLITS = ("training", "training", "validation", "test", "training")
 HEADER = {
     "album": (
@@ -57,7 +58,7 @@ HEADER = {
         "title",
     ),
 }
-# What is wrong with a clip, and the reason that extraction finds; each stands in the training set.
+# Faults of a clip, and the reason that extraction finds; each occurs in the training set.
 FAULTS = {
     "missing": "not_found",
     "no bytes": "empty",
@@ -70,7 +71,7 @@ FAULTS = {
 
 @dataclass
 class FmaTree:
-    """The rows of the two tables, to be changed at will and then written again, and what is faulty among the clips."""
+    """The rows of the two tables, to be changed and written again, and the faulty clips."""
 
     root: Path
     subset: str
@@ -113,8 +114,9 @@ def build_fma_tree(
     Parameters
     ----------
     tracks
-        Of ``subset`` and those inside it, beside them one of each larger subset, without a clip; at least 32 with two genres, so that no
-        fault takes a split's last track. The first six clips of the training set are faulty.
+        Of ``subset`` and those inside it, beside them one of each larger subset, without a clip; at
+        least 32 with two genres, so that no fault takes a split's last track. The first six clips
+        of the training set are faulty.
     genres
         How many top genres, 2 to 4.
     seconds
@@ -158,7 +160,10 @@ def clip_path(subset: str, track_id: int | str) -> str:
 def _row(
     tree: FmaTree, index: int, top: tuple, artist: int, subset: str, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """A row as published: texts with commas, quotes and line breaks, lists in brackets, ids that are not in a row."""
+    """Return a row as published.
+
+    Texts have commas, quotes and line breaks, lists have brackets, ids are not consecutive.
+    """
     children = [row for row in GENRES if row[2] == top[0]]
     chosen = [top[0], *(child[0] for child in children if rng.random() < 0.5)]
     artist_id = 10 * top[0] + artist
@@ -191,7 +196,7 @@ def _row(
 def _clip_with(
     fault: str | None, genre: int, variation: tuple[int, ...], seconds: float
 ) -> bytes | None:
-    """An MP3, or what is found in its place."""
+    """Return an MP3, or the content of a faulty file."""
     if fault == "missing":
         return None
     if fault == "no bytes":
@@ -207,10 +212,10 @@ def _clip_with(
 
 
 def _without_sound(clip: bytes) -> bytes:
-    """The frame in front that describes the clip, and two of sound that are, so says the one in front, the encoder's padding alone."""
+    """Return an MP3 whose first frame states that its two frames of sound are padding."""
     info = max(clip.find(b"Info"), clip.find(b"Xing"))
     end = info
-    for _ in range(3):  # the frame in front ends where the first of sound begins
+    for _ in range(3):  # the descriptive frame ends where the first frame of sound begins
         end = clip.index(clip[:2], end + 1)
     frames, padding = (2).to_bytes(4, "big"), (576 << 12 | 576).to_bytes(3, "big")
     return (
@@ -220,7 +225,7 @@ def _without_sound(clip: bytes) -> bytes:
 
 @functools.cache
 def mp3(genre: int, variation: tuple[int, ...], seconds: float) -> bytes:
-    """A clip of a genre: beats of noise, saws, sweeps or chords, no two alike."""
+    """Return a clip of a genre: beats of noise, saws, sweeps or chords, all different."""
     rng = np.random.default_rng([genre, *variation])
     time = np.arange(round(seconds * RATE)) / RATE
     kind = [row[0] for row in GENRES].index(genre) % 4

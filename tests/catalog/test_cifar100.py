@@ -21,7 +21,7 @@ def read(root: Path, seed: int = 0) -> Catalog:
     return catalog
 
 
-def test_a_picture_is_a_track_of_its_own_artist(tmp_path: Path) -> None:
+def test_an_image_is_a_track_of_its_own_artist(tmp_path: Path) -> None:
     catalog = read(build_cifar_tree(tmp_path, train=10, test=5))
     tracks = catalog.tracks.to_pylist()
     assert [row["track_id"] for row in tracks[8:12]] == [
@@ -44,10 +44,10 @@ def test_a_picture_is_a_track_of_its_own_artist(tmp_path: Path) -> None:
     assert catalog.related.num_rows == 0
     assert [problem.rule for problem in validate(catalog) if problem.severity == "error"] == [
         "empty table"
-    ]  # nobody is related
+    ]  # there are no relations
 
 
-def test_the_pictures_are_those_of_the_file(tmp_path: Path) -> None:
+def test_images_equal_the_file(tmp_path: Path) -> None:
     root = build_cifar_tree(tmp_path, train=10, test=5)
     pictures, written = read_pictures(resolve(str(root)), "test"), read_pickle(root, "test")
     assert [pictures.picture(row) for row in range(5)] == [
@@ -71,7 +71,7 @@ def test_a_fifth_of_each_class_of_the_training_set_is_for_validation(tmp_path: P
     assert len(held_out) == 5
 
 
-def test_classes_that_do_not_divide_by_five_are_alike_to_one_picture(tmp_path: Path) -> None:
+def test_classes_not_divisible_by_five_differ_by_one_image(tmp_path: Path) -> None:
     tracks = read(build_cifar_tree(tmp_path, train=93, test=10, classes=7)).tracks.to_pylist()
     held_out = Counter(row["genre_top"] for row in tracks if row["split"] == "validation")
     assert abs(sum(held_out.values()) - 93 / 5) < 1
@@ -80,7 +80,7 @@ def test_classes_that_do_not_divide_by_five_are_alike_to_one_picture(tmp_path: P
 
 
 class Hostile:
-    """Calls os.system when it is unpickled by the book."""
+    """Call os.system when unpickled normally."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -103,7 +103,7 @@ def test_a_pickle_that_asks_for_code_is_refused_by_name_and_not_run(
         read(root)
     assert not ran.exists()
     pickle.loads((root / "cifar-100-python" / name).read_bytes())
-    assert ran.exists()  # the very file runs it where nothing is refused
+    assert ran.exists()  # the same file runs it with the standard unpickler
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_only_what_arrays_of_bytes_need_is_allowed(tmp_path: Path, call: bytes, 
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, -1])
-def test_a_file_that_was_cut_off_is_said(tmp_path: Path, cut: int) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, cut: int) -> None:
     root = build_cifar_tree(tmp_path, train=10, test=5)
     path = root / "cifar-100-python" / "train"
     path.write_bytes(path.read_bytes()[:cut])
@@ -135,42 +135,42 @@ def test_a_file_that_was_cut_off_is_said(tmp_path: Path, cut: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        ([1, 2], "holds a list and no dictionary"),
-        ({b"fine_labels": [0]}, "data: no pictures"),
+        ([1, 2], "holds a list instead of a dictionary"),
+        ({b"fine_labels": [0]}, "data: no images"),
         ({b"data": np.zeros((1, 3072), np.uint8)}, "fine_labels: no labels"),
         ({b"data": np.zeros((1, 3072), np.float32), b"fine_labels": [0]}, "not of unsigned bytes"),
     ],
 )
-def test_a_file_without_pictures_or_labels_is_refused(
-    tmp_path: Path, content: object, said: str
+def test_a_file_without_images_or_labels_is_refused(
+    tmp_path: Path, content: object, message: str
 ) -> None:
     root = build_cifar_tree(tmp_path, train=10, test=5)
     write_pickle(root, "train", content)
     with pytest.raises(CatalogError) as caught:
         read(root)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     root = build_cifar_tree(tmp_path, train=10, test=5)
     (root / "cifar-100-python" / "test").unlink()
-    with pytest.raises(CatalogError, match="cifar-100-python/test must lie in the catalog's root"):
+    with pytest.raises(CatalogError, match="cifar-100-python/test must be in the catalog's root"):
         read(root)
 
 
 @pytest.mark.parametrize(
     "names", [[], [b"apple", b"apple"], [b"apple", b" "], [b"apple;pear"], b"apple"]
 )
-def test_names_of_labels_must_tell_them_apart(tmp_path: Path, names: object) -> None:
+def test_label_names_must_be_distinct(tmp_path: Path, names: object) -> None:
     root = build_cifar_tree(tmp_path, train=10, test=5)
     write_pickle(root, "meta", {b"fine_label_names": names})
     with pytest.raises(CatalogError, match="cifar-100-python/meta, fine_label_names"):
         read(root)
 
 
-def test_a_label_that_is_none_of_the_classes_is_a_warning(tmp_path: Path) -> None:
+def test_an_unknown_label_is_a_warning(tmp_path: Path) -> None:
     root = build_cifar_tree(tmp_path, train=10, test=5)
     content = read_pickle(root, "train")
     content[b"fine_labels"][3:6] = [99, -1, True]
@@ -188,13 +188,14 @@ def test_a_label_that_is_none_of_the_classes_is_a_warning(tmp_path: Path) -> Non
     ] == [3, 4, 5]
 
 
-def test_more_labels_than_pictures_is_a_warning(tmp_path: Path) -> None:
+def test_more_labels_than_images_is_a_warning(tmp_path: Path) -> None:
     root = build_cifar_tree(tmp_path, train=10, test=5)
     content = read_pickle(root, "train")
     content[b"fine_labels"] += [0, 1]
     write_pickle(root, "train", content)
     catalog, problems = read_cifar100(str(root), resolve(str(root)), seed=0)
     assert [str(problem) for problem in problems] == [
-        "warning: train, fine_labels '10 pictures, 12 labels': not one label a picture; what is alone is an error row"
+        "warning: train, fine_labels '10 images, 12 labels': not one label per image; "
+        "images and labels without a counterpart become error rows"
     ]
     assert catalog.tracks.num_rows == 17

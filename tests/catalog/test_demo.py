@@ -110,7 +110,7 @@ def test_split_of_small_genres() -> None:
     assert {splits["d"], splits["e"], splits["f"]} == {"train", "validation", "test"}
 
 
-def test_drawings_follow_the_seed_only(works: list[Work]) -> None:
+def test_draws_depend_only_on_the_seed(works: list[Work]) -> None:
     assert demo_works(SEED) == works
     other = demo_works(SEED + 1)
     assert [work.track_id for work in other] == [work.track_id for work in works]
@@ -122,7 +122,11 @@ def test_drawings_follow_the_seed_only(works: list[Work]) -> None:
 
 
 def test_instruments_tell_nothing_about_artist_or_genre() -> None:
-    """Over many seeds, two works of one artist share the instrument as seldom as any two works, and no genre prefers one."""
+    """Count over many seeds.
+
+    Two works of one artist share the instrument as rarely as any two works, and no genre prefers
+    one.
+    """
     same, pairs = 0, 0
     of_genre: dict[str, Counter] = defaultdict(Counter)
     for seed in range(40):
@@ -181,7 +185,7 @@ def test_related_ranks() -> None:
     }
 
 
-def test_related_rule_weighs_ties_schools_places_and_births() -> None:
+def test_related_rule_weighs_ties_schools_countries_and_birth_years() -> None:
     artists = [
         artist(
             "one", genres=("a", "b"), birth_year=1800, country="X", collection="C", ties=("tied",)
@@ -305,17 +309,17 @@ def test_a_longer_track_begins_as_its_clip(works: list[Work], tmp_path: Path) ->
     clip, longer = (
         render_work(work, str(tmp_path / f"{seconds}"), seconds) for seconds in (30.0, 40.0)
     )
-    assert clip == longer  # one row; what it names is another file
-    heard, more = (
+    assert clip == longer  # the rows are equal, the files differ
+    short, long = (
         soundfile.read(tmp_path / f"{seconds}" / clip["audio"])[0] for seconds in (30.0, 40.0)
     )
-    assert (len(heard), len(more)) == (30 * 44_100, round(38.4 * 44_100))  # the piece lasts 38.4 s
-    begins = more[: 29 * 44_100]
+    assert (len(short), len(long)) == (30 * 44_100, round(38.4 * 44_100))  # the piece lasts 38.4 s
+    begins = long[: 29 * 44_100]
     np.testing.assert_allclose(
-        begins / begins.std(), heard[: len(begins)] / heard[: len(begins)].std(), atol=0.01
+        begins / begins.std(), short[: len(begins)] / short[: len(begins)].std(), atol=0.01
     )
-    picture = (tmp_path / "30.0" / clip["artwork"]).read_bytes()
-    assert (tmp_path / "40.0" / clip["artwork"]).read_bytes() == picture
+    image = (tmp_path / "30.0" / clip["artwork"]).read_bytes()
+    assert (tmp_path / "40.0" / clip["artwork"]).read_bytes() == image
 
 
 def test_unknown_tune_is_named(works: list[Work]) -> None:
@@ -329,17 +333,17 @@ def rendered(
     works: list[Work], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[Work], list[dict]]:
     folder = tmp_path_factory.mktemp("demo")
-    chosen = [
+    selected = [
         replace(work_of(CHORALE, works), audio_format="mp3", program=0),
         replace(work_of("zeke-backus-ross-reel", works), audio_format="flac", program=73),
         replace(
             work_of("turlough-o-carolan-bumper-squire-jones", works), audio_format="ogg", program=46
         ),
     ]
-    return folder, chosen, [render_work(work, str(folder)) for work in chosen]
+    return folder, selected, [render_work(work, str(folder)) for work in selected]
 
 
-def test_rendered_clips_decode_to_thirty_even_loud_seconds(
+def test_rendered_clips_decode_to_thirty_seconds_of_even_loudness(
     rendered: tuple[Path, list[Work], list[dict]],
 ) -> None:
     folder, _, rows = rendered
@@ -369,7 +373,7 @@ def test_rendered_clips_decode_to_thirty_even_loud_seconds(
 def test_a_second_render_does_nothing(
     rendered: tuple[Path, list[Work], list[dict]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, chosen, rows = rendered
+    folder, selected, rows = rendered
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -377,27 +381,27 @@ def test_a_second_render_does_nothing(
             "read_parts",
             lambda work: pytest.fail(f"{work.track_id} was rendered again"),
         )
-        assert [render_work(work, str(folder)) for work in chosen] == rows
+        assert [render_work(work, str(folder)) for work in selected] == rows
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert not list(folder.rglob("*.part"))
 
 
-def test_rendering_is_deterministic_and_follows_the_work(
+def test_rendering_is_deterministic_and_depends_on_the_work(
     rendered: tuple[Path, list[Work], list[dict]], tmp_path: Path
 ) -> None:
-    folder, chosen, rows = rendered
-    again = render_work(chosen[1], str(tmp_path))
+    folder, selected, rows = rendered
+    again = render_work(selected[1], str(tmp_path))
     assert again == rows[1]
     for name in ("audio", "artwork"):
         assert (tmp_path / again[name]).read_bytes() == (folder / rows[1][name]).read_bytes()
-    changed = render_work(replace(chosen[1], audio_format="ogg", program=0), str(tmp_path))
+    changed = render_work(replace(selected[1], audio_format="ogg", program=0), str(tmp_path))
     assert sorted(path.name for path in (tmp_path / "audio").iterdir()) == [
         Path(changed["audio"]).name
-    ], "no file of the older seed stays"
+    ], "no file of the earlier seed remains"
 
 
 def test_tables_and_marker(rendered: tuple[Path, list[Work], list[dict]]) -> None:
-    folder, chosen, rows = rendered
+    folder, selected, rows = rendered
     assert not is_built(str(folder), SEED)
     (folder / "audio" / ".killed.mp3.1.part").write_bytes(b"half")
     write_tables(reversed(rows), str(folder), SEED)
@@ -419,7 +423,7 @@ def test_tables_and_marker(rendered: tuple[Path, list[Work], list[dict]]) -> Non
     with open(folder / "related.csv", encoding="utf-8", newline="") as file:
         assert {row["related_artist_id"] for row in csv.DictReader(file)} <= artists.keys()
     assert json.loads((folder / "catalog.json").read_text())["tracks"] == 3
-    render_work(replace(chosen[2], program=0), str(folder))
+    render_work(replace(selected[2], program=0), str(folder))
     assert not is_built(str(folder), SEED), "a clip of another seed makes the catalog incomplete"
 
 

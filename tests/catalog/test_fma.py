@@ -20,7 +20,7 @@ TRACKS = 36
 
 @pytest.fixture
 def tree(tmp_path: Path) -> FmaTree:
-    """A tree of clips of one second: only their names matter."""
+    """Write a tree of clips of one second: only their names matter."""
     return build_fma_tree(tmp_path, tracks=TRACKS, genres=3, seconds=1.0)
 
 
@@ -29,7 +29,7 @@ def read(tree: FmaTree, subset: str = "medium") -> tuple[Catalog, list[Problem]]
 
 
 def refused(tree: FmaTree, subset: str = "medium") -> list[str]:
-    """What is said about a tree that cannot be used."""
+    """Return the problems of a tree that cannot be used."""
     tree.write_tables()
     with pytest.raises(CatalogError) as caught:
         read(tree, subset)
@@ -58,7 +58,7 @@ def test_a_row_of_the_published_table_is_a_track(tree: FmaTree) -> None:
     assert {*catalog.tracks.column("split").to_pylist()} == {"train", "validation", "test"}
 
 
-def test_genres_are_the_titles_of_all_and_no_two_are_one(tree: FmaTree) -> None:
+def test_genres_are_distinct_titles_of_genres_all(tree: FmaTree) -> None:
     catalog, _ = read(tree)
     titles = {str(row["genre_id"]): row["title"] for row in tree.genres} | {
         "181": "Noise (181)",
@@ -74,7 +74,7 @@ def test_genres_are_the_titles_of_all_and_no_two_are_one(tree: FmaTree) -> None:
     }
 
 
-def test_a_top_genre_whose_title_another_genre_has(tree: FmaTree) -> None:
+def test_a_top_genre_that_shares_its_title(tree: FmaTree) -> None:
     tree.genres[-1]["title"] = "Rock"
     tree.write_tables()
     catalog, problems = read(tree)
@@ -86,7 +86,7 @@ def test_a_top_genre_whose_title_another_genre_has(tree: FmaTree) -> None:
     }
 
 
-def test_artists_have_a_place_and_the_genres_of_their_tracks(tree: FmaTree) -> None:
+def test_artists_have_a_location_and_the_genres_of_their_tracks(tree: FmaTree) -> None:
     catalog, _ = read(tree)
     artists = {row["artist_id"]: row for row in catalog.artists.to_pylist()}
     assert {*artists} == {*catalog.tracks.column("artist_id").to_pylist()}
@@ -103,7 +103,7 @@ def test_artists_have_a_place_and_the_genres_of_their_tracks(tree: FmaTree) -> N
     ("subset", "tracks"),
     [("small", TRACKS // 2), ("medium", TRACKS), ("large", TRACKS + 1), ("full", TRACKS + 1)],
 )
-def test_a_subset_holds_those_inside_it(tree: FmaTree, subset: str, tracks: int) -> None:
+def test_a_subset_includes_the_smaller_ones(tree: FmaTree, subset: str, tracks: int) -> None:
     catalog, _ = read(tree, subset)
     assert catalog.tracks.num_rows == tracks
     assert all(
@@ -115,39 +115,46 @@ def test_a_subset_holds_those_inside_it(tree: FmaTree, subset: str, tracks: int)
 MALFORMED: dict[str, tuple[Callable[[FmaTree], object], str]] = {
     "no number": (
         lambda tree: tree.tracks[4].update(track_id="four"),
-        "error: tracks row 5, track_id 'four': no id; write a whole number",
+        "error: tracks row 5, track_id 'four': not an id; write a whole number",
     ),
     "a track twice": (
         lambda tree: tree.tracks[4].update(track_id=2),
-        "error: tracks row 5, track_id '2': duplicate track; row 1 has it too: give each track its own id",
+        "error: tracks row 5, track_id '2': duplicate track; row 1 has the same value: "
+        "give each track its own id",
     ),
     "no artist": (
         lambda tree: tree.tracks[4].update({"artist.id": ""}),
-        "error: tracks row 5, artist.id: no id; write a whole number",
+        "error: tracks row 5, artist.id: not an id; write a whole number",
     ),
     "a subset": (
         lambda tree: tree.tracks[4].update({"set.subset": "tiny"}),
-        "error: tracks row 5, set.subset 'tiny': unknown subset; use one of small, medium, large, full",
+        "error: tracks row 5, set.subset 'tiny': unknown subset; use one of small, "
+        "medium, large, full",
     ),
     "a split": (
         lambda tree: tree.tracks[4].update({"set.split": "train"}),
-        "error: tracks row 5, set.split 'train': unknown split; use one of training, validation, test",
+        "error: tracks row 5, set.split 'train': unknown split; use one of training, "
+        "validation, test",
     ),
     "no list": (
         lambda tree: tree.tracks[4].update({"track.genres_all": "21"}),
-        "error: tracks row 5, track.genres_all '21': no list of genre ids; write it as [21] or [17, 10]",
+        "error: tracks row 5, track.genres_all '21': not a list of genre ids; "
+        "write it as [21] or [17, 10]",
     ),
     "a genre": (
         lambda tree: tree.tracks[4].update({"track.genres_all": "[21, 4711]"}),
-        "error: tracks row 5, track.genres_all '[21, 4711]': unknown genre; each id must be a genre_id of genres.csv",
+        "error: tracks row 5, track.genres_all '[21, 4711]': unknown genre; "
+        "each id must be a genre_id of genres.csv",
     ),
     "a child as top genre": (
         lambda tree: tree.tracks[4].update({"track.genre_top": "Punk"}),
-        "error: tracks row 5, track.genre_top 'Punk': unknown top genre; it must be the title of a genre of genres.csv whose parent is 0",
+        "error: tracks row 5, track.genre_top 'Punk': unknown top genre; "
+        "it must be the title of a genre of genres.csv whose parent is 0",
     ),
     "no top genre": (
         lambda tree: tree.tracks[4].update({"track.genre_top": ""}),
-        "error: tracks row 5, track.genre_top: empty cell; every track of the subset medium has a top genre",
+        "error: tracks row 5, track.genre_top: empty cell; "
+        "every track of the subset medium has a top genre",
     ),
     "a genre's title": (
         lambda tree: tree.genres[3].update(title=""),
@@ -163,7 +170,7 @@ def test_each_mistake_is_one_line(tree: FmaTree, mistake: str) -> None:
     assert refused(tree) == [line]
 
 
-def test_what_is_optional_is_left_empty_and_said(tree: FmaTree) -> None:
+def test_malformed_optional_values_are_left_empty_and_reported(tree: FmaTree) -> None:
     tree.tracks[4]["album.date_released"] = "in spring"
     tree.tracks[5]["album.date_released"] = "0000-01-05 00:00:00"
     for row in tree.tracks:
@@ -171,21 +178,23 @@ def test_what_is_optional_is_left_empty_and_said(tree: FmaTree) -> None:
             row["artist.latitude"] = 140.1
     tree.write_tables()
     catalog, problems = read(tree)
-    said = [str(problem) for problem in problems]
+    lines = [str(problem) for problem in problems]
     assert (
-        "warning: tracks row 5, album.date_released 'in spring': no date; it is left empty; write it as 2009-01-05 00:00:00"
-        in said
+        "warning: tracks row 5, album.date_released 'in spring': not a date; it is ignored; "
+        "write it as 2009-01-05 00:00:00" in lines
     )
     assert any(
-        line.startswith("warning: tracks row 6, album.date_released '0000-01-05 00:00:00': no date")
-        for line in said
+        line.startswith(
+            "warning: tracks row 6, album.date_released '0000-01-05 00:00:00': not a date"
+        )
+        for line in lines
     )
-    assert any(": no such place; the artist's place is left empty" in line for line in said)
+    assert any(": invalid location; the artist's location is left empty" in line for line in lines)
     assert catalog.tracks.column("year").to_pylist()[4:6] == [None, None]
     assert catalog.artists.column("longitude").null_count == catalog.artists.num_rows
 
 
-def test_an_artist_in_two_published_splits_is_said_and_kept(tree: FmaTree) -> None:
+def test_an_artist_in_two_published_splits_is_reported_and_kept(tree: FmaTree) -> None:
     tree.tracks[0]["set.split"] = "test"
     tree.write_tables()
     catalog, problems = read(tree)
@@ -195,7 +204,7 @@ def test_an_artist_in_two_published_splits_is_said_and_kept(tree: FmaTree) -> No
     assert catalog.tracks.column("split")[0].as_py() == "test"
 
 
-def test_a_row_with_a_cell_too_many_is_said_with_its_number(tree: FmaTree) -> None:
+def test_a_row_with_an_extra_cell_is_reported_with_its_number(tree: FmaTree) -> None:
     path = tree.root / "fma_metadata" / "tracks.csv"
     path.write_text(path.read_text().replace("Piece 6\n", "Piece 6,more\n"))
     with pytest.raises(CatalogError) as caught:
@@ -204,7 +213,7 @@ def test_a_row_with_a_cell_too_many_is_said_with_its_number(tree: FmaTree) -> No
     assert (problem.row, problem.rule) == (7, "wrong number of cells")
 
 
-def test_a_cell_that_is_not_utf8_is_said_with_its_number(tree: FmaTree) -> None:
+def test_a_cell_that_is_not_utf8_is_reported_with_its_number(tree: FmaTree) -> None:
     path = tree.root / "fma_metadata" / "tracks.csv"
     path.write_bytes(path.read_bytes().replace(b"Piece 6\n", b"Pi\xe9ce 6\n"))
     with pytest.raises(CatalogError, match=r"tracks row 7, track\.title 'Pi�ce 6': not UTF-8"):
@@ -212,7 +221,7 @@ def test_a_cell_that_is_not_utf8_is_said_with_its_number(tree: FmaTree) -> None:
 
 
 @pytest.mark.parametrize("name", ["tracks", "genres"])
-def test_a_table_that_is_missing_or_has_another_header_is_said(tree: FmaTree, name: str) -> None:
+def test_a_missing_table_or_another_header_is_reported(tree: FmaTree, name: str) -> None:
     path = tree.root / "fma_metadata" / f"{name}.csv"
     path.write_text("id,title\n1,x\n")
     with pytest.raises(
@@ -222,19 +231,19 @@ def test_a_table_that_is_missing_or_has_another_header_is_said(tree: FmaTree, na
     path.unlink()
     with pytest.raises(
         CatalogError,
-        match=rf"{name}: missing table; fma_metadata/{name}.csv must lie in the catalog's root",
+        match=rf"{name}: missing table; fma_metadata/{name}.csv must be in the catalog's root",
     ):
         read(tree)
 
 
-def test_a_missing_column_is_said_by_its_published_name(tree: FmaTree) -> None:
+def test_a_missing_column_is_reported_by_its_published_name(tree: FmaTree) -> None:
     path = tree.root / "fma_metadata" / "tracks.csv"
     path.write_text(path.read_text().replace(",genres_all,", ",genres_some,", 1))
     with pytest.raises(CatalogError, match=r"tracks, track\.genres_all: missing column"):
         read(tree)
 
 
-def test_a_subset_without_tracks_is_said(tree: FmaTree) -> None:
+def test_a_subset_without_tracks_is_reported(tree: FmaTree) -> None:
     for row in tree.tracks:
         row["set.subset"] = "large"
     assert (
@@ -255,26 +264,26 @@ def test_a_run_opens_and_reports_a_data_set_of_this_form(
     run = open_run(config)
     assert run.catalog.tracks.equals(read(tree)[0].tracks)
     report_catalog(config)
-    said = capsys.readouterr().out
+    lines = capsys.readouterr().out
     missing = clip_path(
         "medium", next(track for track, reason in tree.faulty.items() if reason == "not_found")
     )
-    assert missing in said
-    assert "the track will be a row of the errors table" in said
-    assert "the catalog can be used" in said
+    assert missing in lines
+    assert "the track will be a row of the errors table" in lines
+    assert "the catalog can be used" in lines
 
 
 def test_every_kind_of_faulty_clip_is_found_by_reading_it(tmp_path: Path) -> None:
     tree = build_fma_tree(tmp_path, tracks=12, genres=2)
     assert sorted(tree.faulty.values()) == sorted(FAULTS.values())
-    found = {}
+    reasons = {}
     for row in tree.tracks[:12]:
         try:
             audio = decode(
                 str(tree.root / clip_path("medium", row["track_id"])), minimum_seconds=29.0
             )
         except AudioError as error:
-            found[str(row["track_id"])] = error.reason
+            reasons[str(row["track_id"])] = error.reason
         else:
             assert audio.duration_seconds == pytest.approx(30.0, abs=0.2)
-    assert found == tree.faulty
+    assert reasons == tree.faulty

@@ -1,4 +1,4 @@
-"""The URI of a catalog's file: of one value, and of a column of them the same."""
+"""The URI of a catalog's file: of one value, and the same of a column."""
 
 from __future__ import annotations
 

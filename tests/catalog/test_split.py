@@ -1,4 +1,4 @@
-"""Splits hold artists apart, keep the shares of genres, countries and eras alike, and depend on the seed alone."""
+"""Splits keep artists apart and shares alike, and depend only on the seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from musicrec.schema import ARTISTS, SPLITS, TRACKS, conform
 
 
 def long_tailed(tracks: int, artists: int, seed: int = 0) -> tuple[pa.Table, pa.Table]:
-    """A catalog with a few artists, genres and countries of many tracks and many of few."""
+    """Make a catalog: a few artists, genres and countries have many tracks, many have few."""
     random = np.random.default_rng(seed)
     artist = random.permutation(artists)[
         (random.pareto(1.2, tracks) * artists / 20).astype(int) % artists
@@ -42,7 +42,10 @@ def with_split(tracks: pa.Table, split: pa.Array) -> pa.Table:
 
 
 def catalog_of(sizes: list[int], **columns: list) -> tuple[pa.Table, pa.Table]:
-    """Artists a0, a1, ... with these numbers of tracks; ``columns`` give one value for each artist."""
+    """Make artists a0, a1, ... with these numbers of tracks.
+
+    ``columns`` give one value per artist.
+    """
     artist = np.repeat(np.arange(len(sizes)), sizes)
     table = {
         "track_id": [str(index) for index in range(len(artist))],
@@ -135,7 +138,7 @@ def test_each_split_has_an_artist_when_there_are_three(sizes: list[int]) -> None
             assert split[0].as_py() == "train"  # the artist who is most of the catalog
 
 
-def test_two_artists_and_none_are_split_as_far_as_they_go() -> None:
+def test_splits_of_two_artists_and_of_none() -> None:
     assert len(set(artist_split(*catalog_of([3, 3]), seed=0).to_pylist())) == 2
     assert artist_split(*catalog_of([]), seed=0).to_pylist() == []
 

@@ -1,4 +1,4 @@
-"""Tables keep their content through every format, and what lies outside a table's types is refused by name."""
+"""Tables keep their content through every format, and values outside the types are refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def small_catalog(root: str = "/catalog") -> Catalog:
 
 
 def write_csv(catalog: Catalog, folder: Path, encoding: str = "utf-8") -> None:
-    """The tables as a spreadsheet program writes them."""
+    """Write the tables as a spreadsheet program does."""
     for name in ("tracks", "artists", "related"):
         frame = getattr(catalog, name).to_pandas()
         if "genres" in frame:
@@ -89,7 +89,7 @@ def test_csv_and_parquet_give_the_same_catalog(tmp_path: Path, encoding: str) ->
         assert fingerprint(read) == fingerprint(catalog)
 
 
-def test_fingerprint_ignores_order_and_root_and_sees_every_cell() -> None:
+def test_fingerprint_ignores_order_and_root_and_covers_every_cell() -> None:
     catalog = small_catalog()
     shuffled = Catalog(
         "s3://elsewhere",
@@ -115,7 +115,7 @@ def test_fingerprint_ignores_order_and_root_and_sees_every_cell() -> None:
     assert len(seen) == 1 + len(TRACKS) + len(ARTISTS) + len(RELATED)
 
 
-def test_fingerprint_tells_where_a_value_ends() -> None:
+def test_fingerprint_depends_on_value_boundaries() -> None:
     def with_titles(*titles: str | None) -> str:
         catalog = small_catalog()
         return fingerprint(
@@ -139,7 +139,7 @@ def test_fingerprint_spans_parts_as_one(monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
-def test_numbers_take_what_spreadsheets_write_and_nothing_else() -> None:
+def test_numbers_accept_only_spreadsheet_notation() -> None:
     good = ["1998", "+7", "-3", "1998.0", None]
     bad = [
         "1998.5",
@@ -163,7 +163,7 @@ def test_numbers_take_what_spreadsheets_write_and_nothing_else() -> None:
     assert wrong.tolist() == [False] * 4 + [True] * 3
 
 
-def test_split_lists_leaves_empty_elements_out() -> None:
+def test_split_lists_drops_empty_elements() -> None:
     texts = pa.chunked_array([["folk; dance", ";a;;b; ", ";", None], ["one"]], pa.string())
     assert split_lists(texts).to_pylist() == [["folk", "dance"], ["a", "b"], [], [], ["one"]]
 
@@ -198,8 +198,8 @@ def test_missing_and_unreadable_tables_are_named_together(tmp_path: Path) -> Non
         read_catalog(str(tmp_path), (LOCAL, str(tmp_path)))
     lines = [str(problem) for problem in error.value.problems]
     assert (
-        lines[0]
-        == "error: tracks: missing table; tracks.csv or tracks.parquet must lie in the catalog's root"
+        lines[0] == "error: tracks: missing table; tracks.csv or tracks.parquet "
+        "must be in the catalog's root"
     )
     assert lines[1].startswith("error: related: not readable; as Parquet: ")
 
@@ -220,7 +220,7 @@ def test_missing_and_unreadable_tables_are_named_together(tmp_path: Path) -> Non
         (
             "genres",
             pa.array([["a", None]]),
-            "column 'genres' has lists with missing elements: leave those elements out",
+            "column 'genres' has lists with missing elements: remove those elements",
         ),
     ],
 )
@@ -233,7 +233,7 @@ def test_parquet_columns_of_other_kinds_are_refused(
     assert problem.fix.startswith(f"as Parquet: {fix}")
 
 
-def test_parquet_that_announces_too_many_rows_is_not_unfolded(
+def test_parquet_that_declares_too_many_rows_is_not_expanded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("musicrec.catalog.bounded.PARQUET_ROWS", 10)
@@ -241,7 +241,7 @@ def test_parquet_that_announces_too_many_rows_is_not_unfolded(
     (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
     assert (
         str(problem)
-        == "error: tracks: not readable; as Parquet: it announces 11 rows, and at most 10 are read"
+        == "error: tracks: not readable; as Parquet: it declares 11 rows; the limit is 10"
     )
 
 
@@ -259,7 +259,7 @@ def test_parquet_text_that_is_not_utf8_names_its_row(tmp_path: Path) -> None:
     )
 
 
-def test_a_problem_is_a_short_line_whatever_a_column_is_called() -> None:
+def test_a_problem_is_a_short_line_for_any_column_name() -> None:
     line = str(Problem("tracks", 3, "\x00" * 10_000, None, "unknown column", "leave it out"))
     assert line.startswith(r"error: tracks row 3, \x00\x00")
     assert len(line) == LONGEST_LINE + len("...")

@@ -22,8 +22,12 @@ def versions(root: str, *names: str) -> dict[str, str | None]:
     return dict(zip(names, file_versions(uris, root).to_pylist(), strict=True))
 
 
-def test_a_version_is_another_after_each_change_wherever_the_file_lies(store_root: str) -> None:
-    """In a folder of many, in folders of few below one, alone beside the tables, and in a folder that holds nothing else."""
+def test_a_version_differs_after_each_change_in_any_folder(store_root: str) -> None:
+    """Change files in each kind of folder.
+
+    These are a folder of many, folders of few below one, one file next to the tables, and one in a
+    folder of its own.
+    """
     many = [f"audio/{number}.mp3" for number in range(MANY)]
     few = [f"artists/{number}/song.mp3" for number in range(MANY)]
     others = ["song.mp3", "deep/er/song.mp3"]
@@ -40,10 +44,10 @@ def test_a_version_is_another_after_each_change_wherever_the_file_lies(store_roo
     assert {name for name in before if before[name] != after[name]} == changed
 
 
-def test_a_storage_that_tells_none_has_no_versions(tmp_path) -> None:
+def test_storage_without_versions_gives_null(tmp_path) -> None:
     write(str(tmp_path), "a.mp3")
-    found = versions(str(tmp_path), "http://127.0.0.1/a.mp3", "a.mp3", "http://127.0.0.1/b.mp3")
-    assert [version is None for version in found.values()] == [True, False, True]
+    by_uri = versions(str(tmp_path), "http://127.0.0.1/a.mp3", "a.mp3", "http://127.0.0.1/b.mp3")
+    assert [version is None for version in by_uri.values()] == [True, False, True]
 
 
 def test_the_same_file_twice_and_none_at_all(tmp_path) -> None:

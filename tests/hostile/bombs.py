@@ -1,4 +1,4 @@
-"""Small files that unfold to gigabytes, take for ever, or announce what they do not hold; by format."""
+"""Files that are small but expand to gigabytes, take very long, or declare absent content."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Bomb = Callable[[np.random.Generator], bytes]
 
 
 def size(rng: np.random.Generator) -> int:
-    """Bytes of a bomb: up to the largest, mostly some hundred thousand."""
-    return (LARGEST - 200_000) >> int(rng.integers(0, 8))  # room for what stands around it
+    """Draw the bytes of a bomb: up to the largest, mostly some hundred thousand."""
+    return (LARGEST - 200_000) >> int(rng.integers(0, 8))  # room for headers
 
 
 # --- recordings
@@ -36,7 +36,7 @@ def _silence(container: str, rate: int, channels: int) -> bytes:
 
 
 def _frames_of_flac(rng: np.random.Generator) -> tuple[bytes, bytes]:
-    """The metadata and the frames of a FLAC file of silence, which packs 2,000 to 1."""
+    """Return metadata and frames of a FLAC file of silence, which compresses 2,000 to 1."""
     content = _silence("FLAC", pick(rng, (8_000, 48_000, 192_000)), int(rng.integers(1, 9)))
     position = 4
     while True:
@@ -47,15 +47,15 @@ def _frames_of_flac(rng: np.random.Generator) -> tuple[bytes, bytes]:
 
 
 def flac_of_hours(rng: np.random.Generator) -> bytes:
-    """Frames without end, and a header that says nothing of their number, or that there is one second."""
+    """Repeat frames many times under a header without their number, or with that of one second."""
     head, frames = _frames_of_flac(rng)
     if rng.integers(2):
         head = head[:21] + bytes([head[21] & 0xF0]) + bytes(4) + head[26:]
     return head + frames * (size(rng) // len(frames))
 
 
-def flac_that_announces(rng: np.random.Generator) -> bytes:
-    """A header of 2^36 - 1 samples, and of other numbers, over one second."""
+def flac_with_a_wrong_length(rng: np.random.Generator) -> bytes:
+    """Write a header of 2^36 - 1 samples, or of other numbers, over one second."""
     head, frames = _frames_of_flac(rng)
     count = pick(rng, (2**36 - 1, 2**33, 2**31, 1))
     return (
@@ -68,13 +68,13 @@ def flac_that_announces(rng: np.random.Generator) -> bytes:
 
 
 def mp3_of_hours(rng: np.random.Generator) -> bytes:
-    """The smallest frames of MPEG 2.5, 8 kilobits a second."""
+    """Repeat the smallest frames of MPEG 2.5, 8 kilobits per second."""
     frame = bytes([0xFF, 0xE3, 0x18, 0xC4]) + bytes(68)
     return frame * (size(rng) // len(frame))
 
 
-def mp3_behind_a_tag(rng: np.random.Generator) -> bytes:
-    """An ID3 tag of megabytes, as long as it says or not."""
+def mp3_after_a_tag(rng: np.random.Generator) -> bytes:
+    """Write an ID3 tag of megabytes, of the declared length or shorter."""
     stated = size(rng)
     written = stated if rng.integers(2) else int(rng.integers(stated))
     digits = bytes(stated >> shift & 0x7F for shift in (21, 14, 7, 0))
@@ -82,30 +82,30 @@ def mp3_behind_a_tag(rng: np.random.Generator) -> bytes:
 
 
 def many_tags(rng: np.random.Generator) -> bytes:
-    """Tag behind tag behind tag."""
+    """Write tag after tag."""
     return b"ID3\x04\x00\x00\x00\x00\x00\x00" * (size(rng) // 10) + sound_files("mp3")[0]
 
 
 def marks_without_frames(rng: np.random.Generator) -> bytes:
-    """Nothing but what looks like the beginning of a frame."""
+    """Write only bytes that look like the beginning of a frame."""
     return pick(rng, (b"\xff\xfb\x90\x00", b"\xff\xf1\x50\x80", b"\xff")) * (size(rng) // 4)
 
 
 def ogg_of_many_streams(rng: np.random.Generator) -> bytes:
-    """Complete streams, one behind the other, which the format allows."""
+    """Concatenate complete streams, which the format allows."""
     one = sound_files(pick(rng, ("ogg", "opus")))[0]
     return one * max(1, size(rng) // 4 // len(one))
 
 
 def ogg_of_empty_pages(rng: np.random.Generator) -> bytes:
-    """A sound beginning, then pages without content."""
+    """Write a valid beginning, then pages without content."""
     one = sound_files(pick(rng, ("ogg", "opus")))[0]
     page = b"OggS" + bytes(23)
     return one[: rng.integers(200, len(one))] + page * (size(rng) // len(page))
 
 
 def wav_that_lies(rng: np.random.Generator) -> bytes:
-    """Channels, rate, width and sizes that cannot be."""
+    """Write impossible channels, rate, width and sizes."""
     channels, bits = (pick(rng, (0, 1, 2, 255, 65535)), pick(rng, (0, 1, 8, 16, 24, 64, 65535)))
     rate = pick(rng, (0, 1, 1_000, 44_100, 2**31, 2**32 - 1))
     code = pick(rng, (0, 1, 2, 3, 6, 7, 17, 49, 0xFFFE))
@@ -122,7 +122,7 @@ def wav_that_lies(rng: np.random.Generator) -> bytes:
 
 
 def _wav(layout: bytes, count: int, stated: int) -> bytes:
-    """``count`` bytes of silence under a header that states another number."""
+    """Write ``count`` bytes of silence under a header that states another number."""
     chunks = (
         b"fmt ",
         struct.pack("<I", len(layout)),
@@ -135,18 +135,18 @@ def _wav(layout: bytes, count: int, stated: int) -> bytes:
 
 
 def chunks_without_end(rng: np.random.Generator) -> bytes:
-    """Millions of empty chunks before the samples."""
+    """Write millions of empty chunks before the samples."""
     form = b"FORM\x00\xff\xff\xffAIFF" if rng.integers(2) else b"RIFF\xff\xff\xff\x00WAVE"
     return form + b"JUNK\x00\x00\x00\x00" * (size(rng) // 8)
 
 
 def hours_of_wav(rng: np.random.Generator) -> bytes:
-    """A sound file of hours: one byte a sample, a thousand samples a second."""
+    """Write a valid file of hours: one byte per sample, a thousand samples per second."""
     count = size(rng)
     return _wav(struct.pack("<HHIIHH", 1, 1, 1_000, 1_000, 1, 8), count, count)
 
 
-# --- pictures
+# --- images
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
@@ -169,14 +169,14 @@ def _png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: b
     )
 
 
-def png_that_announces(rng: np.random.Generator) -> bytes:
-    """65,535 x 65,535 pixels and more, and none of them there."""
+def png_with_a_wrong_size(rng: np.random.Generator) -> bytes:
+    """Declare 65,535 x 65,535 pixels and more, without any."""
     width, height = (int(side) for side in rng.choice([1, 65_535, 2**31 - 1, 7_000], 2))
     return _png(width, height, 8, pick(rng, (0, 2, 4, 6)), zlib.compress(bytes(100)))
 
 
-def png_that_unfolds(rng: np.random.Generator) -> bytes:
-    """Millions of true pixels in some kilobytes, up to the number that is allowed and over it."""
+def png_that_expands(rng: np.random.Generator) -> bytes:
+    """Write millions of real pixels in some kilobytes, up to the allowed number and above."""
     side = pick(rng, (2_000, 7_000, 7_072, 9_000))
     colour, depth = ((6, 8), (6, 16), (0, 16), (2, 16))[rng.integers(4)]
     return _png(
@@ -190,7 +190,7 @@ def png_that_unfolds(rng: np.random.Generator) -> bytes:
 
 @functools.cache
 def _zeros(count: int) -> bytes:
-    """So many zeros, packed."""
+    """Compress this many zeros."""
     packer, row = zlib.compressobj(1), bytes(1 << 16)
     return b"".join(
         [
@@ -201,8 +201,8 @@ def _zeros(count: int) -> bytes:
     )
 
 
-def png_with_a_text_that_unfolds(rng: np.random.Generator) -> bytes:
-    """Comments and colour profiles of hundreds of megabytes, packed."""
+def png_with_a_text_that_expands(rng: np.random.Generator) -> bytes:
+    """Write comments and colour profiles of hundreds of megabytes, compressed."""
     packed = _zeros(100_000_000)
     kind, head = (
         (b"zTXt", b"Comment\0\0"),
@@ -213,14 +213,14 @@ def png_with_a_text_that_unfolds(rng: np.random.Generator) -> bytes:
 
 
 def png_of_many_chunks(rng: np.random.Generator) -> bytes:
-    """Millions of empty chunks."""
+    """Write millions of empty chunks."""
     return _png(
         8, 8, 8, 2, zlib.compress(bytes(8 * 25)), _chunk(b"tEXt", b"a\0b") * (size(rng) // 15)
     )
 
 
 def jpeg_of_many_scans(rng: np.random.Generator) -> bytes:
-    """A progressive picture whose last scan is repeated: a whole picture's work for each."""
+    """Repeat the last scan of a progressive image: a full image of work for each."""
     side = pick(rng, (500, 2_000, 7_000))
     stream = io.BytesIO()
     Image.new("L", (side, side)).save(stream, format="JPEG", progressive=True)
@@ -229,8 +229,8 @@ def jpeg_of_many_scans(rng: np.random.Generator) -> bytes:
     return content[:-2] + last * max(1, min(size(rng), 4 << 20) // len(last)) + b"\xff\xd9"
 
 
-def jpeg_that_announces(rng: np.random.Generator) -> bytes:
-    """65,535 x 65,535 pixels and none of them there."""
+def jpeg_with_a_wrong_size(rng: np.random.Generator) -> bytes:
+    """Declare 65,535 x 65,535 pixels, without any."""
     content = bytearray(sound_files("jpeg")[rng.integers(2)])
     frame = next(content.index(mark) for mark in (b"\xff\xc0", b"\xff\xc2") if mark in content)
     content[frame + 5 : frame + 9] = struct.pack(
@@ -259,13 +259,13 @@ def _written(table: pa.Table, **options: object) -> bytes:
 
 
 def parquet_of_one_value(rng: np.random.Generator) -> bytes:
-    """One value, millions of times: a dictionary of one entry and a run."""
+    """Write one value millions of times: a dictionary of one entry and a run."""
     length, count = ((1_000_000, 20_000), (1_000, 3_000_000), (1, 30_000_000))[rng.integers(3)]
     return _written(_table("x" * length, count))
 
 
 def parquet_of_one_cell(rng: np.random.Generator) -> bytes:
-    """A cell of hundreds of megabytes, packed."""
+    """Write a cell of hundreds of megabytes, compressed."""
     return _cell(pick(rng, (2_000_000, 400_000_000)), pick(rng, ("zstd", "gzip")))
 
 
@@ -276,7 +276,7 @@ def _cell(length: int, compression: str) -> bytes:
 
 
 def parquet_of_pickles(rng: np.random.Generator) -> bytes:
-    """A column of the type in which Ray keeps pickled Python objects."""
+    """Write a column of the type in which Ray keeps pickled Python objects."""
     names = {
         "ARROW:extension:name": "ray.data.arrow_pickled_object",
         "ARROW:extension:metadata": "",
@@ -291,7 +291,7 @@ def parquet_of_pickles(rng: np.random.Generator) -> bytes:
 
 
 def parquet_of_nested_lists(rng: np.random.Generator) -> bytes:
-    """Lists in lists in lists."""
+    """Write lists in lists in lists."""
     kind = pa.string()
     for _ in range(int(rng.integers(2, 60))):
         kind = pa.list_(kind)
@@ -303,7 +303,7 @@ def parquet_of_nested_lists(rng: np.random.Generator) -> bytes:
 
 
 def parquet_of_many_columns(rng: np.random.Generator) -> bytes:
-    """Thousands of columns that nobody asked for."""
+    """Write thousands of unknown columns."""
     return _written(
         pa.table({f"column_{number}": [number] for number in range(int(rng.integers(200, 8_000)))})
     )
@@ -312,14 +312,14 @@ def parquet_of_many_columns(rng: np.random.Generator) -> bytes:
 HEADER = b"track_id,artist_id,audio,split,genres\n"
 
 
-def csv_of_one_sign(rng: np.random.Generator) -> bytes:
-    """Millions of commas, quotes, line ends, zeros or spaces, with a header or without."""
-    sign = bytes([pick(rng, b',"\n\r\0 ;\xff')])
-    return HEADER * int(rng.integers(2)) + sign * size(rng)
+def csv_of_one_character(rng: np.random.Generator) -> bytes:
+    """Write millions of commas, quotes, line ends, zeros or spaces, with or without a header."""
+    text = bytes([pick(rng, b',"\n\r\0 ;\xff')])
+    return HEADER * int(rng.integers(2)) + text * size(rng)
 
 
 def csv_of_one_line(rng: np.random.Generator) -> bytes:
-    """The same short line, sound or not, as often as it fits."""
+    """Repeat a short line, valid or not, as often as it fits."""
     lines = (
         b"a,b,c,train,x\n",
         b",,,,\n",
@@ -333,7 +333,7 @@ def csv_of_one_line(rng: np.random.Generator) -> bytes:
 
 
 def csv_of_one_cell(rng: np.random.Generator) -> bytes:
-    """A cell of megabytes, closed or not, in the header or under it."""
+    """Write a cell of megabytes, closed or not, in the header or below it."""
     cell = pick(rng, (b"x", b"; ", b"\n", b'""', "é".encode(), b"a,b\n")) * (size(rng) // 2)
     place = rng.integers(3)
     return (
@@ -344,20 +344,20 @@ def csv_of_one_cell(rng: np.random.Generator) -> bytes:
 
 
 def csv_of_many_columns(rng: np.random.Generator) -> bytes:
-    """More columns than any table has."""
+    """Write more columns than any table has."""
     count = pick(rng, (199, 201, 20_000))
     row = b",".join(b"c%d" % number for number in range(count)) + b"\n"
     return row * max(1, size(rng) // 8 // len(row))
 
 
 def csv_in_another_encoding(rng: np.random.Generator) -> bytes:
-    """As some programs save it."""
+    """Write the encodings that some programs use."""
     text = sound_files("csv")[0].decode()
     return text.encode(pick(rng, ("utf-16", "utf-16-le", "utf-32", "latin-1", "cp037", "utf-7")))
 
 
 def yaml_of_aliases(rng: np.random.Generator) -> bytes:
-    """A billion laughs: nine times nine times nine, as lists or as mappings."""
+    """Write a billion laughs: nine times nine times nine, as lists or as mappings."""
     levels, listed = int(rng.integers(4, 12)), rng.integers(2)
     lines = ["a0: &a0 " + ("[x, x, x, x, x, x, x, x, x]" if listed else "{x: 1, y: 2}")]
     for level in range(1, levels):
@@ -377,9 +377,9 @@ def yaml_of_aliases(rng: np.random.Generator) -> bytes:
     return "\n".join([*lines, pick(rng, place).replace("last", f"a{levels - 1}")]).encode()
 
 
-def yaml_of_one_sign(rng: np.random.Generator) -> bytes:
-    """Brackets in brackets, quotes, dashes and the like, thousands of them."""
-    sign = pick(
+def yaml_of_one_token(rng: np.random.Generator) -> bytes:
+    """Repeat brackets, quotes, dashes and the like thousands of times."""
+    text = pick(
         rng,
         (
             b"[",
@@ -399,11 +399,11 @@ def yaml_of_one_sign(rng: np.random.Generator) -> bytes:
             b"%",
         ),
     )
-    return sign * (size(rng) // 64)
+    return text * (size(rng) // 64)
 
 
 def yaml_that_merges(rng: np.random.Generator) -> bytes:
-    """Merge keys on merge keys, which double the work at each level."""
+    """Write merge keys on merge keys, which double the work at each level."""
     lines = ["a0: &a0 {x: 1}"]
     lines += [
         f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 9)}]}}"
@@ -413,7 +413,7 @@ def yaml_that_merges(rng: np.random.Generator) -> bytes:
 
 
 def yaml_that_runs(rng: np.random.Generator) -> bytes:
-    """Tags that ask for Python objects, and numbers that no computer wants to write out."""
+    """Write tags that ask for Python objects, and very large numbers."""
     values = (
         "!!python/object/apply:os._exit [1]",
         "!!python/name:os.system ''",
@@ -425,16 +425,21 @@ def yaml_that_runs(rng: np.random.Generator) -> bytes:
 
 
 BOMBS: dict[str, tuple[Bomb, ...]] = {
-    "mp3": (mp3_of_hours, mp3_behind_a_tag, many_tags, marks_without_frames),
-    "flac": (flac_of_hours, flac_that_announces),
+    "mp3": (mp3_of_hours, mp3_after_a_tag, many_tags, marks_without_frames),
+    "flac": (flac_of_hours, flac_with_a_wrong_length),
     "ogg": (ogg_of_many_streams, ogg_of_empty_pages),
     "opus": (ogg_of_many_streams, ogg_of_empty_pages),
     "wav": (wav_that_lies, chunks_without_end, hours_of_wav),
     "aiff": (chunks_without_end,),
     "m4a": (marks_without_frames,),
     "aac": (marks_without_frames,),
-    "png": (png_that_announces, png_that_unfolds, png_with_a_text_that_unfolds, png_of_many_chunks),
-    "jpeg": (jpeg_of_many_scans, jpeg_that_announces),
+    "png": (
+        png_with_a_wrong_size,
+        png_that_expands,
+        png_with_a_text_that_expands,
+        png_of_many_chunks,
+    ),
+    "jpeg": (jpeg_of_many_scans, jpeg_with_a_wrong_size),
     "parquet": (
         parquet_of_one_value,
         parquet_of_one_cell,
@@ -443,13 +448,13 @@ BOMBS: dict[str, tuple[Bomb, ...]] = {
         parquet_of_many_columns,
     ),
     "csv": (
-        csv_of_one_sign,
+        csv_of_one_character,
         csv_of_one_line,
         csv_of_one_cell,
         csv_of_many_columns,
         csv_in_another_encoding,
     ),
-    "yaml": (yaml_of_aliases, yaml_of_one_sign, yaml_that_merges, yaml_that_runs),
+    "yaml": (yaml_of_aliases, yaml_of_one_token, yaml_that_merges, yaml_that_runs),
 }
 EVERY_BOMB = tuple(
     itertools.chain.from_iterable(((form, bomb) for bomb in bombs) for form, bombs in BOMBS.items())

@@ -1,4 +1,7 @@
-"""Ways in which files break, or are broken: each takes a file of some format and a generator, and returns another file."""
+"""Damage files as accidents or attackers do.
+
+Each function takes a file of some format and a generator, and returns another file.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-LARGEST = 16 << 20  # bytes of a hostile file at most
+LARGEST = 16 << 20  # bytes, the largest hostile file
 _HEADER = 512
 _EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 
@@ -17,22 +20,25 @@ Damage = Callable[[bytes, np.random.Generator], bytes]
 
 
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
-    """One of the options as it is; ``Generator.choice`` would take zeros off the end of bytes."""
+    """Pick one of the options unchanged.
+
+    ``Generator.choice`` would strip zeros from the end of bytes.
+    """
     return options[int(rng.integers(len(options)))]
 
 
 def flip(content: bytes, rng: np.random.Generator) -> bytes:
-    """Some bytes anywhere have other values."""
+    """Change some bytes anywhere."""
     return _overwrite(content, rng.integers(0, len(content), rng.integers(1, 65)), rng)
 
 
 def flip_header(content: bytes, rng: np.random.Generator) -> bytes:
-    """Some bytes near the beginning have other values."""
+    """Change some bytes near the beginning."""
     return _overwrite(content, rng.integers(0, min(len(content), _HEADER), rng.integers(1, 9)), rng)
 
 
 def flip_footer(content: bytes, rng: np.random.Generator) -> bytes:
-    """Some bytes near the end, where Parquet has its metadata, have other values."""
+    """Change some bytes near the end, where Parquet has its metadata."""
     return _overwrite(
         content,
         len(content) - 1 - rng.integers(0, min(len(content), _HEADER), rng.integers(1, 9)),
@@ -47,17 +53,17 @@ def _overwrite(content: bytes, places: np.ndarray, rng: np.random.Generator) -> 
 
 
 def truncate(content: bytes, rng: np.random.Generator) -> bytes:
-    """The end is missing."""
+    """Remove the end."""
     return content[: rng.integers(0, len(content))]
 
 
 def behead(content: bytes, rng: np.random.Generator) -> bytes:
-    """The beginning is missing."""
+    """Remove the beginning."""
     return content[rng.integers(1, len(content)) :]
 
 
 def extremes(content: bytes, rng: np.random.Generator) -> bytes:
-    """Numbers in the header are zero, or as large as they can be: sizes, counts, rates that lie."""
+    """Set numbers in the header (sizes, counts, rates) to zero or to the largest values."""
     damaged = bytearray(content)
     for _ in range(rng.integers(1, 6)):
         form = pick(rng, ("B", "<H", ">H", "<I", ">I"))
@@ -69,25 +75,25 @@ def extremes(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def zero(content: bytes, rng: np.random.Generator) -> bytes:
-    """A stretch of zeros, as an interrupted download leaves."""
+    """Zero a range, as an interrupted download does."""
     start, stop = np.sort(rng.integers(0, len(content) + 1, 2))
     return content[:start] + bytes(stop - start) + content[stop:]
 
 
 def insert(content: bytes, rng: np.random.Generator) -> bytes:
-    """Rubbish in the middle."""
+    """Insert random bytes."""
     place = rng.integers(0, len(content) + 1)
     return content[:place] + rng.bytes(rng.integers(1, 4096)) + content[place:]
 
 
 def duplicate(content: bytes, rng: np.random.Generator) -> bytes:
-    """A stretch of the file stands there several times."""
+    """Repeat a range of the file several times."""
     start, stop = np.sort(rng.integers(0, len(content) + 1, 2))
     return content[:stop] + content[start:stop] * int(rng.integers(1, 6)) + content[stop:]
 
 
 def inflate(content: bytes, rng: np.random.Generator) -> bytes:
-    """The file is repeated, or followed by zeros or noise, up to some megabytes."""
+    """Repeat the file, or append zeros or noise, up to some megabytes."""
     size = int(rng.integers(1 << 20, LARGEST >> rng.integers(0, 4)))
     if (way := rng.integers(3)) == 0:
         return (content * (size // len(content) + 1))[:size]
@@ -95,7 +101,7 @@ def inflate(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def noise(content: bytes, rng: np.random.Generator) -> bytes:
-    """The first bytes, by which formats are known, and nothing that makes sense behind them."""
+    """Keep the first bytes, which identify the format, and append noise."""
     return content[: rng.integers(4, 64)] + rng.bytes(rng.integers(0, 20_000))
 
 

@@ -1,4 +1,7 @@
-"""Ten thousand hostile or broken files, each made from a seed and its own number alone, so that one can be made again by itself."""
+"""Make ten thousand hostile or broken files.
+
+Each is made from a seed and its own number only, so that one can be made again by itself.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,14 @@ from samples import FORMS, sound_files
 
 ALL = 10_000
 SEED = 20_261_125
-# Of a hundred files so many are bombs, too large, spliced out of two, of another format than their name, or untouched.
-_SHARES = {"bomb": 3, "inflate": 1, "splice": 8, "confuse": 4, "untouched": 2}
+# Percentage of files that are bombs, too large, spliced from two, of another format than their
+# name, or intact.
+_PERCENTAGES = {"bomb": 3, "inflate": 1, "splice": 8, "confuse": 4, "untouched": 2}
 
 
 @dataclass(frozen=True)
 class HostileInput:
-    """``form``: what it is read as; ``kind``: what was done to it."""
+    """A hostile file: ``form`` is the format it is read as, ``kind`` the damage."""
 
     number: int
     form: str
@@ -29,7 +33,7 @@ class HostileInput:
 
 
 def hostile_input(number: int) -> HostileInput:
-    """Input number 0 to ``ALL`` - 1. The first ones are the bombs of every kind."""
+    """Make input number 0 to ``ALL`` - 1; the first ones are one bomb of every kind."""
     rng = np.random.default_rng([SEED, number])
     if number < len(EVERY_BOMB):
         form, bomb = EVERY_BOMB[number]
@@ -37,8 +41,8 @@ def hostile_input(number: int) -> HostileInput:
     form = FORMS[number % len(FORMS)]
     kind = pick(
         rng,
-        [kind for kind, share in _SHARES.items() for _ in range(share)]
-        + ["damage"] * (100 - sum(_SHARES.values())),
+        [kind for kind, percentage in _PERCENTAGES.items() for _ in range(percentage)]
+        + ["damage"] * (100 - sum(_PERCENTAGES.values())),
     )
     content = pick(rng, sound_files(form))
     if kind == "bomb":

@@ -1,4 +1,4 @@
-"""How a hostile file is read here: by the code that reads a user's files, and what comes out is looked at, not believed."""
+"""Read a hostile file with the code that reads a user's files, and check the result."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from musicrec.features.columns import AudioReader, stored_columns
 from musicrec.features.reader import decode_feature
 from musicrec.schema import ARTISTS, ERROR_REASONS, RELATED, SPLITS, TRACKS
 
-SOUND = "read soundly"
-SECONDS = 45.0  # of a file; the 60 s after which it counts as one that hangs leave room for a busy machine
+SOUND = "read correctly"
+SECONDS = 45.0  # per file; a file hangs after 60 s, which leaves room for a busy machine
 PIXELS = 64
 COLUMNS = stored_columns(FEATURES)
 READERS: dict[str, Reader] = {
@@ -32,25 +32,28 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys(PICTURES, ArtworkReader(PIXELS)),
 }
 RELATED_CSV = b"artist_id,related_artist_id,rank\na1,a2,1\na2,a3,1\na3,a1,1\n"
-# Marks that a line of a catalog's problems begins with: a table, and a row or what else is wrong.
+# The beginning of a line of a catalog's problems: severity, table, and a row or a column.
 _PROBLEM = re.compile(r"(error|warning): (tracks|artists|related)( row \d+)?[,: ]")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What became of an input: ``SOUND``, or the reason why it is refused; ``detail`` is what a person is told."""
+    """The outcome of an input.
+
+    It is ``SOUND``, or the reason why it is refused; ``detail`` is the message.
+    """
 
     outcome: str
     detail: str = ""
 
 
 def read(hostile: HostileInput, folder: Path) -> Reading:
-    """Read an input, through a file in ``folder`` where its readers take files.
+    """Read an input, through a file in ``folder`` if its readers take files.
 
     Raises
     ------
     AssertionError
-        What came out is neither sound nor a refusal that says why.
+        The result is neither valid nor a refusal with a reason.
     """
     if hostile.form in READERS:
         return _read_file(hostile, folder)
@@ -59,7 +62,7 @@ def read(hostile: HostileInput, folder: Path) -> Reading:
         if hostile.form in ("csv", "parquet")
         else _read_configuration(hostile, folder)
     )
-    assert len(reading.detail) < 50_000, "an error text that nobody can read"
+    assert len(reading.detail) < 50_000, "an error text that is too long to read"
     return reading
 
 
@@ -89,9 +92,9 @@ def _check_features(outcome: pa.Table) -> None:
     assert 1 <= outcome.column("channels")[0].as_py() <= 8
     assert 1_000 <= outcome.column("sample_rate")[0].as_py() <= 384_000
     for name in FEATURES:
-        (found,) = decode_feature(outcome, name)
-        assert found is not None
-        feature, _ = found
+        (decoded,) = decode_feature(outcome, name)
+        assert decoded is not None
+        feature, _ = decoded
         assert feature.shape == FEATURE_SHAPES[name]
         assert np.isfinite(feature).all(), name
         assert np.abs(feature).max() < 3_000, name

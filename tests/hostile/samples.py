@@ -1,4 +1,4 @@
-"""Sound files of every format that the hostile ones are made from; small, since ten thousand are."""
+"""Valid files of every format, from which the hostile ones are made; small, for speed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ seed: 3
 catalog: somewhere
 extract: &extract {features: [mel, mfcc], precision: uint8, minimum_seconds: 2.5}
 models:
-  mel.time: {architecture: time, feature: mel, pool: [1, 8], learning_rates: [1.0e-3, 1e-4], patience: [3, 3]}
+  mel.time: {architecture: time, feature: mel, pool: [1, 8], \
+learning_rates: [1.0e-3, 1e-4], patience: [3, 3]}
   lyrics: {architecture: lyrics, sizes: {embedding_size: 8, hidden: [8, 8, 8]}}
 stacks: {}
 ensemble: {branches: [lyrics, location, year], modality_dropout: 0.3}
@@ -50,7 +51,7 @@ train: {workers: 2, cache_gigabytes: 0.1}
 
 @functools.cache
 def sound_files(form: str) -> tuple[bytes, ...]:
-    """Files of a format that are read without complaint."""
+    """Return valid files of a format."""
     if form in AUDIO:
         short = (RECORDINGS / f"chord.{form}").read_bytes()
         return (

@@ -1,4 +1,4 @@
-"""A process that reads hostile inputs by their numbers, one after the other, and says of each what became of it."""
+"""Serve hostile inputs by number in a process of its own, and report each outcome."""
 
 from __future__ import annotations
 
@@ -18,9 +18,16 @@ _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 @dataclass(frozen=True)
 class Outcome:
-    """``reason``: as ``Reading.outcome``; ``failure``: what is wrong with how it was read, empty where nothing is.
+    """The outcome of reading an input.
 
-    ``peak_bytes``: the largest resident memory of the process while it read this input.
+    Attributes
+    ----------
+    reason
+        As ``Reading.outcome``.
+    failure
+        A fault of the reader, empty if there is none.
+    peak_bytes
+        Largest resident memory of the process while it read this input.
     """
 
     number: int
@@ -34,7 +41,10 @@ class Outcome:
 
 
 def serve(connection: Connection) -> None:
-    """Answer numbers by outcomes until the other side hangs up. The first answer says that the process is ready."""
+    """Answer numbers with outcomes until the connection closes.
+
+    The first answer says that the process is ready.
+    """
     from musicrec.features.columns import compile_kernels
 
     compile_kernels()
@@ -50,21 +60,21 @@ def serve(connection: Connection) -> None:
 
 def _outcome(number: int, folder: Path) -> Outcome:
     hostile = hostile_input(number)
-    facts = {
+    properties = {
         "number": number,
         "form": hostile.form,
         "kind": hostile.kind,
         "bytes": len(hostile.content),
     }
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     started = time.monotonic()
     reason = failure = ""
     try:
         reason = read(hostile, folder).outcome
-    except Exception:  # noqa: BLE001 - whatever it is, it is a finding
+    except Exception:  # noqa: BLE001 - any exception is a finding
         failure = traceback.format_exc(limit=-6)
     seconds = time.monotonic() - started
     (peak,) = _PEAK.findall(Path("/proc/self/status").read_text())
     return Outcome(
-        **facts, reason=reason, failure=failure, seconds=seconds, peak_bytes=int(peak) * 1024
+        **properties, reason=reason, failure=failure, seconds=seconds, peak_bytes=int(peak) * 1024
     )

@@ -1,4 +1,4 @@
-"""Reads many hostile inputs in processes of their own, and knows of one that ends or is not done in time."""
+"""Read many hostile inputs in separate processes, and detect crashes and hangs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Self
 from hostile_inputs import hostile_input
 from worker import Outcome, serve
 
-SECONDS = 60.0  # after which an input counts as one that hangs
+SECONDS = 60.0  # after which an input counts as hanging
 SECONDS_TO_START = 120.0
 
 
 class Worker:
-    """A process that reads inputs. It is started again after it ended or hung."""
+    """A process that reads inputs, restarted after it ended or hung."""
 
     def __enter__(self) -> Self:
         self._start()
@@ -25,16 +25,16 @@ class Worker:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs,), daemon=True)
+        self._connection, child_connection = context.Pipe()
+        self._process = context.Process(target=serve, args=(child_connection,), daemon=True)
         self._process.start()
-        theirs.close()
+        child_connection.close()
         if not self._connection.poll(SECONDS_TO_START):
-            raise RuntimeError("a process to read in did not start")
+            raise RuntimeError("the reading process did not start")
         self._connection.recv()
 
     def read(self, number: int) -> Outcome:
-        """What becomes of an input."""
+        """Read an input and return the outcome."""
         try:
             self._connection.send(number)
             if self._connection.poll(SECONDS):
@@ -63,13 +63,13 @@ class Worker:
 
 
 def read_all(numbers: Iterable[int], workers: int = 2) -> Iterator[Outcome]:
-    """The outcome of each input, as they come."""
+    """Yield the outcome of each input as it is completed."""
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in numbers:
         waiting.put(number)
     done: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
 
-    def work() -> None:
+    def read_from_queue() -> None:
         try:
             with Worker() as worker:
                 while True:
@@ -80,7 +80,7 @@ def read_all(numbers: Iterable[int], workers: int = 2) -> Iterator[Outcome]:
             done.put(None)
 
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work) for _ in range(workers)]
+        futures = [pool.submit(read_from_queue) for _ in range(workers)]
         for _ in range(workers):
             while (outcome := done.get()) is not None:
                 yield outcome

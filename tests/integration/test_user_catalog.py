@@ -31,19 +31,19 @@ def with_mistakes(catalog: UserCatalog) -> UserCatalog:
 
 
 MISTAKES = {
-    "a track twice": "error: tracks row 2, track_id 'organ-0-0': duplicate track; row 1 has it too: give each track its own id",
+    "a track twice": "error: tracks row 2, track_id 'organ-0-0': duplicate track; row 1 has the same value: give each track its own id",
     "a year in words": "error: tracks row 3, year 'nineteen': not a whole number; write it as 1998 (or leave it empty)",
     "a year to come": "error: tracks row 4, year '20199': out of range; it must be from 900 to 2100 (leave it empty if unknown)",
     "no audio": "error: tracks row 5, audio: empty cell; every row needs one",
     "outside": "error: tracks row 6, audio '../elsewhere/track.mp3': outside the catalog's root; move the file under ",
     "backslash": "error: tracks row 7, audio 'audio\\\\track.mp3': backslash in a path; write it relative to the catalog's root with /",
     "a split that is none": "error: tracks row 8, split 'testing': unknown split; use train, validation or test",
-    "an artist in two splits": "error: tracks row 10, artist_id 'fiddle-0': artist in two splits; here in test, in row 9 in train: put ",
+    "an artist in two splits": "error: tracks row 10, artist_id 'fiddle-0': artist in two splits; test here, train in row 9: assign ",
     "off the globe": "error: artists row 1, latitude '91': out of range; it must be from -90 to 90 (leave it empty if unknown)",
     "half a place": "error: artists row 3, latitude '45.6': without longitude; give both or neither",
-    "an artist twice": "error: artists row 4, artist_id 'organ-0': duplicate artist; row 1 has it too: keep one row for each artist",
-    "its own relative": "error: related row 1, related_artist_id 'organ-0': an artist related to itself; leave the row out",
-    "a rank twice": "error: related row 6, rank '1': duplicate rank; row 5 has it too: the related artists of an artist have ranks ",
+    "an artist twice": "error: artists row 4, artist_id 'organ-0': duplicate artist; row 1 has the same value: keep one row for each artist",
+    "its own relative": "error: related row 1, related_artist_id 'organ-0': an artist related to itself; remove the row",
+    "a rank twice": "error: related row 6, rank '1': duplicate rank; row 5 has the same value: number an artist's related artists ",
 }
 
 

@@ -21,7 +21,7 @@ TRACKS = """track_id,artist_id,audio,genres,genre_top,split
 
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
-    """A catalog of tracks alone."""
+    """Make a catalog with tracks only."""
     catalog = tmp_path / "catalog"
     catalog.mkdir()
     (catalog / "tracks.csv").write_text(TRACKS)
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("task", ["single_genre", "many_genres"])
 @pytest.mark.parametrize("related", [None, "artist_id,related_artist_id,rank\n"])
-def test_genres_are_learnt_without_relations(
+def test_genre_tasks_need_no_relations(
     folder: str, tmp_path: Path, task: str, related: str | None
 ) -> None:
     if related is not None:
@@ -41,17 +41,17 @@ def test_genres_are_learnt_without_relations(
     assert run.catalog.related.num_rows == 0
 
 
-def test_embeddings_are_not(folder: str, tmp_path: Path) -> None:
+def test_embedding_needs_relations(folder: str, tmp_path: Path) -> None:
     config = Config(store=str(tmp_path / "store"), catalog=folder)
     for read in (open_run, report_catalog):
         with pytest.raises(
-            CatalogError, match=r"related: missing table; related.csv or related.parquet must lie"
+            CatalogError, match=r"related: missing table; related.csv or related.parquet must be"
         ):
             read(config)
 
 
 @pytest.mark.parametrize("form", ["fma", "cifar100"])
-def test_a_published_data_set_has_a_folder(tmp_path: Path, form: str) -> None:
+def test_a_published_data_set_needs_a_folder(tmp_path: Path, form: str) -> None:
     with pytest.raises(
         ConfigError, match=f"form is '{form}'.*name the data set's folder with --catalog"
     ):
@@ -59,7 +59,7 @@ def test_a_published_data_set_has_a_folder(tmp_path: Path, form: str) -> None:
 
 
 def grow(folder: str, artists: range, tracks_each: int = 2) -> None:
-    """A catalog of these artists, without splits."""
+    """Write a catalog of these artists, without splits."""
     rows = [
         f"{artist}-{track},{artist},{artist}-{track}.mp3"
         for artist in artists
@@ -75,7 +75,7 @@ def splits(config: Config) -> dict[str, str]:
     )
 
 
-def test_the_splits_of_a_catalog_that_grows_and_shrinks_stay(folder: str, tmp_path: Path) -> None:
+def test_splits_are_kept_as_a_catalog_grows_and_shrinks(folder: str, tmp_path: Path) -> None:
     config = Config(store=str(tmp_path / "store"), catalog=folder, task="many_genres")
     grow(folder, range(40))
     first = splits(config)
@@ -86,12 +86,12 @@ def test_the_splits_of_a_catalog_that_grows_and_shrinks_stay(folder: str, tmp_pa
         >= {artist: split for artist, split in first.items() if int(artist) >= 10}.items()
     )
     grow(folder, range(44))
-    assert splits(config) == first | second  # who comes back is where they were
+    assert splits(config) == first | second  # an artist who returns keeps the split
     other = Config(store=str(tmp_path / "store"), catalog=folder, task="many_genres", seed=1)
     assert splits(other) != first | second
 
 
-def test_an_artist_whose_own_split_changed_is_told(
+def test_an_artist_whose_split_changed_is_reported(
     folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = Config(store=str(tmp_path / "store"), catalog=folder, task="many_genres")

@@ -16,7 +16,7 @@ from musicrec.storage.store import Store
 
 
 def run_of(tmp_path: Path, config: Config, **columns: list) -> Run:
-    """A run on six tracks of three artists, two tracks in each split, with these columns set."""
+    """Make a run on six tracks of three artists, two tracks in each split, with these columns."""
     tracks = {
         "track_id": [f"t{n}" for n in range(6)],
         "artist_id": ["a", "a", "b", "b", "c", "c"],
@@ -35,7 +35,7 @@ def run_of(tmp_path: Path, config: Config, **columns: list) -> Run:
     return Run(config, Store(str(tmp_path)), catalog, "key")
 
 
-def test_audio_alone_leaves_the_audio_branches(
+def test_audio_only_leaves_the_audio_branches(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fitted = fit_to_catalog(run_of(tmp_path, preset("demo"))).config
@@ -48,11 +48,13 @@ def test_audio_alone_leaves_the_audio_branches(
         "chroma.large_rnn",
         "mfcc.large_rnn",
     }
-    said = capsys.readouterr().out
-    assert all(f"'{name}' is left out" in said for name in ("lyrics", "albums", "location", "year"))
+    output = capsys.readouterr().out
+    assert all(
+        f"'{name}' is left out" in output for name in ("lyrics", "albums", "location", "year")
+    )
 
 
-def test_an_input_must_be_there_in_training_and_in_validation(tmp_path: Path) -> None:
+def test_an_input_must_exist_in_training_and_validation(tmp_path: Path) -> None:
     sung = ["la la", None, "la la", None, None, None]
     only_trained = [
         "la la",
@@ -61,7 +63,7 @@ def test_an_input_must_be_there_in_training_and_in_validation(tmp_path: Path) ->
         "x2",
         None,
         None,
-    ]  # directions and repeat marks are no words
+    ]  # directions and repeat marks are not words
     assert "lyrics" in fit_to_catalog(run_of(tmp_path, preset("demo"), lyrics=sung)).config.models
     assert (
         "lyrics"
@@ -69,7 +71,7 @@ def test_an_input_must_be_there_in_training_and_in_validation(tmp_path: Path) ->
     )
 
 
-def test_a_branch_of_two_numbers_needs_both(tmp_path: Path) -> None:
+def test_a_branch_of_two_columns_needs_both(tmp_path: Path) -> None:
     everything = {"year": [1800] * 6, "artwork": ["x.png"] * 6, "lyrics": ["la"] * 6}
     placed = run_of(
         tmp_path, preset("demo"), **everything, latitude=[1.0, 2.0, 3.0], longitude=[1.0, 2.0, 3.0]
@@ -88,7 +90,7 @@ def test_a_run_that_needs_every_input_is_not_fitted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "change", "said"),
+    ("model", "change", "message"),
     [
         (
             "mel.freq",
@@ -102,9 +104,7 @@ def test_a_run_that_needs_every_input_is_not_fitted(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_size_that_does_not_fit_is_said_before_the_work(
-    model: str, change: dict, said: str
-) -> None:
+def test_a_size_that_does_not_fit_is_reported_early(model: str, change: dict, message: str) -> None:
     demo = preset("demo")
     check_sizes(demo)
     changed = dataclasses.replace(
@@ -112,10 +112,10 @@ def test_a_size_that_does_not_fit_is_said_before_the_work(
     )
     with pytest.raises(ConfigError) as caught:
         check_sizes(changed)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
-def test_a_submodel_that_is_not_there_is_named_with_the_one_that_may_be_meant() -> None:
+def test_an_unknown_submodel_is_reported_with_a_suggestion() -> None:
     check_names(preset("demo"), ["mel.time", "lyrics"])
     with pytest.raises(ConfigError, match=r"--submodels mel\.tine: .* no such model.*mel\.time"):
         check_names(preset("demo"), ["mel.time", "mel.tine"])

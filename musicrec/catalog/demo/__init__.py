@@ -1,1 +1,1 @@
-"""Build the demo catalog: public-domain scores rendered with the soundfont of an installed package."""
+"""Build the demo catalog: public-domain scores rendered with an installed package's soundfont."""

@@ -1,15 +1,17 @@
-"""The embedded demo catalog: real music by real composers, built on the user's machine.
+"""Build the embedded demo catalog: real music by real composers, rendered on the user's machine.
 
-The scores are those inside the installed ``music21`` package, the sound is rendered from them, the facts about artists and works stand in
-``demo_artists.yaml``. The steps are plain functions, so that the middle one can be mapped over many processes::
+The scores are inside the installed ``music21`` package, the sound is rendered from them, and the
+facts about artists and works are in ``artists.yaml``. The steps are plain functions, so that the
+second can be mapped over many processes::
 
     works = demo_works(seed)
     rows = [render_work(work, folder) for work in works]
     write_tables(rows, folder, seed)
 
-The folder is then a catalog of the form that a user brings: ``tracks.csv``, ``artists.csv``, ``related.csv`` (lists as text joined by
-``;``), ``audio/`` (MP3, some FLAC and Ogg Vorbis), ``artwork/`` (drawn from the notes) and, for a build that is started again,
-``rows/``. ``catalog.json`` is written last and says that all of it is there.
+The folder is then a catalog of the form that users bring: ``tracks.csv``, ``artists.csv``,
+``related.csv`` (lists as text joined by ``;``), ``audio/`` (FLAC, some MP3 and Ogg Vorbis),
+``artwork/`` (drawn from the notes) and, for a build that is restarted, ``rows/``. ``catalog.json``
+is written last and marks the catalog complete.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ __all__ = [
 ]
 
 MARKER = "catalog.json"
-RENDERING = 1  # raised when the same score gives other sound, picture or words: clips of an older number are rendered again
+# Raised when a score gives different sound, picture or words: clips of a lower number are rendered
+# again.
+RENDERING = 1
 PACKAGES = ("music21", "midirenderer", "pretty_midi", "soundfile")
 SOUND_FORMATS = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
@@ -80,24 +84,26 @@ LEAST_SCORE = 1.0
 def render_work(work: Work, destination: str, longest: float = CLIP_SECONDS) -> dict:
     """Render one work into the catalog's folder and return its row of the ``tracks`` table.
 
-    Files appear under their names only when complete, and a work whose files lie there already costs nothing, so a build that was killed
-    goes on where it stopped. The row's lyrics are the words of the whole piece, null where the score has none.
+    Files get their names only when complete, and a work whose files exist is skipped, so that a
+    killed build continues where it stopped. The row's lyrics are the words of the whole piece, null
+    if the score has none.
 
     Parameters
     ----------
     work
         From ``demo_works``.
     destination
-        The catalog's folder on a local disk; made if missing.
+        The catalog's folder on a local disk; created if missing.
     longest
-        Seconds of sound at most; a piece that is longer than a clip of thirty is played on up to its end. The picture stays the clip's.
+        Largest number of seconds; a piece longer than a clip of 30 s is played on to its end. The
+        picture shows the clip.
 
     Raises
     ------
     ModuleNotFoundError
-        If the packages of the ``demo`` extra are not installed.
+        The packages of the ``demo`` extra are not installed.
     ValueError
-        If the score has no such tune, no note, or ends before the clip starts.
+        The score does not have this tune, has no note, or ends before the clip starts.
     """
     folder = Path(destination).absolute()
     audio, artwork, record = (
@@ -140,18 +146,18 @@ def render_work(work: Work, destination: str, longest: float = CLIP_SECONDS) -> 
     }
 
     for name in (MARKER, record, *(f"audio/{work.track_id}.{other}" for other in AUDIO_FORMATS)):
-        (folder / name).unlink(missing_ok=True)  # an older build of another seed is no longer whole
+        # an earlier build of another seed is no longer complete
+        (folder / name).unlink(missing_ok=True)
     sound_format, subtype = SOUND_FORMATS[work.audio_format]
 
     def write(path: str) -> None:
         with soundfile.SoundFile(
             path, "w", demo_render.SAMPLE_RATE, samples.shape[1], subtype, format=sound_format
         ) as file:
-            at_once = round(
-                CLIP_SECONDS * demo_render.SAMPLE_RATE
-            )  # libvorbis has on its stack what it is given: minutes end the process
-            for start in range(0, len(samples), at_once):
-                file.write(samples[start : start + at_once])
+            # libvorbis puts a call's samples on its stack: minutes of them crash the process.
+            block = round(CLIP_SECONDS * demo_render.SAMPLE_RATE)
+            for start in range(0, len(samples), block):
+                file.write(samples[start : start + block])
 
     _write(folder / audio, write)
     _write(
@@ -165,17 +171,20 @@ def render_work(work: Work, destination: str, longest: float = CLIP_SECONDS) -> 
 def related_artists(
     artists: Sequence[Artist], limit: int = RELATED_LIMIT
 ) -> list[tuple[str, str, int]]:
-    """Rank each artist's related artists by what is known of their lives; nothing is taken from the sound.
+    """Rank each artist's related artists by their biographies; the sound plays no part.
 
     The score of a pair is the sum of
 
-    - 4 for a documented tie in either direction (teacher and pupil, spouses, brothers, a lasting collaboration),
+    - 4 for a documented tie in either direction (teacher and pupil, spouses, brothers, a lasting
+      collaboration),
     - 2 for the same collection (a manuscript, a printed tune book),
     - 2 for each school or genre label that both have,
     - 0.5 for the same country,
-    - up to 1 for birth years near each other: 1 for the same year, falling evenly to 0 at 60 years; 0 where one is unknown.
+    - up to 1 for close birth years: 1 for the same year, falling linearly to 0 at 60 years; 0 if
+      one is unknown.
 
-    Pairs below 1 are not related. The ``limit`` best are kept, ranked from 1; equal scores go by artist_id.
+    Pairs below 1 are not related. The ``limit`` best are kept, ranked from 1; ties are ordered by
+    artist_id.
 
     Returns
     -------
@@ -213,14 +222,14 @@ def _relation_score(one: Artist, other: Artist) -> float:
 
 
 def write_tables(rows: Iterable[Mapping], destination: str, seed: int) -> None:
-    """Write the three tables, and last the marker that says the catalog is complete.
+    """Write the three tables, and last the marker of a complete catalog.
 
-    Every artist of the table is written; those without tracks appear as related artists.
+    Every artist of the table is written; those without tracks occur as related artists.
 
     Raises
     ------
     ValueError
-        If there are no rows, or two rows have one track_id.
+        There are no rows, or two rows have one track_id.
     """
     folder = Path(destination).absolute()
     tracks = sorted(rows, key=lambda row: row["track_id"])
@@ -232,7 +241,7 @@ def write_tables(rows: Iterable[Mapping], destination: str, seed: int) -> None:
         if count > 1
     ]
     if repeated:
-        raise ValueError(f"track_id {repeated[0]} has several rows: give each work's row once")
+        raise ValueError(f"track_id {repeated[0]} has several rows: pass each work's row once")
     artists = demo_artists()
     artist_rows = [
         {column: getattr(artist, column) for column in ARTIST_COLUMNS} for artist in artists
@@ -240,7 +249,7 @@ def write_tables(rows: Iterable[Mapping], destination: str, seed: int) -> None:
     related_rows = [
         dict(zip(RELATED_COLUMNS, relation, strict=True)) for relation in related_artists(artists)
     ]
-    for part in folder.glob("*/.*.part"):  # left by a build that was killed
+    for part in folder.glob("*/.*.part"):  # left by a killed build
         part.unlink(missing_ok=True)
     _write_csv(folder / "tracks.csv", TRACK_COLUMNS, tracks)
     _write_csv(folder / "artists.csv", ARTIST_COLUMNS, artist_rows)
@@ -260,14 +269,17 @@ def write_tables(rows: Iterable[Mapping], destination: str, seed: int) -> None:
 
 
 def is_built(destination: str, seed: int, clips: int | None = None) -> bool:
-    """Whether the folder holds a complete catalog of this seed, this table of artists and, if given, this number of clips."""
+    """Return whether the folder holds a complete catalog.
+
+    It must be of this seed, this table of artists and, if given, this number of clips.
+    """
     marker = Path(destination).absolute() / MARKER
     if not marker.exists():
         return False
     built = json.loads(marker.read_text(encoding="utf-8"))
-    wanted = None if clips is None else len(demo_works(seed, clips))
+    tracks = None if clips is None else len(demo_works(seed, clips))
     return (
-        built["seed"] == seed and built["recipe"] == _recipe() and wanted in (None, built["tracks"])
+        built["seed"] == seed and built["recipe"] == _recipe() and tracks in (None, built["tracks"])
     )
 
 
@@ -276,7 +288,7 @@ def _recipe() -> str:
 
 
 def _write(path: Path, write: Callable[[str], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, then give it the name: half a file is never seen."""
+    """Let ``write`` fill a temporary file, then rename it: a partial file is never visible."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     write(str(part))

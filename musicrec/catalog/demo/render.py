@@ -1,7 +1,8 @@
-"""From a score inside the installed music21 package to thirty seconds of sound or more, a picture and its words.
+"""Render a score of the installed music21 package to at least 30 s of sound, a picture and words.
 
-Scores are read from the package at run time and never copied. Written repeats are not taken: a piece shorter than the clip starts over, a
-longer one is cut, or played on where longer tracks are wanted. Times are seconds, pitches MIDI note numbers (60 is the middle C).
+Scores are read from the package at run time and never copied. Written repeats are ignored: a piece
+shorter than the clip starts over, a longer one is cut, or played on if longer tracks are requested.
+Times are seconds, pitches MIDI note numbers (60 is middle C).
 """
 
 from __future__ import annotations
@@ -50,18 +51,18 @@ class Note(NamedTuple):
 def read_parts(work: Work) -> list[stream.Stream]:
     """Parse the work's score and return its parts, which sound together.
 
-    An ABC file that holds one voice in each tune (Josquin) gives one part a tune.
+    An ABC file with one voice per tune (Josquin) gives one part per tune.
 
     Raises
     ------
     ValueError
-        If the ABC file has no tune of that number.
+        The ABC file has no tune of that number.
     """
     path = common.getCorpusFilePath() / work.score
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", MusicXMLWarning
-        )  # bars a few ticks too long: music21 mends them
+        )  # bars a few ticks too long: music21 repairs them
         if work.tune is None:
             parsed = converter.parseFile(path, forceSource=True, storePickle=False)
         else:
@@ -71,7 +72,7 @@ def read_parts(work: Work) -> list[stream.Stream]:
 
 
 def _tunes(path: Path) -> list[str]:
-    # Some of the files mix encodings, in titles and remarks only.
+    # Some files mix encodings, but only in titles and remarks.
     return re.split(r"(?m)^(?=X:)", path.read_text(encoding="utf-8", errors="replace"))
 
 
@@ -80,19 +81,20 @@ def _tune_text(path: Path, number: int) -> str:
         heading = re.match(r"X:\s*(\d+)", tune)
         if heading and int(heading[1]) == number:
             return tune
-    raise ValueError(f"{path} has no tune X:{number}: correct the number in demo_artists.yaml")
+    raise ValueError(f"{path} has no tune X:{number}: correct the number in artists.yaml")
 
 
 def sounding_notes(parts: Sequence[stream.Stream]) -> list[Note]:
-    """The notes of all parts in seconds from the first note on, at the written tempo.
+    """Return the notes of all parts, in seconds from the first note on, at the written tempo.
 
-    Without a metronome mark the beat of the first time signature (at least a quarter, at most a half note) goes at 100 a minute. Grace
-    notes and the chord symbols of lead sheets are left out.
+    Without a metronome mark the beat of the first time signature (at least a quarter, at most a
+    half note) is played at 100 per minute. Grace notes and the chord symbols of lead sheets are
+    omitted.
 
     Raises
     ------
     ValueError
-        If the score has no note.
+        The score has no note.
     """
     notes: list[Note] = []
     marks: dict[float, float] = {}
@@ -104,7 +106,7 @@ def sounding_notes(parts: Sequence[stream.Stream]) -> list[Note]:
                 marks.setdefault(float(mark.offset), float(quarters_per_minute))
         notes.extend(_joined_notes(flat, index))
     if not notes:
-        raise ValueError("the score has no note: choose another one in demo_artists.yaml")
+        raise ValueError("the score has no note: choose another one in artists.yaml")
     if not marks:
         marks[0.0] = DEFAULT_BEATS_PER_MINUTE * _beat_quarters(parts)
     first = min(item.start for item in notes)
@@ -123,9 +125,10 @@ def sounding_notes(parts: Sequence[stream.Stream]) -> list[Note]:
 def quarters_to_seconds(
     positions: np.ndarray, offsets: np.ndarray, quarters_per_minute: np.ndarray
 ) -> np.ndarray:
-    """Seconds at positions in quarter notes, for tempos that each hold from their (rising) offset to the next.
+    """Convert positions in quarter notes to seconds.
 
-    The first tempo also holds before its offset; position 0 is at 0 seconds.
+    Each tempo holds from its offset to the next (offsets rise). The first tempo also holds before
+    its offset; position 0 is at 0 seconds.
     """
     bounds = np.concatenate([[0.0], np.clip(offsets[1:], 0.0, None)])
     starts = np.concatenate([[0.0], np.cumsum(np.diff(bounds) * 60.0 / quarters_per_minute[:-1])])
@@ -134,7 +137,7 @@ def quarters_to_seconds(
 
 
 def _joined_notes(flat: stream.Stream, part: int) -> Iterable[Note]:
-    """The notes of one flattened part in quarter notes, tied notes made one."""
+    """Yield the notes of one flattened part in quarter notes, with tied notes joined."""
     open_ties: dict[int, Note] = {}
     for element in flat.notes:
         is_pitched = isinstance(element, note.Note | chord.Chord) and not isinstance(
@@ -156,7 +159,10 @@ def _joined_notes(flat: stream.Stream, part: int) -> Iterable[Note]:
 
 
 def _beat_quarters(parts: Sequence[stream.Stream]) -> float:
-    """The beat of the first time signature in quarter notes, between a quarter and a half note; compound metres beat in dotted notes."""
+    """Return the beat of the first time signature, from a quarter to a half note.
+
+    The unit is quarter notes; compound metres have dotted beats.
+    """
     signature = next(
         (item for part in parts for item in part.recurse().getElementsByClass("TimeSignature")),
         None,
@@ -168,24 +174,30 @@ def _beat_quarters(parts: Sequence[stream.Stream]) -> float:
 
 
 def track_seconds(notes: Sequence[Note], start: float, longest: float) -> float:
-    """How long a piece is played from ``start`` on: to its end, thirty seconds at least and ``longest`` at most."""
+    """Return how many seconds a piece is played from ``start``.
+
+    It is played to its end, for at least 30 s and at most ``longest``.
+    """
     return min(longest, max(CLIP_SECONDS, max(item.end for item in notes) - start))
 
 
 def cut_clip(
     notes: Sequence[Note], start: float = 0.0, seconds: float = CLIP_SECONDS
 ) -> list[Note]:
-    """The seconds from ``start`` on; the piece starts over at its end. A note that sounds at the cut begins with the clip.
+    """Cut a clip from ``start`` on; a piece that ends earlier starts over.
+
+    A note that sounds at the cut begins with the clip.
 
     Raises
     ------
     ValueError
-        If ``start`` lies behind the end of the piece.
+        ``start`` is after the end of the piece.
     """
     period = max(item.end for item in notes)
     if start >= period:
         raise ValueError(
-            f"the clip starts at {start} s, but the piece lasts {period:.1f} s: correct the start in demo_artists.yaml"
+            f"the clip starts at {start} s, but the piece lasts {period:.1f} s: "
+            "correct the start in artists.yaml"
         )
     clip = []
     for turn in range(math.ceil((start + seconds) / period)):
@@ -203,14 +215,15 @@ def _soundfont() -> bytes:
 
 
 def synthesize(notes: Sequence[Note], program: int, seconds: float = CLIP_SECONDS) -> np.ndarray:
-    """Play the notes on one General MIDI programme and level the loudness.
+    """Play the notes with one General MIDI program and normalise the loudness.
 
-    The only place that knows the synthesizer.
+    This is the only function that uses the synthesizer.
 
     Returns
     -------
     numpy.ndarray
-        Samples of shape (44 100 x seconds, 2), float32 at 44.1 kHz, root mean square 0.1 unless a peak would pass 0.95.
+        Samples of shape (44 100 x seconds, 2), float32 at 44.1 kHz, root mean square 0.1 unless a
+        peak would exceed 0.95.
     """
     midi = pretty_midi.PrettyMIDI()
     for part in sorted({item.part for item in notes}):
@@ -225,7 +238,8 @@ def synthesize(notes: Sequence[Note], program: int, seconds: float = CLIP_SECOND
     midi.write(buffer)
     wave = midirenderer.render_wave_from(_soundfont(), buffer.getvalue())
     rendered, sample_rate = soundfile.read(io.BytesIO(wave), dtype="float32", always_2d=True)
-    rendered = soxr.resample(rendered, sample_rate, SAMPLE_RATE)  # midirenderer knows 48 kHz only
+    # midirenderer supports 48 kHz only
+    rendered = soxr.resample(rendered, sample_rate, SAMPLE_RATE)
     samples = np.zeros((round(seconds * SAMPLE_RATE), 2), dtype=np.float32)
     length = min(len(samples), len(rendered))
     samples[:length] = rendered[:length]
@@ -233,14 +247,15 @@ def synthesize(notes: Sequence[Note], program: int, seconds: float = CLIP_SECOND
     samples[-fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)[:, None]
     peak = float(np.abs(samples).max())
     if peak == 0.0:
-        raise RuntimeError(f"programme {program} rendered silence: choose others in PROGRAMS")
+        raise RuntimeError(f"program {program} rendered silence: choose others in PROGRAMS")
     return samples * min(LOUDNESS / float(np.sqrt(np.mean(samples**2))), PEAK / peak)
 
 
 def draw_piano_roll(notes: Sequence[Note]) -> Image.Image:
     """Draw the clip's notes, time to the right and pitch upwards, 640 x 640 pixels.
 
-    The hue is a hash of the notes, so that it says nothing about artist or genre; each part has its own lightness.
+    The hue is a hash of the notes, so that it carries nothing about artist or genre; each part has
+    its own lightness.
     """
     parts = sorted({item.part for item in notes})
     lowest = min(item.pitch for item in notes) - 2
@@ -265,10 +280,11 @@ def draw_piano_roll(notes: Sequence[Note]) -> Image.Image:
 
 
 def sung_text(work: Work, parts: Sequence[stream.Stream]) -> str | None:
-    """The words of the first verse in the first part that has any, the whole piece long; None without words.
+    """Return the words of the first verse, in the first part that has any, for the whole piece.
 
-    A part of which most syllables have no letter has no words: Corelli's figured bass stands where words do. music21 leaves out the words
-    of ABC files, so these are taken from the file's ``w:`` lines.
+    None without words. A part in which most syllables have no letter has no words: Corelli's
+    figured bass is stored as words. music21 drops the words of ABC files, so these are read from
+    the file's ``w:`` lines.
     """
     path = common.getCorpusFilePath() / work.score
     if path.suffix == ".abc":
@@ -295,8 +311,8 @@ def sung_text(work: Work, parts: Sequence[stream.Stream]) -> str | None:
 def join_syllables(syllables: Iterable[tuple[str | None, str | None]]) -> str:
     """Join sung syllables, pairs of text and syllabic (single, begin, middle or end), to words.
 
-    A trailing hyphen joins as well as "begin" and "middle" do. Digits (figured bass, numbers of verses) and the lines and stars of extended
-    syllables are dropped.
+    A trailing hyphen joins as "begin" and "middle" do. Digits (figured bass, numbers of verses) and
+    the lines and stars of extended syllables are dropped.
     """
     words: list[str] = []
     is_open = False
@@ -313,7 +329,10 @@ def join_syllables(syllables: Iterable[tuple[str | None, str | None]]) -> str:
 
 
 def _letters(text: str | None) -> str:
-    """The syllable without digits, elision marks and extenders; empty if no letter is left. A soft hyphen at the end counts as a hyphen."""
+    """Return the syllable without digits, elision marks and extenders; empty without letters.
+
+    A soft hyphen at the end counts as a hyphen.
+    """
     clean = re.sub(r"\d[\d./]*|[_*~\u035c\u203f\s]+", " ", text or "").strip()
     clean = re.sub(r"\u00ad+$", "-", clean).replace("\u00ad", "")
     return clean if any(character.isalpha() for character in clean) else ""

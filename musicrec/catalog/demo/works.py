@@ -1,8 +1,10 @@
-"""Which artists and works the demo catalog has, and what is drawn for them from the seed.
+"""List the demo catalog's artists and works, and draw what depends on the seed.
 
-The facts stand in ``demo_artists.yaml``; no score is opened here. Drawn from the seed are the instrument of each work, its audio format and
-the split of the artists. Instruments must not give the answer away (with one instrument an artist, a linear model tells the genres apart
-from timbre alone), so each work's programme is drawn from one list by its own generator, which knows neither artist nor genre.
+The facts are in ``artists.yaml``; no score is opened here. The seed determines the instrument of
+each work, its audio format and the split of the artists. Instruments must not give the answer away
+(with one instrument per artist, a linear model tells the genres apart by timbre alone), so each
+work's program is drawn from one list by the work's own generator, which depends on neither artist
+nor genre.
 """
 
 from __future__ import annotations
@@ -21,16 +23,17 @@ import yaml
 
 ARTIST_TABLE = "artists.yaml"
 
-# General MIDI programmes (from 0) that speak clearly from bass to treble in TimGM6mb: piano, harpsichord, vibraphone, drawbar organ, church
-# organ, accordion, nylon guitar, violin, harp, string ensemble, trumpet, horn, oboe, clarinet, flute, recorder.
+# General MIDI programs (from 0) that sound clear from bass to treble in TimGM6mb: piano,
+# harpsichord, vibraphone, drawbar organ, church organ, accordion, nylon guitar, violin, harp,
+# string ensemble, trumpet, horn, oboe, clarinet, flute, recorder.
 PROGRAMS = (0, 6, 11, 16, 19, 21, 24, 40, 46, 48, 56, 60, 68, 71, 73, 74)
 
 CLIP_SECONDS = 30.0
 AUDIO_FORMATS = ("mp3", "flac", "ogg")
-AUDIO_FORMAT_SHARES = (0.6, 0.2, 0.2)
+AUDIO_FORMAT_FRACTIONS = (0.6, 0.2, 0.2)
 
-VALIDATION_SHARE = 0.15
-TEST_SHARE = 0.20
+VALIDATION_FRACTION = 0.15
+TEST_FRACTION = 0.20
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,16 @@ class Artist:
 class Work:
     """One clip to render.
 
-    ``score`` is a path inside music21's corpus, ``tune`` the number (``X:``) of the one tune to take from an ABC file, ``start`` the
-    seconds between the first note and the clip, ``program`` the General MIDI programme (from 0) of all parts.
+    Attributes
+    ----------
+    score
+        Path inside music21's corpus.
+    tune
+        Number (``X:``) of the tune to take from an ABC file.
+    start
+        Seconds between the first note and the clip.
+    program
+        General MIDI program (from 0) of all parts.
     """
 
     track_id: str
@@ -76,7 +87,7 @@ class Work:
 
 
 def artist_table_text() -> str:
-    """The table as it lies in the package."""
+    """Return the text of the table of artists."""
     return (
         importlib.resources.files("musicrec.catalog.demo")
         .joinpath(ARTIST_TABLE)
@@ -91,7 +102,7 @@ def _entries() -> tuple[dict, ...]:
 
 @lru_cache(maxsize=1)
 def demo_artists() -> tuple[Artist, ...]:
-    """All artists of the table, those without tracks included, in the table's order."""
+    """Return all artists of the table, including those without tracks, in the table's order."""
     return tuple(
         Artist(
             artist_id=entry["id"],
@@ -110,37 +121,39 @@ def demo_artists() -> tuple[Artist, ...]:
 
 
 def demo_works(seed: int, clips: int = 220) -> list[Work]:
-    """The works of the demo catalog, ready to be rendered one by one.
+    """Return the works of the demo catalog, ready to be rendered.
 
-    With fewer ``clips`` than the table has works, every artist keeps its first ones: all first works, genre by genre in turn, then all
-    second ones, and so on until the number is reached.
+    With fewer ``clips`` than the table has works, every artist keeps its first ones: all first
+    works, alternating between genres, then all second ones, and so on until the number is reached.
 
     Parameters
     ----------
     seed
-        The run's seed: instruments, audio formats and the split derive from it. Which works are taken does not.
+        The run's seed: it determines instruments, audio formats and the split, but not which works
+        are selected.
     clips
-        How many clips at most.
+        Largest number of clips.
 
     Raises
     ------
     ValueError
-        If ``clips`` is not positive.
+        ``clips`` is not positive.
     """
     if clips < 1:
         raise ValueError(f"clips is {clips}: the demo catalog needs at least one clip")
-    chosen = sorted(_work_facts(), key=lambda fact: fact["order"])[:clips]
-    splits = split_artists({fact["artist_id"]: fact["genre_top"] for fact in chosen}, seed)
+    selected = sorted(_work_facts(), key=lambda fact: fact["order"])[:clips]
+    splits = split_artists({fact["artist_id"]: fact["genre_top"] for fact in selected}, seed)
     return [
         _draw(fact, splits[fact["artist_id"]], seed)
-        for fact in sorted(chosen, key=lambda fact: fact["track_id"])
+        for fact in sorted(selected, key=lambda fact: fact["track_id"])
     ]
 
 
 def split_artists(genre_of_artist: Mapping[str, str], seed: int) -> dict[str, str]:
-    """Put each artist in train, validation or test: about 65/15/20 within each genre, by artist.
+    """Put each artist in train, validation or test: about 65/15/20 within each genre.
 
-    Genres of three artists and more have at least one artist in each split; of two, the second one goes to test.
+    Genres of three artists and more have at least one artist in each split; of two, the second one
+    goes to test.
     """
     by_genre: dict[str, list[str]] = defaultdict(list)
     for artist_id in sorted(genre_of_artist):
@@ -150,8 +163,8 @@ def split_artists(genre_of_artist: Mapping[str, str], seed: int) -> dict[str, st
         order = np.random.default_rng([seed, zlib.crc32(genre.encode())]).permutation(
             len(artist_ids)
         )
-        test = max(1, round(TEST_SHARE * len(order))) if len(order) > 1 else 0
-        validation = max(1, round(VALIDATION_SHARE * len(order))) if len(order) > 2 else 0
+        test = max(1, round(TEST_FRACTION * len(order))) if len(order) > 1 else 0
+        validation = max(1, round(VALIDATION_FRACTION * len(order))) if len(order) > 2 else 0
         for position, index in enumerate(order):
             split = (
                 "test"
@@ -165,13 +178,16 @@ def split_artists(genre_of_artist: Mapping[str, str], seed: int) -> dict[str, st
 
 
 def slug(text: str) -> str:
-    """Lower-case ASCII letters and digits joined by hyphens, for identifiers and file names."""
+    """Return lower-case ASCII letters and digits joined by hyphens, for ids and file names."""
     plain = unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain.replace("'", "")).strip("-")
 
 
 def _work_facts() -> list[dict]:
-    """One dict a work: the table's columns without anything drawn, and its place in the order of selection."""
+    """Return one dict per work.
+
+    It has the table's columns without anything drawn, and its place in the order of selection.
+    """
     facts = []
     artists_of_genre: dict[str, int] = defaultdict(int)
     for entry in _entries():
@@ -208,7 +224,10 @@ def _work_facts() -> list[dict]:
 
 
 def _selector(file: str | None, key: str | int) -> tuple[str, int | None, float]:
-    """Score path, tune number and start in seconds from a key of ``works`` (see the head of the table)."""
+    """Parse a key of ``works`` into score path, tune number and start in seconds.
+
+    The head of the table explains the keys.
+    """
     if file is not None:
         return file, int(key), 0.0
     path, _, start = str(key).partition("@")
@@ -216,12 +235,15 @@ def _selector(file: str | None, key: str | int) -> tuple[str, int | None, float]
 
 
 def _draw(fact: dict, split: str, seed: int) -> Work:
-    """Draw instrument and audio format; the generator is the work's own, so that a selection of works does not change its neighbours."""
+    """Draw instrument and audio format.
+
+    Each work has its own generator, so that a selection of works does not change its neighbours.
+    """
     generator = np.random.default_rng([seed, zlib.crc32(fact["track_id"].encode())])
     columns = {name: value for name, value in fact.items() if name != "order"}
     return Work(
         **columns,
         program=int(generator.choice(PROGRAMS)),
-        audio_format=str(generator.choice(AUDIO_FORMATS, p=AUDIO_FORMAT_SHARES)),
+        audio_format=str(generator.choice(AUDIO_FORMATS, p=AUDIO_FORMAT_FRACTIONS)),
         split=split,
     )

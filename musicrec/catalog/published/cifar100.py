@@ -1,8 +1,10 @@
-"""CIFAR-100 as published (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009): the folder ``cifar-100-python``.
+"""Read CIFAR-100 as published: the folder ``cifar-100-python``.
 
-``train`` and ``test`` are pickles with ``data`` (N, 3072) of bytes, a picture a row as (channel, height, width), and ``fine_labels``;
-``meta`` has the labels' names. As a catalog a picture is a track whose ``audio`` says where it lies, as ``cifar-100-python/train#42``: file
-and row, from 0. It is its own artist, its genre is its fine label.
+Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. ``train`` and ``test``
+are pickles with ``data`` (N, 3072) of bytes, one image per row as (channel, height, width), and
+``fine_labels``; ``meta`` has the labels' names. In the catalog an image is a track whose ``audio``
+names file and row (from 0), for example ``cifar-100-python/train#42``. It is its own artist, and
+its genre is its fine label.
 """
 
 from __future__ import annotations
@@ -30,14 +32,15 @@ from musicrec.schema import ARTISTS, RELATED, TRACKS, conform
 
 FOLDER = "cifar-100-python"
 FILES = ("train", "test")
-VALIDATION_EVERY = (
-    5  # one of so many pictures of the training set is for validation: 20 % (thesis section 5)
-)
+VALIDATION_EVERY = 5  # one of five training images is for validation: 20 % (Whitell 2019)
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """One file: its pictures as they stand in it, and as many labels or not; row n of both belongs together."""
+    """The images and labels of one file; row n of both belongs together.
+
+    The two may differ in length.
+    """
 
     pictures: Sequence[Any]
     labels: Sequence[Any]
@@ -46,7 +49,7 @@ class PictureFile:
         return max(len(self.pictures), len(self.labels))
 
     def picture(self, row: int) -> bytes | None:
-        """The bytes of a picture, how many it has whatever; None where there is none in this row."""
+        """Return the bytes of an image, of any number; None if this row has no image."""
         if row >= len(self.pictures):
             return None
         cell = self.pictures[row]
@@ -60,7 +63,7 @@ class PictureFile:
         )
 
     def label(self, row: int, classes: int) -> int | None:
-        """The number of a picture's label; None where it has none of the ``classes``."""
+        """Return the number of an image's label; None if it has none of the ``classes``."""
         if row >= len(self.labels):
             return None
         label = self.labels[row]
@@ -70,15 +73,16 @@ class PictureFile:
 def read_cifar100(
     root: str, filesystem: tuple[fs.FileSystem, str], *, seed: int
 ) -> tuple[Catalog, list[Problem]]:
-    """The catalog of the published files, and the warnings.
+    """Read the catalog of the published files, and the warnings.
 
-    The published test set is the split "test"; of the training set a fifth is "validation", drawn from ``seed`` and in each class alike (to
-    one picture). A picture without a label of the published list is a warning and has no genre: extraction puts it among the errors.
+    The published test set is the split "test"; a fifth of the training set is "validation", drawn
+    from ``seed`` and alike in each class (within one image). An image without a label of the
+    published list is a warning and has no genre: extraction makes it an error row.
 
     Raises
     ------
     CatalogError
-        A file is missing, damaged, asks for code to be run, or lacks its pictures or labels.
+        A file is missing, damaged, asks for code to be run, or lacks its images or labels.
     OSError
         The storage does not answer.
     """
@@ -107,12 +111,12 @@ def read_cifar100(
 
 
 def read_pictures(filesystem: tuple[fs.FileSystem, str], name: str) -> PictureFile:
-    """The pictures and labels of "train" or "test".
+    """Read the images and labels of "train" or "test".
 
     Raises
     ------
     CatalogError
-        The file is missing, damaged, asks for code to be run, or lacks its pictures or labels.
+        The file is missing, damaged, asks for code to be run, or lacks its images or labels.
     OSError
         The storage does not answer.
     """
@@ -122,16 +126,18 @@ def read_pictures(filesystem: tuple[fs.FileSystem, str], name: str) -> PictureFi
         pictures.array if isinstance(pictures, ByteArray) and pictures.array.ndim == 2 else pictures
     )
     if not isinstance(pictures, np.ndarray | list):
-        raise _refused(
-            name, "data", "no pictures", "it must be the published array of bytes (N, 3072)"
+        raise _catalog_error(
+            name, "data", "no images", "it must be the published array of bytes (N, 3072)"
         )
     if not isinstance(labels, list):
-        raise _refused(name, "fine_labels", "no labels", "it must be the published list of numbers")
+        raise _catalog_error(
+            name, "fine_labels", "no labels", "it must be the published list of numbers"
+        )
     return PictureFile(pictures, labels)
 
 
 def place(audio: str) -> tuple[str, int]:
-    """File and row of a picture from its track's ``audio``."""
+    """Return file and row of an image from its track's ``audio``."""
     path, _, row = audio.rpartition("#")
     return path.rpartition("/")[2], int(row)
 
@@ -140,26 +146,27 @@ def _read(filesystem: tuple[fs.FileSystem, str], name: str) -> dict[bytes, Any]:
     store, base = filesystem
     path = f"{base.rstrip('/')}/{FOLDER}/{name}"
     if store.get_file_info(path).type != fs.FileType.File:
-        raise _refused(
+        raise _catalog_error(
             name,
             None,
             "missing file",
-            f"{FOLDER}/{name} must lie in the catalog's root: unpack cifar-100-python.tar.gz there",
+            f"{FOLDER}/{name} must be in the catalog's root: unpack cifar-100-python.tar.gz there",
         )
     with store.open_input_file(path) as file:
-        content = (
-            file.read_buffer()
-        )  # before it is parsed, so that what is wrong below is the file and not the storage
+        # Read before it is parsed, so that an error below is the file's and not the storage's
+        content = file.read_buffer()
     try:
         loaded = load_pickle(io.BytesIO(content))
     except PickleError as error:
-        raise _refused(name, None, "not readable", f"{error}; take the published file") from error
+        raise _catalog_error(
+            name, None, "not readable", f"{error}; use the published file"
+        ) from error
     if not isinstance(loaded, dict):
-        raise _refused(
+        raise _catalog_error(
             name,
             None,
             "not readable",
-            f"it holds a {type(loaded).__name__} and no dictionary; take the published file",
+            f"it holds a {type(loaded).__name__} instead of a dictionary; use the published file",
         )
     return loaded
 
@@ -171,20 +178,20 @@ def _label_names(filesystem: tuple[fs.FileSystem, str]) -> list[str]:
         or not names
         or not all(isinstance(name, bytes) for name in names)
     ):
-        raise _refused(
+        raise _catalog_error(
             "meta",
             "fine_label_names",
-            "no names of labels",
+            "no label names",
             "it must be the published list of names",
         )
     texts = [name.decode("utf-8", "replace") for name in names]
     for text in texts:
         if texts.count(text) > 1 or not text.strip() or LIST_SEPARATOR in text:
-            raise _refused(
+            raise _catalog_error(
                 "meta",
                 "fine_label_names",
-                "an unusable name",
-                "each label needs its own name, without ;",
+                "unusable label name",
+                "each label needs a unique name without ;",
                 text,
             )
     return texts
@@ -193,22 +200,22 @@ def _label_names(filesystem: tuple[fs.FileSystem, str]) -> list[str]:
 def _label_problems(name: str, pictures: PictureFile, labels: list[int | None]) -> list[Problem]:
     problems = []
     if len(pictures.pictures) != len(pictures.labels):
-        counts = f"{len(pictures.pictures)} pictures, {len(pictures.labels)} labels"
+        counts = f"{len(pictures.pictures)} images, {len(pictures.labels)} labels"
         problems.append(
             Problem(
                 name,
                 None,
                 "fine_labels",
                 counts,
-                "not one label a picture",
-                "what is alone is an error row",
+                "not one label per image",
+                "images and labels without a counterpart become error rows",
                 "warning",
             )
         )
     wrong = [
         row for row, label in enumerate(labels) if label is None and row < len(pictures.labels)
     ]
-    fix = "the picture will be a row of the errors table"
+    fix = "the image will be a row of the errors table"
     shown = [
         Problem(
             name, row + 1, "fine_labels", str(pictures.labels[row]), "unknown label", fix, "warning"
@@ -219,7 +226,10 @@ def _label_problems(name: str, pictures: PictureFile, labels: list[int | None]) 
 
 
 def _training_splits(labels: list[int | None], seed: int) -> list[str]:
-    """Train or validation for each picture: each fifth of a random order in which the classes follow each other."""
+    """Return train or validation for each image.
+
+    Every fifth image in a random order grouped by class is for validation.
+    """
     shuffled = np.random.default_rng([seed, len(labels)]).permutation(len(labels))
     classes = np.array([-1 if label is None else label for label in labels], np.int64)
     order = shuffled[np.argsort(classes[shuffled], kind="stable")]
@@ -228,7 +238,7 @@ def _training_splits(labels: list[int | None], seed: int) -> list[str]:
     return splits.tolist()
 
 
-def _refused(
+def _catalog_error(
     name: str, column: str | None, rule: str, fix: str, value: str | None = None
 ) -> CatalogError:
     return CatalogError([Problem(f"{FOLDER}/{name}", None, column, value, rule, fix)])

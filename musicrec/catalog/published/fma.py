@@ -1,12 +1,14 @@
-"""The FMA data set as published (Defferrard, Benzi, Vandergheynst and Bresson, "FMA: A Dataset for Music Analysis", ISMIR 2017).
+"""Read the FMA data set as published.
 
+Defferrard, Benzi, Vandergheynst and Bresson, "FMA: A Dataset for Music Analysis", ISMIR 2017.
 Layout under the catalog's root::
 
-    fma_metadata/tracks.csv           three header rows: group (track, set, album, artist), name, and track_id alone
-    fma_metadata/genres.csv           genre_id, #tracks, parent, title, top_level
-    fma_medium/000/000002.mp3         the clips of a subset; full-length recordings in fma_full
+    fma_metadata/tracks.csv      three header rows: group (track, set, ...), name, track_id
+    fma_metadata/genres.csv      genre_id, #tracks, parent, title, top_level
+    fma_medium/000/000002.mp3    the clips of a subset; full-length recordings in fma_full
 
-The published subsets and splits are kept. Whether a clip is there, whole and long enough is not looked at: extraction finds that.
+The published subsets and splits are kept. Whether a clip exists, is complete and is long enough is
+not checked here: extraction does that.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ from musicrec.catalog.tables import (
 from musicrec.catalog.validate import validate
 from musicrec.schema import RELATED
 
-SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
+SUBSETS = ("small", "medium", "large", "full")  # each includes the previous ones
 SPLITS = {"training": "train", "validation": "validation", "test": "test"}
-WITH_TOP_GENRE = ("small", "medium")  # every track of these has one by the data set's making
+WITH_TOP_GENRE = ("small", "medium")  # every track of these has one by construction
 TRACK_COLUMNS = (
     *(
         "set.subset",
@@ -65,20 +67,24 @@ def read_fma(
     *,
     exists: Callable[[str], bool] | None = None,
 ) -> tuple[Catalog, list[Problem]]:
-    """The tracks of a subset and of those inside it, with the published splits, and the warnings (thesis section 6).
+    """Read the tracks of a subset and of those inside it, and the warnings.
 
-    ``genres`` are the titles of ``genres_all``, ``year`` is the album's year of release; nobody is related to anybody. A malformed date or
-    place is a warning and left empty; a malformed id, genre, subset or split is an error.
+    The published splits are kept.
+
+    The data set of Whitell 2019, Tables 3 and 5. ``genres`` are the titles of ``genres_all``,
+    ``year`` is the album's year of release; there are no relations. A malformed date or location is
+    a warning and left empty; a malformed id, genre, subset or split is an error.
 
     Parameters
     ----------
     exists
-        Is called with the URI of each clip (see ``validate``); None: clips are not looked for.
+        Called with the URI of each clip (see ``validate``); None skips the check.
 
     Raises
     ------
     CatalogError
-        A table is missing or unreadable, or a rule of severity "error" is broken; it carries all problems.
+        A table is missing or unreadable, or a rule of severity "error" is violated; it carries all
+        problems.
     OSError
         The storage does not answer.
     """
@@ -105,15 +111,14 @@ def read_fma(
         "artists": _artist_rows(tracks, raw["tracks"]),
         "related": RawTable(pa.table({}), np.arange(0)),
     }
-    found = validate(RawCatalog(root, raw), exists=exists)
-    # Empty cells were reported above by their published names. The published splits are what others' figures stand on: an artist in two of
-    # them is said and not mended.
-    found = [problem for problem in found if problem.rule != "empty cell"]
-    found = [
+    # Empty cells were reported above by their published names. Published results depend on the
+    # published splits: an artist in two of them is a warning, not an error.
+    violations = [
         replace(problem, severity="warning") if problem.rule == "artist in two splits" else problem
-        for problem in found
+        for problem in validate(RawCatalog(root, raw), exists=exists)
+        if problem.rule != "empty cell"
     ]
-    problems = [*tracks.problems, *genres.problems, *found]
+    problems = [*tracks.problems, *genres.problems, *violations]
     if any(problem.severity == "error" for problem in problems):
         raise CatalogError(problems)
     return Catalog(
@@ -125,16 +130,19 @@ def read_fma(
 
 
 def _genre_names(genres: FmaTable) -> dict[str, tuple[str, bool]]:
-    """Genre id -> its title, with the id behind it where another genre has the same; and whether it is a top genre."""
+    """Map a genre id to its title and whether it is a top genre.
+
+    The id is appended to a title that another genre has too.
+    """
     ids, _ = genres.whole_numbers("genre_id")
     titles = genres.columns["title"]
     genres.report("title", titles.is_null(), "empty cell", "every genre needs a title")
-    parted = pc.fill_null(pc.match_substring(titles, LIST_SEPARATOR), False)
+    has_separator = pc.fill_null(pc.match_substring(titles, LIST_SEPARATOR), False)
     genres.report(
         "title",
-        parted,
-        "a title with ; in it",
-        "write another sign: ; stands between the genres of a track",
+        has_separator,
+        "a title that contains ;",
+        "use another character: ; separates the genres of a track",
     )
     repeated = {
         entry["values"] for entry in titles.value_counts().to_pylist() if entry["counts"] > 1
@@ -149,23 +157,23 @@ def _genre_names(genres: FmaTable) -> dict[str, tuple[str, bool]]:
 
 
 def _subset(tracks: FmaTable, subset: str) -> FmaTable:
-    """The rows of a subset and of those inside it."""
-    chosen = SUBSETS[: SUBSETS.index(subset) + 1]
+    """Select the rows of a subset and of those inside it."""
+    included = SUBSETS[: SUBSETS.index(subset) + 1]
     values = tracks.columns["set.subset"]
-    known = pc.fill_null(pc.is_in(values, pa.array(SUBSETS)), False)
+    valid = pc.fill_null(pc.is_in(values, pa.array(SUBSETS)), False)
     tracks.report(
-        "set.subset", pc.invert(known), "unknown subset", f"use one of {', '.join(SUBSETS)}"
+        "set.subset", pc.invert(valid), "unknown subset", f"use one of {', '.join(SUBSETS)}"
     )
-    kept = tracks.where(pc.fill_null(pc.is_in(values, pa.array(chosen)), False))
+    kept = tracks.where(pc.fill_null(pc.is_in(values, pa.array(included)), False))
     if not len(kept.rows):
-        kept.say(
-            "set.subset", "no track in a subset", f"no row belongs to {', '.join(chosen)}", subset
+        kept.report_table(
+            "set.subset", "no track in a subset", f"no row belongs to {', '.join(included)}", subset
         )
     return kept
 
 
 def _track_rows(tracks: FmaTable, titles: dict[str, tuple[str, bool]], subset: str) -> RawTable:
-    """The tracks as text in the columns of ``musicrec.schema.TRACKS``."""
+    """Convert the tracks to text in the columns of ``musicrec.schema.TRACKS``."""
     ids, numbers = tracks.whole_numbers("track_id")
     artists, _ = tracks.whole_numbers("artist.id")
     splits = tracks.columns["set.split"]
@@ -206,15 +214,15 @@ def _years(tracks: FmaTable) -> pa.ChunkedArray:
     tracks.report(
         "album.date_released",
         wrong,
-        "no date",
-        "it is left empty; write it as 2009-01-05 00:00:00",
+        "not a date",
+        "it is ignored; write it as 2009-01-05 00:00:00",
         "warning",
     )
     return pc.if_else(good, years, pa.scalar(None, pa.string()))
 
 
 def _genres(tracks: FmaTable, titles: dict[str, tuple[str, bool]]) -> pa.Array:
-    """The titles of ``genres_all``, a list of numbers in brackets."""
+    """Return the titles of ``genres_all``, a list of ids in brackets."""
     texts = tracks.columns["track.genres_all"]
     listed = pc.fill_null(
         pc.match_substring_regex(texts, r"^\[\s*(\d+\s*(,\s*\d+\s*)*)?\]$"), False
@@ -222,24 +230,23 @@ def _genres(tracks: FmaTable, titles: dict[str, tuple[str, bool]]) -> pa.Array:
     tracks.report(
         "track.genres_all",
         pc.invert(listed),
-        "no list of genre ids",
+        "not a list of genre ids",
         "write it as [21] or [17, 10]",
     )
-    encoded = (
-        texts.combine_chunks().dictionary_encode()
-    )  # some thousand different lists stand for a hundred thousand tracks
+    # A hundred thousand tracks have some thousand different lists.
+    encoded = texts.combine_chunks().dictionary_encode()
     joined: list[str | None] = []
-    known: list[bool] = []
+    is_known: list[bool] = []
     for text in encoded.dictionary.to_pylist():
         numbers = [number for number in text.strip("[]").replace(" ", "").split(",") if number]
-        known.append(all(number in titles for number in numbers))
+        is_known.append(all(number in titles for number in numbers))
         joined.append(
             LIST_SEPARATOR.join(titles[number][0] or "" for number in numbers if number in titles)
             or None
         )
     places = encoded.indices
     unknown = pc.and_(
-        listed, pc.invert(pc.fill_null(pa.array(known, pa.bool_()).take(places), True))
+        listed, pc.invert(pc.fill_null(pa.array(is_known, pa.bool_()).take(places), True))
     )
     tracks.report(
         "track.genres_all", unknown, "unknown genre", "each id must be a genre_id of genres.csv"
@@ -272,50 +279,53 @@ def _top_genres(tracks: FmaTable, titles: dict[str, tuple[str, bool]], subset: s
 
 
 def _artist_rows(tracks: FmaTable, rows: RawTable) -> RawTable:
-    """One row for each artist: name and place of the first track that states them, the genres of all."""
+    """Make one row for each artist.
+
+    It has the name and location of the first track that states them, and the genres of all.
+    """
     places = {}
     for column in ("latitude", "longitude"):
         values, wrong = tracks.decimals(f"artist.{column}", *LIMITS[column])
         tracks.report(
             f"artist.{column}",
             wrong,
-            "no such place",
-            "the artist's place is left empty",
+            "invalid location",
+            "the artist's location is left empty",
             "warning",
         )
         places[column] = values
-    half = np.isnan(places["latitude"]) != np.isnan(places["longitude"])
+    incomplete = np.isnan(places["latitude"]) != np.isnan(places["longitude"])
     tracks.report(
         "artist.latitude",
-        half,
-        "half a place",
-        "the artist's place is left empty: give both or neither",
+        incomplete,
+        "incomplete location",
+        "the artist's location is left empty: give both or neither",
         "warning",
     )
     located = ~(np.isnan(places["latitude"]) | np.isnan(places["longitude"]))
-    found: dict[str, dict[str, str | None]] = {}
+    artists: dict[str, dict[str, str | None]] = {}
     genres: dict[str, dict[str, None]] = {}
     texts = rows.columns.select(["artist_id", "artist", "genres"]).to_pydict()
-    for index, (artist, name, listed) in enumerate(zip(*texts.values(), strict=True)):
+    for index, (artist, name, track_genres) in enumerate(zip(*texts.values(), strict=True)):
         if artist is None:
             continue
-        row = found.setdefault(
+        row = artists.setdefault(
             artist, {"row": index, "name": None, "latitude": None, "longitude": None}
         )
         row["name"] = row["name"] or name
         if row["latitude"] is None and located[index]:
             row |= {column: tracks.columns[f"artist.{column}"][index].as_py() for column in places}
         genres.setdefault(artist, {}).update(
-            dict.fromkeys(listed.split(LIST_SEPARATOR) if listed else ())
+            dict.fromkeys(track_genres.split(LIST_SEPARATOR) if track_genres else ())
         )
-    columns = {"artist_id": pa.array([*found], pa.string())}
+    columns = {"artist_id": pa.array([*artists], pa.string())}
     columns |= {
-        name: pa.array([row[name] for row in found.values()], pa.string())
+        name: pa.array([row[name] for row in artists.values()], pa.string())
         for name in ("name", "latitude", "longitude")
     }
     columns["genres"] = pa.array(
-        [LIST_SEPARATOR.join(listed) or None for listed in genres.values()], pa.string()
+        [LIST_SEPARATOR.join(titles) or None for titles in genres.values()], pa.string()
     )
     return RawTable(
-        pa.table(columns), tracks.rows[np.array([row["row"] for row in found.values()], np.int64)]
+        pa.table(columns), tracks.rows[np.array([row["row"] for row in artists.values()], np.int64)]
     )

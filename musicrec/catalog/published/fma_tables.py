@@ -1,4 +1,7 @@
-"""The CSV tables of FMA as text: only the columns that are needed, cells of several lines, rows that cannot be read reported by number."""
+"""Read the CSV tables of FMA as text.
+
+Only the required columns are read, cells may span lines, and malformed rows are reported by number.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ HEADER_BYTES = 65_536  # the three header rows of tracks.csv have 1.2 kB
 
 @dataclass(frozen=True)
 class FmaTable:
-    """Named columns as text, None for an empty cell; ``rows`` are numbers from 1 under the header; ``problems`` grow with each check."""
+    """Named columns as text, None for an empty cell.
+
+    ``rows`` are numbers from 1 below the header; checks append to ``problems``.
+    """
 
     name: str
     columns: pa.Table
@@ -41,7 +47,7 @@ class FmaTable:
         fix: str,
         severity: Severity = "error",
     ) -> None:
-        """A problem for each row of a mask."""
+        """Report a problem for each row of a mask."""
         indices = np.flatnonzero(np.asarray(where))
         values = self.columns[column]
         shown = [
@@ -58,12 +64,14 @@ class FmaTable:
         ]
         self.problems.extend(limited(shown, len(indices)))
 
-    def say(self, column: str | None, rule: str, fix: str, value: str | None = None) -> None:
-        """A problem of the table or of a whole column."""
+    def report_table(
+        self, column: str | None, rule: str, fix: str, value: str | None = None
+    ) -> None:
+        """Report a problem of the table or of a whole column."""
         self.problems.append(Problem(self.name, None, column, value, rule, fix))
 
     def where(self, mask: pa.ChunkedArray) -> FmaTable:
-        """The rows of a mask; problems stay in one list."""
+        """Select the rows of a mask; problems stay in one list."""
         return replace(
             self,
             columns=self.columns.filter(mask).combine_chunks(),
@@ -71,17 +79,23 @@ class FmaTable:
         )
 
     def whole_numbers(self, column: str) -> tuple[pa.Array, np.ndarray]:
-        """A column of ids as plain text ("2", also for "2.0") and as float64; null and NaN where empty or malformed, which is reported."""
+        """Return a column of ids as plain text ("2", also for "2.0") and as float64.
+
+        Values that are empty or malformed are null and NaN, and are reported.
+        """
         texts = self.columns[column]
         values, wrong = numbers(texts, whole=True)
         wrong |= texts.is_null().to_numpy() | (values < 0)
-        self.report(column, wrong, "no id", "write a whole number")
+        self.report(column, wrong, "not an id", "write a whole number")
         values = np.where(wrong, np.nan, values)
         whole = pa.array(values, pa.float64(), from_pandas=True).cast(pa.int64())
         return whole.cast(pa.string()), values
 
     def decimals(self, column: str, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-        """A column as float64, NaN where it is empty, malformed or out of range, and the mask of the latter two."""
+        """Return a column as float64, and the mask of malformed values.
+
+        Values that are empty, malformed or out of range are NaN; the mask has the latter two.
+        """
         values, wrong = numbers(self.columns[column], whole=False)
         wrong |= (values < low) | (values > high)
         return np.where(wrong, np.nan, values), wrong
@@ -100,12 +114,14 @@ def read_published(
     Parameters
     ----------
     columns
-        Names; in a header of several rows those of its first two joined by a dot, as ``track.genre_top``.
+        Names; in a header of several rows those of its first two joined by a dot, for example
+        ``track.genre_top``.
 
     Returns
     -------
     FmaTable
-        Without columns, and with the reason among its problems, where the file is missing or is no such table.
+        Without columns, and with the reason among its problems, if the file is missing or is not
+        such a table.
 
     Raises
     ------
@@ -116,25 +132,26 @@ def read_published(
     full = f"{base.rstrip('/')}/{path}"
     unread = FmaTable(name, pa.table({}), np.arange(0))
     if store.get_file_info(full).type != fs.FileType.File:
-        unread.say(
+        unread.report_table(
             None,
             "missing table",
-            f"{path} must lie in the catalog's root: unpack fma_metadata.zip there",
+            f"{path} must be in the catalog's root: unpack fma_metadata.zip there",
         )
         return unread
     with store.open_input_stream(full, compression=None) as stream:
         header = _header(stream.read(HEADER_BYTES), header_rows)
     if header[:1] != [key]:
-        unread.say(
+        unread.report_table(
             None,
             "not readable",
-            f"its header must be the published one of {header_rows} rows with {key} in the first column",
+            f"its header must be the published one of {header_rows} rows with {key} in the "
+            "first column",
         )
         return unread
     for column in columns:
         if header.count(column) != 1:
-            unread.say(
-                column, "missing column", f"{path} must have it once: take the published file"
+            unread.report_table(
+                column, "missing column", f"{path} must have it once: use the published file"
             )
     return (
         unread
@@ -144,7 +161,10 @@ def read_published(
 
 
 def _header(content: bytes, rows: int) -> list[str]:
-    """The columns' names. In a header of three rows the third names the first column only."""
+    """Return the columns' names.
+
+    In a header of three rows the third names only the first column.
+    """
     lines = content.decode("utf-8-sig", "replace").splitlines()[:rows]
     cells = list(csv.reader(lines))
     if len(cells) < rows or len({len(row) for row in cells}) > 1:
@@ -171,11 +191,15 @@ def _read(
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         ragged.append(row.number - header_rows)
         if len(ragged) <= PROBLEM_LINES:
-            fix = f"expected {row.expected_columns} cells, found {row.actual_columns}: take the published file"
+            fix = (
+                f"expected {row.expected_columns} cells, found {row.actual_columns}: "
+                "use the published file"
+            )
             problems.append(Problem(name, ragged[-1], None, row.text, "wrong number of cells", fix))
         return "skip"
 
-    # With one thread, so that rows have numbers: 0.8 s for a table of 320 MB (the published one has 260).
+    # One thread, so that rows have numbers: 0.8 s for a table of 320 MB (the published one has
+    # 260).
     read = pyarrow.csv.ReadOptions(
         use_threads=False, block_size=CSV_BLOCK_BYTES, skip_rows=header_rows, column_names=header
     )
@@ -194,8 +218,10 @@ def _read(
             table = pyarrow.csv.read_csv(stream, read, parse, convert)
     except pa.ArrowInvalid as error:
         unread = FmaTable(name, pa.table({}), np.arange(0))
-        long_row = f"a row is longer than {CSV_BLOCK_BYTES >> 20} MB: look for a double quote that is not closed"
-        unread.say(
+        long_row = (
+            f"a row is longer than {CSV_BLOCK_BYTES >> 20} MB: look for an unclosed double quote"
+        )
+        unread.report_table(
             None,
             "not readable",
             long_row if "straddling" in str(error) else str(error).partition("\n")[0],

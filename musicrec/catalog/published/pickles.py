@@ -1,8 +1,9 @@
-"""Pickles of Python 2 with arrays of bytes in them, read without running anything that they name.
+"""Read pickles of Python 2 that contain arrays of bytes, without running any code that they name.
 
-A pickle is a program: it names functions and says with which arguments to call them. The five names that NumPy's arrays of bytes need are
-bound to stand-ins of this module, which keep what they are given and build the array when all of it has been checked; NumPy's own functions
-are never called by the file. Any other name is an error.
+A pickle is a program: it names functions and the arguments to call them with. The five names that
+NumPy's arrays of bytes need are bound to stand-ins of this module, which keep their arguments and
+build the array after everything is checked; the file never calls NumPy's own functions. Any other
+name is an error.
 """
 
 from __future__ import annotations
@@ -13,29 +14,31 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-# What reading a file that is no whole pickle raises, beside UnpicklingError (see the documentation of pickle.UnpicklingError).
+# Exceptions of a malformed pickle (see the documentation of pickle.UnpicklingError)
 _MALFORMED = (
-    *(
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        OverflowError,
-        MemoryError,
-    ),
-    *(RecursionError, ImportError),
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    ImportError,
 )
 
 
 class PickleError(ValueError):
-    """A pickle that is not read: damaged, or one that asks for more than arrays of bytes."""
+    """A pickle that is refused: damaged, or one that needs more than arrays of bytes."""
 
 
 class ByteArray:
-    """Stands for ``numpy.ndarray``: ``array`` is there once the pickle has given shape and bytes."""
+    """A stand-in for ``numpy.ndarray``.
+
+    ``array`` exists once the pickle has given shape and bytes.
+    """
 
     array: np.ndarray
 
@@ -47,7 +50,7 @@ class ByteArray:
             or len(content) != math.prod(shape)
         ):
             raise pickle.UnpicklingError(
-                "an array that does not hold unsigned bytes, as many as its shape needs"
+                "an array whose content does not match its shape in unsigned bytes"
             )
         self.array = np.frombuffer(content, np.uint8).reshape(
             shape, order="F" if is_fortran else "C"
@@ -55,27 +58,31 @@ class ByteArray:
 
 
 class _ByteType:
-    """Stands for ``numpy.dtype``, of unsigned bytes only."""
+    """A stand-in for ``numpy.dtype``, of unsigned bytes only."""
 
     def __init__(self, name: bytes | str, *_: Any) -> None:
         if name not in (b"u1", "u1"):
             raise pickle.UnpicklingError(f"an array of {name!r}, not of unsigned bytes (u1)")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        """Byte order and alignment: bytes have neither."""
+        """Ignore byte order and alignment: bytes have neither."""
 
 
 def _reconstruct(*_: Any) -> ByteArray:
-    """Stands for the function by which NumPy begins an array; its arguments are always those of an empty one."""
+    """Stand in for the function by which NumPy begins an array.
+
+    Its arguments are always those of an empty array.
+    """
     return ByteArray()
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Stands for ``_codecs.encode``, by which Python 3 writes bytes into a pickle of protocol 2."""
+    """Stand in for ``_codecs.encode``.
+
+    Python 3 writes bytes with it into a pickle of protocol 2.
+    """
     if encoding != "latin1":
-        raise pickle.UnpicklingError(
-            f"bytes in the encoding {encoding!r}: 'latin1' is what pickle writes"
-        )
+        raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}: pickle writes 'latin1'")
     return text.encode("latin1")
 
 
@@ -92,18 +99,18 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which no file of pictures needs, and was not run"
+                f"it asks for {module}.{name}, which no file of images needs; it was not run"
             )
         return _ALLOWED[module, name]
 
 
 def load_pickle(stream: BinaryIO) -> Any:
-    """What a pickle holds; its texts of Python 2 are bytes, its arrays ``ByteArray``.
+    """Load a pickle; its texts of Python 2 are bytes, its arrays ``ByteArray``.
 
     Raises
     ------
     PickleError
-        Naming what the pickle asks for, or how it is damaged.
+        Naming the code that the pickle asks for, or its damage.
     OSError
         The storage does not answer.
     """

@@ -1,6 +1,7 @@
-"""Write the golden fixtures of tests/audio: short recordings in each format, and what librosa makes of them.
+"""Write the golden fixtures of tests/audio: short recordings in each format, and librosa's results.
 
-python tests/data/audio/make_fixtures.py    (with the test extra installed; librosa 0.11.0, libsndfile 1.2.2, FFmpeg of PyAV for M4A)
+Run ``python tests/data/audio/make_fixtures.py`` with the test extra installed (librosa 0.11.0,
+libsndfile 1.2.2, FFmpeg of PyAV for M4A).
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ sys.path.insert(0, str(FOLDER.parent.parent / "audio"))
 
 from sound import compose, librosa_features  # noqa: E402
 
-FRAMES = np.array(
-    [0, 1, 57, 100, 128, 129, 130, 642]
-)  # the music ends in frame 129; behind it is the padding
+# The music ends in frame 129, followed by padding.
+FRAMES = np.array([0, 1, 57, 100, 128, 129, 130, 642])
 SHORT = {
     "mp3": ("MP3", None, 44_100),
     "flac": ("FLAC", "PCM_16", 44_100),
