@@ -55,7 +55,7 @@ def test_each_mistake_in_a_catalog_is_one_line(
     said = finished.stderr.splitlines()
     assert finished.returncode == 2, finished.stderr
     assert "Traceback" not in finished.stderr
-    assert said[0] == "error: the catalog cannot be used (row 1 is the first under the header):"
+    assert said[0] == "error: the catalog cannot be used (row 1 is the first below the header):"
     for mistake, line in MISTAKES.items():
         assert len([one for one in said if one.startswith(line)]) == 1, (
             f"{mistake}: {line!r} is not among\n{finished.stderr}"
