@@ -31,8 +31,8 @@ def read_mono(
     try:
         import av
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{opened.name} is AAC or M4A: install musicrec[aac] (PyAV) to decode it", name="av"
+        raise AudioError(
+            "unreadable", f"{opened.name} is AAC or M4A: install musicrec[aac] (PyAV) to decode it"
         ) from error
     file = opened.rewound()
     if isinstance(file, int):

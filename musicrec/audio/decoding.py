@@ -160,11 +160,10 @@ def decode(
         not_found; empty (no bytes, or no samples); not_audio (unknown format); truncated (the file
         ends before the end that its header states, or inside a frame); too_short (under
         `minimum_seconds`, or `offset` beyond the end); too_long (over `limits`); unreadable
-        (damaged, samples that are NaN, infinite or over `LOUDEST`, channels or rate over `limits`).
+        (damaged, samples that are NaN, infinite or over `LOUDEST`, channels or rate over `limits`,
+        AAC or M4A without PyAV).
     OSError
         The storage behind a URI failed: a retry may help.
-    ModuleNotFoundError
-        AAC or M4A without PyAV.
     """
     limits = limits or Limits()
     if offset < 0 or (duration is not None and duration <= 0):

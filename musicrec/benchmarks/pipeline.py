@@ -132,6 +132,9 @@ class _MeasuredReader:
     def __init__(self, reader: AudioReader, folder: str) -> None:
         self.reader, self.folder = reader, folder
 
+    def failed(self, rows: pa.Table, reason: str, detail: str) -> pa.Table:
+        return self.reader.failed(rows, reason, detail)
+
     def __call__(self, rows: pa.Table) -> pa.Table:
         import resource
 

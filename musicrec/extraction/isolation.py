@@ -5,9 +5,9 @@ from __future__ import annotations
 import faulthandler
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -21,11 +21,21 @@ SECONDS_PER_FILE = 60.0
 # seconds later.
 SECONDS_TO_GIVE_UP = 5.0
 KILLED = "killed_worker"
+LONGEST_DETAIL = 500  # characters of an error's text
 
-# Reads rows of the manifest (block, item, uri, columns), all of one block, and returns a table with
-# one row for each, in the same order; its columns begin with track_id and end with reason and
-# detail. Picklable. A row whose input cannot be read has a reason; a reader never raises for that.
-Reader = Callable[[pa.Table], pa.Table]
+
+class Reader(Protocol):
+    """Reads rows of the manifest (block, item, uri, columns), all of one block. Picklable.
+
+    Both methods return a table with one row for each, in the same order and with the same schema:
+    its columns begin with track_id and end with reason and detail.
+    """
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Read the rows; one whose input cannot be read has a reason, and nothing is raised."""
+
+    def failed(self, rows: pa.Table, reason: str, detail: str) -> pa.Table:
+        """Return the rows as failed for a reason that arose outside of the reader."""
 
 
 @contextmanager
@@ -52,8 +62,27 @@ def read_bounded(
     batch_rows = rows.num_rows if as_batch else 1
     for start in range(0, rows.num_rows, batch_rows):
         with _process_deadline(batch_rows * seconds_per_file):
-            outcomes.append(reader(rows.slice(start, batch_rows)))
+            outcomes.append(_read(rows.slice(start, batch_rows), reader))
     return pa.concat_tables(outcomes).combine_chunks()
+
+
+def _read(rows: pa.Table, reader: Reader) -> pa.Table:
+    """Read rows; whatever a decoder raises over the bytes of one row is that row's error.
+
+    Raises
+    ------
+    OSError, ImportError
+        The storage failed, or the worker lacks a package: no single file causes that.
+    """
+    try:
+        return reader(rows)
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a decoder may raise anything over broken bytes
+        if rows.num_rows > 1:
+            single_rows = (rows.slice(index, 1) for index in range(rows.num_rows))
+            return pa.concat_tables([_read(row, reader) for row in single_rows])
+        return _failed(row=rows, reader=reader, reason="reader_failed", detail=_text(error))
 
 
 def read_alone(row: pa.Table, reader: Reader, seconds: float) -> pa.Table | None:
@@ -66,7 +95,7 @@ def read_alone(row: pa.Table, reader: Reader, seconds: float) -> pa.Table | None
 
     def read() -> None:
         try:
-            outcome.append(reader(row))
+            outcome.append(_read(row, reader))
         except BaseException as error:  # noqa: BLE001 - it is raised below
             failure.append(error)
 
@@ -119,7 +148,7 @@ def read_isolated(
         single_rows = [rows.slice(index, 1) for index in range(rows.num_rows)]
         tasks = [task.remote(row, shared, seconds_per_file) for row in single_rows]
         outcomes = [
-            _outcome(row, reading, seconds_per_file)
+            _outcome(row, reader, reading, seconds_per_file)
             for row, reading in zip(single_rows, tasks, strict=True)
         ]
         for index, row in enumerate(single_rows):
@@ -127,34 +156,34 @@ def read_isolated(
                 # Where memory is short, Ray may kill a process that is not the one to blame: read
                 # the row again with nothing else running.
                 outcomes[index] = _outcome(
-                    row, task.remote(row, shared, seconds_per_file), seconds_per_file
+                    row, reader, task.remote(row, shared, seconds_per_file), seconds_per_file
                 )
-        yield pa.concat_tables(outcomes, promote_options="default")
+        yield pa.concat_tables(outcomes)
 
 
-def _outcome(row: pa.Table, reading: Any, seconds_per_file: float) -> pa.Table:
+def _outcome(row: pa.Table, reader: Reader, reading: Any, seconds_per_file: float) -> pa.Table:
     """Return the outcome of the task that reads a row, or an error row with the reason."""
     import ray
 
     try:
         outcome = ray.get(reading)
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-        return _failed(
-            row, KILLED, f"the process that read it crashed, or hung ({type(error).__name__})"
-        )
+        detail = f"the process that read it crashed, or hung ({type(error).__name__})"
+        return _failed(row, reader, KILLED, detail)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, OSError):
             raise
-        return _failed(row, "reader_failed", f"{type(error.cause).__name__}: {error.cause}")
-    return (
-        _failed(
-            row, "timed_out", f"not read within {seconds_per_file:g} s (extract.seconds_per_file)"
-        )
-        if outcome is None
-        else outcome
-    )
+        return _failed(row, reader, "reader_failed", _text(error.cause))
+    if outcome is None:
+        detail = f"not read within {seconds_per_file:g} s (extract.seconds_per_file)"
+        return _failed(row, reader, "timed_out", detail)
+    return outcome
 
 
-def _failed(row: pa.Table, reason: str, detail: str) -> pa.Table:
-    detail = redacted(f"{row.column('uri')[0].as_py()}: {detail}")
-    return pa.table({"track_id": row.column("item"), "reason": [reason], "detail": [detail]})
+def _failed(row: pa.Table, reader: Reader, reason: str, detail: str) -> pa.Table:
+    """Return a row as failed, in the reader's own schema so that it unites with good rows."""
+    return reader.failed(row, reason, redacted(f"{row.column('uri')[0].as_py()}: {detail}"))
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:LONGEST_DETAIL]

@@ -124,18 +124,30 @@ def run_blocks(
                 summary["audio_seconds"],
                 summary["bytes"],
             )
-            _check_ceiling(failed_before + counts["errors"], total, stage, maximum_failed_share)
-    _check_ceiling(failed_before + counts["errors"], total, stage, maximum_failed_share)
+            if failed_before + counts["errors"] > maximum_failed_share * total:
+                break
+    if failed_before + counts["errors"] > maximum_failed_share * total:
+        reasons = failures(blocks.outcomes()).column("reason")
+        raise too_many_errors(stage, reasons, total, maximum_failed_share, blocks.store.root)
     return counts
 
 
-def _check_ceiling(failed: int, total: int, stage: str, maximum_failed_share: float) -> None:
-    if failed > maximum_failed_share * total:
-        raise TooManyErrors(
-            f"{stage}: {failed} of {total} rows failed, more than extract.maximum_failed_share = "
-            f"{maximum_failed_share:g} allows. Repair the files and run again with "
-            "--extract.retry-errors, or raise the limit"
-        )
+def too_many_errors(
+    stage: str, reasons: pa.ChunkedArray, total: int, maximum_failed_share: float, store: str
+) -> TooManyErrors:
+    """Return the error for more failed rows than allowed, with the three most frequent reasons."""
+    counted = pc.value_counts(reasons.combine_chunks()).to_pylist()
+    counted.sort(key=lambda each: (-each["counts"], each["values"]))
+    frequent = ", ".join(f"{each['values']} {each['counts']:,}" for each in counted[:3])
+    text = (
+        f"{stage}: {len(reasons):,} of {total:,} rows failed ({frequent}), more than "
+        f"extract.maximum_failed_share = {maximum_failed_share:g} allows. "
+        f"See python jobs/errors.py --store {store}; repair the files and run again with "
+        "--extract.retry-errors, or raise extract.maximum_failed_share"
+    )
+    if counted and counted[0]["values"] == "too_short":
+        text += ". Clips need extract.minimum_seconds of audio (29 if not set)"
+    return TooManyErrors(text)
 
 
 def outstanding(blocks: Blocks, manifest: pa.Table) -> pa.Table:

@@ -90,3 +90,26 @@ def failures(outcomes: pa.Table) -> pa.Table:
 def keys_with(rows: pa.Table, column: str) -> pa.Array:
     """Return the keys of the rows that are about a column."""
     return row_keys(rows.filter(has_column(rows, column))).combine_chunks()
+
+
+def failed_rows(
+    rows: pa.Table, outcome: pa.Schema, reason: str, detail: str, **columns: str
+) -> pa.Table:
+    """Return rows of the manifest as failed rows of a reader's schema; other columns are null.
+
+    Parameters
+    ----------
+    rows
+        Rows of the manifest (item, uri, ...).
+    outcome
+        The schema of the reader's table.
+    columns
+        Values of further columns, the same for every row.
+    """
+    same = {"reason": reason, "detail": detail} | columns
+    audio = "audio" in outcome.names
+    failed = [
+        {"track_id": row["item"]} | ({"audio": row["uri"]} if audio else {}) | same
+        for row in rows.select(["item", "uri"]).to_pylist()
+    ]
+    return pa.Table.from_pylist(failed, schema=outcome)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import warnings
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import pyarrow.fs
 from PIL import Image, UnidentifiedImageError
 
 from musicrec.extraction.manifest import OUTCOME_FIELDS
+from musicrec.extraction.rows import failed_rows
 from musicrec.storage.store import resolve
 
 # Larger than any album art in use; a small file can decompress to gigabytes.
@@ -25,17 +25,6 @@ START_OF_SCAN = b"\xff\xda"
 # Formats of album art. Pillow knows more, some of them through other programs (EPS starts
 # Ghostscript), some with decoders that are hardly ever tested with damaged files.
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000")
-# Errors that Pillow's decoders raised for some 40,000 damaged files, and their relatives.
-DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-)
 
 
 class ArtworkError(ValueError):
@@ -62,6 +51,10 @@ class ArtworkReader:
         return pa.Table.from_pylist(
             [self._read(row["item"], row["uri"]) for row in rows.to_pylist()], schema=self.schema()
         )
+
+    def failed(self, rows: pa.Table, reason: str, detail: str) -> pa.Table:
+        """Return rows of the manifest as failed, in the schema of their part."""
+        return failed_rows(rows, self.schema(), reason, detail)
 
     def _read(self, item: str, uri: str) -> dict[str, str | bytes]:
         try:
@@ -115,10 +108,11 @@ def load_artwork(source: str | bytes, pixels: int) -> np.ndarray:
         raise ArtworkError(
             "not_image", f"{_name(source)}: none of {', '.join(FORMATS)} ({len(content)} bytes)"
         ) from error
-    except DAMAGE as error:
-        if isinstance(error, ArtworkError):
-            raise
-        raise ArtworkError("unreadable", f"{_name(source)}: {error}") from error
+    except (ArtworkError, ImportError):
+        raise
+    except Exception as error:  # Pillow's decoders raise anything over damaged bytes
+        detail = f"{_name(source)}: {error or type(error).__name__}"
+        raise ArtworkError("unreadable", detail) from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

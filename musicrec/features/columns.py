@@ -12,6 +12,7 @@ import pyarrow as pa
 from musicrec import schema
 from musicrec.audio import FEATURE_SHAPES, AudioError, feature_parameters
 from musicrec.extraction.manifest import OUTCOME_FIELDS
+from musicrec.extraction.rows import failed_rows
 from musicrec.features import codec
 from musicrec.features.standardise import halved_statistics
 from musicrec.storage.store import fingerprint, resolve
@@ -95,6 +96,11 @@ class AudioReader:
             for row in rows.select(["item", "uri"]).to_pylist()
         ]
         return pa.Table.from_pylist(read, schema=self.schema(columns))
+
+    def failed(self, rows: pa.Table, reason: str, detail: str) -> pa.Table:
+        """Return rows of the manifest as failed, in the schema of their part."""
+        outcome = self.schema(rows.column("columns")[0].as_py())
+        return failed_rows(rows, outcome, reason, detail, parameters=self.parameters())
 
     def _read(self, item: str, uri: str, columns: list[str]) -> dict[str, Any]:
         from musicrec.audio import extract_features  # not needed to plan a job, and loads Numba

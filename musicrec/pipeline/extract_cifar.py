@@ -15,7 +15,7 @@ from musicrec import schema
 from musicrec.catalog.published.cifar100 import PictureFile, place, read_pictures
 from musicrec.extraction.index import INDEX
 from musicrec.extraction.manifest import OUTCOME_FIELDS, ROW_GROUP_ROWS
-from musicrec.extraction.pipeline import TooManyErrors
+from musicrec.extraction.pipeline import too_many_errors
 from musicrec.features import codec
 from musicrec.models.shapes import INPUT_SHAPES
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
@@ -82,7 +82,10 @@ def _extract_all(run: Run, stage: Stage) -> dict[str, Any]:
             errors.append(schema.conform(failed, schema.ERRORS, "errors"))
             meter.advance(part.num_rows, errors=failed.num_rows)
     all_places, all_errors = pa.concat_tables(index), pa.concat_tables(errors)
-    _check_ceiling(all_errors.num_rows, tracks.num_rows, run.config.extract.maximum_failed_share)
+    maximum = run.config.extract.maximum_failed_share
+    if all_errors.num_rows > maximum * tracks.num_rows:
+        reasons = all_errors.column("reason")
+        raise too_many_errors("extract", reasons, tracks.num_rows, maximum, run.store.root)
     check_counts("extract", tracks.num_rows, all_places.num_rows, all_errors.num_rows)
     run.store.write_table(stage.path("index.parquet"), all_places, INDEX)
     run.store.write_table(stage.path("errors.parquet"), all_errors, schema.ERRORS)
@@ -134,12 +137,3 @@ def _row(pictures: PictureFile, row: int, track: dict[str, Any]) -> dict[str, An
             "detail": f"{track['audio']}: its label is {label}",
         }
     return stored | {FEATURE: content}
-
-
-def _check_ceiling(failed: int, total: int, maximum_share: float) -> None:
-    if failed > maximum_share * total:
-        raise TooManyErrors(
-            f"extract: {failed} of {total} pictures failed, more than "
-            f"extract.maximum_failed_share = {maximum_share:g} allows. "
-            "Take the published files, or raise the ceiling"
-        )

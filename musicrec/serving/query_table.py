@@ -16,6 +16,7 @@ from musicrec import schema
 from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import Catalog
 from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
+from musicrec.extraction.rows import failed_rows
 from musicrec.features.reader import read_stored
 from musicrec.serving.recommender import Failure, Features, Query, Recommender
 from musicrec.storage.store import Store, parquet_bytes, resolve
@@ -108,10 +109,6 @@ class VectorBlocks(Blocks):
 
     content: ClassVar[str] = VECTOR
 
-    def commit(self, block: str, rows: pa.Table) -> int:
-        """Write a block's vectors and outcomes, and return the number of bytes."""
-        return super().commit(block, _with_all_columns(rows, VECTORS))
-
     def read(self) -> pa.Table:
         """Return the outcome of every query (``VECTORS``), in the order of the plan."""
         parts = [f"{self.folder}/parts/{block}.parquet" for block in sorted(self.done())]
@@ -134,7 +131,6 @@ class AnswerBlocks(Blocks):
 
         A block without outcomes counts as not done, and both are written again.
         """
-        rows = _with_all_columns(rows, ANSWER)
         good = rows.filter(pc.is_null(rows.column("reason")))
         counts = pc.list_value_length(good.column("artist_id")).to_numpy()
         answers = {
@@ -152,15 +148,6 @@ class AnswerBlocks(Blocks):
         return len(content) + super().commit(block, rows.drop_columns(["artist_id", "similarity"]))
 
 
-def _with_all_columns(rows: pa.Table, fields: pa.Schema) -> pa.Table:
-    """Append the missing columns.
-
-    A block has only reasons if all its queries failed outside of their reader (by a time limit, or
-    a process that died).
-    """
-    return pa.concat_tables([fields.empty_table(), rows], promote_options="default")
-
-
 @dataclass(frozen=True)
 class QueryEmbedder:
     """Embed the queries of a block as one batch.
@@ -174,6 +161,8 @@ class QueryEmbedder:
     threads
         How many threads read audio at the same time.
     """
+
+    outcome: ClassVar[pa.Schema] = VECTORS
 
     recommender: Recommender
     store: Store
@@ -190,6 +179,10 @@ class QueryEmbedder:
             ],
             schema=VECTORS,
         )
+
+    def failed(self, rows: pa.Table, reason: str, detail: str) -> pa.Table:
+        """Return a block's rows as failed (``outcome``)."""
+        return failed_rows(rows, self.outcome, reason, detail)
 
     def embed(self, rows: pa.Table) -> tuple[pa.Table, np.ndarray, list[Failure | None]]:
         """Return the queries of a block's rows, their embeddings (N, D) and their failures.
@@ -218,6 +211,8 @@ class QueryEmbedder:
 @dataclass(frozen=True, kw_only=True)
 class Answerer(QueryEmbedder):
     """Answer the queries of a block as one batch; a reader of blocks."""
+
+    outcome: ClassVar[pa.Schema] = ANSWER
 
     neighbours: int
 

@@ -187,4 +187,5 @@ def test_aac_without_pyav():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert result.returncode == 1
+    assert "unreadable" in result.stderr
     assert "chord.m4a is AAC or M4A: install musicrec[aac]" in result.stderr

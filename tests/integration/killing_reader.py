@@ -11,14 +11,22 @@ import pyarrow as pa
 import ray
 
 from musicrec.extraction.manifest import OUTCOME_FIELDS
+from musicrec.extraction.rows import failed_rows
 
 # Workers have no path to the tests.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 FIELDS = pa.schema([("track_id", pa.string()), ("value", pa.int64()), *OUTCOME_FIELDS])
 
 
+class Failed:
+    """Failed rows of the readers here."""
+
+    def failed(self, rows: pa.Table, reason: str, detail: str) -> pa.Table:
+        return failed_rows(rows, FIELDS, reason, detail)
+
+
 @dataclass(frozen=True)
-class KillsItsWorker:
+class KillsItsWorker(Failed):
     """Ends its process at the row ``fatal``, hangs at ``endless``, and passes other rows on."""
 
     fatal: str
@@ -36,7 +44,7 @@ class KillsItsWorker:
 
 
 @dataclass(frozen=True)
-class Raises:
+class Raises(Failed):
     """Raises an error at one row (or at all of them), and passes the other rows on."""
 
     error: Exception

@@ -133,7 +133,8 @@ def test_too_many_errors_stop_the_run(places: Places, catalog: UserCatalog) -> N
     with_broken_files(catalog).write(places[1])
     with pytest.raises(
         TooManyErrors,
-        match=r"of 14 rows failed, more than extract\.maximum_failed_share = 0\.1 allows",
+        match=r"of 14 rows failed \([a-z_]+ \d.*\), more than extract\.maximum_failed_share = 0\.1 "
+        r"allows\. See python jobs/errors\.py --store ",
     ):
         extract(open_run(configured(places, maximum_failed_share=0.1)))
     assert not [

@@ -126,7 +126,7 @@ def test_too_many_broken_pictures_stop_the_run(tmp_path: Path) -> None:
     broken(root)
     run = open_run(config_of(root, str(tmp_path / "store"), maximum_failed_share=0.04))
     with pytest.raises(
-        TooManyErrors, match=r"5 of 120 pictures failed.*maximum_failed_share = 0.04"
+        TooManyErrors, match=r"5 of 120 rows failed \(.*\).*maximum_failed_share = 0.04"
     ):
         extract(run)
     raised = dataclasses.replace(
