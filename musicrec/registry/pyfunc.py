@@ -2,7 +2,8 @@
 
 Input columns, all optional, at least one of them given:
 
-- ``audio``: the bytes of an audio file (base64 in JSON), or ``audio_uri``: its path or URI
+- ``audio``: the bytes of an audio file (base64 in JSON), or ``audio_uri``: its path or URI under
+  one of the locations of MUSICREC_SERVED_ROOTS (none by default)
 - ``artwork``: the bytes of an image, or ``artwork_uri``
 - ``lyrics`` (text), ``year``, ``latitude``, ``longitude``
 
@@ -15,16 +16,25 @@ Registered models import this module by its path, which must not change.
 
 from __future__ import annotations
 
-import math
+import threading
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 
 from musicrec.audio import AudioError
 from musicrec.features.artwork import ArtworkError
-from musicrec.serving.recommender import MissingInput, Query, Recommender
-from musicrec.telemetry.redact import redacted
+from musicrec.serving.recommender import MissingInput, Recommendation, Recommender
+from musicrec.serving.request import (
+    MAXIMUM_ROWS,
+    RequestError,
+    neighbours,
+    read_query,
+    seconds_per_row,
+)
+from musicrec.telemetry.log import logger
 
 ARTIFACT = "recommender"
 DEFAULT_NEIGHBOURS = 10
@@ -40,21 +50,41 @@ class MusicRecommender(PythonModel):
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Return one row of answers per row of queries; see the module for the columns."""
-        k = int((params or {}).get("k", DEFAULT_NEIGHBOURS))
-        return pd.DataFrame([self._answer(row, k) for row in model_input.to_dict(orient="records")])
+        """Return one row of answers per row of queries, in order; see the module for the columns.
+
+        Raises
+        ------
+        MlflowException
+            The parameter ``k`` is out of its range, or there are too many rows (400 when served).
+        """
+        try:
+            k = neighbours((params or {}).get("k", DEFAULT_NEIGHBOURS))
+            if len(model_input) > MAXIMUM_ROWS:
+                raise RequestError(f"{len(model_input)} rows; send at most {MAXIMUM_ROWS}")
+        except RequestError as error:
+            raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from None
+        # A table without columns has rows too, which to_dict leaves out.
+        rows = model_input.to_dict(orient="records") or [{}] * len(model_input)
+        return pd.DataFrame([self._answer(row, k) for row in rows])
 
     def _answer(self, row: dict[str, Any], k: int) -> dict[str, Any]:
         try:
-            recommendation = self.recommender.recommend(query(row), k)
-        except (AudioError, ArtworkError, MissingInput) as error:
-            return {
-                "embedding": [],
-                "artist_id": [],
-                "artist": [],
-                "similarity": [],
-                "error": redacted(str(error)),
-            }
+            recommendation = _within(
+                seconds_per_row(), lambda: self.recommender.recommend(read_query(row), k)
+            )
+        except (RequestError, MissingInput) as error:
+            return _failure(str(error))
+        except (AudioError, ArtworkError) as error:
+            kind = "audio" if isinstance(error, AudioError) else "artwork"
+            return _failure(f"{error.reason}: the {kind} cannot be read")  # no byte of the file
+        except TimeoutError:
+            return _failure(f"timed_out: not answered within {seconds_per_row():g} s")
+        except OSError:
+            logger().exception("a file of a request could not be read")
+            return _failure("unreachable: the storage of a file cannot be reached")
+        except Exception:  # noqa: BLE001 - one bad row must not cost the others their answers
+            logger().exception("a row of a request could not be answered")
+            return _failure("failed: the row cannot be answered")
         artists = self.recommender.describe(recommendation)
         return {
             "embedding": recommendation.embedding.astype(float).tolist(),
@@ -65,24 +95,26 @@ class MusicRecommender(PythonModel):
         }
 
 
-def query(row: dict[str, Any]) -> Query:
-    """Return a row of the input as a query; absent columns and nulls are missing inputs."""
-    values = {name: value for name, value in row.items() if not _missing(value)}
-    return Query(
-        audio=values.get("audio", values.get("audio_uri")),
-        artwork=values.get("artwork", values.get("artwork_uri")),
-        **{
-            name: values[name]
-            for name in ("lyrics", "year", "latitude", "longitude")
-            if name in values
-        },
-    )
+def _failure(error: str) -> dict[str, Any]:
+    return {"embedding": [], "artist_id": [], "artist": [], "similarity": [], "error": error}
 
 
-def _missing(value: Any) -> bool:
-    return (
-        value is None
-        or value is pd.NA
-        or value in (b"", "")
-        or (isinstance(value, float) and math.isnan(value))
-    )
+def _within(seconds: float, answer: Any) -> Recommendation:
+    """Return the answer, or raise TimeoutError: a read that hangs is left to its own thread."""
+    outcome: list[Recommendation] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(answer())
+        except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failure:
+        raise failure[0]
+    if not outcome:
+        raise TimeoutError
+    return outcome[0]

@@ -247,9 +247,8 @@ class Recommender:
         embeddings = np.zeros((len(queries), self.ensemble.outputs), np.float32)
         for row in range(len(queries)):
             if failures[row] is None and not usable[row]:
-                failures[row] = self._missing(
-                    [branch for branch, present in inputs.present.items() if not present[row]]
-                )
+                lacking = [name for name, present in inputs.present.items() if not present[row]]
+                failures[row] = self._missing(lacking, queries[row])
         rows = np.array([row for row, failure in enumerate(failures) if failure is None], np.int64)
         if len(rows):
             arguments = (
@@ -259,11 +258,16 @@ class Recommender:
             embeddings[rows] = self.models[ENSEMBLE](*arguments).cpu().numpy()
         return embeddings, failures
 
-    def _missing(self, branches: list[str]) -> MissingInput:
+    def _missing(self, branches: list[str], query: Query) -> MissingInput:
         rule = "needs all of its inputs" if self.ensemble.needs_all else "needs at least one input"
         return MissingInput(
             f"this model {rule}, and the query lacks {', '.join(branches)} "
             f"(of {', '.join(BRANCHES)})"
+            + (
+                "; none of its lyrics' words is known"
+                if query.lyrics and "lyrics" in branches
+                else ""
+            )
         )
 
     def _prepared(

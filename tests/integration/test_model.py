@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def plain_environment(retrained: Retrained) -> dict[str, str]:
         "PATH": programs,
         "MLFLOW_TRACKING_URI": retrained.registered.record["tracking_uri"],
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MUSICREC_SERVED_ROOTS": str(Path(retrained.config.catalog)),
     }
 
 
@@ -148,7 +150,7 @@ def test_the_champion_answers_in_a_process_without_the_repository(
     assert nothing["error"].startswith(
         "this model needs at least one input, and the query lacks mfcc, lyrics, location, year"
     )
-    assert broken["error"].startswith("not_audio: ")
+    assert broken["error"] == "not_audio: the audio cannot be read"
 
 
 @pytest.mark.slow
@@ -182,18 +184,67 @@ def test_the_champion_is_served_over_http(
         )
     try:
         wait_for_ping(server, port, log)
-        body = json.dumps({"dataframe_records": [whole_query], "params": {"k": 10}}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as response:
-            (answer,) = json.loads(response.read())["predictions"]
+        status, answers = ask(port, [whole_query], {"k": 10})
+        assert status == 200
+        (answer,) = answers["predictions"]
+        check_hostile_requests(port, tmp_path)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
     assert answer["error"] == ""
     assert len(answer["artist"]) == len(answer["similarity"]) == 10
     np.testing.assert_allclose(answer["embedding"], stored, atol=1e-3)
+
+
+def ask(port: int, rows: list[dict[str, Any]], params: dict[str, Any]) -> tuple[int, Any]:
+    body = json.dumps({"dataframe_records": rows, "params": params}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def check_hostile_requests(port: int, folder: Path) -> None:
+    """Check that each row has its answer, and that none shows what a file of the server holds."""
+    secret = folder / "secret.txt"
+    secret.write_text("root:x:0:0")
+    good = {"year": 1700.0}
+    uris = [
+        *(str(secret), secret.as_uri(), "/etc/passwd", "file:///etc/passwd", "/nowhere"),
+        *(
+            "foo://x",
+            "s3://bucket",
+            "http://127.0.0.1:1/x",
+            "s3://127.0.0.1/x",
+            "/proc/self/environ",
+        ),
+    ]
+    rows = [good, *({name: uri} for uri in uris for name in ("audio_uri", "artwork_uri")), good]
+    status, answers = ask(port, rows, {"k": 3})
+    first, *refused, last = answers["predictions"]
+    assert (status, first["error"], last["error"]) == (200, "", "")
+    assert len(refused) == len(rows) - 2
+    assert {answer["error"].split(" ", 1)[1] for answer in refused} == {
+        "is not under a location that this server allows (MUSICREC_SERVED_ROOTS)"
+    }
+    status, answers = ask(port, [{"audoi": "x"}, {"audio_url": "y"}], {})
+    assert (status, len(answers["predictions"])) == (200, 2)
+    assert all("no known field" in answer["error"] for answer in answers["predictions"])
+    rows = [{"latitude": 120.0, "longitude": 10.0}, {"year": 99999.0}, good]
+    _, answers = ask(port, rows, {})
+    assert [answer["error"] for answer in answers["predictions"]] == [
+        "latitude is 120; give -90 to 90",
+        "year is 99999; give 900 to 2100",
+        "",
+    ]
+    for k in (0, -1, 1001):
+        status, answer = ask(port, [good], {"k": k})
+        assert (status, answer["message"]) == (400, f"k is {k}; give 1 to 1000")
+        assert "stack_trace" not in answer
 
 
 def wait_for_ping(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
