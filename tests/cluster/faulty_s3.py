@@ -1,4 +1,5 @@
-"""An S3 server between a client and the real one, that fails at random: what a busy object storage does, a hundred times as often."""
+"""An S3 server between a client and the real one, that fails at random: what a busy object storage
+does, a hundred times as often."""
 
 from __future__ import annotations
 
@@ -15,7 +16,10 @@ import aiohttp
 from aiohttp import web
 
 FAULTS = ("503", "500", "reset", "lost answer", "truncated")
-ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>made to fail</Message></Error>'
+ERROR = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    "<Error><Code>{code}</Code><Message>made to fail</Message></Error>"
+)
 CODES = {"503": "SlowDown", "500": "InternalError"}
 BY_HOP = {
     "connection",
@@ -34,8 +38,9 @@ class FaultyS3:
     endpoint
         Of the real server.
     share
-        The share of requests that fail in each way of ``FAULTS``: answered 503, answered 500, the connection reset before the request was
-        passed on, reset after it was done, the answer cut off in the middle of its body.
+        The share of requests that fail in each way of ``FAULTS``: answered 503, answered 500, the
+        connection reset before the request was passed on, reset after it was done, the answer cut
+        off in the middle of its body.
     """
 
     def __init__(self, endpoint: str, share: float, seed: int = 0) -> None:
@@ -87,7 +92,8 @@ class FaultyS3:
 
     @contextlib.contextmanager
     def held(self, pattern: str, after: int = 0) -> Iterator[None]:
-        """While a ``with`` block runs, writes of objects whose names match wait until it ends, from when so many of them are done."""
+        """While a ``with`` block runs, writes of objects whose names match wait until it ends, from
+        when so many of them are done."""
         matches, before, self.waiting = re.compile(pattern).search, len(self.writes), 0
         self._holds = lambda path: (
             bool(matches(path))

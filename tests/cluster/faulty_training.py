@@ -1,9 +1,10 @@
-"""A training on a cluster of two worker nodes whose worker process is killed, and later the node it works on. Run in a process of its own.
+"""A training on a cluster of two worker nodes whose worker process is killed, and later the node it
+works on. Run in a process of its own.
 
     python faulty_training.py STORE
 
-Prints one JSON line: what was killed, and the epochs as the driver heard of them. The reference is the same training in this process,
-without Ray and undisturbed, in STORE/calm.
+Prints one JSON line: what was killed, and the epochs as the driver heard of them. The reference is
+the same training in this process, without Ray and undisturbed, in STORE/calm.
 """
 
 from __future__ import annotations

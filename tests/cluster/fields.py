@@ -1,4 +1,5 @@
-"""Checks an object against kuberay_fields.yaml: every field known, every required one there, every value of its type."""
+"""Checks an object against kuberay_fields.yaml: every field known, every required one there, every
+value of its type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A Ray cluster of several nodes on this machine, each from `ray start` as the README has it, and an MLflow server beside it."""
+"""A Ray cluster of several nodes on this machine, each from `ray start` as the README has it, and
+an MLflow server beside it."""
 
 from __future__ import annotations
 
@@ -93,7 +94,8 @@ class Processes:
             for process in left:
                 with contextlib.suppress(psutil.Error):
                     if any(part.endswith("default_worker.py") for part in process.cmdline()):
-                        process.kill()  # a worker that has no work yet looks for its node for 25 s before it ends
+                        # A worker without work searches for its node for 25 s before it ends.
+                        process.kill()
             psutil.wait_procs(left, timeout=0.5)
 
     def kill(self) -> None:
@@ -110,7 +112,8 @@ class Processes:
 
 
 class Machines:
-    """A head without CPUs of its own and any number of worker nodes, with Ray's token, and the environment of who submits jobs to it."""
+    """A head without CPUs of its own and any number of worker nodes, with Ray's token, and the
+    environment of who submits jobs to it."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.workers = folder, list[Processes]()
@@ -157,7 +160,8 @@ class Machines:
             f"--node-ip-address={LOOPBACK}",
         ]
         self._started += 1
-        # Nor may they share a folder: the first that needs a job's files no longer would take them from the others.
+        # Nor may they share a folder: the first that needs a job's files no longer would take them
+        # from the others.
         own += [
             f"--temp-dir={self._temporary / str(self._started)}",
             f"--object-store-memory={OBJECT_STORE_BYTES}",
@@ -185,7 +189,8 @@ class Machines:
         worker.kill()
 
     def submit(self, *entrypoint: str, name: str, **variables: str) -> Processes:
-        """`ray job submit` from the repository, its output followed; the process ends with the job."""
+        """`ray job submit` from the repository, its output followed; the process ends with the
+        job."""
         command = [str(BIN / "ray"), "job", "submit", "--submission-id", name, "--working-dir", "."]
         command += ["--runtime-env-json", json.dumps({"env_vars": variables}), "--", *entrypoint]
         return Processes(command, self.folder / f"{name}.log", self.environment)

@@ -1,4 +1,5 @@
-"""What the tests of the cluster files look at: every manifest, its objects, its pods and the jobs that it starts."""
+"""What the tests of the cluster files look at: every manifest, its objects, its pods and the jobs
+that it starts."""
 
 from __future__ import annotations
 

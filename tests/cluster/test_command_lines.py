@@ -1,4 +1,5 @@
-"""Every command line of the README and of the jobs' docstrings is one that the job takes, and each job has both of its own."""
+"""Every command line of the README and of the jobs' docstrings is one that the job takes, and each
+job has both of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A training goes on after its worker process, and after the node that it works on, are killed with SIGKILL."""
+"""A training goes on after its worker process, and after the node that it works on, are killed with
+SIGKILL."""
 
 from __future__ import annotations
 

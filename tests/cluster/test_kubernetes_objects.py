@@ -1,4 +1,5 @@
-"""The Kubernetes objects: KubeRay's fields, what pods may, how jobs end, what the kustomizations make of them."""
+"""The Kubernetes objects: KubeRay's fields, what pods may, how jobs end, what the kustomizations
+make of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The cluster files against what they speak of: pyproject's versions, the jobs and their options, Ray's schema, our metrics."""
+"""The cluster files against what they speak of: pyproject's versions, the jobs and their options,
+Ray's schema, our metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What `ray job submit --working-dir .` carries to a cluster: what the jobs need, and neither data nor secrets."""
+"""What `ray job submit --working-dir .` carries to a cluster: what the jobs need, and neither data
+nor secrets."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ LARGEST_BYTES = (
 
 @pytest.fixture(scope="module")
 def uploaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package that Ray makes of this repository with files in it that are not to leave the machine."""
+    """The package that Ray makes of this repository with files in it that are not to leave the
+    machine."""
     folder = tmp_path_factory.mktemp("upload")
     tree = folder / "repository"
     shutil.copytree(

@@ -106,7 +106,8 @@ def test_the_thesis_preset_trains_as_the_thesis_did(name: str) -> None:
         settings.gradient_norm,
     ) == TRAININGS[name]
     # Nothing that the thesis does not have.
-    assert (settings.standardise, settings.pool, settings.weight_decay, settings.time_mask, settings.frequency_mask) == (
+    masks = (settings.time_mask, settings.frequency_mask)
+    assert (settings.standardise, settings.pool, settings.weight_decay, *masks) == (
         "per_frame", (1, 1), 0, 0, 0,
     )  # fmt: skip
     assert settings.maximum_vocabulary is None

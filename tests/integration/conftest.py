@@ -1,4 +1,5 @@
-"""One Ray for all integration tests, one small catalog, and one whole retrain of it that the tests look at."""
+"""One Ray for all integration tests, one small catalog, and one whole retrain of it that the tests
+look at."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ CPUS = 2
 
 @pytest.fixture(scope="session")
 def ray_session(s3_server: Any) -> Iterator[None]:
-    """Ray on this machine, started once. Its workers know the S3 server, since they take their environment from here."""
+    """Ray on this machine, started once. Its workers know the S3 server, since they take their
+    environment from here."""
     from musicrec.runtime.cluster import connect
 
     connect(RaySettings(num_cpus=CPUS))

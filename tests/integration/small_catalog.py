@@ -1,6 +1,8 @@
-"""A small catalog as a user would bring it: twelve artists of three schools, two short tracks each, three CSV tables.
+"""A small catalog as a user would bring it: twelve artists of three schools, two short tracks each,
+three CSV tables.
 
-All of it is made from a seed. A school has its own register, words, century and region, so that there is something to learn.
+All of it is made from a seed. A school has its own register, words, century and region, so that
+there is something to learn.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from musicrec.storage.store import resolve, write_atomically
 RATE = 22_050
 SECONDS = 3.0
 FORMATS = ("mp3", "flac", "ogg")
-# Of each school the first two artists are for training, the third for validation or more training, the last for validation or the test.
+# Of each school the first two artists are for training, the third for validation or more training,
+# the last for validation or the test.
 SPLITS = {
     "organ": ("train", "train", "train", "test"),
     "fiddle": ("train", "train", "validation", "test"),
@@ -38,7 +41,8 @@ PLACES = {"organ": (45.4, 12.3), "fiddle": (53.3, -6.3), "drum": (51.3, 9.5)}
 
 @dataclass
 class UserCatalog:
-    """Three tables and the files that they name, to be changed at will and then written to a folder or bucket."""
+    """Three tables and the files that they name, to be changed at will and then written to a folder
+    or bucket."""
 
     tracks: list[dict[str, Any]] = field(default_factory=list)
     artists: list[dict[str, Any]] = field(default_factory=list)
@@ -49,7 +53,8 @@ class UserCatalog:
         return copy.deepcopy(self)
 
     def write(self, root: str) -> str:
-        """Write everything under a root (a path or URI), files that are there with the same content aside; returns the root."""
+        """Write everything under a root (a path or URI), files that are there with the same content
+        aside; returns the root."""
         filesystem, base = resolve(root)
         tables = {
             f"{name}.csv": csv_bytes(getattr(self, name))
@@ -115,7 +120,8 @@ def remove(root: str, name: str) -> None:
 
 
 def files_under(root: str, folder: str = "") -> dict[str, Any]:
-    """Every file under a root with its time of change and size, so that two looks show what was written between them."""
+    """Every file under a root with its time of change and size, so that two looks show what was
+    written between them."""
     filesystem, base = resolve(root)
     selector = pyarrow.fs.FileSelector(
         f"{base}/{folder}".rstrip("/"), recursive=True, allow_not_found=True

@@ -68,7 +68,8 @@ report: {{pictures: false}}
 
 
 def tiny_yaml(store: str, catalog: str, epochs: int = 2, launch: str = "task") -> str:
-    """A whole run that takes seconds; with ``launch`` "group" Ray Train starts each of its trainings, which takes some more."""
+    """A whole run that takes seconds; with ``launch`` "group" Ray Train starts each of its
+    trainings, which takes some more."""
     return TINY.format(store=store, catalog=catalog, epochs=epochs, launch=launch)
 
 
@@ -77,7 +78,8 @@ def tiny_config(store: str, catalog: str, epochs: int = 2, launch: str = "task")
 
 
 def job_environment(**more: str) -> dict[str, str]:
-    """The environment of a job in a process of its own: it imports the musicrec that these tests import."""
+    """The environment of a job in a process of its own: it imports the musicrec that these tests
+    import."""
     path = os.pathsep.join(
         [str(Path(musicrec.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     )

@@ -1,4 +1,5 @@
-"""An ablation end to end: rows over one store, the table of them, and trainings as Ray tasks beside those of Ray Train."""
+"""An ablation end to end: rows over one store, the table of them, and trainings as Ray tasks beside
+those of Ray Train."""
 
 from __future__ import annotations
 
@@ -79,7 +80,8 @@ def test_rows_train_what_they_change_and_the_table_is_made_again_from_what_is_th
     ]
     assert float(table["base", "cosine"]["mean"]) == pytest.approx(scored["cosine"], abs=1e-5)
     assert {name for name, _ in table} == {"base", "wider", "windows"}
-    # The tracks are shorter than a window: heard as it is served, from its sound, the base answers as it was evaluated.
+    # The tracks are shorter than a window: heard as it is served, from its sound, the base answers
+    # as it was evaluated.
     assert float(table["windows", "cosine"]["mean"]) == pytest.approx(scored["cosine"], abs=1e-3)
     assert (table["wider", "cosine"]["beside"], table["wider", "cosine"]["artists"]) == (
         "base",

@@ -1,4 +1,5 @@
-"""``standardise: per_feature_bin``: statistics of the training's own rows, and the same numbers in training and in serving."""
+"""``standardise: per_feature_bin``: statistics of the training's own rows, and the same numbers in
+training and in serving."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ NAME = "mfcc.large_rnn"
 def prepared(
     request: pytest.FixtureRequest, retrained: Retrained, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[SubmodelSpec, pa.Table]:
-    """A training that standardises each bin, ready to begin in a copy of the store: what it builds, and its rows."""
+    """A training that standardises each bin, ready to begin in a copy of the store: what it builds,
+    and its rows."""
     done = retrained.done
     models = {
         name: dataclasses.replace(model, standardise="per_feature_bin")

@@ -1,5 +1,6 @@
-"""`jobs/retrain.py`, submitted to a cluster of several nodes, with catalog and results on S3 and MLflow as a server. Two nodes die, and the
-storage fails now and then: rows and final table are those of a run on this machine, in a folder, that nothing disturbs."""
+"""`jobs/retrain.py`, submitted to a cluster of several nodes, with catalog and results on S3 and
+MLflow as a server. Two nodes die, and the storage fails now and then: rows and final table are
+those of a run on this machine, in a folder, that nothing disturbs."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from musicrec import schema
 from musicrec.storage.lock import owner_of
 from musicrec.storage.store import SUCCESS, Store
 
-# MUSICREC_TEST_PRESET=demo takes that preset, and compares with a run on the same cluster that nothing disturbs: half an hour.
+# MUSICREC_TEST_PRESET=demo takes that preset, and compares with a run on the same cluster that
+# nothing disturbs: half an hour.
 PRESET = os.environ.get("MUSICREC_TEST_PRESET")
 SHARE = 0.05  # of the requests fail in each way
 TOLERANCE = 1e-3  # of every figure of the final table
@@ -146,7 +148,8 @@ def parts(store: Store) -> list[str]:
 
 
 def check_rows(store: Store, undisturbed: Store) -> None:
-    """Every track is there once, extracted and predicted, and every epoch; as many as in the other run."""
+    """Every track is there once, extracted and predicted, and every epoch; as many as in the other
+    run."""
     (extraction,), (expected,) = records(store, "extract"), records(undisturbed, "extract")
     tracks = expected["rows_in"]
     assert (extraction["rows_in"], extraction["rows_out"], extraction["rows_in_errors"]) == (

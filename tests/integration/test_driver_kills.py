@@ -1,4 +1,5 @@
-"""The driver of an extraction killed at random moments and started again: no row is lost, and none that was committed is decoded again."""
+"""The driver of an extraction killed at random moments and started again: no row is lost, and none
+that was committed is decoded again."""
 
 from __future__ import annotations
 
@@ -99,7 +100,8 @@ def start(cluster: Machines, settings: Path, number: int) -> Processes:
 
 
 def kill_at_work(driver: Processes, store: Store, blocks: int, pause: float) -> None:
-    """Kill a driver some seconds after it has read its catalog and so many more blocks are committed."""
+    """Kill a driver some seconds after it has read its catalog and so many more blocks are
+    committed."""
     before = len(parts(store))
     driver.wait_until(lambda: "catalog" in driver.said() and len(parts(store)) >= before + blocks)
     with pytest.raises(subprocess.TimeoutExpired):  # it does not end before that

@@ -60,7 +60,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     run = request.getfixturevalue("retrained" if request.param == "folder" else "retrained_on_s3")
     folder = tmp_path_factory.mktemp("jobs")
     settings = folder / "tiny.yaml"
-    registry = f"registry: {{tracking_uri: {run.config.registry.tracking_uri or 'null'}}}\n"  # decides what is registered, so as it was
+    # Part of what decides a registration, so unchanged.
+    registry = f"registry: {{tracking_uri: {run.config.registry.tracking_uri or 'null'}}}\n"
     settings.write_text(tiny_yaml(run.store, run.config.catalog) + registry)
     root = (
         str(folder) if request.param == "folder" else request.getfixturevalue("s3_server").fresh()

@@ -1,4 +1,5 @@
-"""Embeddings that know the relations of test artists beside embeddings that do not, on the small catalog."""
+"""Embeddings that know the relations of test artists beside embeddings that do not, on the small
+catalog."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def test_relations_held_out_stand_beside_those_that_are_known(
         "recommendation",
     }
     assert all(0 <= float(cell) <= 1 for cell in rows["recommendation"][1:3])
-    # What was known was evaluated already; held out, the submodels have other targets, and the test artists no cosine to one.
+    # What was known was evaluated already; held out, the submodels have other targets, and the test
+    # artists no cosine to one.
     (results,) = {
         name for name in files_under(store, "evaluation") if name.endswith(RESULTS)
     } - before.keys()

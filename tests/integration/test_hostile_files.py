@@ -1,4 +1,5 @@
-"""Hostile files through the whole extraction: a row for each of them, in the index or in the errors table, and sound ones untouched."""
+"""Hostile files through the whole extraction: a row for each of them, in the index or in the errors
+table, and sound ones untouched."""
 
 from __future__ import annotations
 

@@ -67,7 +67,8 @@ class Interrupted:
         return StoreCheckpoints(self.store, folder).load_last()["progress"]["history"]
 
     def kill_in(self, stage: str, launch: str) -> dict[str, list[dict[str, float]]]:
-        """Kill a driver after the stage's first checkpoint; return the epochs in each checkpoint."""
+        """Kill a driver after the stage's first checkpoint; return the epochs in each
+        checkpoint."""
         driver = self.start(launch)
         try:
             with self.storage.held(rf"/{stage}/.*/last.pt", after=1):

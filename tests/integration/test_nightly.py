@@ -1,4 +1,5 @@
-"""A catalog that grew overnight: only what is new or changed is extracted, known artists keep their places and splits, and it is told."""
+"""A catalog that grew overnight: only what is new or changed is extracted, known artists keep their
+places and splits, and it is told."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def grown(catalog: UserCatalog) -> UserCatalog:
 def nights(
     retrained: Retrained, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Evaluated, Any, Any]]:
-    """The retrain of the grown catalog on a copy of the first one's store, its registration, and the configuration of both."""
+    """The retrain of the grown catalog on a copy of the first one's store, its registration, and
+    the configuration of both."""
     folder = tmp_path_factory.mktemp("nightly")
     store = shutil.copytree(retrained.store, folder / "store")
     train = dataclasses.replace(retrained.config.train, launch="task")

@@ -1,4 +1,5 @@
-"""The dry run beside what then happened, and what can be seen of a store: status and errors, of a run that ended and one that stopped."""
+"""The dry run beside what then happened, and what can be seen of a store: status and errors, of a
+run that ended and one that stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The report of a whole run on the small catalog: in the store, in MLflow, and nothing done twice."""
+"""The report of a whole run on the small catalog: in the store, in MLflow, and nothing done
+twice."""
 
 from __future__ import annotations
 

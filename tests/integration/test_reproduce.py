@@ -1,4 +1,5 @@
-"""The thesis' tables end to end, on small trees of the published forms: every row trained, every faulty file accounted for."""
+"""The thesis' tables end to end, on small trees of the published forms: every row trained, every
+faulty file accounted for."""
 
 from __future__ import annotations
 
@@ -129,7 +130,8 @@ def test_table_3_has_every_row_beside_the_thesis_and_what_needs_no_network(
     assert int(rows["mel.time_freq"]["parameters"]) > int(rows["mel.time"]["parameters"]) + int(
         rows["mel.freq"]["parameters"]
     )
-    # Genres are tones of their own registers: a baseline on clip statistics tells them apart, the majority does not.
+    # Genres are tones of their own registers: a baseline on clip statistics tells them apart, the
+    # majority does not.
     assert float(rows["logistic regression"]["ours"]) > float(rows["majority"]["ours"])
 
 
@@ -208,7 +210,8 @@ def test_table_5_of_the_same_clips_extracts_nothing_again(
         "f1_macro",
     }
     assert all(0 <= value <= 1 for value in ours.values())
-    # The mean of two predictions is never further from the truth than the worse of them, by convexity.
+    # The mean of two predictions is never further from the truth than the worse of them, by
+    # convexity.
     assert ours["mel.time_freq_avg", "mse"] <= max(ours["mel.time", "mse"], ours["mel.freq", "mse"])
     thesis = {(row["model"], row["metric"]): row["thesis"] for row in rows}
     assert (thesis["mel.time_freq_avg", "hamming"], thesis["mel.time_freq_avg", "mse"]) == (

@@ -1,4 +1,5 @@
-"""The whole way on a small catalog: what each stage records, what MLflow holds, and what a second run does (nothing)."""
+"""The whole way on a small catalog: what each stage records, what MLflow holds, and what a second
+run does (nothing)."""
 
 from __future__ import annotations
 
@@ -278,7 +279,8 @@ def test_a_second_run_writes_nothing_and_says_so(
     assert "Everything was already complete: nothing was done" in said
     assert "version 1 is the first and becomes champion" in said
     assert f"Open it:     {retrained.done.reported.record['report']}" in said
-    # No run of Ray Train, no run or version in MLflow: not one file was written, nor the registry's database touched.
+    # No run of Ray Train, no run or version in MLflow: not one file was written, nor the registry's
+    # database touched.
     assert files_under(retrained.store) == before
 
 

@@ -1,4 +1,5 @@
-"""A search killed with SIGKILL half-way: the same command goes on, and ends with every trial trained once."""
+"""A search killed with SIGKILL half-way: the same command goes on, and ends with every trial
+trained once."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ search:
 
 @pytest.fixture
 def start(tmp_path: Path, retrained: Retrained) -> Iterator[Callable[[], Processes]]:
-    """The search, in a copy of the finished run's store. Its trials are Ray tasks, which take seconds, and none is stopped early."""
+    """The search, in a copy of the finished run's store. Its trials are Ray tasks, which take
+    seconds, and none is stopped early."""
     shutil.copytree(
         retrained.store, tmp_path / "store", ignore=shutil.ignore_patterns("searches")
     )  # those of other tests

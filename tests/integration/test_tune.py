@@ -1,4 +1,5 @@
-"""A search with real Ray Tune and Train: its trials are trainings that never see the test split; one that diverges does not end it."""
+"""A search with real Ray Tune and Train: its trials are trainings that never see the test split;
+one that diverges does not end it."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ search:
 
 @pytest.fixture(scope="module")
 def config(retrained: Retrained, tmp_path_factory: pytest.TempPathFactory) -> TuneConfig:
-    """A search in a copy of the finished run's store, which has all that comes before the trainings."""
+    """A search in a copy of the finished run's store, which has all that comes before the
+    trainings."""
     folder = tmp_path_factory.mktemp("tune")
     shutil.copytree(retrained.store, folder / "store")
     (folder / "space.yaml").write_text(SPACE)
@@ -174,7 +176,8 @@ def test_a_finished_search_does_nothing(
 
 
 def test_a_longer_search_finds_the_trainings_that_ended(searched: Any, config: TuneConfig) -> None:
-    """What a restored search does with a trial whose training had ended: its epochs are reported, nothing is trained."""
+    """What a restored search does with a trial whose training had ended: its epochs are reported,
+    nothing is trained."""
     from musicrec.studies.search import train_trial
     from tune.search import _prepare
 

@@ -1,4 +1,5 @@
-"""A user's folder with mistakes in it: one line for each, exit code 2, and nothing is started for it."""
+"""A user's folder with mistakes in it: one line for each, exit code 2, and nothing is started for
+it."""
 
 from __future__ import annotations
 
@@ -65,7 +66,8 @@ def test_each_mistake_in_a_catalog_is_one_line(
 
 
 def started(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
-    """A retrain of this catalog with the presets' own configuration; asserts that it neither started Ray nor wrote to its store."""
+    """A retrain of this catalog with the presets' own configuration; asserts that it neither
+    started Ray nor wrote to its store."""
     ray_folder = tmp_path / "ray"
     ray_folder.mkdir()
     begun = time.monotonic()

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.timeout(
 
 @pytest.fixture
 def histories(ray_session: None, tmp_path: Path) -> dict[int, list[dict[str, float]]]:
-    """The epochs' records of the same training in this process, with two workers, and with as many of three as two CPUs allow."""
+    """The epochs' records of the same training in this process, with two workers, and with as many
+    of three as two CPUs allow."""
     alone = prepare(str(tmp_path / "1"))
     train_here(alone, World(), lambda model: model)
     found = {1: history(alone)}

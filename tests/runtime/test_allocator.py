@@ -20,7 +20,8 @@ HEAPS_OF_THREADS = """
 import ctypes, sys, threading
 libc = ctypes.CDLL(None)
 libc.fopen.restype = libc.malloc.restype = ctypes.c_void_p
-libc.malloc_info.argtypes, libc.fclose.argtypes = (ctypes.c_int, ctypes.c_void_p), (ctypes.c_void_p,)
+libc.malloc_info.argtypes = (ctypes.c_int, ctypes.c_void_p)
+libc.fclose.argtypes = (ctypes.c_void_p,)
 if sys.argv[2:]:
     from musicrec.runtime.allocator import use_one_arena
     use_one_arena()

@@ -1,4 +1,5 @@
-"""Rows of served requests: what is refused, and that no location outside of the roots is reached."""
+"""Rows of served requests: what is refused, and that no location outside of the roots is
+reached."""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ from mlflow.exceptions import MlflowException
 from musicrec.benchmarks.recommend import made_recommender
 from musicrec.registry.pyfunc import MusicRecommender
 from musicrec.serving.request import MAXIMUM_CHARACTERS, RequestError, admitted, read_query
-
 
 # What the recommender of these tests reads.
 GOOD = {"year": 1700.0, "latitude": 48.2, "longitude": 16.4}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from musicrec.telemetry.metrics import METRICS
 
-# In a process of its own: Ray allows one cluster a process, and the other tests have theirs. Prints what the node's metrics port says of us
-# once all that was recorded is there.
+# In a process of its own: Ray allows one cluster a process, and the other tests have theirs. Prints
+# what the node's metrics port says of us once all that was recorded is there.
 SCRIPT = r"""
 import json, threading, time, urllib.request
 import ray

@@ -122,7 +122,11 @@ def test_a_bar_ends_where_the_work_fails(terminal: io.StringIO) -> None:
 
 
 def test_a_pipe_gets_json_lines_as_they_happen() -> None:
-    code = "from musicrec.telemetry.progress import event; event('a', 'b', rows=1); import os; os._exit(0)"  # nothing flushes at the end
+    # Nothing flushes at the end.
+    code = (
+        "from musicrec.telemetry.progress import event; event('a', 'b', rows=1); "
+        "import os; os._exit(0)"
+    )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code],

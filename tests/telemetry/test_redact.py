@@ -1,4 +1,5 @@
-"""No credential leaves the process: not in texts, logs, records, parameters of MLflow, or results."""
+"""No credential leaves the process: not in texts, logs, records, parameters of MLflow, or
+results."""
 
 from __future__ import annotations
 
