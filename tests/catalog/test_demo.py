@@ -439,3 +439,23 @@ def test_tables_refuse_nothing_and_repeated_rows(
 def test_slug() -> None:
     assert slug("Aus meinen Tränen sprießen (from 0:30)") == "aus-meinen-tranen-spriessen-from-0-30"
     assert slug("Lili\u02bbuokalani's") == "liliuokalanis"
+
+
+def test_a_catalog_with_another_draw_of_formats_stays_valid(
+    rendered: tuple[Path, list[Work], list[dict]], tmp_path: Path
+) -> None:
+    _, _, rows = rendered
+    write_tables([row | {"audio": "audio/other.wav"} for row in rows], str(tmp_path), SEED)
+    assert is_built(str(tmp_path), SEED, clips=3)
+    assert json.loads((tmp_path / "catalog.json").read_text())["recipe"] == "d9671d0ba25f624d", (
+        "a changed recipe makes every stored demo catalog build again"
+    )
+
+
+def test_every_format_occurs_in_every_split(works: list[Work]) -> None:
+    for split in ("train", "validation", "test"):
+        assert {work.audio_format for work in demo_works(0, 208) if work.split == split} == {
+            "mp3",
+            "flac",
+            "ogg",
+        }
