@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Ray reads RAY_AUTH_MODE when it is imported, so these stand before every import of ours.
 os.environ["RAY_AUTH_MODE"] = "disabled"  # else a local Ray writes a token into the home folder
@@ -185,24 +187,49 @@ def store_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Group a test for pytest-xdist, before it reads the groups.
-
-    Tests of one Ray (the fixture `ray_session`) are slow, and run in one process, which starts it
-    once. Every other module is a group of its own, so that its fixtures are set up once.
-    """
-    shares_ray = "ray_session" in getattr(item, "fixturenames", ())
-    if shares_ray:
+    """Count every test that needs Ray as slow."""
+    if "ray_session" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.slow)
-    group = "ray" if shares_ray else item.path.relative_to(Path(__file__).parent).as_posix()
-    item.add_marker(pytest.mark.xdist_group(group))
+
+
+def group_of(path: str) -> str:
+    """Return the group of a test module: its tests run in one process, one after the other.
+
+    Modules that look at the shared retrain are one group, those that use the shared Ray only are
+    another, so that each is set up once. Every other module is a group of its own.
+    """
+    if "/integration/" not in path:
+        return path
+    text = (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
+    for fixtures in ("retrained|retrained_on_s3", "ray_session|places"):
+        if re.search(rf"\b({fixtures})\s*[:,)]", text):
+            return fixtures
+    return path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute the tests by their groups, the long ones first.
+
+    pytest-xdist's own groups (loadgroup) do not work with this pytest.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid.partition("::")[0])
+
+    config.option.loadscopereorder = False  # keep the order of pytest_collection_modifyitems
+    return Groups(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the groups with slow tests first, those of one Ray before all others."""
-    groups = [next(item.iter_markers("xdist_group")).args[0] for item in items]
-    slow = {
-        group for item, group in zip(items, groups, strict=True) if item.get_closest_marker("slow")
-    }
-    order = {group: (group != "ray", group not in slow) for group in groups}
-    ranked = sorted(zip(items, groups, strict=True), key=lambda pair: order[pair[1]])
-    items[:] = [item for item, _ in ranked]
+    """Run the groups of the shared Ray first, then modules with slow tests, then the others."""
+    groups = {item.path: group_of(item.nodeid.partition("::")[0]) for item in items}
+    slow = {groups[item.path] for item in items if item.get_closest_marker("slow")}
+
+    def rank(item: pytest.Item) -> tuple[bool, bool, bool]:
+        group = groups[item.path]
+        return ("/" in group, "retrained" not in group, group not in slow)
+
+    items.sort(key=rank)

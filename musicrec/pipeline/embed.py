@@ -75,7 +75,7 @@ def embed(run: Run) -> Outcome:
     return run_stage(
         run,
         run.store.stage("artists", key),
-        lambda stage: _work(run, stage, learnt, before) | facts,
+        lambda stage: _embed_artists(run, stage, learnt, before) | facts,
     )
 
 
@@ -105,7 +105,7 @@ def relations_without(related: pa.Table, artists: Collection[str]) -> pa.Table:
     return related.filter(pc.invert(pc.or_(*names)))
 
 
-def _work(
+def _embed_artists(
     run: Run, stage: Stage, related: pa.Table, before: tuple[Stage, dict[str, Any]] | None
 ) -> dict[str, Any]:
     import torch

@@ -28,7 +28,7 @@ def run_job(
     """Parse the command line, call ``work`` with the configuration, and exit.
 
     The exit code is 0 when the job is done, 2 for a configuration or a catalog that the user has to
-    fix, 128 + the signal's number when it is told to stop, and 1 for anything else.
+    fix, 128 + the signal's number when it receives one, and 1 for anything else.
 
     Parameters
     ----------
