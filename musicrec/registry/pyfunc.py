@@ -17,6 +17,7 @@ Registered models import this module by its path, which must not change.
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,6 +27,7 @@ from mlflow.pyfunc import PythonModel
 
 from musicrec.audio import AudioError
 from musicrec.features.artwork import ArtworkError
+from musicrec.registry.digests import check_digests
 from musicrec.serving.recommender import MissingInput, Recommendation, Recommender
 from musicrec.serving.request import (
     MAXIMUM_ROWS,
@@ -44,7 +46,8 @@ class MusicRecommender(PythonModel):
     """Adapt ``musicrec.serving.recommender.Recommender`` to MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
-        """Load the recommender from the model's artifacts."""
+        """Load the recommender from the model's artifacts, after a check of their digests."""
+        self.digest = check_digests(Path(context.artifacts[ARTIFACT]))
         self.recommender = Recommender.load(context.artifacts[ARTIFACT])
 
     def predict(
