@@ -130,7 +130,7 @@ def configured(proxy: Proxy, tmp_path: Path) -> tuple[Config, Store]:
 
 
 def epoch(number: int) -> dict[str, float]:
-    rates = {"learning_rate": 0.1, "seconds": 1.0}
+    rates = {"learning_rate": 0.1, "seconds": 1.0, "stage": 0}
     return {"epoch": number, "loss": 1.0 / (1 + number), "validation": number / 10} | rates
 
 
