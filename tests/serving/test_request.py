@@ -14,7 +14,6 @@ from musicrec.benchmarks.recommend import made_recommender
 from musicrec.registry.pyfunc import MusicRecommender
 from musicrec.serving.request import MAXIMUM_CHARACTERS, RequestError, admitted, read_query
 
-
 # What the recommender of these tests reads.
 GOOD = {"year": 1700.0, "latitude": 48.2, "longitude": 16.4}
 
