@@ -74,7 +74,8 @@ def result_of(search: Search, number: int, drawn: dict[str, Any], error: str | N
     """
     trial = search.trial(drawn)
     history = trial.history()
-    best = max(history, key=lambda record: search.better * record["validation"], default=None)
+    scored = [record for record in history if math.isfinite(record["validation"])]
+    best = max(scored, key=lambda record: search.better * record["validation"], default=None)
     return TrialResult(
         number=number,
         state="failed" if error is not None else "trained" if trial.finished else "stopped",
@@ -99,7 +100,9 @@ def best_of(search: Search, results: list[TrialResult]) -> TrialResult:
     SearchFailed
         No trial was trained to its end.
     """
-    trained = [result for result in results if result.state == "trained"]
+    trained = [
+        result for result in results if result.state == "trained" and result.validation is not None
+    ]
     if not trained:
         reasons = "\n".join(
             f"  trial {result.number}: {result.reason or result.state}" for result in results

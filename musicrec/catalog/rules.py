@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from musicrec.catalog.joins import no_common_artist
 from musicrec.catalog.locations import audio_uri
 from musicrec.catalog.tables import (
     PROBLEM_LINES,
@@ -348,13 +349,16 @@ def check_between(
             tracks.columns["artist_id"], artists.columns["artist_id"].combine_chunks()
         ).to_numpy()
         first = np.unique(_first(codes)[~listed & (codes >= 0)])
-        tracks.report(
-            "artist_id",
-            first,
-            "artist not in artists",
-            "a row is added, without country and location",
-            "warning",
-        )
+        if len(first) and len(artists.rows) and not listed.any():
+            tracks.report_table("artist_id", *no_common_artist(tracks, artists))
+        else:
+            tracks.report(
+                "artist_id",
+                first,
+                "artist not in artists",
+                "a row is added, without country and location",
+                "warning",
+            )
     if (
         tracks
         and related
@@ -367,7 +371,9 @@ def check_between(
         ]
         names = tracks.columns["artist_id"].drop_null().unique()
         without = names.filter(pc.invert(pc.is_in(names, pa.concat_arrays(mentioned))))
-        if len(without):
+        if len(without) and len(without) == len(names) and len(related.rows):
+            tracks.report_table("artist_id", *no_common_artist(tracks, related))
+        elif len(without):
             fix = (
                 f"{len(without)} artists with tracks are in no relation; "
                 "their neighbours cannot be learned"

@@ -335,6 +335,10 @@ class RegistrySettings:
     """Evenly spaced windows of 30 s over which a registered model averages a longer recording; 1:
     its first 30 s, as in the thesis. Versions are compared as they are served; the report covers
     the first window."""
+    require_baseline: bool = True
+    """A version becomes the first champion only if its score on at least 10 test artists is above
+    that of the best baseline (popularity, ridge, chance); a later one also needs 10. Otherwise it
+    is challenger. False: no such condition."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from musicrec.catalog.demo import build as demo
+from musicrec.catalog.joins import check_test_artists
 from musicrec.catalog.published.cifar100 import read_cifar100
 from musicrec.catalog.published.fma import read_fma
 from musicrec.catalog.split import split_report
@@ -95,6 +96,8 @@ def report_catalog(config: Config) -> None:
         return filesystem.get_file_info(path).type == pyarrow.fs.FileType.File
 
     catalog, problems = _read(config, Store(config.store), exists)
+    splits = catalog.tracks.column("split")
+    problems = problems + check_test_artists(catalog.tracks.column("artist_id"), splits)
     for problem in problems:
         event("validate", str(problem))
     event("validate", "splits", **split_report(catalog.tracks, catalog.artists))

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from musicrec import schema
+from musicrec.evaluation.metrics import bootstrap_interval
 from musicrec.evaluation.retrieval import evaluate_retrieval
 from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.embed import TABLE
+from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import TestSplit
 from musicrec.pipeline.score_served import embed_tracks
 from musicrec.serving.recommender import Recommender
 from musicrec.training.predictions import read_predictions
 
 if TYPE_CHECKING:
-    from musicrec.registry.promotion import Decision
+    from musicrec.registry.promotion import Baseline, Decision
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,16 @@ class Challenger:
     artists
         The artists in its table.
     score
-        Returns its retrieval scores on the run's test artists, where the given artists of its
-        table are the candidates.
+        Returns its retrieval scores on the run's test artists (see ``retrieval_scores``), where
+        the given artists of its table are the candidates.
+    baselines
+        The results of the run's evaluation, by model and baseline.
     """
 
     version: int
     artists: Collection[str]
-    score: Callable[[Collection[str]], dict[str, float]]
+    score: Callable[[Collection[str]], dict[str, Any]]
+    baselines: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def promote(run: Run, extracted: Outcome, challenger: Challenger) -> Decision:
@@ -52,30 +57,70 @@ def promote(run: Run, extracted: Outcome, challenger: Challenger) -> Decision:
     model, version = run.config.registry.model, challenger.version
     metric = f"ndcg@{run.config.evaluate.neighbours[0]}"
     champion = champion_version(model)
+    require = run.config.registry.require_baseline
+
+    def decided(scores: dict[str, Any], champion: tuple[int, float] | None) -> Decision:
+        return decide(
+            model,
+            version,
+            metric,
+            scores.get(metric, math.nan),
+            champion,
+            artists=scores.get("artists", 0),
+            baseline=best_baseline(challenger.baselines, metric, scores, run.config.seed),
+            require_baseline=require,
+        )
+
     if champion is None or champion == version:
-        score = challenger.score(challenger.artists).get(metric, math.nan)
-        return decide(model, version, metric, score)
+        present = None if champion is None else (champion, math.nan)
+        return decided(challenger.score(challenger.artists), present)
     recommender, source = load_version(model, champion)
     shared = set(challenger.artists).intersection(
         recommender.artists.column("artist_id").to_pylist()
     )
     champion_scores = score_recommender(run, extracted, recommender, source, shared)
-    return decide(
-        model,
-        version,
-        metric,
-        challenger.score(shared).get(metric, math.nan),
-        (champion, champion_scores.get(metric, math.nan)),
-    )
+    return decided(challenger.score(shared), (champion, champion_scores.get(metric, math.nan)))
+
+
+def best_baseline(
+    results: Mapping[str, dict[str, Any]], metric: str, scores: dict[str, Any], seed: int
+) -> Baseline | None:
+    """Return the baseline with the best score: popularity, ridge or exact chance.
+
+    None if no baseline has a finite score. ``scores`` are the version's, whose test artists are
+    paired with the baseline's.
+    """
+    from musicrec.registry.promotion import Baseline
+
+    found = {name: results[name] for name in ("popularity", "ridge") if name in results}
+    values = {name: each.get(metric) for name, each in found.items()}
+    values["chance"] = results.get(ENSEMBLE, {}).get("chance", {}).get(metric)
+    finite = {name: value for name, value in values.items() if value is not None}
+    finite = {name: value for name, value in finite.items() if math.isfinite(value)}
+    if not finite:
+        return None
+    name = max(finite, key=finite.__getitem__)
+    own, others = scores.get("by_artist", {}), found.get(name, {}).get("by_artist", {})
+    pairs = np.array([(own[artist], others[artist]) for artist in own if artist in others])
+    interval = None
+    if len(pairs) and np.isfinite(pairs).all(axis=1).any():
+        interval = bootstrap_interval(pairs[:, 0], seed, paired_with=pairs[:, 1])
+    return Baseline(name, finite[name], interval)
 
 
 def challenger(
-    run: Run, version: int, extracted: Outcome, embedded: Outcome, ensemble: Outcome
+    run: Run,
+    version: int,
+    extracted: Outcome,
+    embedded: Outcome,
+    ensemble: Outcome,
+    results: Mapping[str, dict[str, Any]] | None = None,
 ) -> Challenger:
     """Return a new version ready for comparison.
 
     It is scored by its stored predictions of the test tracks, or, where it embeds more of each
     track when it serves (``registry.segments``), by the embeddings that it would serve.
+    ``results`` of the evaluation have the baselines.
     """
     split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
     answers = ensemble
@@ -93,12 +138,13 @@ def challenger(
         version,
         split.ids,
         lambda candidates: retrieval_scores(run, queries, split.ids, split.table, set(candidates)),
+        results or {},
     )
 
 
 def score_recommender(
     run: Run, extracted: Outcome, recommender: Recommender, name: str, candidates: Collection[str]
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Return the retrieval scores of a recommender, as it serves, on this run's test artists.
 
     It ranks the candidates among the artists of its own table. A test artist that is not in its
@@ -132,8 +178,11 @@ def retrieval_scores(
     artist_ids: list[str],
     table: np.ndarray,
     candidates: Collection[str],
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Return the mean retrieval scores of artists' predicted vectors.
+
+    Beside the means by name, ``artists`` is the number of artists that have a related artist among
+    the candidates, and ``by_artist`` each artist's NDCG at the first cut-off (NaN without one).
 
     Parameters
     ----------
@@ -152,6 +201,11 @@ def retrieval_scores(
     for edge in run.catalog.related.to_pylist():
         related.setdefault(edge["artist_id"], []).append(edge["related_artist_id"])
     ids, ks = [artist_ids[row] for row in rows], run.config.evaluate.neighbours
-    return evaluate_retrieval(
+    scores = evaluate_retrieval(
         np.stack(list(queries.values())), list(queries), table[rows], ids, related, ks=ks
-    ).scores.means()
+    ).scores
+    by_artist = dict(zip(queries, scores.ndcg[ks[0]].tolist(), strict=True))
+    return scores.means() | {
+        "artists": int((scores.relevant > 0).sum()),
+        "by_artist": by_artist,
+    }

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from musicrec.config.load import resolved
+from musicrec.config.sections import RegistrySettings
 from musicrec.pipeline.assemble import write_recommender
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import RESULTS
 from musicrec.pipeline.promote import challenger, promote
 from musicrec.pipeline.retrain import Stacked
+from musicrec.registry.deferred import send_unsent
+from musicrec.registry.digests import write_digests
+from musicrec.registry.outages import until_reachable
 from musicrec.registry.training_log import run_key
-from musicrec.storage.store import fingerprint
+from musicrec.registry.versions import find_version, version_tags
+from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 from musicrec.telemetry.tables import markdown_table
@@ -24,9 +30,27 @@ from musicrec.telemetry.tables import markdown_table
 def register(run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> Outcome:
     """Log the run and its training runs to MLflow, register the model, and set its alias."""
     stage = run.store.stage(
-        "registered", fingerprint(REVISION, evaluated.stage.key, vars(run.config.registry))
+        "registered", fingerprint(REVISION, evaluated.stage.key, key_settings(run.config.registry))
     )
-    return run_stage(run, stage, lambda stage: _log_and_promote(run, embedded, stacked, evaluated))
+
+    def work(stage: Stage) -> dict[str, Any]:
+        return until_reachable(
+            lambda: _log_and_promote(run, embedded, stacked, evaluated), "register"
+        )
+
+    return run_stage(run, stage, work)
+
+
+def key_settings(settings: RegistrySettings) -> dict[str, Any]:
+    """Return the registry's settings as part of a key.
+
+    A setting that came later is left out while it has its default, so that the registrations of
+    older stores keep their keys.
+    """
+    values = dict(vars(settings))
+    if values["require_baseline"]:
+        del values["require_baseline"]
+    return values
 
 
 def _log_and_promote(
@@ -38,6 +62,7 @@ def _log_and_promote(
     experiment = tracking.connect(run.config.registry, run.store)
     import mlflow
 
+    send_unsent()
     results = run.store.read_json(evaluated.stage.path(RESULTS))
     key, client = run_key(run.config, run.catalog_key), mlflow.MlflowClient()
     with tracking.tracked(experiment, "musicrec", key) as parent:
@@ -68,14 +93,11 @@ def _log_and_promote(
                 mlflow.log_metrics(
                     {f"test_{metric}": value for metric, value in _metrics(results[name]).items()}
                 )
-        # A job that stopped between the registration and the alias has left a version of this run.
-        versions = client.search_model_versions(f"run_id = '{run_id}'")
-        if not versions:
-            _log_model(run, embedded, stacked)
-            versions = client.search_model_versions(f"run_id = '{run_id}'")
-        version = int(versions[0].version)
+        version = _version(run, embedded, stacked, run_id)
         decision = promote(
-            run, extracted, challenger(run, version, extracted, embedded, stacked.ensemble)
+            run,
+            extracted,
+            challenger(run, version, extracted, embedded, stacked.ensemble, results),
         )
         mlflow.log_metrics(decision.metrics())
         mlflow.set_tags(
@@ -98,14 +120,36 @@ def _log_and_promote(
     }
 
 
-def _log_model(run: Run, embedded: Outcome, stacked: Stacked) -> None:
-    """Log the run's recommender to the active MLflow run, and register it."""
+def _version(run: Run, embedded: Outcome, stacked: Stacked, run_id: str) -> int:
+    """Return the version of the run's recommender, registered now unless it already is.
+
+    A job that stopped between the registration and the alias has left the version.
+    """
     from musicrec.registry.package import log_version
 
+    model = run.config.registry.model
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "recommender"
         spec = write_recommender(folder, run, embedded, stacked.models, stacked.ensemble)
-        log_version(folder, run.config.registry.model, spec.outputs)
+        tags = version_tags(
+            made_from(run, embedded, stacked, spec.submodels()), write_digests(folder)
+        )
+        existing = find_version(model, run_id, folder, tags)
+        return existing or log_version(folder, model, spec.outputs, tags)
+
+
+def made_from(
+    run: Run, embedded: Outcome, stacked: Stacked, submodels: Iterable[str]
+) -> dict[str, Any]:
+    """Return the keys and settings that decide a version's weights and how it is served."""
+    return {
+        "catalog": run.catalog_key,
+        "embeddings": embedded.stage.key,
+        "models": {name: stacked.models[name].stage.key for name in (*submodels, ENSEMBLE)},
+        "chroma": run.config.extract.chroma,
+        "segments": run.config.registry.segments,
+        "model": run.config.registry.model,
+    }
 
 
 def changes(extracted: dict[str, Any], embedded: dict[str, Any]) -> dict[str, float]:

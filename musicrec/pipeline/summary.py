@@ -16,6 +16,7 @@ from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import BASELINES, RESULTS, TestSplit
 from musicrec.pipeline.retrain import Evaluated
+from musicrec.registry.promotion import CHAMPION
 from musicrec.telemetry.log import console
 from musicrec.telemetry.tables import terminal_table
 
@@ -36,7 +37,11 @@ def print_summary(done: Evaluated, registered: Outcome) -> None:
     _print_line(f"Look at it:  mlflow ui --backend-store-uri {record['tracking_uri']}")
     run = done.run
     track = audio_uri(run.catalog.root, run.catalog.tracks.column("audio")[0].as_py())
-    _print_line(f"Type next:   python jobs/recommend.py --store {run.config.store} --audio {track}")
+    # A version that did not become champion is used by its alias.
+    model = "" if record["alias"] == CHAMPION else f" --model models:/{record['model']}@challenger"
+    _print_line(
+        f"Type next:   python jobs/recommend.py --store {run.config.store} --audio {track}{model}"
+    )
 
 
 def print_results(done: Evaluated) -> None:

@@ -30,8 +30,11 @@ REQUIREMENTS = (
 REQUIREMENTS_OF_CONFIG = ("pydantic", "tyro", "pyyaml", "librosa")
 
 
-def log_version(folder: Path, model: str, outputs: int) -> Any:
-    """Log a recommender to the active MLflow run, register it, and return MLflow's model info.
+def log_version(folder: Path, model: str, outputs: int, tags: dict[str, str]) -> int:
+    """Log a recommender to the active MLflow run, register it, and return the version.
+
+    The version and its tags are created by one request: a job that stops before it leaves no
+    version without tags.
 
     Parameters
     ----------
@@ -41,25 +44,27 @@ def log_version(folder: Path, model: str, outputs: int) -> Any:
         The name to register it under.
     outputs
         The length of its embeddings.
+    tags
+        Tags of the version.
     """
     import mlflow
 
     package = Path(musicrec.__file__).parent
     example, answer = input_example(), output_example(outputs)
     signature = mlflow.models.infer_signature(example, answer, params={"k": DEFAULT_NEIGHBOURS})
-    return mlflow.pyfunc.log_model(
+    logged = mlflow.pyfunc.log_model(
         name=model,
         python_model=str(package / "registry" / "model.py"),
         artifacts={ARTIFACT: str(folder)},
         code_paths=[str(package)],
         signature=_with_optional_inputs(signature),
         input_example=example,
-        registered_model_name=model,
         pip_requirements=[
             f"{name}=={importlib.metadata.version(name)}"
             for name in (*REQUIREMENTS, *REQUIREMENTS_OF_CONFIG)
         ],
     )
+    return int(mlflow.register_model(logged.model_uri, model, tags=tags).version)
 
 
 def input_example() -> pd.DataFrame:

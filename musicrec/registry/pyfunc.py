@@ -17,6 +17,7 @@ Registered models import this module by its path, which must not change.
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,8 +27,10 @@ from mlflow.pyfunc import PythonModel
 
 from musicrec.audio import AudioError
 from musicrec.features.artwork import ArtworkError
+from musicrec.registry.digests import check_digests
 from musicrec.serving.recommender import MissingInput, Recommendation, Recommender
 from musicrec.serving.request import (
+    FIELDS,
     MAXIMUM_ROWS,
     RequestError,
     neighbours,
@@ -44,7 +47,8 @@ class MusicRecommender(PythonModel):
     """Adapt ``musicrec.serving.recommender.Recommender`` to MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
-        """Load the recommender from the model's artifacts."""
+        """Load the recommender from the model's artifacts, after a check of their digests."""
+        self.digest = check_digests(Path(context.artifacts[ARTIFACT]))
         self.recommender = Recommender.load(context.artifacts[ARTIFACT])
 
     def predict(
@@ -55,12 +59,17 @@ class MusicRecommender(PythonModel):
         Raises
         ------
         MlflowException
-            The parameter ``k`` is out of its range, or there are too many rows (400 when served).
+            The parameter ``k`` is out of its range, or there are no rows or too many (400 when
+            served).
         """
         try:
             k = neighbours((params or {}).get("k", DEFAULT_NEIGHBOURS))
             if len(model_input) > MAXIMUM_ROWS:
                 raise RequestError(f"{len(model_input)} rows; send at most {MAXIMUM_ROWS}")
+            if not len(model_input):
+                raise RequestError(
+                    f"the request has no row with a known field; fields are {', '.join(FIELDS)}"
+                )
         except RequestError as error:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from None
         # A table without columns has rows too, which to_dict leaves out.

@@ -13,6 +13,7 @@ from typing import Any
 
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import RegistrySettings
+from musicrec.storage.s3 import ATTEMPTS, REQUEST_TIMEOUT_SECONDS
 from musicrec.storage.store import Store
 
 KEY_TAG = "musicrec.key"
@@ -23,6 +24,15 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 PARAMETERS_AT_ONCE = 100
 METRICS_AT_ONCE = 1000
 LONGEST_PARAMETER = 6000
+# Of MLflow's clients, unless the user's environment has them. Three retries take 14 s: a server
+# that is down for long must not hold up a training run, whose log waits (``DeferredLog``). Its S3
+# client, which takes no settings but these, retries as the store's does.
+RETRIES = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_TIMEOUT_SECONDS),
+    "AWS_RETRY_MODE": "standard",
+    "AWS_MAX_ATTEMPTS": str(ATTEMPTS),
+}
 
 
 def connect(settings: RegistrySettings, store: Store) -> str:
@@ -45,8 +55,8 @@ def connect(settings: RegistrySettings, store: Store) -> str:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     uri = tracking_uri(settings, store)
     _set_tracking_uri(uri)
-    # A server that is down for long must not hold up a training run.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    for variable, value in RETRIES.items():
+        os.environ.setdefault(variable, value)
     if mlflow.get_experiment_by_name(settings.experiment) is None:
         location = (
             None if uri.startswith(("http://", "https://")) else store.uri("mlflow-artifacts")
@@ -175,11 +185,17 @@ def log_history(client: Any, run_id: str, history: list[dict[str, float]], metri
     log_epochs(client, run_id, [epoch for epoch in history if epoch["epoch"] not in logged], metric)
 
 
-def log_epochs(client: Any, run_id: str, epochs: list[dict[str, float]], metric: str) -> None:
-    """Log each epoch as one step."""
+def log_epochs(
+    client: Any,
+    run_id: str,
+    epochs: list[dict[str, float]],
+    metric: str,
+    now: float | None = None,
+) -> None:
+    """Log each epoch as one step, with the present time or ``now`` (seconds)."""
     from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
+    logged_at = int((time.time() if now is None else now) * 1000)
     names = {
         "loss": "loss",
         "learning_rate": "learning_rate",
@@ -187,7 +203,7 @@ def log_epochs(client: Any, run_id: str, epochs: list[dict[str, float]], metric:
         "seconds": "epoch_seconds",
     }
     values = [
-        Metric(shown, epoch[name], now, int(epoch["epoch"]))
+        Metric(shown, epoch[name], logged_at, int(epoch["epoch"]))
         for epoch in epochs
         for name, shown in names.items()
     ]

@@ -20,6 +20,7 @@ from musicrec.config.jobs import Config
 from musicrec.config.load import resolved
 from musicrec.evaluation.learning_plot import plot_learning
 from musicrec.registry import runs as tracking
+from musicrec.registry.deferred import DeferredLog
 from musicrec.storage.store import Store, fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
@@ -78,9 +79,14 @@ class TrainingLog:
         tracking.log_parameters_of(self.client, run_id, parameters)
         self.client.log_inputs(run_id, datasets=[self.dataset])
 
-    def epoch(self, name: str, metric: str, record: dict[str, float]) -> None:
-        """Log one epoch."""
-        tracking.log_epochs(self.client, self.runs[name], [record], metric)
+    def epoch(
+        self, name: str, metric: str, record: dict[str, float], now: float | None = None
+    ) -> None:
+        """Log one epoch, with the present time or ``now`` (seconds).
+
+        The same call with the same ``now`` changes nothing: MLflow stores equal metrics once.
+        """
+        tracking.log_epochs(self.client, self.runs[name], [record], metric, now)
 
     def end(self, name: str, metric: str, history: list[dict[str, float]]) -> None:
         """Log the missing epochs and the plot of learning curves, and close the run."""
@@ -131,7 +137,9 @@ class NullTrainingLog(TrainingLog):
     def begin(self, name: str, training_key: str, parameters: dict[str, Any]) -> None:
         """Do nothing."""
 
-    def epoch(self, name: str, metric: str, record: dict[str, float]) -> None:
+    def epoch(
+        self, name: str, metric: str, record: dict[str, float], now: float | None = None
+    ) -> None:
         """Do nothing."""
 
     def end(self, name: str, metric: str, history: list[dict[str, float]]) -> None:
@@ -162,11 +170,12 @@ def training_log(
     facts: dict[str, Any],
     name: str = "musicrec",
     key: str | None = None,
-) -> Iterator[TrainingLog]:
+) -> Iterator[TrainingLog | DeferredLog]:
     """Open the log of a run's training runs; the parent run also gets the driver's system metrics.
 
     Where no MLflow is configured (a store on object storage and no tracking URI), training goes on
-    without it and an event says so.
+    without it and an event says so. While MLflow does not answer, training goes on as well, and
+    what could not be logged is logged later (``DeferredLog``).
 
     Parameters
     ----------
@@ -183,18 +192,23 @@ def training_log(
         )
         yield NullTrainingLog()
         return
-    experiment = tracking.connect(config.registry, store)
-    import mlflow
-
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
     key = key or run_key(config, catalog_key)
-    with tracking.tracked(experiment, name, key, system_metrics=True) as parent:
+
+    def open_log(stack: contextlib.ExitStack) -> TrainingLog:
+        experiment = tracking.connect(config.registry, store)
+        import mlflow
+
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+        parent = stack.enter_context(tracking.tracked(experiment, name, key, system_metrics=True))
         tracking.log_parameters(resolved(config))
         commit = git_commit()
         mlflow.set_tags(facts | ({"mlflow.source.git.commit": commit} if commit else {}))
         dataset = tracking.dataset(redacted(catalog_root), catalog_key)
         mlflow.MlflowClient().log_inputs(parent.info.run_id, datasets=[dataset])
-        yield TrainingLog(mlflow.MlflowClient(), experiment, parent.info.run_id, key, dataset)
+        return TrainingLog(mlflow.MlflowClient(), experiment, parent.info.run_id, key, dataset)
+
+    with DeferredLog(open_log) as log:
+        yield log
 
 
 def git_commit() -> str | None:

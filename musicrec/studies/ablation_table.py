@@ -5,11 +5,13 @@ Plain data in, text out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from musicrec.catalog.joins import MINIMUM_TEST_ARTISTS
 from musicrec.evaluation.metrics import bootstrap_interval
 from musicrec.evaluation.thesis import Metric
 from musicrec.studies.comparison import NOTHING, ComparisonRow, SeedResult, spread
@@ -22,6 +24,7 @@ METRICS = (COSINE, NDCG, RECALL)
 # Metrics that decide a verdict.
 JUDGED = (COSINE, NDCG)
 HELPS, HURTS, NOISE, MIXED, UNKNOWN = "helps", "hurts", "within noise", "mixed", "not run"
+FEW = "too few test artists"  # for a verdict
 # Conclusion about a change from the verdict on the row without it.
 LEFT_OUT = {
     HURTS: "needed",
@@ -123,6 +126,9 @@ class AblationRow:
         judged = [
             self.differences[metric.name] for metric in JUDGED if metric.name in self.differences
         ]
+        judged = [each for each in judged if each.artists >= MINIMUM_TEST_ARTISTS]
+        if not judged:
+            return FEW
         better, worse = any(each.low > 0 for each in judged), any(each.high < 0 for each in judged)
         return {(True, False): HELPS, (False, True): HURTS, (True, True): MIXED}.get(
             (better, worse), NOISE
@@ -148,6 +154,8 @@ def difference(
         for key, value in one.values.get(metric, {}).items()
         if key in other.values.get(metric, {})
     ]
+    # Artists without a related artist have no score.
+    shared = [each for each in shared if math.isfinite(each[1]) and math.isfinite(each[2])]
     if not shared:
         return None
     artists, values, baseline = (np.array(column) for column in zip(*shared, strict=True))

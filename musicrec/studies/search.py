@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -226,7 +227,8 @@ def train_trial(
 
     def on_epoch(record: dict[str, float]) -> None:
         nonlocal best
-        if best is None or search.better * (record["validation"] - best) > 0:
+        # A metric of an output that is not finite is NaN, which no number compares with.
+        if best is None or math.isnan(best) or search.better * (record["validation"] - best) > 0:
             best = record["validation"]
         report({"epoch": record["epoch"] + 1, "validation": best, "loss": record["loss"]})
 

@@ -63,7 +63,8 @@ def retrained_on_s3(
     root = s3_server.fresh()
     config = tiny_config(f"{root}/store", catalog_of_users.write(f"{root}/catalog"))
     registry = RegistrySettings(
-        tracking_uri=f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db"
+        tracking_uri=f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db",
+        require_baseline=False,
     )
     config = dataclasses.replace(config, registry=registry)
     return Retrained(config, catalog_of_users, *retrain(config))

@@ -64,6 +64,7 @@ ensemble:
   maximum_epochs: {epochs}
 evaluate: {{neighbours: [5], examples: 2}}
 report: {{pictures: false}}
+registry: {{require_baseline: false}}
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 import http.client
 import json
 import os
@@ -30,7 +31,11 @@ from musicrec.pipeline.base import Run
 from musicrec.pipeline.catalog import open_run
 from musicrec.pipeline.promote import Challenger, promote, score_recommender
 from musicrec.pipeline.promote import challenger as challenger_of_run
+from musicrec.registry.digests import DamagedModel
+from musicrec.registry.loading import load_recommender
 from musicrec.registry.promotion import load_version
+from musicrec.registry.versions import DIGEST_TAG
+from musicrec.serving.recommender import Query
 from musicrec.storage.store import Store
 from musicrec.training.predictions import read_predictions
 
@@ -231,9 +236,12 @@ def check_hostile_requests(port: int, folder: Path) -> None:
     assert {answer["error"].split(" ", 1)[1] for answer in refused} == {
         "is not under a location that this server allows (MUSICREC_SERVED_ROOTS)"
     }
-    status, answers = ask(port, [{"audoi": "x"}, {"audio_url": "y"}], {})
+    status, answers = ask(port, [{"audoi": "x"}, good], {})
     assert (status, len(answers["predictions"])) == (200, 2)
-    assert all("no known field" in answer["error"] for answer in answers["predictions"])
+    assert "no known field" in answers["predictions"][0]["error"]
+    # MLflow drops unknown columns, and the rows with them where no column is left.
+    status, answer = ask(port, [{"audoi": "x"}, {"audio_url": "y"}], {})
+    assert (status, "no row with a known field" in answer["message"]) == (400, True)
     rows = [{"latitude": 120.0, "longitude": 10.0}, {"year": 99999.0}, good]
     _, answers = ask(port, rows, {})
     assert [answer["error"] for answer in answers["predictions"]] == [
@@ -323,7 +331,7 @@ def promotion(
     # MLflow also writes the URI into the environment, where later tests would find it.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", retrained.registered.record["tracking_uri"])
     mlflow.set_tracking_uri(retrained.registered.record["tracking_uri"])
-    settings = RegistrySettings(model=request.node.name)
+    settings = RegistrySettings(model=request.node.name, require_baseline=False)
     return dataclasses.replace(
         retrained.done.run, config=dataclasses.replace(retrained.config, registry=settings)
     )
@@ -347,7 +355,9 @@ def new_version(run: Run, source: str = FIRST) -> int:
 def challenger(run: Run, score: float, source: str = FIRST) -> Challenger:
     """Register a new version, which has this score with any candidates."""
     artists = [*run.catalog.artists.column("artist_id").to_pylist(), "teacher"]
-    return Challenger(new_version(run, source), artists, lambda candidates: {"ndcg@5": score})
+    return Challenger(
+        new_version(run, source), artists, lambda candidates: {"ndcg@5": score, "artists": 2}
+    )
 
 
 def champions_score(run: Run, retrained: Retrained) -> float:
@@ -455,12 +465,85 @@ def test_a_champion_is_scored_on_artists_that_are_new_to_it(
     assert decision.alias == "champion"
 
 
+def copied_version(run: Run, folder: Path, tags: dict[str, str] | None = None) -> str:
+    """Register a copy of the first version's files, and return its model URI."""
+    client, name = mlflow.MlflowClient(), run.config.registry.model
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    version = client.create_model_version(name, str(folder), tags=tags).version
+    return f"models:/{name}/{version}"
+
+
+def test_one_flipped_byte_of_the_weights_is_refused_by_name(
+    promotion: Run, tmp_path: Path, audio: Path
+) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(FIRST, dst_path=str(tmp_path)))
+    settings, store = promotion.config.registry, promotion.store
+    assert load_recommender(copied_version(promotion, folder), settings, store).embed(
+        Query(audio=str(audio))
+    ).shape == (8,)
+    (weights,) = folder.rglob("lyrics.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(DamagedModel, match=r"lyrics\.safetensors was damaged") as raised:
+        load_recommender(copied_version(promotion, folder), settings, store)
+    assert hashlib.sha256(content).hexdigest()[:16] in str(raised.value)
+
+
+def test_digests_changed_with_the_weights_are_refused_by_the_versions_tag(
+    promotion: Run, tmp_path: Path
+) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(FIRST, dst_path=str(tmp_path)))
+    tag = mlflow.MlflowClient().get_model_version("musicrec", "1").tags[DIGEST_TAG]
+    (digests,) = folder.rglob("sha256.json")
+    assert hashlib.sha256(digests.read_bytes()).hexdigest() == tag
+    digests.write_bytes(digests.read_bytes() + b"\n")
+    model = copied_version(promotion, folder, {DIGEST_TAG: tag})
+    with pytest.raises(DamagedModel, match=r"version 1 of model .* was changed"):
+        load_recommender(model, promotion.config.registry, promotion.store)
+
+
+def test_a_version_older_than_the_digests_loads(promotion: Run, tmp_path: Path) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(FIRST, dst_path=str(tmp_path)))
+    (digests,) = folder.rglob("sha256.json")
+    digests.unlink()
+    model = copied_version(promotion, folder)
+    assert load_recommender(model, promotion.config.registry, promotion.store).segments == 1
+
+
+def test_without_a_champion_recommend_names_the_challenger(
+    promotion: Run,
+    retrained: Retrained,
+    audio: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = dataclasses.replace(promotion.config.registry, require_baseline=True)
+    run = dataclasses.replace(
+        promotion, config=dataclasses.replace(promotion.config, registry=settings)
+    )
+    decision = promote(run, retrained.done.extracted, challenger(run, 0.9))
+    assert (decision.alias, aliases(run)) == ("challenger", {"challenger": 1})
+    assert "comes from 2 test artists, and fewer than 10 say nothing" in decision.sentence()
+    model = f"models:/{settings.model}"
+    capsys.readouterr()
+    arguments = ["--store", retrained.store, "--audio", str(audio), "--model"]
+    assert run_job_here(monkeypatch, "recommend", *arguments, f"{model}@champion") == 2
+    error = capsys.readouterr().err.strip()
+    assert error.splitlines() == [error]
+    assert "there is no champion yet; version 1 is challenger" in error
+    assert f"--model {model}@challenger" in error
+    assert run_job_here(monkeypatch, "recommend", *arguments, f"{model}@challenger") == 0
+
+
 def test_a_champion_that_recommends_badly_is_replaced(
     promotion: Run, retrained: Retrained, tmp_path: Path
 ) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(FIRST, dst_path=str(tmp_path)))
     (table,) = folder.rglob("artists.parquet")
     write_worst_artists(table, retrained)
+    write_digests(table.parent)  # as if the version had been registered with this table
     mlflow.MlflowClient().create_registered_model(promotion.config.registry.model)
     assert (
         promote(promotion, retrained.done.extracted, challenger(promotion, 1.0, str(folder))).alias

@@ -3,7 +3,9 @@ run does (nothing)."""
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from small_catalog import FORMATS, encoded, files_under, sound
 from small_run import REPOSITORY, Retrained, tiny_yaml
 
 from musicrec import schema
-from musicrec.config.jobs import ReproduceConfig
+from musicrec.config.jobs import Config, ReproduceConfig
 from musicrec.extraction.index import INDEX
 from musicrec.pipeline.base import versions
 from musicrec.pipeline.catalog import open_run
@@ -21,7 +23,10 @@ from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.evaluate import RESULTS
 from musicrec.pipeline.extract import extract
 from musicrec.pipeline.retrain import retrain
+from musicrec.registry import runs as tracking
+from musicrec.registry.loading import load_recommender
 from musicrec.registry.training_log import git_commit
+from musicrec.registry.versions import DIGEST_TAG, MADE_FROM_TAG
 from musicrec.storage.store import Store
 from musicrec.studies.reproduce import reproduce
 from musicrec.training.checkpoints import load_weights
@@ -308,6 +313,79 @@ def test_of_a_catalog_with_one_more_track_only_that_one_is_read(
     assert not extract(
         open_run(retrained.config)
     ).worked  # the catalog as it was finds its own extraction complete
+
+
+@pytest.fixture
+def on_a_copy(retrained: Retrained, tmp_path: Path) -> Config:
+    """The configuration of the finished retrain with a copy of its store and registry."""
+    store = shutil.copytree(retrained.store, tmp_path / "store")
+    train = dataclasses.replace(retrained.config.train, launch="task")
+    return dataclasses.replace(retrained.config, store=str(store), train=train)
+
+
+def numbers_of(config: Config, version: int) -> dict[str, bytes]:
+    """The weights of a registered version, by model."""
+    model = f"models:/{config.registry.model}/{version}"
+    recommender = load_recommender(model, config.registry, Store(config.store))
+    return {
+        name: b"".join(value.numpy().tobytes() for value in model.state_dict().values())
+        for name, model in recommender.models.items()
+    }
+
+
+@pytest.mark.slow
+def test_a_replaced_training_file_makes_a_version_with_other_weights(
+    retrained: Retrained, on_a_copy: Config, tmp_path: Path
+) -> None:
+    before = shutil.copytree(retrained.config.catalog, tmp_path / "catalog")
+    row = next(row for row in retrained.catalog.tracks if row["split"] == "train")
+    try:
+        file = Path(retrained.config.catalog) / row["audio"]
+        file.write_bytes(encoded(sound("drum", [77]), row["audio"].rpartition(".")[2]))
+        done, registered = retrain(on_a_copy)
+        again, registered_again = retrain(on_a_copy)
+    finally:
+        shutil.rmtree(retrained.config.catalog)
+        shutil.copytree(before, retrained.config.catalog)
+    assert done.run.catalog_key == retrained.done.run.catalog_key  # the tables are the same
+    assert (registered.record["version"], registered.worked) == (2, True)
+    assert "version 1" in registered.record["decision"]  # the champion it was compared with
+    first, second = numbers_of(on_a_copy, 1), numbers_of(on_a_copy, 2)
+    assert first.keys() == second.keys()
+    assert first["recommendation"] != second["recommendation"]
+    assert first["mfcc.large_rnn"] != second["mfcc.large_rnn"]
+    assert not again.worked
+    assert not registered_again.worked
+
+
+def test_other_segments_or_another_model_name_make_a_version(
+    on_a_copy: Config, registry: mlflow.MlflowClient
+) -> None:
+    wider = dataclasses.replace(
+        on_a_copy, registry=dataclasses.replace(on_a_copy.registry, segments=2)
+    )
+    _, registered = retrain(wider)
+    assert registered.record["version"] == 2
+    model = f"models:/musicrec/{registered.record['version']}"
+    assert load_recommender(model, wider.registry, Store(wider.store)).segments == 2
+    renamed = dataclasses.replace(
+        on_a_copy, registry=dataclasses.replace(on_a_copy.registry, model="other")
+    )
+    _, registered = retrain(renamed)
+    assert (registered.record["model"], registered.record["version"]) == ("other", 1)
+    assert numbers_of(renamed, 1) == numbers_of(on_a_copy, 1)
+
+
+def test_a_version_from_before_the_tags_is_found_by_its_files(on_a_copy: Config) -> None:
+    tracking.connect(on_a_copy.registry, Store(on_a_copy.store))
+    client = mlflow.MlflowClient()
+    tags = client.get_model_version("musicrec", "1").tags
+    for tag in (MADE_FROM_TAG, DIGEST_TAG):
+        client.delete_model_version_tag("musicrec", "1", tag)
+    shutil.rmtree(Path(on_a_copy.store) / "registered")
+    _, registered = retrain(on_a_copy)
+    assert (registered.worked, registered.record["version"]) == (True, 1)
+    assert client.get_model_version("musicrec", "1").tags == tags
 
 
 @pytest.mark.slow

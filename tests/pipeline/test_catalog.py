@@ -105,3 +105,49 @@ def test_an_artist_whose_split_changed_is_reported(
     (Path(folder) / "tracks.csv").write_text(moved)
     assert splits(config) == {"a": "test", "b": "validation", "c": "train"}
     assert "artists that are in another split than in an earlier run" in capsys.readouterr().out
+
+
+def write_floats(folder: Path, artists: int) -> str:
+    """Write a catalog as a table library does whose id column had a hole: 0.0 for 0 in tracks."""
+    splits = ("train", "validation", *["test"] * (artists - 2))
+    rows = [f"{n},{n}.0,{n}.flac,{split}" for n, split in enumerate(splits)]
+    (folder / "tracks.csv").write_text("\n".join(["track_id,artist_id,audio,split", *rows]) + "\n")
+    pairs = [f"{n},{(n + 1) % artists},1" for n in range(artists)]
+    (folder / "related.csv").write_text(
+        "\n".join(["artist_id,related_artist_id,rank", *pairs]) + "\n"
+    )
+    return str(folder)
+
+
+def test_ids_that_no_two_tables_share_are_an_error_with_both_spellings(tmp_path: Path) -> None:
+    config = Config(store=str(tmp_path / "store"), catalog=write_floats(tmp_path, 12))
+    for read in (open_run, report_catalog):
+        with pytest.raises(CatalogError) as raised:
+            read(config)
+        assert (
+            'error: tracks, artist_id: no artist of tracks.csv is in related.csv: "0.0" in tracks, '
+            '"0" in related; write the ids the same way'
+        ) in str(raised.value)
+    (tmp_path / "artists.csv").write_text("artist_id,name\n0,A\n1,B\n")
+    with pytest.raises(CatalogError, match=r'in artists.csv: "0.0" in tracks, "0" in artists'):
+        report_catalog(config)
+
+
+@pytest.mark.parametrize(
+    ("artists", "warning"),
+    [
+        (3, "1 test artist: metrics mean nothing; give at least 10 artists the split test"),
+        (11, "9 test artists: metrics mean nothing"),
+        (12, None),
+    ],
+)
+def test_few_test_artists_are_a_warning(
+    tmp_path: Path, artists: int, warning: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_floats(tmp_path, artists)
+    tracks = tmp_path / "tracks.csv"
+    tracks.write_text(tracks.read_text().replace(".0,", ","))
+    report_catalog(Config(store=str(tmp_path / "store"), catalog=str(tmp_path)))
+    output = "".join(capsys.readouterr())
+    assert ("metrics mean nothing" in output) is (warning is not None)
+    assert warning is None or f"warning: tracks, split: {warning}" in output

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 
 import numpy as np
 import pytest
@@ -95,11 +96,18 @@ def test_a_verdict_depends_on_whether_an_interval_excludes_0(
 ) -> None:
     intervals = {"cosine": cosine, "ndcg@10": ndcg}
     differences = {
-        name: Difference(sum(ends) / 2, *ends, artists=3)
+        name: Difference(sum(ends) / 2, *ends, artists=10)
         for name, ends in intervals.items()
         if ends is not None
     }
     assert AblationRow("row", "", "base", [], differences).verdict == verdict
+
+
+def test_a_few_artists_or_scores_that_are_not_finite_give_no_verdict() -> None:
+    nine = {"ndcg@10": Difference(0.2, 0.1, 0.3, artists=9)}
+    assert AblationRow("row", "", "base", [], nine).verdict == "too few test artists"
+    nan = [scores(0, math.nan, math.nan), scores(1, math.nan, math.nan)]
+    assert difference(nan, BASE, "ndcg@10") is None
 
 
 def test_the_table_shows_every_row_and_names_the_losers() -> None:
