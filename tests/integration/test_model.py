@@ -31,7 +31,7 @@ from musicrec.pipeline.base import Run
 from musicrec.pipeline.catalog import open_run
 from musicrec.pipeline.promote import Challenger, promote, score_recommender
 from musicrec.pipeline.promote import challenger as challenger_of_run
-from musicrec.registry.digests import DamagedModel
+from musicrec.registry.digests import DamagedModel, write_digests
 from musicrec.registry.loading import load_recommender
 from musicrec.registry.promotion import load_version
 from musicrec.registry.versions import DIGEST_TAG
