@@ -103,8 +103,8 @@ def refusal(
     """Return the reason why a version may not become champion whatever the champion's score is.
 
     Its score is not finite; or, unless ``require_baseline`` is off, it comes from fewer than
-    ``MINIMUM_TEST_ARTISTS`` test artists, or there is no champion and the score is not above the best
-    baseline's.
+    ``MINIMUM_TEST_ARTISTS`` test artists, or there is no champion and the score is not above the
+    best baseline's.
     """
     if not math.isfinite(score):
         return (

@@ -1,4 +1,5 @@
-"""Which version becomes champion: only one with a finite score on enough test artists, and above the baselines."""
+"""Which version becomes champion: only one with a finite score on enough test artists, and above
+the baselines."""
 
 from __future__ import annotations
 
