@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import random
-import re
 import shutil
 import socket
 import subprocess
@@ -195,21 +194,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def group_of(path: str) -> str:
     """Return the group of a test module: its tests run in one process, one after the other.
 
-    Modules that look at the shared retrain are one group, those that use the shared Ray only are
-    another, so that each is set up once. Every other module is a group of its own.
+    Modules that start Ray are one group: two clusters at a time are too much for two cores, and the
+    shared Ray and the shared retrain are set up once. Every other module is a group of its own.
     """
-    if "/integration/" not in path:
-        return path
-    text = (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
-    for fixtures in ("retrained|retrained_on_s3", "ray_session|places"):
-        if re.search(rf"\b({fixtures})\s*[:,)]", text):
-            return fixtures
-    return path
+    starts_ray = "/integration/" in path or path.endswith("test_faulty_training.py")
+    return "ray" if starts_ray else path
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Distribute the tests by their groups, the long ones first.
+    """Distribute the tests by their groups, the longest first.
 
     pytest-xdist's own groups (loadgroup) do not work with this pytest.
     """
@@ -224,12 +218,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the groups of the shared Ray first, then modules with slow tests, then the others."""
-    groups = {item.path: group_of(item.nodeid.partition("::")[0]) for item in items}
-    slow = {groups[item.path] for item in items if item.get_closest_marker("slow")}
-
-    def rank(item: pytest.Item) -> tuple[bool, bool, bool]:
-        group = groups[item.path]
-        return ("/" in group, "retrained" not in group, group not in slow)
-
-    items.sort(key=rank)
+    """Run the group that starts Ray first, since it takes longest."""
+    items.sort(key=lambda item: group_of(item.nodeid.partition("::")[0]) != "ray")

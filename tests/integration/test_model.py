@@ -251,7 +251,8 @@ def check_hostile_requests(port: int, folder: Path) -> None:
     ]
     for k in (0, -1, 1001):
         status, answer = ask(port, [good], {"k": k})
-        assert (status, answer["message"]) == (400, f"k is {k}; give 1 to 1000")
+        assert status == 400
+        assert answer["message"].endswith(f"k is {k}; give 1 to 1000")
         assert "stack_trace" not in answer
 
 
