@@ -116,13 +116,17 @@ WAYS: dict[str, Callable[[Path], None]] = {
 
 
 def render_clips(folder: Path, count: int) -> list[Path]:
-    """Render demo works, cycling through the genres, as 30 s stereo MP3s (44.1 kHz, 256 kb/s)."""
+    """Render demo works, cycling through the genres, as 30 s stereo MP3s (44.1 kHz, 256 kb/s).
+
+    The folder is created if it does not exist.
+    """
     import av
 
     from musicrec.catalog.demo.render import SAMPLE_RATE as RATE
     from musicrec.catalog.demo.render import cut_clip, read_parts, sounding_notes, synthesize
     from musicrec.catalog.demo.works import demo_works
 
+    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for work in demo_works(0, count):
         path = folder / f"{work.genre_top} {work.track_id}.mp3"
