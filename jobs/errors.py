@@ -3,6 +3,8 @@
 On this machine:    python jobs/errors.py --store FOLDER
 On a cluster:       ray job submit --working-dir . -- python jobs/errors.py
                     --store s3://bucket/store --out s3://bucket/errors.csv
+
+In the CSV, a cell that a spreadsheet would take for a formula begins with an apostrophe.
 """
 
 from musicrec.config.jobs import ErrorsConfig

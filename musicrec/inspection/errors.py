@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 from rich.table import Table
 
@@ -106,9 +107,23 @@ def show_errors(store: Store, examples: int, out: str | None) -> None:
             print(json.dumps(dataclasses.asdict(group)), flush=True)
     if out is not None:
         stream = io.BytesIO()
-        pyarrow.csv.write_csv(rows, stream)
+        pyarrow.csv.write_csv(without_formulas(rows), stream)
         write_atomically(*resolve(out), stream.getvalue())
         event("errors", "written", rows=rows.num_rows, file=out)
+
+
+def without_formulas(rows: pa.Table) -> pa.Table:
+    """Return text columns whose cells no spreadsheet takes for a formula.
+
+    A cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return gets a leading
+    apostrophe (OWASP, "CSV Injection").
+    """
+    return pa.table(
+        {
+            name: pc.replace_substring_regex(rows.column(name), r"\A([=+\-@\t\r])", r"'\1")
+            for name in rows.column_names
+        }
+    )
 
 
 def errors_table(groups: list[Group]) -> Table:
