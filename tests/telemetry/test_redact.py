@@ -26,6 +26,8 @@ URIS = [
     f"s3://AKIDEXAMPLE:{SECRET}@bucket/catalog",
     f"s3://AKIDEXAMPLE:{SECRET}/K7MDENG+b@bucket/catalog",  # secret keys hold slashes
     f"http://me:{SECRET}@mlflow:5000",
+    f"s3://me:p@{SECRET}@bucket/catalog",
+    f"https://me@here.org:{SECRET}/a@b@host/x",
     f"postgresql://me:{SECRET}@database/mlflow",
     f"https://host/a.mp3?X-Amz-Signature={SECRET}&X-Amz-Date=20260101",
     f"https://account.blob.core.windows.net/c/a.mp3?sv=2025&sig={SECRET}",
@@ -41,6 +43,14 @@ def test_a_uri_loses_its_credentials_and_nothing_else(uri: str) -> None:
     assert "***" in said
     assert said.startswith("no object at ")
     assert said.endswith(", and more") or "?" in uri
+
+
+def test_errors_of_several_lines_lose_their_credentials() -> None:
+    error = OSError(f"failed\n  s3://me:p@{SECRET}@host/x\nand then me@home")
+    expected = "failed\n  s3://***@host/x\nand then me@home"
+    assert redacted({"error": error, "text": str(error)}) == dict.fromkeys(
+        ("error", "text"), expected
+    )
 
 
 @pytest.mark.parametrize(
