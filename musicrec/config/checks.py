@@ -34,7 +34,11 @@ def _locations(config: Config) -> None:
         "catalog_rules.allowed_roots": config.catalog_rules.allowed_roots,
     }
     for key, uris in places.items():
-        for uri in filter(holds_password, uris):
+        for uri in uris:
+            if "\0" in uri:
+                raise ConfigError(f"{key} = {uri!r}: no location has a NUL character; remove it")
+            if not holds_password(uri):
+                continue
             raise ConfigError(f"{key} = {redacted(uri)}: {NO_PASSWORDS}")
 
 

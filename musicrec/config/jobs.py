@@ -23,6 +23,7 @@ from musicrec.config.sections import (
     RaySettings,
     RegistrySettings,
     ReportSettings,
+    Seed,
     StackSettings,
     SubmodelSettings,
     TrainSettings,
@@ -37,7 +38,7 @@ class Config:
     """Location of all results: a folder or s3://bucket/prefix."""
     catalog: str = "demo"
     """Location of the catalog's tables, a folder or URI; 'demo' for the embedded demo catalog."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of every random choice."""
     task: Literal["embedding", "single_genre", "many_genres"] = "embedding"
     """Target of the models: the artist's embedding, the track's top genre, or all of its genres."""
@@ -71,7 +72,7 @@ class ReproduceConfig(Config):
 
     table: Literal[3, 4, 5, 6] | None = None
     """Table of the thesis to reproduce; implies its preset unless --preset or --config is given."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
     """Seeds, one run each; the table shows mean and standard deviation."""
     rows: str = ""
     """Rows of the table, separated by commas (mel.time,mel.time_freq), with the rows that they
@@ -86,7 +87,7 @@ class AblateConfig(Config):
 
     study: str = "tune/ablations/demo.yaml"
     """YAML file with the base and the rows, which change this configuration."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
     """Seeds of every row, one run each."""
     rows: str = ""
     """Rows of the study, separated by commas; all if empty. The base is always included."""
@@ -99,7 +100,7 @@ class AblateConfig(Config):
 class HoldOutConfig(Config):
     """Evaluation with the relations of test artists seen by the embeddings, and held out."""
 
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
     """Seeds, two runs each; the table shows mean and standard deviation."""
 
 

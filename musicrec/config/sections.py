@@ -34,6 +34,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
+# TSNE of the report takes no larger seed, and numpy no negative one.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Phases = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Optimizer = Literal["adam", "sgd"]
 Decay = Literal["none", "cosine"]

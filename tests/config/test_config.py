@@ -504,3 +504,15 @@ def test_help_fits_and_shows_the_job_s_own_sections(width: str, lines: int) -> N
 def test_an_option_that_help_leaves_out_can_be_set() -> None:
     config = parse(["--registry.model", "mine"], "A job.", sections=("extract",))
     assert config.registry.model == "mine"
+
+
+@pytest.mark.parametrize("text", [f"seed: {2**70}", f"seed: {2**32}", "seed: -1"])
+def test_a_seed_that_no_generator_takes_is_named(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^run\.yaml: seed = "):
+        from_yaml(text, "run.yaml")
+
+
+@pytest.mark.parametrize("key", ["store", "catalog"])
+def test_a_location_with_a_nul_is_named(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{key} = 'a\\x00b': .*NUL"):
+        from_yaml(f'{key}: "a\\0b"', "run.yaml")
