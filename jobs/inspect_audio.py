@@ -18,6 +18,7 @@ from musicrec.audio import CLIP_SECONDS, AudioError, decode, extract_features
 from musicrec.config.errors import EXIT_CONFIG, print_error
 from musicrec.evaluation.spectrogram_plots import save_plots
 from musicrec.storage.store import resolve
+from musicrec.telemetry.printable import printable
 
 
 def main() -> int:
@@ -38,12 +39,12 @@ def main() -> int:
         print_error(error)
         return EXIT_CONFIG
     print(
-        f"{options.file}: {audio.duration_seconds:.2f} s of {audio.container}/{audio.codec}, "
+        f"{printable(options.file)}: {audio.duration_seconds:.2f} s of {audio.container}/{audio.codec}, "
         f"{audio.native_sample_rate:,} Hz, {audio.channels} channels"
         f"{', silent' if audio.silent else ''}"
     )
     for path in save_plots(extract_features(audio.samples), options.out, Path(options.file).stem):
-        print(path)
+        print(printable(str(path)))
     return 0
 
 

@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Iterable
 
+from musicrec.telemetry.printable import printable
 from musicrec.telemetry.redact import redacted
 
 EXIT_CONFIG = 2
@@ -26,10 +27,10 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def print_error(error: Exception | str) -> None:
-    """Print an error to stderr without credentials, each line with its prefix ``error:``.
+    """Print an error to stderr without credentials or control characters, each line with its prefix ``error:``.
 
     Indented lines continue the one before; lines with a prefix of their own keep it.
     """
-    for line in redacted(str(error)).split("\n"):
+    for line in printable(redacted(str(error))).split("\n"):
         continued = line.startswith((" ", "error: ", "warning: "))
         print(line if continued else f"error: {line}", file=sys.stderr)

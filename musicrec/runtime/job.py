@@ -14,6 +14,7 @@ from musicrec.config.errors import EXIT_CONFIG, UserError, print_error
 from musicrec.config.jobs import Config
 from musicrec.config.load import parse
 from musicrec.runtime.allocator import use_one_arena
+from musicrec.telemetry.printable import printable
 from musicrec.telemetry.redact import redacted
 
 
@@ -67,6 +68,6 @@ def _stop(number: int, frame: object) -> NoReturn:
 def _print_redacted(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print the traceback of an unexpected error without credentials."""
+    """Print the traceback of an unexpected error without credentials or control characters."""
     text = "".join(traceback.format_exception(kind, error, trace))
-    print(redacted(text), end="", file=sys.stderr)
+    print(printable(redacted(text)), end="", file=sys.stderr)

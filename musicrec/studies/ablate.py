@@ -89,7 +89,7 @@ def ablate(config: AblateConfig) -> str:
         markdown = to_markdown(table, config.seeds, f"{study.title}: {config.model}")
         store.write(name, markdown.encode())
         store.write(f"{name.removesuffix('md')}csv", to_csv(table).encode())
-    console.print(markdown, highlight=False, markup=False, soft_wrap=True)
+    console.print(markdown, highlight=False, soft_wrap=True)
     event(
         "ablate",
         "written",

@@ -37,7 +37,7 @@ def hold_out(config: HoldOutConfig) -> str:
     keys = [done.evaluated.stage.key for seeds in runs.values() for done in seeds]
     name = f"tables/held-out-{fingerprint(keys)}.md"
     store.write(name, markdown.encode())
-    console.print(markdown, highlight=False, markup=False, soft_wrap=True)
+    console.print(markdown, highlight=False, soft_wrap=True)
     event("hold_out", "written", markdown=store.uri(name))
     return store.uri(name)
 

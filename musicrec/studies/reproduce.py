@@ -75,7 +75,7 @@ def reproduce(config: ReproduceConfig) -> str:
     store.write(f"tables/table-{table.number}-{key}.csv", to_csv(*arguments).encode())
     name = f"tables/table-{table.number}-{key}.md"
     store.write(name, markdown.encode())
-    console.print(markdown, highlight=False, markup=False, soft_wrap=True)
+    console.print(markdown, highlight=False, soft_wrap=True)
     event(
         "reproduce",
         "written",

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from musicrec.telemetry.printable import printable
 from musicrec.telemetry.redact import redacted
 
 NAME = "musicrec"
@@ -25,7 +26,20 @@ LEVEL = "MUSICREC_LOG_LEVEL"
 # A log has no width of its own; its tables have one that suits a reader.
 LOG_WIDTH = 130
 
-console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
+
+class PlainConsole(Console):
+    """A console that prints texts as they are: no markup, no emoji codes, no control characters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print texts and renderables, such as the tables of `musicrec.telemetry.tables`."""
+        shown = (printable(each) if isinstance(each, str) else each for each in objects)
+        super().print(*shown, **options)
+
+
+console = PlainConsole() if sys.stdout.isatty() else PlainConsole(width=LOG_WIDTH)
 
 
 @functools.cache
@@ -92,11 +106,13 @@ class _Handler(logging.Handler):
         facts = ", ".join(
             f"{name.replace('_', ' ')} {readable(value)}" for name, value in record.fields.items()
         )
-        stage = escape(f"{getattr(record, 'stage', record.name):>14}")
-        shown = f"[bold cyan]{stage}[/]  {escape(record.getMessage())}"
-        console.print(shown + (f"  [dim]({escape(facts)})[/]" if facts else ""), highlight=False)
+        stage = printable(f"{getattr(record, 'stage', record.name):>14}")
+        line = Text.assemble((stage, "bold cyan"), "  ", printable(record.getMessage()))
+        if facts:
+            line.append(f"  ({printable(facts)})", "dim")
+        console.print(line, highlight=False)
         if record.exc_text:
-            console.print(record.exc_text, markup=False, highlight=False)
+            console.print(record.exc_text, highlight=False)
 
 
 def readable(value: Any) -> str:

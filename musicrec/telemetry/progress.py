@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from musicrec.telemetry.log import console, logger, readable
+from musicrec.telemetry.printable import printable_line
 
 # Seconds between the progress lines of a log without a terminal.
 SECONDS_BETWEEN_LINES = 10.0
@@ -37,20 +38,27 @@ class Meter:
     def __enter__(self) -> Self:
         if console.is_terminal and self.total:
             self._bar = Progress(
-                TextColumn(f"[bold cyan]{self.stage:>14}"),
+                TextColumn("{task.description}", style="bold cyan", markup=False),
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
-                TextColumn(self.unit),
+                TextColumn("{task.fields[unit]}", markup=False),
                 TimeElapsedColumn(),
                 TextColumn(
-                    "[dim]{task.fields[facts]}",
+                    "{task.fields[facts]}",
+                    style="dim",
+                    markup=False,
                     table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
                 ),
                 console=console,
                 expand=True,
                 transient=True,
             )
-            self._task = self._bar.add_task(self.stage, total=self.total, facts="")
+            self._task = self._bar.add_task(
+                printable_line(f"{self.stage:>14}"),
+                total=self.total,
+                unit=printable_line(self.unit),
+                facts="",
+            )
             self._bar.start()
         return self
 
@@ -63,7 +71,7 @@ class Meter:
                 f"{name.replace('_', ' ')} {readable(value)}"
                 for name, value in self._counts.items()
             )
-            self._bar.update(self._task, completed=self.done, facts=facts)
+            self._bar.update(self._task, completed=self.done, facts=printable_line(facts))
         elif not console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             event(

@@ -9,6 +9,17 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
+
+from musicrec.telemetry.printable import printable
+
+
+class PlainTable(Table):
+    """A table whose cells are texts: no markup, no emoji codes, no control characters."""
+
+    def add_row(self, *cells: str, **options: Any) -> None:
+        """Add a row of one text per column."""
+        super().add_row(*(Text(printable(cell)) for cell in cells), **options)
 
 
 def terminal_table(
@@ -18,7 +29,7 @@ def terminal_table(
     right: Collection[str] = (),
     no_wrap: Collection[str] = (),
     **options: Any,
-) -> Table:
+) -> PlainTable:
     """Return an empty rich table in the style of every job.
 
     Parameters
@@ -31,10 +42,13 @@ def terminal_table(
         Further arguments of `rich.table.Table`.
     """
     style = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True}
-    table = Table(title=title, title_justify="left", **style | options)
+    heading = None if title is None else Text(printable(title), "table.title")
+    table = PlainTable(title=heading, title_justify="left", **style | options)
     for column in columns:
         table.add_column(
-            column, justify="right" if column in right else "left", no_wrap=column in no_wrap
+            printable(column),
+            justify="right" if column in right else "left",
+            no_wrap=column in no_wrap,
         )
     return table
 
