@@ -39,7 +39,8 @@ def main() -> int:
         print_error(error)
         return EXIT_CONFIG
     print(
-        f"{printable(options.file)}: {audio.duration_seconds:.2f} s of {audio.container}/{audio.codec}, "
+        f"{printable(options.file)}: {audio.duration_seconds:.2f} s of "
+        f"{audio.container}/{audio.codec}, "
         f"{audio.native_sample_rate:,} Hz, {audio.channels} channels"
         f"{', silent' if audio.silent else ''}"
     )

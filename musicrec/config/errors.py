@@ -27,8 +27,9 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def print_error(error: Exception | str) -> None:
-    """Print an error to stderr without credentials or control characters, each line with its prefix
-    ``error:``.
+    """Print an error to stderr, each line with the prefix ``error:``.
+
+    Credentials and control characters are removed.
 
     Indented lines continue the one before; lines with a prefix of their own keep it.
     """
