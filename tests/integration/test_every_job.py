@@ -61,7 +61,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("jobs")
     settings = folder / "tiny.yaml"
     # Part of what decides a registration, so unchanged.
-    registry = f"registry: {{tracking_uri: {run.config.registry.tracking_uri or 'null'}}}\n"
+    uri = run.config.registry.tracking_uri or "null"
+    registry = f"registry: {{tracking_uri: {uri}, require_baseline: false}}\n"
     settings.write_text(tiny_yaml(run.store, run.config.catalog) + registry)
     root = (
         str(folder) if request.param == "folder" else request.getfixturevalue("s3_server").fresh()
