@@ -18,9 +18,11 @@ import importlib
 import sys
 
 from musicrec.runtime.allocator import use_one_arena
+from musicrec.runtime.process import prepare
 
 
 def main() -> int:
+    prepare()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

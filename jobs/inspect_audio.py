@@ -17,11 +17,13 @@ from pathlib import Path
 from musicrec.audio import CLIP_SECONDS, AudioError, decode, extract_features
 from musicrec.config.errors import EXIT_CONFIG, print_error
 from musicrec.evaluation.spectrogram_plots import save_plots
-from musicrec.storage.store import resolve
+from musicrec.runtime.process import prepare
+from musicrec.storage.store import StoreError, resolve
 from musicrec.telemetry.printable import printable
 
 
 def main() -> int:
+    prepare()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,7 +37,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         audio = decode(options.file, offset=options.offset, duration=CLIP_SECONDS, locate=resolve)
-    except AudioError as error:
+    except (AudioError, StoreError) as error:
         print_error(error)
         return EXIT_CONFIG
     print(

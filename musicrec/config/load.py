@@ -209,11 +209,14 @@ def read_text(option: str, path: str, instead: str = "") -> bytes:
         The file does not exist.
     """
     if "://" in path:
-        from musicrec.storage.store import resolve
+        from musicrec.storage.store import StoreError, resolve
 
-        filesystem, name = resolve(path)
-        with filesystem.open_input_file(name) as stream:
-            return stream.read(MAXIMUM_BYTES + 1)
+        try:
+            filesystem, name = resolve(path)
+            with filesystem.open_input_file(name) as stream:
+                return stream.read(MAXIMUM_BYTES + 1)
+        except (StoreError, FileNotFoundError) as error:
+            raise ConfigError(f"{option} {redacted(path)}: {error}") from error
     if not os.path.isfile(path):
         raise ConfigError(f"{option} {path}: there is no such file; give a YAML file{instead}")
     with open(path, "rb") as stream:

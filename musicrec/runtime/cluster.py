@@ -31,6 +31,10 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(2**28),
 }
 
+# Length of a socket's path (unix(7), without the final zero byte), and the longest below Ray's folder.
+SOCKET_BYTES = 107
+LONGEST_SOCKET = "ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+
 # A search's trial runs in a placement group of its own, which has no CPU for the trial's tasks:
 # this scheduling strategy places them outside.
 ON_ANY_NODE = "DEFAULT"
@@ -59,6 +63,7 @@ def connect(settings: RaySettings) -> None:
         options: dict[str, Any] = {"address": address}
         environment = dict(WORKER_ENVIRONMENT)
         if address is None:
+            _check_temporary_folder()
             # Ray Train frees the resources of a stopped run through the dashboard's State API,
             # which it discovers by itself: with another Ray on this machine it might find the wrong
             # one. The port is chosen here and passed to the processes.
@@ -83,6 +88,26 @@ def connect(settings: RaySettings) -> None:
     context.enable_fallback_to_arrow_object_ext_type = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     logging.getLogger("ray.train").setLevel(logging.WARNING)
+
+
+def _check_temporary_folder() -> None:
+    """Check that the sockets that Ray makes in its temporary folder have names short enough.
+
+    Raises
+    ------
+    UserError
+        They would be longer than the operating system allows.
+    """
+    variable = next((n for n in ("RAY_TMPDIR", "TMPDIR") if n in os.environ), None)
+    if variable is None:
+        return
+    folder = os.path.abspath(os.environ[variable])
+    excess = len(os.fsencode(os.path.join(folder, LONGEST_SOCKET))) - SOCKET_BYTES
+    if excess > 0:
+        raise UserError(
+            f"{variable} is {folder}, which is {excess} bytes too long for the sockets of Ray: "
+            "set RAY_TMPDIR to a shorter folder, such as /tmp"
+        )
 
 
 def free_port() -> int:

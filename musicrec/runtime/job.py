@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -14,8 +15,18 @@ from musicrec.config.errors import EXIT_CONFIG, UserError, print_error
 from musicrec.config.jobs import Config
 from musicrec.config.load import parse
 from musicrec.runtime.allocator import use_one_arena
+from musicrec.runtime.process import prepare
 from musicrec.telemetry.printable import printable
 from musicrec.telemetry.redact import redacted
+
+EXIT_RETRY = 1
+# A retry helps once there is space, or the storage works again.
+STORAGE_FAILURES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space of the quota",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
+    errno.EIO: "check the disk",
+}
 
 
 def run_job(
@@ -44,6 +55,7 @@ def run_job(
     sections
         The sections that the job reads, the most used first; ``--help`` shows only these.
     """
+    prepare()
     signal.signal(signal.SIGTERM, _stop)
     words = sys.argv[1:] if arguments is None else arguments
     config = parse(words, document, kind, default, sections)
@@ -52,12 +64,56 @@ def run_job(
     use_one_arena()
     try:
         work(config)
-    except UserError as error:
-        print_error(error)
-        raise SystemExit(EXIT_CONFIG) from error
+    except Exception as error:
+        if _is_of_the_user(error):
+            print_error(error)
+            raise SystemExit(EXIT_CONFIG) from error
+        line = _storage_failure(error)
+        if line is None:
+            raise
+        print_error(line)
+        raise SystemExit(EXIT_RETRY) from error
     from musicrec.telemetry.progress import event
 
     event("job", "done", minutes=round((time.perf_counter() - started) / 60, 2))
+
+
+def _is_of_the_user(error: Exception) -> bool:
+    from musicrec.storage.store import StoreError  # loads pyarrow, after the choice of its memory
+
+    return isinstance(error, UserError | StoreError)
+
+
+def _storage_failure(error: BaseException) -> str | None:
+    """Return the line for an error that the storage caused, here or on a worker; None for others.
+
+    pyarrow's errors of remote storage have no number.
+    """
+    for each in _causes(error):
+        if not isinstance(each, OSError):
+            continue
+        if each.errno in STORAGE_FAILURES:
+            return f"{each}: {STORAGE_FAILURES[each.errno]}, and start again"
+        if type(each) is OSError and each.errno is None and _raised_by_pyarrow(each):
+            return f"the storage failed: {each}. A retry is safe"
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, and those that it wraps (Ray's ``cause``, Python's ``__cause__``)."""
+    pending, seen = [error], set()
+    while pending:
+        each = pending.pop()
+        if not isinstance(each, BaseException) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        pending += [getattr(each, "cause", None), each.__cause__]
+
+
+def _raised_by_pyarrow(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and "pyarrow" in frames[-1].filename
 
 
 def _stop(number: int, frame: object) -> NoReturn:

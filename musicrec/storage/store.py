@@ -41,10 +41,13 @@ SUCCESS = "_SUCCESS.json"
 BLOCKS = "blocks.json"
 # Threads that read records: they wait for the storage, not for the CPU.
 READERS = 16
+# Google's client retries for 15 minutes by default, and handles no signal meanwhile. A job notices
+# a missing network after two requests.
+GOOGLE_RETRY_SECONDS = 15
 
 
 class StoreError(OSError):
-    """A URI that cannot be used; the message says what to do about it."""
+    """A URI that cannot be used: the user has to change it, so that a job exits with code 2."""
 
 
 def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
@@ -60,13 +63,21 @@ def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
     if uri.startswith("s3://"):
         return s3.filesystem(), uri.removeprefix("s3://").rstrip("/")
     try:
-        filesystem, path = pa.fs.FileSystem.from_uri(uri)
+        filesystem, path = pa.fs.FileSystem.from_uri(_with_time_limit(uri))
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(
             f"'{redacted(uri)}' is not a usable location: {redacted(str(error))}. Use a folder, "
             "s3://bucket/prefix or another pyarrow.fs URI"
         ) from error
     return filesystem, path.rstrip("/")
+
+
+def _with_time_limit(uri: str) -> str:
+    """Return the URI with a limit on the retries of Google's client, unless it sets its own."""
+    if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in uri:
+        return uri
+    separator = "&" if "?" in uri else "?"
+    return f"{uri}{separator}retry_limit_seconds={GOOGLE_RETRY_SECONDS}"
 
 
 def absolute(uri: str) -> str:
