@@ -31,7 +31,8 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(2**28),
 }
 
-# Length of a socket's path (unix(7), without the final zero byte), and the longest below Ray's folder.
+# Length of a socket's path (unix(7), without the final zero byte), and the longest below Ray's
+# folder.
 SOCKET_BYTES = 107
 LONGEST_SOCKET = "ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 

@@ -24,7 +24,7 @@ def prepare() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
-        if stream is getattr(sys, f"__{name}__"):  # else somebody captures it
+        if stream is getattr(sys, f"__{name}__"):  # not replaced by a capture
             setattr(sys, name, _stream(number, stream))
 
 
