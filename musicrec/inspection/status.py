@@ -17,8 +17,10 @@ from rich.table import Table
 from musicrec.config.errors import ConfigError
 from musicrec.extraction.manifest import MANIFEST, Blocks
 from musicrec.storage.lock import Owner, owner_of
+from musicrec.storage.record import DamagedError
 from musicrec.storage.store import BLOCKS, SUCCESS, Stage, Store
 from musicrec.telemetry.log import console
+from musicrec.telemetry.progress import event
 from musicrec.telemetry.tables import terminal_table
 
 # A folder of a store is a stage's if it has one of these: the first and last files a stage writes.
@@ -56,7 +58,11 @@ class StageFolder:
         """Return the blocks that the stage works on, by content."""
         if BLOCKS not in self.files:
             return {}
-        folders = self.stage.store.read_json(self.stage.path(BLOCKS))
+        try:
+            folders = self.stage.store.read_json(self.stage.path(BLOCKS))
+        except DamagedError as error:
+            event(self.stage.name, "the progress of the blocks is unknown", error=str(error))
+            return {}
         return {name: Blocks(self.stage.store, folder) for name, folder in folders.items()}
 
 
@@ -156,10 +162,10 @@ def _trained(folder: StageFolder, status: Status) -> Status:
     """Add the epochs in a training's checkpoint, unless it is being replaced at the moment."""
     from musicrec.training.checkpoints import StoreCheckpoints  # torch takes seconds to load
 
-    try:
-        progress = StoreCheckpoints(folder.stage.store, folder.stage.folder).load_last()["progress"]
-    except RuntimeError:  # raised by torch for an incomplete archive
+    saved = StoreCheckpoints(folder.stage.store, folder.stage.folder).load_last()
+    if saved is None:
         return status
+    progress = saved["progress"]
     history = progress["history"]
     return dataclasses.replace(
         status, epoch=progress["epoch"], validation=history[-1]["validation"] if history else None

@@ -79,9 +79,12 @@ def run_job(
 
 
 def _is_of_the_user(error: Exception) -> bool:
-    from musicrec.storage.store import StoreError  # loads pyarrow, after the choice of its memory
+    from musicrec.storage.store import (
+        DamagedError,
+        StoreError,
+    )  # loads pyarrow, after the choice of its memory
 
-    return isinstance(error, UserError | StoreError)
+    return isinstance(error, UserError | StoreError | DamagedError)
 
 
 def _storage_failure(error: BaseException) -> str | None:

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from musicrec.storage.record import DamagedError
 from musicrec.storage.store import Store
 from musicrec.telemetry.log import run_name
 from musicrec.telemetry.progress import event
@@ -100,17 +101,24 @@ class Owner:
         return json.dumps(dataclasses.asdict(self), indent=1).encode().ljust(OBJECT_BYTES)
 
 
+# The owner in a damaged object. A living owner writes a whole one with its next heartbeat.
+UNKNOWN = Owner("", "unknown (its lock object is damaged)", "an unknown host", "", 0, "", 0.0, 0.0)
+
+
 def owner_of(store: Store, folder: str) -> Owner | None:
     """Return the last owner of the folder's lock, or None."""
     return _latest(store, folder)[1]
 
 
 def _latest(store: Store, folder: str) -> tuple[int, Owner | None]:
-    names = store.names(f"{folder}/{FOLDER}")
+    names = [n for n in store.names(f"{folder}/{FOLDER}") if n.removesuffix(".json").isdecimal()]
     if not names:
         return 0, None
     name = max(names, key=_number)
-    return _number(name), Owner(**store.read_json(f"{folder}/{FOLDER}/{name}"))
+    try:
+        return _number(name), Owner(**store.read_json(f"{folder}/{FOLDER}/{name}"))
+    except (DamagedError, TypeError):
+        return _number(name), UNKNOWN
 
 
 def _number(name: str) -> int:
@@ -230,7 +238,7 @@ def _acquire(store: Store, folder: str, label: str, wait: bool, times: Times) ->
                     event(label, f"took over the lock of {owner}, which has ended", folder=folder)
                 return Lock(store, folder, number + 1, this_process, times, label)
             continue  # another run was faster
-        if not wait:
+        if not wait and owner != UNKNOWN:
             raise StageLocked(
                 f"{label}: {owner} works on {store.uri(folder)}. "
                 "Start again when it has ended, or without --lock.no-wait"

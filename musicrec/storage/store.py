@@ -18,12 +18,8 @@ content or the new, never a part.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +30,9 @@ import pyarrow.fs
 import pyarrow.parquet
 
 from musicrec import schema
-from musicrec.storage import s3
+from musicrec.storage import local, s3
+from musicrec.storage.record import DamagedError, verified, with_digest
+from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 
 SUCCESS = "_SUCCESS.json"
@@ -163,7 +161,7 @@ class Store:
         """
         filesystem, path = self.locate(name)
         if isinstance(filesystem, pa.fs.LocalFileSystem):
-            return _create_local(Path(path), content)
+            return local.create(Path(path), content)
         if isinstance(filesystem, pa.fs.S3FileSystem):
             return s3.create(path, content)
         raise StoreError(
@@ -172,8 +170,20 @@ class Store:
         )
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON object."""
-        return json.loads(self.read(name))
+        """Read a JSON object.
+
+        Raises
+        ------
+        DamagedError
+            The file is empty or broken.
+        """
+        try:
+            value = json.loads(self.read(name))
+        except ValueError as error:
+            raise DamagedError(f"{self.uri(name)} is damaged: {error}") from error
+        if not isinstance(value, dict):
+            raise DamagedError(f"{self.uri(name)} is damaged: it holds no JSON object")
+        return value
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON object with sorted keys; paths and other types become strings."""
@@ -217,13 +227,22 @@ class Stage:
         return f"{self.folder}/{name}"
 
     def success(self) -> dict[str, Any] | None:
-        """Return the record of a finished stage, or None."""
+        """Return the record of a finished stage, or None.
+
+        A damaged record is logged, and the stage counts as not finished.
+        """
         name = self.path(SUCCESS)
-        return self.store.read_json(name) if self.store.exists(name) else None
+        if not self.store.exists(name):
+            return None
+        try:
+            return verified(self.store.read_json(name), self.store.uri(name))
+        except DamagedError as error:
+            event(self.name, "the record is damaged: the stage is done again", error=str(error))
+            return None
 
     def finish(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Write the record that makes this stage complete."""
-        self.store.write_json(self.path(SUCCESS), record)
+        """Write the record that makes this stage complete, with its SHA-256."""
+        self.store.write_json(self.path(SUCCESS), with_digest(record))
         return record
 
 
@@ -283,28 +302,4 @@ def write_atomically(
         with filesystem.open_output_stream(path) as stream:
             stream.write(content)
         return
-    target = Path(path)
-    with _temporary(target) as temporary:
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
-
-
-@contextlib.contextmanager
-def _temporary(target: Path) -> Iterator[Path]:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _create_local(target: Path, content: bytes) -> bool:
-    with _temporary(target) as temporary:
-        temporary.write_bytes(content)
-        try:
-            # Fails if the name exists: the content appears whole, or not at all.
-            os.link(temporary, target)
-        except FileExistsError:
-            return False
-    return True
+    local.replace(Path(path), content)
