@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -99,8 +100,8 @@ def test_googles_client_retries_for_less_than_a_minute() -> None:
 
 def test_a_temporary_folder_too_long_for_sockets_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
-    monkeypatch.setenv("TMPDIR", "/tmp/" + "x" * 100)
+    monkeypatch.setenv("TMPDIR", f"{tempfile.gettempdir()}/" + "x" * 100)
     with pytest.raises(UserError, match=r"^TMPDIR is /tmp/x+, .* set RAY_TMPDIR to a shorter"):
         _check_temporary_folder()
-    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    monkeypatch.setenv("RAY_TMPDIR", tempfile.gettempdir())
     _check_temporary_folder()
