@@ -18,6 +18,7 @@ content or the new, never a part.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,8 @@ READERS = 16
 # Google's client retries for 15 minutes by default, and handles no signal meanwhile. A job notices
 # a missing network after two requests.
 GOOGLE_RETRY_SECONDS = 15
+# Listings of a local folder, in which pyarrow fails at a file that vanishes meanwhile.
+LISTINGS = 20
 
 
 class StoreError(OSError):
@@ -68,6 +71,14 @@ def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
             "s3://bucket/prefix or another pyarrow.fs URI"
         ) from error
     return filesystem, path.rstrip("/")
+
+
+def _listed(filesystem: pa.fs.FileSystem, selector: pa.fs.FileSelector) -> list[pa.fs.FileInfo]:
+    """List a folder; once more where a temporary file of a writer vanished meanwhile."""
+    for _ in range(LISTINGS):
+        with contextlib.suppress(FileNotFoundError):
+            return filesystem.get_file_info(selector)
+    return filesystem.get_file_info(selector)
 
 
 def _with_time_limit(uri: str) -> str:
@@ -123,7 +134,7 @@ class Store:
         selector = pa.fs.FileSelector(path, allow_not_found=True)
         return sorted(
             i.base_name
-            for i in filesystem.get_file_info(selector)
+            for i in _listed(filesystem, selector)
             if i.type == pa.fs.FileType.File and not i.base_name.startswith(".")
         )
 
@@ -132,9 +143,7 @@ class Store:
         filesystem, path = self.locate(folder)
         selector = pa.fs.FileSelector(path.rstrip("/"), allow_not_found=True)
         return sorted(
-            i.base_name
-            for i in filesystem.get_file_info(selector)
-            if i.type == pa.fs.FileType.Directory
+            i.base_name for i in _listed(filesystem, selector) if i.type == pa.fs.FileType.Directory
         )
 
     def read(self, name: str) -> bytes:
