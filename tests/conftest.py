@@ -22,6 +22,8 @@ from typing import Any
 os.environ["RAY_AUTH_MODE"] = "disabled"  # else a local Ray writes a token into the home folder
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+# The runs of tests end before the first sample of 10 s.
+os.environ["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = "1"
 # On the small tensors of tests OpenMP's threads wait for each other in busy loops: beside other
 # work on two CPUs the training loop's tests take 150 s with two threads, and 20 with one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
