@@ -83,7 +83,7 @@ def test_the_thesis_preset_has_all_branches_and_needs_them() -> None:
     assert settings.modality_dropout == 0
 
 
-# Thesis section 5: batch, learning rates, patience, gradient norm.
+# Whitell 2019, "Training": batch, learning rates, patience, gradient norm.
 TRAININGS = {
     "mel.time": (8, (1e-3,), (10,), None),
     "mel.freq": (8, (1e-3,), (10,), None),
