@@ -25,13 +25,11 @@ from musicrec.catalog.tables import (
     numbers,
     split_lists,
 )
+from musicrec.config.names import LATITUDES, LONGITUDES
 from musicrec.schema import SPLITS
 from musicrec.telemetry.redact import PASSWORD
 
-# From the oldest notated music to a year well ahead: typing errors (19, 20199) and the 0 of tag
-# editors are outside, and the result does not depend on today's date.
-YEARS = (900, 2100)
-LIMITS = {"latitude": (-90, 90), "longitude": (-180, 180), "rank": (1, 2**31 - 1)}
+LIMITS = {"latitude": LATITUDES, "longitude": LONGITUDES, "rank": (1, 2**31 - 1)}
 # Bytes. The longest lyrics have about 50,000; an unclosed quote swallows the rows that follow.
 LONGEST_CELL = 200_000
 

@@ -27,6 +27,7 @@ from musicrec.catalog.tables import (
     typed,
     with_all_artists,
 )
+from musicrec.config.names import YEARS
 from musicrec.schema import SPLITS
 
 OPTIONAL = {
@@ -40,7 +41,7 @@ def validate(
     *,
     exists: Callable[[str], bool] | None = None,
     allowed_roots: Sequence[str] = (),
-    years: tuple[int, int] = rules.YEARS,
+    years: tuple[int, int] = YEARS,
     optional: Sequence[str] = ("artists",),
 ) -> list[Problem]:
     """Return every violation of a catalog's rules.

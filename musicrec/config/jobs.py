@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
+from musicrec.config.names import LATITUDES, LONGITUDES, YEARS
 from musicrec.config.sections import (
     CatalogSettings,
     Count,
@@ -137,11 +138,11 @@ class RecommendConfig:
     """Lyrics of the track, as text."""
     artwork: str | None = None
     """Album art of the track, a path or URI of an image."""
-    year: float | None = None
+    year: Annotated[float, Field(ge=YEARS[0], le=YEARS[1])] | None = None
     """Year of the track."""
-    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    latitude: Annotated[float, Field(ge=LATITUDES[0], le=LATITUDES[1])] | None = None
     """Latitude of the artist's origin in degrees."""
-    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    longitude: Annotated[float, Field(ge=LONGITUDES[0], le=LONGITUDES[1])] | None = None
     """Longitude of the artist's origin in degrees."""
     folder: str | None = None
     """Folder or URI whose audio files are the tracks."""

@@ -26,3 +26,10 @@ BRANCH_SUBMODELS: dict[str, tuple[str, ...]] = {
     "location": (),
     "year": (),
 }
+
+# From the oldest notated music to a year well ahead: typing errors (19, 20199) and the 0 of tag
+# editors are outside, and the result does not depend on today's date.
+YEARS = (900, 2100)
+# Degrees.
+LATITUDES = (-90, 90)
+LONGITUDES = (-180, 180)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,14 +17,14 @@ from musicrec.config.jobs import RecommendConfig
 from musicrec.config.load import ConfigError
 from musicrec.features.artwork import ArtworkError
 from musicrec.registry.loading import load_recommender, pinned
+from musicrec.registry.runs import URI_VARIABLE
 from musicrec.serving.batch import run_queries, with_stored_features
+from musicrec.serving.folder import AUDIO_SUFFIXES, left_out_sentence, of_folder
 from musicrec.serving.query_table import (
     ANSWERS,
-    AUDIO_SUFFIXES,
     AnswerBlocks,
     Answerer,
     of_catalog,
-    of_folder,
 )
 from musicrec.serving.recommender import MissingInput, Query
 from musicrec.storage.lock import acquire
@@ -32,6 +34,8 @@ from musicrec.telemetry.progress import event
 
 # The request that a folder of recommendations answers; later calls must make the same one.
 REQUEST = "request.json"
+# The registry of a store in a folder (``musicrec.registry.runs.tracking_uri``).
+REGISTRY_FILE = "mlflow.db"
 
 
 def recommend_one(config: RecommendConfig) -> None:
@@ -40,11 +44,13 @@ def recommend_one(config: RecommendConfig) -> None:
     Raises
     ------
     ConfigError
-        The file cannot be read, or the model needs more inputs than were given.
+        There is no such store, the file cannot be read, or the model needs more inputs than were
+        given.
     """
     from musicrec.pipeline.summary import recommendation_table
     from musicrec.telemetry.log import console
 
+    _check_store(config)
     recommender = load_recommender(config.model, config.registry, Store(config.store))
     fields = ("audio", "lyrics", "artwork", "year", "latitude", "longitude")
     try:
@@ -67,8 +73,10 @@ def recommend_many(config: RecommendConfig) -> None:
     Raises
     ------
     ConfigError
-        No folder or catalog is given, it is empty, or ``out`` holds other recommendations.
+        There is no such store, no folder or catalog is given, it is empty, or ``out`` holds other
+        recommendations.
     """
+    _check_store(config)
     out = Store(config.out)
     queries, key = _queries(config)
     model = pinned(config.model, config.registry, Store(config.store))
@@ -103,6 +111,26 @@ def recommend_many(config: RecommendConfig) -> None:
         record = _answer(config, out, queries, model)
         out.write_json(SUCCESS, request | record)
     event("recommend", "written", **_counts(record), out=out.uri(ANSWERS))
+
+
+def _check_store(config: RecommendConfig) -> None:
+    """Raise ConfigError if the store's own registry is needed and does not exist.
+
+    MLflow would create the store, and an empty registry in it.
+    """
+    store = Store(config.store)
+    is_elsewhere = config.registry.tracking_uri or os.environ.get(URI_VARIABLE)
+    if is_elsewhere or not store.is_local or not config.model.startswith(("models:/", "runs:/")):
+        return
+    if not Path(resolve(store.root)[1]).is_dir():
+        raise ConfigError(
+            f"no such store: {config.store}. Give the --store of a run of jobs/retrain.py"
+        )
+    if not store.exists(REGISTRY_FILE):
+        raise ConfigError(
+            f"the store {config.store} has no registered model ({REGISTRY_FILE}): run "
+            "jobs/retrain.py with this store first, or give another --store"
+        )
 
 
 def _answer(config: RecommendConfig, out: Store, queries: pa.Table, model: str) -> dict[str, Any]:
@@ -146,9 +174,12 @@ def _queries(config: RecommendConfig) -> tuple[pa.Table, str]:
         raise ConfigError(
             "nothing to recommend for: give --audio FILE, --folder FOLDER or --catalog FOLDER"
         )
-    queries = of_folder(absolute(config.folder))
+    queries, left_out = of_folder(absolute(config.folder))
     if queries.num_rows == 0:
-        raise ConfigError(
-            f"no audio file in {config.folder}: give a folder with {', '.join(AUDIO_SUFFIXES)}"
-        )
+        fix = f"give a folder with {', '.join(AUDIO_SUFFIXES)}"
+        if left_out:
+            fix += f"; {left_out_sentence(left_out)}"
+        raise ConfigError(f"no audio file in {config.folder}: {fix}")
+    if left_out:
+        event("recommend", left_out_sentence(left_out), files_left_out=left_out.total())
     return queries, key_of(queries.column("uri").to_pylist())

@@ -57,7 +57,7 @@ def log_version(folder: Path, model: str, outputs: int, tags: dict[str, str]) ->
         python_model=str(package / "registry" / "model.py"),
         artifacts={ARTIFACT: str(folder)},
         code_paths=[str(package)],
-        signature=_with_optional_inputs(signature),
+        signature=_without_inputs(signature),
         input_example=example,
         pip_requirements=[
             f"{name}=={importlib.metadata.version(name)}"
@@ -99,12 +99,12 @@ def output_example(outputs: int) -> pd.DataFrame:
     return pd.DataFrame([values])
 
 
-def _with_optional_inputs(signature: Any) -> Any:
-    """Return the signature with every input optional, since a query may lack any of them."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+def _without_inputs(signature: Any) -> Any:
+    """Return the signature without its inputs.
 
-    inputs = Schema(
-        [ColSpec(column.type, column.name, required=False) for column in signature.inputs.inputs]
-    )
-    return ModelSignature(inputs, signature.outputs, signature.params)
+    By a schema of inputs MLflow refuses a whole request for one value of another type, and leaves
+    out fields, and rows, that it does not know. ``musicrec.serving.request`` checks each row.
+    """
+    from mlflow.models import ModelSignature
+
+    return ModelSignature(outputs=signature.outputs, params=signature.params)

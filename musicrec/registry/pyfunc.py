@@ -30,17 +30,20 @@ from musicrec.features.artwork import ArtworkError
 from musicrec.registry.digests import check_digests
 from musicrec.serving.recommender import MissingInput, Recommendation, Recommender
 from musicrec.serving.request import (
-    FIELDS,
-    MAXIMUM_ROWS,
     RequestError,
     neighbours,
     read_query,
+    read_rows,
     seconds_per_row,
 )
 from musicrec.telemetry.log import logger
 
 ARTIFACT = "recommender"
 DEFAULT_NEIGHBOURS = 10
+
+
+class RowTimeout(Exception):
+    """A row was not answered within its time limit."""
 
 
 class MusicRecommender(PythonModel):
@@ -64,30 +67,30 @@ class MusicRecommender(PythonModel):
         """
         try:
             k = neighbours((params or {}).get("k", DEFAULT_NEIGHBOURS))
-            if len(model_input) > MAXIMUM_ROWS:
-                raise RequestError(f"{len(model_input)} rows; send at most {MAXIMUM_ROWS}")
-            if not len(model_input):
-                raise RequestError(
-                    f"the request has no row with a known field; fields are {', '.join(FIELDS)}"
-                )
+            rows = read_rows(model_input)
         except RequestError as error:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from None
-        # A table without columns has rows too, which to_dict leaves out.
-        rows = model_input.to_dict(orient="records") or [{}] * len(model_input)
-        return pd.DataFrame([self._answer(row, k) for row in rows])
+        seconds, answers = seconds_per_row(), []
+        for row in rows:
+            try:
+                answers.append(self._answer(row, k, seconds))
+            except RowTimeout:
+                answers.append(_failure(f"timed_out: not answered within {seconds:g} s"))
+                seconds /= 2
+        return pd.DataFrame(answers)
 
-    def _answer(self, row: dict[str, Any], k: int) -> dict[str, Any]:
+    def _answer(self, row: dict[str, Any], k: int, seconds: float) -> dict[str, Any]:
         try:
             recommendation = _within(
-                seconds_per_row(), lambda: self.recommender.recommend(read_query(row), k)
+                seconds, lambda: self.recommender.recommend(read_query(row), k)
             )
         except (RequestError, MissingInput) as error:
             return _failure(str(error))
         except (AudioError, ArtworkError) as error:
             kind = "audio" if isinstance(error, AudioError) else "artwork"
             return _failure(f"{error.reason}: the {kind} cannot be read")  # no byte of the file
-        except TimeoutError:
-            return _failure(f"timed_out: not answered within {seconds_per_row():g} s")
+        except RowTimeout:
+            raise
         except OSError:
             logger().exception("a file of a request could not be read")
             return _failure("unreachable: the storage of a file cannot be reached")
@@ -109,7 +112,7 @@ def _failure(error: str) -> dict[str, Any]:
 
 
 def _within(seconds: float, answer: Any) -> Recommendation:
-    """Return the answer, or raise TimeoutError: a read that hangs is left to its own thread."""
+    """Return the answer, or raise RowTimeout: a read that hangs is left to its own thread."""
     outcome: list[Recommendation] = []
     failure: list[BaseException] = []
 
@@ -125,5 +128,5 @@ def _within(seconds: float, answer: Any) -> Recommendation:
     if failure:
         raise failure[0]
     if not outcome:
-        raise TimeoutError
+        raise RowTimeout
     return outcome[0]

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs
 import pyarrow.parquet
 import torch
 
@@ -19,9 +18,8 @@ from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
 from musicrec.extraction.rows import failed_rows
 from musicrec.features.reader import read_stored
 from musicrec.serving.recommender import Failure, Features, Query, Recommender
-from musicrec.storage.store import Store, parquet_bytes, resolve
+from musicrec.storage.store import Store, parquet_bytes
 
-AUDIO_SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".m4a", ".aac")
 # One row per track; the blocks are planned from ``item`` and ``uri`` (of its audio).
 QUERIES = pa.schema(
     [
@@ -48,19 +46,6 @@ ANSWER = pa.schema(
         *OUTCOME_FIELDS,
     ]
 )
-
-
-def of_folder(root: str) -> pa.Table:
-    """Return a query for every audio file under a folder; its item is the file's URI."""
-    filesystem, base = resolve(root)
-    files = filesystem.get_file_info(pyarrow.fs.FileSelector(base, recursive=True))
-    paths = [
-        file.path
-        for file in files
-        if file.type == pyarrow.fs.FileType.File and file.path.lower().endswith(AUDIO_SUFFIXES)
-    ]
-    uris = pa.array([root + path.removeprefix(base) for path in sorted(paths)], pa.string())
-    return schema.conform(pa.table({"item": uris, "uri": uris}), QUERIES, "queries")
 
 
 def of_catalog(catalog: Catalog) -> pa.Table:

@@ -260,15 +260,14 @@ class Recommender:
 
     def _missing(self, branches: list[str], query: Query) -> MissingInput:
         rule = "needs all of its inputs" if self.ensemble.needs_all else "needs at least one input"
-        return MissingInput(
-            f"this model {rule}, and the query lacks {', '.join(branches)} "
-            f"(of {', '.join(BRANCHES)})"
-            + (
-                "; none of its lyrics' words is known"
-                if query.lyrics and "lyrics" in branches
-                else ""
-            )
+        are_unknown = query.lyrics and "lyrics" in branches
+        lacking = [name for name in branches if not (are_unknown and name == "lyrics")]
+        faults = [f"the query lacks {', '.join(lacking)} (of {', '.join(BRANCHES)})"] * bool(
+            lacking
         )
+        if are_unknown:
+            faults.append("none of the words of its lyrics is in the model's vocabulary")
+        return MissingInput(f"this model {rule}, and {' and '.join(faults)}")
 
     def _prepared(
         self, query: Query, features: Features | None

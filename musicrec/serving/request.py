@@ -7,6 +7,8 @@ whether a file outside of them exists.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 import os
 import posixpath
@@ -17,12 +19,13 @@ from typing import Any
 
 import pandas as pd
 
-from musicrec.catalog.rules import LIMITS, YEARS
+from musicrec.catalog.rules import LIMITS
+from musicrec.config.names import YEARS
 from musicrec.serving.recommender import Query
 
 ROOTS = "MUSICREC_SERVED_ROOTS"
 SECONDS = "MUSICREC_SERVED_SECONDS"
-SECONDS_PER_ROW = 30.0
+SECONDS_PER_ROW = 20.0
 MAXIMUM_NEIGHBOURS = 1000
 MAXIMUM_ROWS = 1000
 MAXIMUM_AUDIO_BYTES = 64 << 20  # a song of ten minutes as WAV has 106 MB, as MP3 20
@@ -44,7 +47,11 @@ def allowed_roots() -> tuple[str, ...]:
 
 
 def seconds_per_row() -> float:
-    """Return the time limit of a row, from MUSICREC_SERVED_SECONDS."""
+    """Return the time limit of the first row, from MUSICREC_SERVED_SECONDS.
+
+    It is halved after each row that reaches it. So all waiting of a request takes less than twice
+    this time, and by default less than the 60 s after which MLflow gives up the whole request.
+    """
     return float(os.environ.get(SECONDS, SECONDS_PER_ROW))
 
 
@@ -61,6 +68,24 @@ def neighbours(value: Any) -> int:
     if not 1 <= value <= MAXIMUM_NEIGHBOURS:
         raise RequestError(f"k is {int(value)}; give 1 to {MAXIMUM_NEIGHBOURS}")
     return int(value)
+
+
+def read_rows(table: Any) -> list[dict[str, Any]]:
+    """Return the rows of a request; MLflow passes a table, or columns by their names.
+
+    Raises
+    ------
+    RequestError
+        It is no table, or has no rows or too many.
+    """
+    try:
+        table = table if isinstance(table, pd.DataFrame) else pd.DataFrame(table)
+    except (TypeError, ValueError):
+        raise RequestError("the request is no table; send dataframe_records") from None
+    if not 1 <= len(table) <= MAXIMUM_ROWS:
+        raise RequestError(f"the request has {len(table)} rows; send 1 to {MAXIMUM_ROWS}")
+    # A table without columns has rows too, which to_dict leaves out.
+    return table.to_dict(orient="records") or [{}] * len(table)
 
 
 def read_query(row: Mapping[str, Any], roots: Sequence[str] | None = None) -> Query:
@@ -98,7 +123,12 @@ def _content(
     if content is None:
         uri = values.get(f"{field}_uri")
         return None if uri is None else admitted(f"{field}_uri", uri, roots)
-    if not isinstance(content, bytes):
+    if isinstance(content, str) and len(content) <= maximum // 3 * 4 + 4:
+        try:
+            content = base64.b64decode("".join(content.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise RequestError(f"{field} is not base64; give the bytes of a file so") from None
+    if not isinstance(content, bytes | str):
         raise RequestError(f"{field} is {type(content).__name__}; give the bytes of a file")
     if len(content) > maximum:
         raise RequestError(f"{field} has {len(content):,} bytes; the limit is {maximum:,}")
@@ -121,7 +151,9 @@ def admitted(field: str, uri: Any, roots: Sequence[str]) -> str:
             f"{field} is not accepted, since this server allows no locations ({ROOTS}): "
             f"send the file's bytes as {field.removesuffix('_uri')}"
         )
-    location = _canonical(str(uri))
+    if not isinstance(uri, str):
+        raise RequestError(f"{field} is {type(uri).__name__}; give text")
+    location = _canonical(uri)
     for root in roots:
         base = _canonical(root)
         if location is not None and base is not None and location.startswith(base + "/"):
@@ -168,19 +200,22 @@ def _number(name: str, value: Any) -> float | None:
     if value is None:
         return None
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (OverflowError, TypeError, ValueError):
         raise RequestError(f"{name} is no number") from None
     low, high = LIMITS.get(name, YEARS)
-    if not math.isfinite(number) or not low <= number <= high:
+    if math.isnan(number):
+        raise RequestError(f"{name} is no number")
+    if not low <= number <= high:
         raise RequestError(f"{name} is {number:g}; give {low} to {high}")
     return number
 
 
 def _missing(value: Any) -> bool:
+    is_empty = isinstance(value, bytes | str) and not value
     return (
         value is None
         or value is pd.NA
-        or value in (b"", "")
+        or is_empty
         or (isinstance(value, float) and math.isnan(value))
     )

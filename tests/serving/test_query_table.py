@@ -19,11 +19,11 @@ from musicrec.extraction.manifest import Blocks
 from musicrec.extraction.pipeline import outstanding
 from musicrec.features.columns import AudioReader
 from musicrec.features.lyrics import Vocabulary
+from musicrec.serving.folder import of_folder
 from musicrec.serving.query_table import (
     ANSWERS,
     AnswerBlocks,
     Answerer,
-    of_folder,
     with_places,
     write_queries,
 )
@@ -199,7 +199,7 @@ def answers(out: Store) -> list[dict]:
 def test_every_query_is_in_the_answers_or_in_the_errors(
     recommender: Recommender, music: Path, store_root: str
 ) -> None:
-    queries, out = of_folder(str(music)), Store(store_root)
+    queries, out = of_folder(str(music))[0], Store(store_root)
     assert queries.num_rows == 6
     outcomes = answer(recommender, out, queries).outcomes()
     (failed,) = outcomes.filter(outcomes.column("reason").is_valid()).to_pylist()
@@ -223,7 +223,7 @@ def test_more_neighbours_than_artists_are_all_artists(
     recommender: Recommender, music: Path, tmp_path: Path
 ) -> None:
     out = Store(str(tmp_path / "out"))
-    answer(recommender, out, of_folder(str(music)), neighbours=50)
+    answer(recommender, out, of_folder(str(music))[0], neighbours=50)
     assert {row["rank"] for row in answers(out)} == {1, 2, 3, 4, 5}
 
 
@@ -231,7 +231,7 @@ def test_rows_of_a_block_may_be_read_one_by_one(
     recommender: Recommender, music: Path, tmp_path: Path
 ) -> None:
     """A block that killed its worker is read row by row."""
-    queries, out = of_folder(str(music)), Store(str(tmp_path / "out"))
+    queries, out = of_folder(str(music))[0], Store(str(tmp_path / "out"))
     whole = answer(recommender, out, queries, rows_per_block=3)
     before, plan = answers(out), whole.manifest().slice(3, 3)
     single = [Answerer(recommender, out, neighbours=3)(plan.slice(row, 1)) for row in range(3)]
@@ -245,7 +245,7 @@ def test_rows_of_a_block_may_be_read_one_by_one(
 def test_stored_features_are_used_if_complete(
     recommender: Recommender, music: Path, tmp_path: Path
 ) -> None:
-    queries, store = of_folder(str(music)), Store(str(tmp_path / "store"))
+    queries, store = of_folder(str(music))[0], Store(str(tmp_path / "store"))
     features, reader = Blocks(store, "features/key"), AudioReader("float16", "librosa", 1.0)
     items = queries.select(["item", "uri"]).slice(0, 4)
     for block in dict.fromkeys(

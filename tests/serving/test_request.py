@@ -13,7 +13,13 @@ from mlflow.exceptions import MlflowException
 
 from musicrec.benchmarks.recommend import made_recommender
 from musicrec.registry.pyfunc import MusicRecommender
-from musicrec.serving.request import MAXIMUM_CHARACTERS, RequestError, admitted, read_query
+from musicrec.serving.request import (
+    MAXIMUM_ARTWORK_BYTES,
+    MAXIMUM_CHARACTERS,
+    RequestError,
+    admitted,
+    read_query,
+)
 
 # What the recommender of these tests reads.
 GOOD = {"year": 1700.0, "latitude": 48.2, "longitude": 16.4}
@@ -74,7 +80,11 @@ def test_no_location_is_allowed_unless_it_is_configured(monkeypatch: pytest.Monk
         ({"audoi": "x"}, "unknown field 'audoi'; fields are audio, audio_uri"),
         ({}, "the row has no known field"),
         ({"year": float("nan"), "lyrics": ""}, "the row has no known field"),
-        ({"audio": "text"}, "audio is str; give the bytes of a file"),
+        ({"audio": "%"}, "audio is not base64"),
+        ({"audio": 3}, "audio is int; give the bytes of a file"),
+        ({"artwork": "A" * (MAXIMUM_ARTWORK_BYTES * 2)}, "artwork has 33,554,432 bytes"),
+        ({"year": True}, "year is no number"),
+        ({"year": 10**400}, "year is no number"),
         ({"lyrics": 3}, "lyrics is int; give text"),
         ({"lyrics": "x" * (MAXIMUM_CHARACTERS + 1)}, "lyrics has 100,001 characters"),
         ({"year": 99999}, "year is 99999; give 900 to 2100"),

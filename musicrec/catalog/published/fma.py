@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from musicrec.catalog.published.fma_tables import FmaTable, read_published
-from musicrec.catalog.rules import LIMITS, YEARS
+from musicrec.catalog.rules import LIMITS
 from musicrec.catalog.tables import (
     LIST_SEPARATOR,
     Catalog,
@@ -33,6 +33,7 @@ from musicrec.catalog.tables import (
     typed,
 )
 from musicrec.catalog.validate import validate
+from musicrec.config.names import YEARS
 from musicrec.schema import RELATED
 
 SUBSETS = ("small", "medium", "large", "full")  # each includes the previous ones
