@@ -193,14 +193,20 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.slow)
 
 
+# Modules that start clusters and jobs of their own, longest first.
+CLUSTERS = ("test_cluster.py", "test_interrupted.py")
+
+
 def group_of(path: str) -> str:
     """Return the group of a test module: its tests run in one process, one after the other.
 
-    Modules that start Ray are one group: two clusters at a time are too much for two cores, and the
-    shared Ray and the shared retrain are set up once. Every other module is a group of its own.
+    Modules that use the shared Ray are one group, so that it is started once, and those that start
+    others are another one: more than two clusters at a time are too much for two cores. Every other
+    module is a group of its own.
     """
-    starts_ray = "/integration/" in path or path.endswith("test_faulty_training.py")
-    return "ray" if starts_ray else path
+    if path.endswith(CLUSTERS):
+        return "clusters"
+    return "ray" if "/integration/" in path else path
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -220,5 +226,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the group that starts Ray first, since it takes longest."""
-    items.sort(key=lambda item: group_of(item.nodeid.partition("::")[0]) != "ray")
+    """Run the two groups that start Ray first, since they take longest."""
+
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        group = group_of(item.nodeid.partition("::")[0])
+        return group not in ("ray", "clusters"), group == "clusters"
+
+    items.sort(key=place)

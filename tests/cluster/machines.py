@@ -146,12 +146,20 @@ class Machines:
         head += [f"--system-config={json.dumps(HEALTH)}", f"--ray-client-server-port={free_port()}"]
         self.head = self._start(head)
 
-    def add_worker(self, cpus: int = 1) -> Processes:
-        worker = self._start([f"--address={LOOPBACK}:{self.gcs}", f"--num-cpus={cpus}"], self.head)
-        self.workers.append(worker)
-        return worker
+    def add_workers(self, count: int) -> None:
+        """Start worker nodes of one CPU each at the same time, and wait for them."""
+        arguments = [f"--address={LOOPBACK}:{self.gcs}", "--num-cpus=1"]
+        nodes = [self._launch(arguments) for _ in range(count)]
+        self.workers += nodes
+        for node in nodes:
+            self._wait(node, self.head)
 
-    def _start(self, arguments: list[str], head: Processes | None = None) -> Processes:
+    def _start(self, arguments: list[str]) -> Processes:
+        node = self._launch(arguments)
+        self._wait(node)
+        return node
+
+    def _launch(self, arguments: list[str]) -> Processes:
         # On one machine the nodes must not choose their workers' ports from the same range.
         own = [
             "--min-worker-port=0",
@@ -168,20 +176,22 @@ class Machines:
             "--block",
         ]
         log = self.folder / f"node-{self._started}.log"
-        node = Processes([str(BIN / "ray"), "start", *arguments, *own], log, self.environment)
+        return Processes([str(BIN / "ray"), "start", *arguments, *own], log, self.environment)
+
+    def _wait(self, node: Processes, head: Processes | None = None) -> None:
+        """Wait until a node is started; where it is not, end it and raise AssertionError."""
 
         def started() -> bool:
             assert head is None or head.process.poll() is None, (
                 f"the head ended, and a worker waits for it: {head.said()}"
             )
-            return "Ray runtime started" in log.read_text(errors="replace")
+            return "Ray runtime started" in node.log.read_text(errors="replace")
 
         try:
             node.wait_until(started, SECONDS_TO_START)
         except BaseException:
             node.kill()
             raise
-        return node
 
     def kill_worker(self, worker: Processes) -> None:
         """The node's end, as when its machine loses power."""

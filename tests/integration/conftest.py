@@ -4,11 +4,14 @@ look at."""
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from small_catalog import UserCatalog, small_catalog
 from small_run import Retrained, tiny_config
 
@@ -37,17 +40,41 @@ def catalog_of_users() -> UserCatalog:
 
 
 @pytest.fixture(scope="session")
+def retrained_folder(
+    request: pytest.FixtureRequest,
+    catalog_of_users: UserCatalog,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """One retrain of the small catalog for all processes that run tests.
+
+    The first process that needs it runs it. In the folder are ``catalog`` and ``store``, and in
+    ``finished`` a copy of the store in which no test writes.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of the session; each process has a folder of its own in it
+    folder = folder / "retrained"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "finished").exists():
+            request.getfixturevalue("ray_session")
+            from musicrec.pipeline.retrain import retrain
+
+            catalog = catalog_of_users.write(str(folder / "catalog"))
+            retrain(tiny_config(str(folder / "store"), catalog))
+            shutil.copytree(folder / "store", folder / "copied")
+            (folder / "copied").rename(folder / "finished")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def retrained(
-    ray_session: None, catalog_of_users: UserCatalog, tmp_path_factory: pytest.TempPathFactory
+    ray_session: None, retrained_folder: Path, catalog_of_users: UserCatalog
 ) -> Retrained:
     """The whole way once, from the small catalog to a registered champion."""
     from musicrec.pipeline.retrain import retrain
 
-    folder = tmp_path_factory.mktemp("retrained")
-    catalog = catalog_of_users.write(str(folder / "catalog"))
-    config = tiny_config(str(folder / "store"), catalog)
-    done, registered = retrain(config)
-    return Retrained(config, catalog_of_users, done, registered)
+    config = tiny_config(str(retrained_folder / "store"), str(retrained_folder / "catalog"))
+    return Retrained(config, catalog_of_users, *retrain(config))
 
 
 @pytest.fixture(scope="session")

@@ -1,25 +1,42 @@
-"""`jobs/retrain.py`, submitted to a cluster of several nodes, with catalog and results on S3 and
-MLflow as a server. Two nodes die, and the storage fails now and then: rows and final table are
-those of a run on this machine, in a folder, that nothing disturbs."""
+"""Jobs on a cluster of several nodes, with catalog and results on S3 and MLflow as a server.
+
+Nodes, a worker process and drivers are killed, a job is stopped, and the storage fails now and
+then: rows, weights and the final table are those of a run that nothing disturbs.
+"""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
+import random
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import mlflow
+import psutil
 import pytest
 from faulty_s3 import FAULTS, FaultyS3
-from machines import Machines, Processes, machines, mlflow_server
-from small_catalog import UserCatalog, files_under
+from machines import LOOPBACK, ROOT, Machines, Processes, machines, mlflow_server
+from small_catalog import UserCatalog, small_catalog
 from small_run import tiny_yaml
+from store_checks import (
+    check_extraction,
+    check_mlflow,
+    check_training_runs,
+    check_weights,
+    feature_parts,
+    figures,
+    final_table,
+    records,
+    unfinished,
+)
 
-from musicrec import schema
+from musicrec.extraction.manifest import Blocks
 from musicrec.storage.lock import owner_of
-from musicrec.storage.store import SUCCESS, Store
+from musicrec.storage.store import Store
 
 # MUSICREC_TEST_PRESET=demo takes that preset, and compares with a run on the same cluster that
 # nothing disturbs: half an hour.
@@ -27,6 +44,8 @@ PRESET = os.environ.get("MUSICREC_TEST_PRESET")
 SHARE = 0.05  # of the requests fail in each way
 TOLERANCE = 1e-3  # of every figure of the final table
 SECONDS_TO_END = 300 if PRESET is None else 2400
+KILLS = int(os.environ.get("MUSICREC_TEST_KILLS", "2"))
+ROWS_PER_BLOCK, BLOCKS_UNTIL_A_KILL = 2, 4
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900 if PRESET is None else 6000)]
 
@@ -40,18 +59,29 @@ class Cluster:
     mlflow_uri: str
     root: str
 
-    def retrain(self, name: str, catalog: str) -> tuple[Processes, Store]:
-        """Submit a retrain with a store of its own."""
-        store = Store(f"{self.root}/{name}")
-        options = ["--preset", PRESET, "--store", store.root, "--extract.rows-per-block", "4"]
-        if PRESET is None:
-            settings = self.nodes.folder / f"{name}.yaml"
-            settings.write_text(tiny_yaml(store.root, catalog, launch="group"))
-            options = ["--config", str(settings)]
+    def settings(self, name: str, catalog: str, **changed: int) -> tuple[Path, Store]:
+        """Write the tiny configuration of a run with a store of its own."""
+        store, path = Store(f"{self.root}/{name}"), self.nodes.folder / f"{name}.yaml"
+        text = tiny_yaml(store.root, catalog, launch="group")
+        for key, value in changed.items():
+            assert f"{key}: 4" in text
+            text = text.replace(f"{key}: 4", f"{key}: {value}")
+        path.write_text(text)
+        return path, store
+
+    def retrain(self, name: str, *options: str) -> Processes:
+        """Submit a retrain."""
         command = ("python", "jobs/retrain.py", *options)
-        return self.nodes.submit(
-            *command, name=f"retrain-{name}", MLFLOW_TRACKING_URI=self.mlflow_uri
-        ), store
+        return self.nodes.submit(*command, name=name, MLFLOW_TRACKING_URI=self.mlflow_uri)
+
+    def extract(self, settings: Path, number: int) -> Processes:
+        """Start a driver of extraction that joins the cluster from outside."""
+        environment = self.nodes.environment | {
+            "RAY_ADDRESS": f"{LOOPBACK}:{self.nodes.gcs}",
+            "PYTHONPATH": str(ROOT),
+        }
+        command = [sys.executable, "jobs/extract.py", "--config", str(settings)]
+        return Processes(command, self.nodes.folder / f"driver-{number}.log", environment)
 
 
 @pytest.fixture(scope="module")
@@ -60,155 +90,141 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, s3_server: Any) -> Iterato
     root, direct = s3_server.fresh(), dict(os.environ)
     with (
         storage.running() as endpoint,
-        mlflow_server(folder, f"{root}/mlflow", direct) as uri,
         machines(folder, direct | {"AWS_ENDPOINT_URL": endpoint}) as nodes,
+        mlflow_server(folder, f"{root}/mlflow", direct) as uri,
     ):
-        for _ in range(2):
-            nodes.add_worker()
+        nodes.add_workers(2)
         yield Cluster(nodes, storage, uri, root)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(request: pytest.FixtureRequest) -> Store:
-    """The store of a run that nothing disturbed."""
-    if PRESET is None:
-        return Store(request.getfixturevalue("retrained").store)
-    job, store = request.getfixturevalue("cluster").retrain("undisturbed", "demo")
-    job.finish(SECONDS_TO_END)
-    return store
-
-
-def test_killed_nodes_and_a_failing_storage_change_nothing(
-    cluster: Cluster, undisturbed: Store, catalog_of_users: UserCatalog
+@pytest.mark.skipif(PRESET is not None, reason="kills cost the same whatever the job's size")
+def test_a_driver_killed_at_random_moments_costs_no_row_and_no_second_decoding(
+    cluster: Cluster,
 ) -> None:
-    nodes, storage = cluster.nodes, cluster.storage
-    catalog = catalog_of_users.copy().write(f"{cluster.root}/catalog")
+    catalog = small_catalog().copied(2 * (1 + KILLS))
+    settings, store = cluster.settings(
+        "killed", catalog.write(f"{cluster.root}/killed-catalog"), rows_per_block=ROWS_PER_BLOCK
+    )
+    draw = random.Random(0)
+    for kill in range(KILLS):
+        driver = cluster.extract(settings, kill)
+        kill_at_work(driver, store, draw.randrange(BLOCKS_UNTIL_A_KILL), draw.random() / 2)
+    cluster.extract(settings, KILLS).finish(SECONDS_TO_END)
+    check_extraction(store, catalog.track_ids())
+    assert decoded_after_the_commit(cluster.storage, store) == []
+
+
+def test_killed_nodes_and_workers_a_stop_and_a_failing_storage_change_nothing(
+    cluster: Cluster, request: pytest.FixtureRequest, catalog_of_users: UserCatalog
+) -> None:
+    storage = cluster.storage
+    if PRESET is None:
+        undisturbed = Store(f"{request.getfixturevalue('retrained_folder')}/finished")
+        catalog = catalog_of_users.copy().write(f"{cluster.root}/catalog")
+        settings, store = cluster.settings("disturbed", catalog)
+        options = ("--config", str(settings))
+    else:
+        undisturbed, store = (Store(f"{cluster.root}/{name}") for name in ("calm", "disturbed"))
+        options = ("--preset", PRESET, "--extract.rows-per-block", "4", "--store")
+        cluster.retrain("calm", *options, undisturbed.root).finish(SECONDS_TO_END)
+        options = (*options, store.root)
     requests, storage.share = storage.requests, SHARE
-    with storage.held(r"/features/.*/parts/", after=1):
-        job, store = cluster.retrain("disturbed", catalog)
-        job.wait_until(lambda: storage.waiting > 0, SECONDS_TO_END)  # in the middle of extraction
-        nodes.kill_worker(nodes.workers[0])
-        assert parts(store) and not records(store, "extract")
-    nodes.add_worker()
-    with storage.held(r"/submodels/.*/last.pt", after=1):
-        job.wait_until(lambda: storage.waiting > 0, SECONDS_TO_END)  # in the middle of a training
-        nodes.kill_worker(next(node for node in nodes.workers if node.runs("TrainWorker")))
-        assert len(records(store, "submodels")) < len(records(undisturbed, "submodels"))
-    nodes.add_worker()
-    job.finish(SECONDS_TO_END)
+
+    interrupted = disturb(cluster, store, options)
     storage.share = 0.0
 
     failed = {fault: storage.faults[fault] / (storage.requests - requests) for fault in FAULTS}
     assert all(share > SHARE / 2 for share in failed.values()), failed
-    check_rows(store, undisturbed)
-    check_registered(cluster, store)
-    expected, found = dict(figures(final_table(undisturbed))), dict(figures(final_table(store)))
-    assert len(expected) > 50
-    assert found == pytest.approx(expected, abs=TOLERANCE, nan_ok=True)
+    (record,), (expected,) = records(store, "extract"), records(undisturbed, "extract")
+    assert record["rows_out"] == expected["rows_out"] > record["rows_extracted_now"]
+    check_training_runs(store)
+    compared, found = dict(figures(final_table(undisturbed))), dict(figures(final_table(store)))
+    assert len(compared) > 50
+    assert found == pytest.approx(compared, abs=TOLERANCE, nan_ok=True)
+    if PRESET is None:
+        check_extraction(store, catalog_of_users.track_ids())
+        assert len(interrupted) >= 2
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("MLFLOW_TRACKING_URI", cluster.mlflow_uri)
+            check_weights(store, settings, interrupted)
+        (registered,) = records(store, "registered")
+        assert registered["alias"] == "champion"
+        check_mlflow(cluster.mlflow_uri, registered["version"], "musicrec", epochs=2)
 
 
-@pytest.mark.skipif(PRESET is not None, reason="a job is stopped in the same way whatever its size")
-def test_a_stopped_job_keeps_no_lock_and_goes_on_when_it_is_started_again(
-    cluster: Cluster, catalog_of_users: UserCatalog
-) -> None:
-    catalog, store = (
-        catalog_of_users.copy().write(f"{cluster.root}/catalog"),
-        Store(f"{cluster.root}/stopped"),
-    )
-    settings = cluster.nodes.folder / "stopped.yaml"
-    settings.write_text(tiny_yaml(store.root, catalog))
-    command = ("python", "jobs/extract.py", "--config", str(settings))
-    with cluster.storage.held(r"/features/.*/parts/", after=1):
-        job = cluster.nodes.submit(*command, name="stopped")
-        job.wait_until(lambda: cluster.storage.waiting > 0, SECONDS_TO_END)
+def disturb(cluster: Cluster, store: Store, options: tuple[str, ...]) -> list[str]:
+    """Run a retrain to its end through the death of two nodes and of a training worker, and a stop.
+
+    Returns
+    -------
+    list of str
+        The folders of the training runs that were interrupted.
+    """
+    nodes, storage = cluster.nodes, cluster.storage
+    with storage.held(r"/features/.*/parts/", after=1):  # in the middle of extraction
+        job = cluster.retrain("stopped", *options)
+        job.wait_until(lambda: storage.waiting > 0, SECONDS_TO_END)
+        nodes.kill_worker(nodes.workers[0])
+        assert feature_parts(store) and not records(store, "extract")
         (key,) = store.folders("extract")
         assert owner_of(store, f"extract/{key}").is_at_work()
-        cluster.nodes.stop("stopped")
+        nodes.stop("stopped")
         job.process.wait(timeout=SECONDS_TO_END)
         assert "Job 'stopped' was stopped" in job.said()
         assert not owner_of(store, f"extract/{key}").is_at_work()
-        assert not records(store, "extract")
-    again = cluster.nodes.submit(*command, name="started-again")
-    again.finish(SECONDS_TO_END)
-    (record,) = records(store, "extract")
-    assert (record["rows_in"], record["rows_out"], record["rows_in_errors"]) == (24, 24, 0)
-    assert record["rows_extracted_now"] < 24
+    nodes.add_workers(1)
+    job = cluster.retrain("continued", *options)
+    with storage.held(r"/submodels/.*/last.pt", after=1):  # in the middle of a training run
+        job.wait_until(lambda: storage.waiting > 0, SECONDS_TO_END)
+        interrupted = unfinished(store, "submodels")
+        assert interrupted
+        nodes.kill_worker(next(node for node in nodes.workers if node.runs("TrainWorker")))
+    nodes.add_workers(1)
+    with storage.held(r"/ensembles/.*/last.pt", after=1):
+        job.wait_until(lambda: storage.waiting > 0, SECONDS_TO_END)
+        interrupted += unfinished(store, "ensembles")
+        kill_training_worker(nodes)
+    job.finish(SECONDS_TO_END)
+    return interrupted
 
 
-def records(store: Store, stage: str) -> list[dict[str, Any]]:
-    return [
-        store.read_json(name)
-        for name in sorted(files_under(store.root, stage))
-        if name.endswith(SUCCESS)
-    ]
-
-
-def parts(store: Store) -> list[str]:
-    return [name for name in sorted(files_under(store.root, "features")) if "/parts/" in name]
-
-
-def check_rows(store: Store, undisturbed: Store) -> None:
-    """Every track is there once, extracted and predicted, and every epoch; as many as in the other
-    run."""
-    (extraction,), (expected,) = records(store, "extract"), records(undisturbed, "extract")
-    tracks = expected["rows_in"]
-    assert (extraction["rows_in"], extraction["rows_out"], extraction["rows_in_errors"]) == (
-        tracks,
-        tracks,
-        0,
+def kill_at_work(driver: Processes, store: Store, blocks: int, pause: float) -> None:
+    """Kill a driver some time after it has read its catalog and committed some more blocks."""
+    before = len(feature_parts(store))
+    driver.wait_until(
+        lambda: "catalog" in driver.said() and len(feature_parts(store)) >= before + blocks
     )
-    facts = schema.pa.schema(schema.FEATURE_FACTS)
-    rows = Counter(
-        track
-        for part in parts(store)
-        for track in store.read_table(part, facts).column("track_id").to_pylist()
-    )
-    assert (len(rows), set(rows.values())) == (tracks, {1})
-    for record in (*records(store, "submodels"), *records(store, "ensembles")):
-        assert [epoch["epoch"] for epoch in record["history"]] == list(range(record["epochs"]))
-        predicted = [store.read_table(name, schema.PREDICTIONS) for name in record["predictions"]]
-        ids = Counter(
-            track for table in predicted for track in table.column("track_id").to_pylist()
-        )
-        assert (len(ids), set(ids.values())) == (record["rows_out"], {1})
-        assert record["rows_in"] == record["rows_out"] + record["rows_incomplete"]
+    with pytest.raises(subprocess.TimeoutExpired):  # it does not end before that
+        driver.process.wait(timeout=pause)
+    driver.process.kill()
 
 
-def check_registered(cluster: Cluster, store: Store) -> None:
-    """MLflow's server shows the registered ensemble, and a run for each model."""
-    (registered,) = records(store, "registered")
-    client = mlflow.MlflowClient(cluster.mlflow_uri)
-    version = client.get_model_version("musicrec", registered["version"])
-    assert version.run_id == registered["run_id"]
-    assert registered["alias"] in version.aliases
-    experiment = client.get_run(version.run_id).info.experiment_id
-    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{version.run_id}'")
-    models = {
-        record["model"] for record in (*records(store, "submodels"), *records(store, "ensembles"))
+def kill_training_worker(nodes: Machines) -> None:
+    """Kill the process in which a training run computes, and leave its node."""
+    workers = [process for node in nodes.workers for process in node.all()]
+    (worker,) = (each for each in workers if "TrainWorker" in command_line(each))
+    worker.send_signal(signal.SIGKILL)
+
+
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it ended meanwhile
+        return ""
+
+
+def decoded_after_the_commit(storage: FaultyS3, store: Store) -> list[tuple[str, float]]:
+    """Return the tracks whose audio was read after their block had been committed, by how many
+    seconds."""
+    (key,) = store.folders("features")
+    committed = {
+        path.rpartition("/")[2]: done
+        for done, path in reversed(storage.writes)
+        if f"/features/{key}/parts/" in path
     }
-    assert {run.info.run_name: run.info.status for run in children} == dict.fromkeys(
-        models, "FINISHED"
-    )
-
-
-def final_table(store: Store) -> dict[str, dict[str, Any]]:
-    """The test scores of every model and baseline."""
-    (name,) = (
-        name for name in files_under(store.root, "evaluation") if name.endswith("results.json")
-    )
-    return store.read_json(name)
-
-
-def figures(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number at any depth with its path."""
-    if isinstance(value, int | float):
-        yield name, value
-    children = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, child in children:
-        yield from figures(child, f"{name}/{key}")
+    return [
+        (row["item"], read - committed[f"{row['block']}.parquet"])
+        for row in Blocks(store, f"features/{key}").manifest().to_pylist()
+        for read, path in storage.reads
+        if row["uri"].endswith(path) and read > committed[f"{row['block']}.parquet"]
+    ]

@@ -1,4 +1,4 @@
-"""Every job on a finished run, once in a folder and once on S3, with the same assertions."""
+"""Every job on a finished run whose catalog, store and model are on S3."""
 
 from __future__ import annotations
 
@@ -55,19 +55,18 @@ class Place:
             return io.BytesIO(stream.read())
 
 
-@pytest.fixture(scope="module", params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    run = request.getfixturevalue("retrained" if request.param == "folder" else "retrained_on_s3")
-    folder = tmp_path_factory.mktemp("jobs")
+@pytest.fixture(scope="module")
+def place(
+    retrained_on_s3: Retrained, s3_server: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Place:
+    """Everything on S3; the other tests run the jobs over folders."""
+    run, folder = retrained_on_s3, tmp_path_factory.mktemp("jobs")
     settings = folder / "tiny.yaml"
     # Part of what decides a registration, so unchanged.
     uri = run.config.registry.tracking_uri or "null"
     registry = f"registry: {{tracking_uri: {uri}, require_baseline: false}}\n"
     settings.write_text(tiny_yaml(run.store, run.config.catalog) + registry)
-    root = (
-        str(folder) if request.param == "folder" else request.getfixturevalue("s3_server").fresh()
-    )
-    return Place(run, settings, root)
+    return Place(run, settings, s3_server.fresh())
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

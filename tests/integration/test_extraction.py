@@ -45,6 +45,10 @@ BROKEN = {
 }
 
 
+# What does not depend on the kind of storage.
+in_a_folder = pytest.mark.parametrize("places", ["folder"], indirect=True)
+
+
 @pytest.fixture
 def catalog(catalog_of_users: UserCatalog) -> UserCatalog:
     """Four artists of all splits, eight tracks; two of the artists have artwork."""
@@ -117,6 +121,7 @@ def test_broken_files_are_rows_of_the_errors_table(places: Places, catalog: User
     assert files_under(places[0]) == before
 
 
+@in_a_folder
 def test_a_broken_image_does_not_lose_its_track(places: Places, catalog: UserCatalog) -> None:
     catalog.files["artwork/organ-0.png"] = catalog.files["artwork/organ-0.png"][:60]
     catalog.write(places[1])
@@ -129,6 +134,7 @@ def test_a_broken_image_does_not_lose_its_track(places: Places, catalog: UserCat
     assert extracted_tracks(outcome, "artwork") == {"fiddle-0-0", "fiddle-0-1"}
 
 
+@in_a_folder
 def test_too_many_errors_stop_the_run(places: Places, catalog: UserCatalog) -> None:
     with_broken_files(catalog).write(places[1])
     with pytest.raises(
@@ -146,6 +152,7 @@ def test_too_many_errors_stop_the_run(places: Places, catalog: UserCatalog) -> N
     assert set(errors_of(outcome)) == set(BROKEN)
 
 
+@in_a_folder
 def test_repaired_files_are_read_again_on_request(places: Places, catalog: UserCatalog) -> None:
     with_broken_files(catalog).write(places[1])
     extracted(configured(places))

@@ -3,35 +3,32 @@
 It ends with the same rows. What was being trained ends with the weights of an undisturbed training,
 and has one run in MLflow with every epoch once. The first kill hits Ray Train, the second a Ray
 task. Each kill happens while the S3 server holds the upload of a checkpoint, so it needs no race
-against the training. Kills in extraction have a test of their own (test_driver_kills.py).
+against the training. Kills in extraction are in test_cluster.py.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 from faulty_s3 import FaultyS3
-from faulty_training import assert_same_training
 from machines import Processes
-from small_catalog import UserCatalog, files_under
+from small_catalog import UserCatalog
 from small_run import start_job, tiny_yaml
+from store_checks import (
+    check_extraction,
+    check_mlflow,
+    check_training_runs,
+    check_weights,
+    records,
+    unfinished,
+)
 
-from musicrec import schema
-from musicrec.config.load import from_yaml
-from musicrec.pipeline.ensemble import ensemble_training_run
-from musicrec.pipeline.retrain import train_stacks
-from musicrec.pipeline.train import submodel_training_run
 from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.checkpoints import StoreCheckpoints
-from musicrec.training.loop import World
-from musicrec.training.predictions import NO_FOLD
-from musicrec.training.training_run import run as train_here
 
 EPOCHS = 4
 
@@ -57,12 +54,6 @@ class Interrupted:
             MLFLOW_TRACKING_URI=self.mlflow_uri,
         )
 
-    def unfinished(self, stage: str) -> list[str]:
-        """Return the folders of training runs with a checkpoint and without a record."""
-        names = set(files_under(self.store.root, stage))
-        folders = [name.removesuffix("/last.pt") for name in names if name.endswith("/last.pt")]
-        return [folder for folder in folders if f"{folder}/{SUCCESS}" not in names]
-
     def history(self, folder: str) -> list[dict[str, float]]:
         return StoreCheckpoints(self.store, folder).load_last()["progress"]["history"]
 
@@ -74,7 +65,7 @@ class Interrupted:
             with self.storage.held(rf"/{stage}/.*/last.pt", after=1):
                 driver.wait_until(lambda: self.storage.waiting > 0)
                 driver.kill_first()
-                return {folder: self.history(folder) for folder in self.unfinished(stage)}
+                return {folder: self.history(folder) for folder in unfinished(self.store, stage)}
         finally:
             driver.kill()
 
@@ -105,8 +96,9 @@ def test_a_killed_run_continues_where_it_was(
 
     driver = interrupted.start("task")
     driver.finish()
-    check_rows(store, len(catalog_of_users.tracks))
-    check_mlflow(interrupted.mlflow_uri)
+    check_extraction(store, catalog_of_users.track_ids())
+    check_training_runs(store)
+    check_mlflow(interrupted.mlflow_uri, "1", "musicrec", EPOCHS)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", interrupted.mlflow_uri)
     check_weights(store, interrupted.settings, list(caught))
     for folder, epochs in caught.items():
@@ -115,80 +107,3 @@ def test_a_killed_run_continues_where_it_was(
         assert record["history"][: len(epochs)] == epochs
     registered = records(store, "registered")
     assert [(record["version"], record["alias"]) for record in registered] == [(1, "champion")]
-
-
-def records(store: Store, *stages: str) -> list[dict[str, Any]]:
-    names = [name for stage in stages for name in sorted(files_under(store.root, stage))]
-    return [store.read_json(name) for name in names if name.endswith(f"/{SUCCESS}")]
-
-
-def check_mlflow(uri: str) -> None:
-    """Check for one run and a child per training, whichever driver logged an epoch."""
-    client = mlflow.MlflowClient(uri)
-    runs = client.search_runs([client.get_experiment_by_name("musicrec").experiment_id])
-    assert sorted(run.info.run_name for run in runs) == [
-        "lyrics",
-        "mfcc.large_rnn",
-        "musicrec",
-        "recommendation",
-    ]
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    for run in runs:
-        if "mlflow.parentRunId" in run.data.tags:
-            for metric in ("loss", "validation_cosine"):
-                steps = [
-                    logged.step for logged in client.get_metric_history(run.info.run_id, metric)
-                ]
-                assert sorted(steps) == list(range(EPOCHS))  # no gap, no duplicate
-
-
-def check_weights(store: Store, settings: Path, folders: list[str]) -> None:
-    """Repeat the training runs in these folders from the same tables, undisturbed, and compare."""
-    done = train_stacks(from_yaml(settings.read_text(), str(settings)))
-    run, targeted, trained = done.submodels.run, done.submodels.targeted, done.submodels.trained
-    for name, outcome in done.models.items():
-        if outcome.stage.folder in folders:
-            calm = store.stage("calm", outcome.stage.key)
-            if name == "recommendation":
-                task = ensemble_training_run(run, calm, targeted, trained)
-            else:
-                task = submodel_training_run(
-                    run, name, NO_FOLD, calm, done.submodels.extracted, targeted
-                )
-            train_here(task, World(), lambda model: model)
-            assert_same_training(store, outcome.stage.folder, store, calm.folder)
-            folders.remove(outcome.stage.folder)
-    assert not folders
-
-
-def check_rows(store: Store, tracks: int) -> None:
-    """Check that every row is there once: features, index, predictions; and every epoch."""
-    facts = schema.pa.schema(schema.FEATURE_FACTS)
-    parts = [
-        store.read_table(name, facts)
-        for name in files_under(store.root, "features")
-        if "/parts/" in name
-    ]
-    rows = Counter(track for part in parts for track in part.column("track_id").to_pylist())
-    assert len(rows) == tracks
-    assert set(rows.values()) == {1}
-    (extraction,) = records(store, "extract")
-    assert (extraction["rows_in"], extraction["rows_out"], extraction["rows_in_errors"]) == (
-        tracks,
-        tracks,
-        0,
-    )
-    trained = records(store, "submodels", "ensembles")
-    assert {record["model"] for record in trained} == {"mfcc.large_rnn", "lyrics", "recommendation"}
-    for record in trained:
-        assert [epoch["epoch"] for epoch in record["history"]] == list(range(EPOCHS))
-        predicted = [store.read_table(name, schema.PREDICTIONS) for name in record["predictions"]]
-        ids = Counter(
-            track for table in predicted for track in table.column("track_id").to_pylist()
-        )
-        assert (
-            len(ids)
-            == record["rows_out"]
-            == (tracks // 2 if record["model"] == "lyrics" else tracks)
-        )
-        assert set(ids.values()) == {1}

@@ -128,7 +128,7 @@ def test_a_killed_recommendation_is_continued(
     retrained: Retrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, out = tmp_path / "music", tmp_path / "answers"
-    for copy in range(8):
+    for copy in range(4):
         shutil.copytree(Path(retrained.config.catalog) / "audio", folder / str(copy))
     tracks = len(list(folder.rglob("*.*")))
     arguments = [

@@ -17,7 +17,7 @@ from musicrec.config.load import preset
 from musicrec.storage.store import SUCCESS, Store
 from musicrec.training.checkpoints import StoreCheckpoints
 
-NAME, TRIALS, EPOCHS = "mfcc.large_rnn", 3, 60
+NAME, TRIALS, EPOCHS = "mfcc.large_rnn", 3, 20
 SPACE = """
 architecture: large_rnn
 search:

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import faulty_training
 import pyarrow as pa
 import pytest
+import small_training
 
 from musicrec.catalog.tables import Catalog
 from musicrec.config.jobs import Config
@@ -342,7 +342,7 @@ def test_a_complete_stage_reruns_where_its_record_requires_it(local: Store) -> N
 
 
 def test_a_training_locked_by_another_run_is_not_started(local: Store) -> None:
-    task = faulty_training.prepare(local.root)
+    task = small_training.prepare(local.root)
     owner = elsewhere(local, task.folder)
     before = local.names(task.folder)
     with pytest.raises(StageLocked, match=f"train mfcc.large_rnn: run {owner.run} on node-7"):
@@ -351,7 +351,7 @@ def test_a_training_locked_by_another_run_is_not_started(local: Store) -> None:
 
 
 def test_a_training_completed_by_another_run_is_reused(local: Store) -> None:
-    task = faulty_training.prepare(local.root)
+    task = small_training.prepare(local.root)
     local.stage(*task.folder.split("/")).finish({"model": task.name})
     outcome = launch_training_runs(run_of(local), [task])[task.folder]
     assert (outcome.worked, outcome.record) == (False, {"model": task.name})

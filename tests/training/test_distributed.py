@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from faulty_training import prepare
+from small_training import prepare
 
 from musicrec.config.sections import TrainSettings
 from musicrec.training.distributed import trainer
