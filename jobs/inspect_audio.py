@@ -18,7 +18,8 @@ from musicrec.audio import CLIP_SECONDS, AudioError, decode, extract_features
 from musicrec.config.errors import EXIT_CONFIG, print_error
 from musicrec.evaluation.spectrogram_plots import save_plots
 from musicrec.runtime.process import prepare
-from musicrec.storage.store import StoreError, resolve
+from musicrec.storage.store import resolve
+from musicrec.storage.uri import StoreError, absolute
 from musicrec.telemetry.printable import printable
 
 
@@ -46,7 +47,8 @@ def main() -> int:
         f"{audio.native_sample_rate:,} Hz, {audio.channels} channels"
         f"{', silent' if audio.silent else ''}"
     )
-    for path in save_plots(extract_features(audio.samples), options.out, Path(options.file).stem):
+    clip = Path(absolute(options.file)).stem
+    for path in save_plots(extract_features(audio.samples), options.out, clip):
         print(printable(str(path)))
     return 0
 

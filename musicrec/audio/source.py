@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from pyarrow.fs import FileSystem
+from pyarrow.fs import FileSystem, LocalFileSystem
 
 from musicrec.audio.errors import AudioError
 
-_URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+_URI = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]+://|(?i:file:/))")
 
 # Return the file system of a URI, and the path within it.
 Locate = Callable[[str], tuple[FileSystem, str]]
@@ -47,7 +46,7 @@ class OpenSource:
 def open_source(source: Source, max_bytes: int, locate: Locate) -> Iterator[OpenSource]:
     """Open a local path, a URI, or bytes in memory.
 
-    A URI is ``file://`` or one that `locate` supports, such as ``s3://``.
+    `locate` decides what a URI (``file://``, ``s3://``) names.
 
     Raises
     ------
@@ -63,12 +62,13 @@ def open_source(source: Source, max_bytes: int, locate: Locate) -> Iterator[Open
         return
     name = os.fspath(source)
     if _URI.match(name):
-        parts = urlsplit(name)
-        if parts.scheme != "file":
-            with in_memory(_fetch(name, max_bytes, locate), name, max_bytes) as opened:
+        file_system, path = locate(name)
+        if not isinstance(file_system, LocalFileSystem):
+            content = _fetch(name, file_system, path, max_bytes)
+            with in_memory(content, name, max_bytes) as opened:
                 yield opened
             return
-        name = unquote(parts.path)
+        name = path
     with _local(Path(name), max_bytes) as opened:
         yield opened
 
@@ -103,9 +103,8 @@ def in_memory(data: bytes, name: str, max_bytes: int) -> Iterator[OpenSource]:
         yield OpenSource(name, data, file.fileno())
 
 
-def _fetch(uri: str, max_bytes: int, locate: Locate) -> bytes:
+def _fetch(uri: str, file_system: FileSystem, path: str, max_bytes: int) -> bytes:
     try:
-        file_system, path = locate(uri)
         with file_system.open_input_file(path) as file:
             _check_size(file.size(), uri, max_bytes)
             return file.read()

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.catalog.joins import no_common_artist
-from musicrec.catalog.locations import audio_uri
+from musicrec.catalog.locations import FILE_URI, OUTSIDE, audio_uri
 from musicrec.catalog.tables import (
     PROBLEM_LINES,
     TABLES,
@@ -27,6 +27,7 @@ from musicrec.catalog.tables import (
 )
 from musicrec.config.names import LATITUDES, LONGITUDES
 from musicrec.schema import SPLITS
+from musicrec.storage.uri import why_unusable
 from musicrec.telemetry.redact import PASSWORD
 
 LIMITS = {"latitude": LATITUDES, "longitude": LONGITUDES, "rank": (1, 2**31 - 1)}
@@ -247,9 +248,17 @@ def check_files(
         "credentials in a URI",
         "pass them by environment variables, a profile or a role",
     )
+    file_uris = pc.fill_null(pc.match_substring_regex(texts, FILE_URI), False).to_numpy()
+    reasons = {
+        int(i): reason
+        for i in np.flatnonzero(file_uris & ~backslash)
+        if (reason := why_unusable(texts[int(i)].as_py()))
+    }
+    unusable = np.array([*reasons], np.int64)
+    tracks.report(column, unusable, "not a usable location", reasons.__getitem__)
     homes = [audio_uri(home, "").rstrip("/") + "/" for home in (root, *allowed_roots)]
     has_parent = pc.match_substring_regex(texts, r"(^|/)\.\.(/|$)")
-    elsewhere = pc.match_substring_regex(texts, r"^/|://")
+    elsewhere = pc.match_substring_regex(texts, OUTSIDE)
     for home in homes:
         elsewhere = pc.and_(elsewhere, pc.invert(pc.starts_with(texts, home)))
     suspects = np.flatnonzero(
@@ -258,7 +267,7 @@ def check_files(
     outside = np.array(
         [
             i
-            for i in suspects
+            for i in np.setdiff1d(suspects, unusable)
             if not f"{audio_uri(root, texts[int(i)].as_py())}/".startswith(tuple(homes))
         ],
         np.int64,
@@ -271,7 +280,8 @@ def check_files(
     )
     if exists is None:
         return
-    inside = np.setdiff1d(np.flatnonzero(texts.is_valid().to_numpy() & ~backslash), outside)
+    readable = np.flatnonzero(texts.is_valid().to_numpy() & ~backslash)
+    inside = np.setdiff1d(readable, np.union1d(outside, unusable))
     codes = tracks.codes(column)
     distinct = inside[np.unique(codes[inside], return_index=True)[1]]
     absent = [i for i in distinct if not exists(audio_uri(root, texts[int(i)].as_py()))]

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from musicrec.catalog.locations import audio_uri
-from musicrec.storage.store import StoreError, resolve
+from musicrec.storage.store import resolve
+from musicrec.storage.uri import StoreError
 
 # The version of a file that does not exist
 MISSING = "missing"

@@ -6,6 +6,7 @@ from musicrec.config.errors import ConfigError, suggestion
 from musicrec.config.jobs import Config
 from musicrec.config.names import BRANCH_SUBMODELS, FEATURES
 from musicrec.config.sections import EmbedSettings
+from musicrec.storage.uri import why_unusable
 from musicrec.telemetry.redact import holds_password, redacted
 
 NO_PASSWORDS = (
@@ -35,11 +36,10 @@ def _locations(config: Config) -> None:
     }
     for key, uris in places.items():
         for uri in uris:
-            if "\0" in uri:
-                raise ConfigError(f"{key} = {uri!r}: no location has a NUL character; remove it")
-            if not holds_password(uri):
-                continue
-            raise ConfigError(f"{key} = {redacted(uri)}: {NO_PASSWORDS}")
+            if holds_password(uri):
+                raise ConfigError(f"{key} = {redacted(uri)}: {NO_PASSWORDS}")
+            if reason := why_unusable(uri):
+                raise ConfigError(f"{key} = {uri!r}: {reason}")
 
 
 def _learning_rate_phases(config: Config) -> None:

@@ -25,6 +25,7 @@ from musicrec.config.help import is_section, reduced
 from musicrec.config.jobs import Config
 from musicrec.config.safe_yaml import MAXIMUM_BYTES, read_yaml
 from musicrec.config.sections import StackSettings, SubmodelSettings
+from musicrec.storage.uri import StoreError, is_file_uri
 from musicrec.telemetry.redact import redacted
 
 # Sections that hold named sections.
@@ -208,8 +209,8 @@ def read_text(option: str, path: str, instead: str = "") -> bytes:
     ConfigError
         The file does not exist.
     """
-    if "://" in path:
-        from musicrec.storage.store import StoreError, resolve
+    if "://" in path or is_file_uri(path):
+        from musicrec.storage.store import resolve
 
         try:
             filesystem, name = resolve(path)

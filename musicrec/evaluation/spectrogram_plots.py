@@ -14,6 +14,7 @@ from musicrec.audio.parameters import BINS_PER_OCTAVE, CHROMA_CLASSES, FFT_SIZE,
 from musicrec.audio.tables import cqt_frequencies, mel_band_centres
 from musicrec.evaluation.literal import literal_text
 from musicrec.storage.store import resolve, write_atomically
+from musicrec.storage.uri import absolute
 
 _NOTES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 TITLES = {
@@ -95,7 +96,7 @@ def save_plots(features: dict[str, np.ndarray], folder: str, clip: str) -> list[
     figures = {name: plot_feature(feature, name, clip) for name, feature in features.items()}
     if "mel" in features:
         figures["edge_kernels"] = plot_edges(features["mel"], "mel", clip)
-    written = []
+    written, folder = [], absolute(folder)
     for name, figure in figures.items():
         image = io.BytesIO()
         figure.savefig(image, format="png")

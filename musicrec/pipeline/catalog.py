@@ -16,6 +16,7 @@ import pyarrow.fs
 
 from musicrec.catalog.demo import build as demo
 from musicrec.catalog.joins import check_test_artists
+from musicrec.catalog.locations import catalog_root
 from musicrec.catalog.published.cifar100 import read_cifar100
 from musicrec.catalog.published.fma import read_fma
 from musicrec.catalog.split import split_report
@@ -25,7 +26,7 @@ from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError
 from musicrec.pipeline.base import Run
 from musicrec.storage import s3
-from musicrec.storage.store import Store, absolute, resolve, write_atomically
+from musicrec.storage.store import Store, resolve, write_atomically
 from musicrec.storage.store import fingerprint as key_of
 from musicrec.telemetry.progress import Meter, event
 
@@ -122,7 +123,7 @@ def _read(
             f"catalog_rules.form is '{rules.form}', but catalog '{DEMO}' has another form: "
             "name the data set's folder with --catalog"
         )
-    root = demo_catalog(config, store) if config.catalog == DEMO else absolute(config.catalog)
+    root = demo_catalog(config, store) if config.catalog == DEMO else catalog_root(config.catalog)
     if rules.form == "fma":
         return read_fma(root, resolve(root), rules.fma_subset, exists=exists)
     if rules.form == "cifar100":

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from musicrec.audio import AudioError
+from musicrec.catalog.locations import catalog_root
 from musicrec.catalog.tables import fingerprint as catalog_fingerprint
 from musicrec.catalog.validate import load_validated
 from musicrec.config.jobs import RecommendConfig
@@ -28,8 +29,9 @@ from musicrec.serving.query_table import (
 )
 from musicrec.serving.recommender import MissingInput, Query
 from musicrec.storage.lock import acquire
-from musicrec.storage.store import SUCCESS, Store, absolute, resolve
+from musicrec.storage.store import SUCCESS, Store, resolve
 from musicrec.storage.store import fingerprint as key_of
+from musicrec.storage.uri import absolute
 from musicrec.telemetry.progress import event
 
 # The request that a folder of recommendations answers; later calls must make the same one.
@@ -141,9 +143,7 @@ def _answer(config: RecommendConfig, out: Store, queries: pa.Table, model: str) 
     def with_features(queries: pa.Table) -> pa.Table:
         if config.catalog is None or not config.stored_features:
             return queries
-        return with_stored_features(
-            Store(config.store), absolute(config.catalog), queries, recommender
-        )
+        return with_stored_features(Store(config.store), config.catalog, queries, recommender)
 
     def reader(threads: int) -> Answerer:
         return Answerer(recommender, out, threads, neighbours=config.neighbours)
@@ -167,7 +167,7 @@ def _counts(record: dict[str, Any]) -> dict[str, Any]:
 def _queries(config: RecommendConfig) -> tuple[pa.Table, str]:
     """Return the queries and a hash of them."""
     if config.catalog is not None:
-        root = absolute(config.catalog)
+        root = catalog_root(config.catalog)
         catalog, _ = load_validated(root, resolve(root), seed=0)
         return of_catalog(catalog), key_of(root, catalog_fingerprint(catalog))
     if config.folder is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,14 @@ def print_summary(done: Evaluated, registered: Outcome) -> None:
         _print_line(line)
     record = registered.record
     _print_line(f"MLflow: {record['decision']}")
-    _print_line(f"Look at it:  mlflow ui --backend-store-uri {record['tracking_uri']}")
+    _print_line(f"Look at it:  mlflow ui --backend-store-uri {quote(record['tracking_uri'])}")
     run = done.run
     track = audio_uri(run.catalog.root, run.catalog.tracks.column("audio")[0].as_py())
     # A version that did not become champion is used by its alias.
     model = "" if record["alias"] == CHAMPION else f" --model models:/{record['model']}@challenger"
     _print_line(
-        f"Type next:   python jobs/recommend.py --store {run.config.store} --audio {track}{model}"
+        f"Type next:   python jobs/recommend.py --store {quote(run.config.store)} "
+        f"--audio {quote(track)}{model}"
     )
 
 

@@ -9,12 +9,14 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import RegistrySettings
 from musicrec.storage.s3 import ATTEMPTS, REQUEST_TIMEOUT_SECONDS
 from musicrec.storage.store import Store
+from musicrec.storage.uri import is_file_uri, local_path
 
 KEY_TAG = "musicrec.key"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -58,13 +60,20 @@ def connect(settings: RegistrySettings, store: Store) -> str:
     for variable, value in RETRIES.items():
         os.environ.setdefault(variable, value)
     if mlflow.get_experiment_by_name(settings.experiment) is None:
-        location = (
-            None if uri.startswith(("http://", "https://")) else store.uri("mlflow-artifacts")
-        )
         mlflow.create_experiment(
-            settings.experiment, artifact_location=location, tags=EXPERIMENT_TAGS
+            settings.experiment,
+            artifact_location=_artifact_location(uri, store),
+            tags=EXPERIMENT_TAGS,
         )
     return mlflow.set_experiment(settings.experiment).experiment_id
+
+
+def _artifact_location(uri: str, store: Store) -> str | None:
+    """Return where a database's runs keep their files, as a URI; a server decides that itself."""
+    if uri.startswith(("http://", "https://")):
+        return None
+    location = store.uri("mlflow-artifacts")
+    return Path(location).as_uri() if store.is_local else location
 
 
 def _set_tracking_uri(uri: str) -> None:
@@ -91,7 +100,18 @@ def tracking_uri(settings: RegistrySettings, store: Store) -> str:
         )
     if uri is None:
         os.makedirs(store.root, exist_ok=True)
-    return uri or f"sqlite:///{store.root}/mlflow.db"
+        return _database_uri(f"{store.root}/mlflow.db")
+    return Path(local_path(uri)).as_uri() if is_file_uri(uri) else uri
+
+
+def _database_uri(path: str) -> str:
+    """Return the URI of an SQLite file; ``%20`` and ``?`` of a folder's name need a code."""
+    from sqlalchemy import URL, make_url
+
+    uri = f"sqlite:///{path}"
+    if make_url(uri).database == path:
+        return uri
+    return URL.create("sqlite", database=path).render_as_string()
 
 
 def is_configured(settings: RegistrySettings, store: Store) -> bool:

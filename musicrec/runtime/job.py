@@ -79,10 +79,8 @@ def run_job(
 
 
 def _is_of_the_user(error: Exception) -> bool:
-    from musicrec.storage.store import (
-        DamagedError,
-        StoreError,
-    )  # loads pyarrow, after the choice of its memory
+    from musicrec.storage.record import DamagedError
+    from musicrec.storage.uri import StoreError
 
     return isinstance(error, UserError | StoreError | DamagedError)
 

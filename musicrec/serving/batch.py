@@ -25,6 +25,7 @@ from musicrec.serving.query_table import (
 )
 from musicrec.serving.recommender import Recommender
 from musicrec.storage.store import Stage, Store, check_counts, complete_stages
+from musicrec.storage.uri import absolute
 
 ERRORS = "errors.parquet"
 
@@ -92,10 +93,17 @@ def with_stored_features(
 ) -> pa.Table:
     """Add the places of the queries' features in the last extraction of the catalog for this model.
 
-    Without such an extraction the queries stay unchanged. ``catalog`` is the catalog's root.
+    Without such an extraction the queries stay unchanged. ``catalog`` is the catalog's root, in any
+    spelling.
     """
+    root = absolute(catalog)
+
+    def is_of_catalog(record: dict[str, Any]) -> bool:
+        extracted = record.get("catalog")
+        return extracted is not None and absolute(extracted) == root
+
     for stage, record in complete_stages(store, "extract"):
-        if record.get("catalog") == catalog and record.get("chroma") == recommender.chroma:
+        if is_of_catalog(record) and record.get("chroma") == recommender.chroma:
             return with_features_of(stage, record, queries, recommender)
     return queries
 

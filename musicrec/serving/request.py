@@ -12,7 +12,6 @@ import binascii
 import math
 import os
 import posixpath
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import pandas as pd
 from musicrec.catalog.rules import LIMITS
 from musicrec.config.names import YEARS
 from musicrec.serving.recommender import Query
+from musicrec.storage.uri import StoreError, local_path
 
 ROOTS = "MUSICREC_SERVED_ROOTS"
 SECONDS = "MUSICREC_SERVED_SECONDS"
@@ -171,15 +171,14 @@ def _canonical(uri: str) -> str | None:
         is_plain = bool(bucket) and not {*"?#%@"} & {*rest} and ".." not in rest.split("/")
         path = posixpath.normpath(f"/{key}")
         return f"s3://{bucket}{path if path != '/' else ''}" if is_plain else None
-    if separator:
-        if scheme.lower() != "file":
-            return None
-        parts = urllib.parse.urlsplit(uri)
-        if parts.netloc not in ("", "localhost"):
-            return None
-        uri = urllib.parse.unquote(parts.path)
     try:
-        return str(Path(uri).resolve())
+        path = local_path(uri)
+    except StoreError:
+        return None
+    if path is None:
+        return None
+    try:
+        return str(Path(path).resolve())
     except (OSError, RuntimeError, ValueError):  # a loop of links, a name too long, a null
         return None
 

@@ -33,6 +33,7 @@ import pyarrow.parquet
 from musicrec import schema
 from musicrec.storage import local, s3
 from musicrec.storage.record import DamagedError, verified, with_digest
+from musicrec.storage.uri import StoreError, absolute, local_path
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 
@@ -47,10 +48,6 @@ GOOGLE_RETRY_SECONDS = 15
 LISTINGS = 20
 
 
-class StoreError(OSError):
-    """A URI that cannot be used: the user has to change it, so that a job exits with code 2."""
-
-
 def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
     """Return the file system of a URI (or local path) and the path within it.
 
@@ -59,8 +56,8 @@ def resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
     StoreError
         The scheme is unknown, or the URI is not well formed.
     """
-    if "://" not in uri:
-        return pa.fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+    if (path := local_path(uri)) is not None:
+        return pa.fs.LocalFileSystem(), path
     if uri.startswith("s3://"):
         return s3.filesystem(), uri.removeprefix("s3://").rstrip("/")
     try:
@@ -87,11 +84,6 @@ def _with_time_limit(uri: str) -> str:
         return uri
     separator = "&" if "?" in uri else "?"
     return f"{uri}{separator}retry_limit_seconds={GOOGLE_RETRY_SECONDS}"
-
-
-def absolute(uri: str) -> str:
-    """Return a URI that is valid in every process: local paths become absolute."""
-    return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
 
 
 def fingerprint(*parts: Any) -> str:

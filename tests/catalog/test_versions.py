@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from musicrec.catalog.versions import LISTED_FROM, MISSING, file_versions
-from musicrec.storage.store import StoreError, resolve, write_atomically
+from musicrec.storage.store import resolve, write_atomically
+from musicrec.storage.uri import StoreError
 
 MANY = LISTED_FROM + 1
 

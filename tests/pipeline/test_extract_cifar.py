@@ -19,7 +19,7 @@ from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.catalog import open_run, report_catalog
 from musicrec.pipeline.extract import extract, places
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.storage.store import absolute
+from musicrec.storage.uri import absolute
 from musicrec.training.inputs import FeatureRows
 
 SPEC = SubmodelSpec("cifar.simple", "simple", 5, feature="cifar")

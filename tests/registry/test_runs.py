@@ -63,3 +63,24 @@ def test_a_run_continued_with_other_workers_is_the_same_run(
     config = preset("demo")
     changed = dataclasses.replace(config, train=dataclasses.replace(config.train, **change))
     assert (run_key(changed, "catalog") == run_key(config, "catalog")) is same
+
+
+def test_a_store_of_any_name_holds_its_database_and_artifacts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "ü #1 %20 ?x"
+    monkeypatch.delenv(tracking.URI_VARIABLE, raising=False)
+    store = Store((tmp_path / name).as_uri())
+    experiment = tracking.connect(RegistrySettings(), store)
+    with tracking.tracked(experiment, "run", "key") as run:
+        mlflow.log_dict({"a": 1}, "facts.json")
+    assert (tmp_path / name / "mlflow.db").is_file()
+    assert mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/facts.json") == {"a": 1}
+    assert [path.parents[2].name for path in tmp_path.rglob("facts.json")] == ["mlflow-artifacts"]
+    assert next(tmp_path.rglob("facts.json")).is_relative_to(tmp_path / name)
+
+
+@pytest.mark.parametrize("spelling", ["file:///a%20b/runs", "file://localhost/a%20b/runs"])
+def test_a_tracking_uri_of_a_folder_is_given_in_one_spelling(spelling: str, tmp_path: Path) -> None:
+    settings = RegistrySettings(tracking_uri=spelling)
+    assert tracking.tracking_uri(settings, Store(str(tmp_path))) == "file:///a%20b/runs"

@@ -16,13 +16,12 @@ from musicrec.storage import s3
 from musicrec.storage.store import (
     SUCCESS,
     Store,
-    StoreError,
-    absolute,
     fingerprint,
     parquet_bytes,
     resolve,
     write_atomically,
 )
+from musicrec.storage.uri import StoreError, absolute
 
 CONTRACT = pa.schema(
     [pa.field("track_id", pa.string(), nullable=False), pa.field("year", pa.int32())]

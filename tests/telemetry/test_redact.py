@@ -16,7 +16,8 @@ from musicrec.config.load import ConfigError, from_yaml, parse, resolved
 from musicrec.config.sections import CatalogSettings, RegistrySettings
 from musicrec.pipeline.catalog import open_run
 from musicrec.registry.runs import flattened
-from musicrec.storage.store import StoreError, resolve
+from musicrec.storage.store import resolve
+from musicrec.storage.uri import StoreError
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 
