@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 COLUMNS = 200
+HEADER_BYTES = 1 << 16
 PARQUET_ROWS = 50_000_000
 # Largest expanded size of a Parquet file: this constant plus a multiple of the file's size. Real
 # tables reach six times.
@@ -21,19 +22,38 @@ CELL_BYTES = 8  # overhead per cell, in addition to its text
 EXTENSION = b"ARROW:extension:name"
 
 
-def first_record_cells(head: bytes) -> int:
-    """Count the cells in the first record of a CSV file.
+def check_header(head: bytes, name: str) -> None:
+    """Check the first record of a CSV file, given the file's first ``HEADER_BYTES`` and its name.
 
-    pyarrow.csv allocates a column for each of them, even for millions.
+    pyarrow.csv allocates a column for each of its cells, even for millions, and a name is copied
+    into each problem of its column.
+
+    Raises
+    ------
+    pa.ArrowInvalid
+        It has too many cells, or does not end within these bytes.
     """
+    cells, has_ended = _first_record(head)
+    if cells > COLUMNS:
+        counted = f"{cells:,} columns" if has_ended else f"at least {cells:,} columns"
+        raise pa.ArrowInvalid(f"the first line of {name} has {counted}; the limit is {COLUMNS}")
+    if not has_ended and len(head) == HEADER_BYTES:
+        raise pa.ArrowInvalid(
+            f"the first line of {name}, its header, has more than {HEADER_BYTES >> 10} KiB, which "
+            "is the limit: look for a missing header or an unclosed double quote"
+        )
+
+
+def _first_record(head: bytes) -> tuple[int, bool]:
+    """Count the cells in the first record, and tell whether it ends in these bytes."""
     cells = 1
     for number, text in enumerate(head.replace(b"\r", b"\n").split(b'"')):
         if number % 2 == 0:  # outside of quotes
             line, ended, _ = text.partition(b"\n")
             cells += line.count(b",")
             if ended:
-                break
-    return cells
+                return cells, True
+    return cells, False
 
 
 def read_parquet(content: pa.Buffer, names: Collection[str]) -> pa.Table:

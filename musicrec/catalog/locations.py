@@ -33,15 +33,14 @@ def audio_uri(root: str, value: str) -> str:
     It has no ``.`` and ``..`` segments. A relative value, taken literally, starts from the
     catalog's root. A ``file:`` URI that cannot be a path of this machine stays as it is.
     """
-    if value.startswith("/") or is_file_uri(value):
-        local = None if why_unusable(value) else local_path(value)
-    elif "://" in value:
-        local = None
-    else:
+    if value.startswith("/"):
+        return posixpath.normpath(value)
+    if is_file_uri(value):
+        return value if why_unusable(value) else posixpath.normpath(local_path(value))
+    if "://" not in value:
         value = f"{absolute(root).rstrip('/')}/{value}"
-        local = None if "://" in value else value
-    if local is not None:
-        return posixpath.normpath(local)
+    if value.startswith("/"):
+        return posixpath.normpath(value)
     scheme, _, path = value.rpartition("://")
     # an object's name may contain //
     return f"{scheme}://{posixpath.normpath(path) if '/.' in path else path}"

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.catalog.joins import no_common_artist
-from musicrec.catalog.locations import FILE_URI, OUTSIDE, audio_uri
 from musicrec.catalog.tables import (
     PROBLEM_LINES,
     TABLES,
@@ -23,12 +22,9 @@ from musicrec.catalog.tables import (
     Severity,
     limited,
     numbers,
-    split_lists,
 )
 from musicrec.config.names import LATITUDES, LONGITUDES
 from musicrec.schema import SPLITS
-from musicrec.storage.uri import why_unusable
-from musicrec.telemetry.redact import PASSWORD
 
 LIMITS = {"latitude": LATITUDES, "longitude": LONGITUDES, "rank": (1, 2**31 - 1)}
 # Bytes. The longest lyrics have about 50,000; an unclosed quote swallows the rows that follow.
@@ -221,99 +217,6 @@ def check_splits(tracks: Inspected) -> None:
             )
 
         tracks.report("artist_id", np.sort(once), "artist in two splits", fix)
-
-
-def check_files(
-    tracks: Inspected,
-    column: str,
-    root: str,
-    allowed_roots: Sequence[str],
-    exists: Callable[[str], bool] | None,
-) -> None:
-    """Check that a column of URIs names existing files, all inside the allowed roots."""
-    if not tracks.has(column):
-        return
-    texts = tracks.columns[column]
-    backslash = pc.fill_null(pc.match_substring(texts, "\\"), False).to_numpy()
-    tracks.report(
-        column,
-        backslash,
-        "backslash in a path",
-        "write it relative to the catalog's root with /, for example audio/a.mp3",
-    )
-    passwords = pc.fill_null(pc.match_substring_regex(texts, PASSWORD), False)
-    tracks.report(
-        column,
-        passwords,
-        "credentials in a URI",
-        "pass them by environment variables, a profile or a role",
-    )
-    file_uris = pc.fill_null(pc.match_substring_regex(texts, FILE_URI), False).to_numpy()
-    reasons = {
-        int(i): reason
-        for i in np.flatnonzero(file_uris & ~backslash)
-        if (reason := why_unusable(texts[int(i)].as_py()))
-    }
-    unusable = np.array([*reasons], np.int64)
-    tracks.report(column, unusable, "not a usable location", reasons.__getitem__)
-    homes = [audio_uri(home, "").rstrip("/") + "/" for home in (root, *allowed_roots)]
-    has_parent = pc.match_substring_regex(texts, r"(^|/)\.\.(/|$)")
-    elsewhere = pc.match_substring_regex(texts, OUTSIDE)
-    for home in homes:
-        elsewhere = pc.and_(elsewhere, pc.invert(pc.starts_with(texts, home)))
-    suspects = np.flatnonzero(
-        pc.fill_null(pc.or_(has_parent, elsewhere), False).to_numpy() & ~backslash
-    )
-    outside = np.array(
-        [
-            i
-            for i in np.setdiff1d(suspects, unusable)
-            if not f"{audio_uri(root, texts[int(i)].as_py())}/".startswith(tuple(homes))
-        ],
-        np.int64,
-    )
-    tracks.report(
-        column,
-        outside,
-        "outside the catalog's root",
-        f"move the file under {root}, or add its folder to catalog_rules.allowed_roots",
-    )
-    if exists is None:
-        return
-    readable = np.flatnonzero(texts.is_valid().to_numpy() & ~backslash)
-    inside = np.setdiff1d(readable, np.union1d(outside, unusable))
-    codes = tracks.codes(column)
-    distinct = inside[np.unique(codes[inside], return_index=True)[1]]
-    absent = [i for i in distinct if not exists(audio_uri(root, texts[int(i)].as_py()))]
-    fix = (
-        "the track will be a row of the errors table"
-        if column == "audio"
-        else "the track is used without artwork"
-    )
-    tracks.report(
-        column,
-        np.flatnonzero(np.isin(codes, codes[absent])) if absent else np.arange(0),
-        "file not found",
-        fix,
-        "warning",
-    )
-
-
-def check_genres(tracks: Inspected) -> None:
-    """Check that a track's top genre is one of its genres."""
-    if not tracks.has("genres", "genre_top"):
-        return
-    lists, top = (
-        split_lists(tracks.columns["genres"]).combine_chunks(),
-        tracks.columns["genre_top"].combine_chunks(),
-    )
-    parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-    same = pc.fill_null(pc.equal(lists.flatten(), top.take(pa.array(parents))), False).to_numpy(
-        zero_copy_only=False
-    )
-    listed = np.bincount(parents, weights=same, minlength=len(tracks.rows)) > 0
-    wrong = top.is_valid().to_numpy(zero_copy_only=False) & ~listed
-    tracks.report("genre_top", wrong, "not among the genres", "add it to genres", "warning")
 
 
 def check_artists(artists: Inspected) -> None:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from pyarrow import fs
 
-from musicrec.catalog.bounded import COLUMNS, first_record_cells, read_parquet
+from musicrec.catalog.bounded import COLUMNS, HEADER_BYTES, check_header, read_parquet
 from musicrec.config.errors import UserError
 from musicrec.schema import ARTISTS, RELATED, TRACKS, SchemaError, conform
 from musicrec.telemetry.redact import redacted
@@ -31,7 +31,6 @@ Severity = Literal["error", "warning"]
 TABLES = {"tracks": TRACKS, "artists": ARTISTS, "related": RELATED}
 PROBLEM_LINES = 20  # lines per rule and table: more would hide the other rules on a terminal
 CSV_BLOCK_BYTES = 32 << 20  # pyarrow.csv cannot read a row longer than its block
-CSV_HEADER_BYTES = 1 << 16
 # Characters of a problem's line as shown; a column's name may have millions, and an unprintable one
 # takes four.
 LONGEST_LINE = 600
@@ -39,9 +38,7 @@ LONGEST_REASON = 500  # characters of pyarrow's message about a file
 LIST_SEPARATOR = ";"
 REPLACEMENT = "\ufffd"
 FINGERPRINT_ROWS = 16_384  # rows hashed at a time; another number gives other fingerprints
-WIDE_HEADER = (
-    f"the first line must name at most {COLUMNS} columns; save it as comma-separated UTF-8"
-)
+NO_HEADER = f"the first line must name at most {COLUMNS} columns; save it as comma-separated UTF-8"
 MISSING_FIX = "{name}.csv or {name}.parquet must be in the catalog's root"
 
 
@@ -210,8 +207,7 @@ def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, lis
         column_types=kinds, null_values=[""], strings_can_be_null=True, check_utf8=False
     )
     with store.open_input_file(path) as stream:
-        if first_record_cells(stream.read(CSV_HEADER_BYTES)) > COLUMNS:
-            raise pa.ArrowInvalid(WIDE_HEADER)
+        check_header(stream.read(HEADER_BYTES), f"{name}.csv")
     with store.open_input_stream(path, compression=None) as stream:
         table = pyarrow.csv.read_csv(pa.TransformInputStream(stream, utf8), read, parse, convert)
     header = [column[0].as_py() or b"" for column in table.columns[:COLUMNS]]
@@ -220,7 +216,7 @@ def _read_csv(store: fs.FileSystem, path: str, name: str) -> tuple[RawTable, lis
         or not any(header)
         or header[0].startswith(2 * REPLACEMENT.encode())  # the beginning of UTF-16
     ):
-        raise pa.ArrowInvalid(WIDE_HEADER)
+        raise pa.ArrowInvalid(NO_HEADER)
     names = [cell.decode().strip() for cell in header]
     if len(names) == 1 and set(names[0]) & {";", "\t", "|"}:
         raise pa.ArrowInvalid(

@@ -13,6 +13,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from musicrec.catalog import rules
+from musicrec.catalog.file_rules import check_files
+from musicrec.catalog.genre_rules import check_genres
 from musicrec.catalog.split import artist_split
 from musicrec.catalog.tables import (
     MISSING_FIX,
@@ -83,8 +85,8 @@ def validate(
         tracks.repeated(["track_id"], "track_id", "duplicate track", "give each track its own id")
         rules.check_splits(tracks)
         for column in ("audio", "artwork"):
-            rules.check_files(tracks, column, raw.root, allowed_roots, exists)
-        rules.check_genres(tracks)
+            check_files(tracks, column, raw.root, allowed_roots, exists)
+        check_genres(tracks)
     if artists := tables.get("artists"):
         rules.check_artists(artists)
     if related := tables.get("related"):

@@ -1,14 +1,19 @@
 """Determine the current version of each file, size and modification time, for millions of URIs.
 
 Files in one folder are listed together (a thousand per request on object storage), others are
-looked up individually; both in many threads, because the time is spent waiting. A version is text
-that is only compared, never parsed. It is null for storage that reports none (http://).
+looked up individually; both in many threads, because the time is spent waiting. Only on remote
+storage a listing includes the folders below: in a local one links could make it endless. A version
+is text that is only compared, never parsed. It is null for storage that reports none (http://).
 """
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
+import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -84,8 +89,8 @@ def file_versions(uris: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
 def _homes(counts: dict[str, int], root: str) -> dict[str, str | None]:
     """Choose the folder to list for the files of each folder.
 
-    This is the folder itself, or a parent below the root that holds enough of the files; None if
-    neither does.
+    This is the folder itself, or on remote storage a parent below the root that holds enough of the
+    files; None if neither does.
     """
     homes = {folder: folder for folder in counts}
     while True:
@@ -95,7 +100,7 @@ def _homes(counts: dict[str, int], root: str) -> dict[str, str | None]:
         above = {
             home: home.rstrip("/").rpartition("/")[0] + "/"
             for home, count in held.items()
-            if count < LISTED_FROM
+            if count < LISTED_FROM and "://" in home
         }
         above = {
             home: parent
@@ -122,6 +127,8 @@ def _listed(folder: str, recursive: bool) -> pa.Table:
     """List the files of a folder."""
     filesystem, base = resolve(folder)
     try:
+        if isinstance(filesystem, fs.LocalFileSystem):
+            return _table(_local_files(folder))
         infos = filesystem.get_file_info(
             fs.FileSelector(base, recursive=recursive, allow_not_found=True)
         )
@@ -133,19 +140,54 @@ def _listed(folder: str, recursive: bool) -> pa.Table:
     return _versions((f"{root}{info.path}", info) for info in infos)
 
 
+def _local_files(folder: str) -> Iterator[tuple[str, str]]:
+    """Yield path and version of each file of a local folder.
+
+    Names that are not UTF-8, and links without a target, are left out: no catalog can name the
+    former.
+    """
+    try:
+        entries = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    with entries:
+        for entry in entries:
+            try:
+                status, _ = entry.stat(), entry.name.encode()
+            except UnicodeEncodeError:
+                continue
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ELOOP):
+                    continue
+                raise
+            if stat.S_ISREG(status.st_mode):
+                yield f"{folder}{entry.name}", f"{status.st_size}-{status.st_mtime_ns}"
+
+
 def _look_up(uris: pa.Array) -> pa.Table:
-    """Look up the files of these URIs one by one."""
+    """Look up the files of these URIs one by one, and local paths in one call."""
+    local = [uri for uri in uris.to_pylist() if "://" not in uri]
+    remote = [uri for uri in uris.to_pylist() if "://" in uri]
     return _versions(
-        (uri, filesystem.get_file_info(path))
-        for uri, (filesystem, path) in ((u, resolve(u)) for u in uris.to_pylist())
+        itertools.chain(
+            zip(local, fs.LocalFileSystem().get_file_info(local), strict=True),
+            (
+                (uri, filesystem.get_file_info(path))
+                for uri, (filesystem, path) in ((uri, resolve(uri)) for uri in remote)
+            ),
+        )
     )
 
 
 def _versions(infos: Iterable[tuple[str, fs.FileInfo]]) -> pa.Table:
-    rows = [
+    return _table(
         (uri, f"{info.size}-{info.mtime_ns}")
         for uri, info in infos
         if info.type == fs.FileType.File
-    ]
+    )
+
+
+def _table(files: Iterable[tuple[str, str]]) -> pa.Table:
+    rows = list(files)
     columns = zip(*rows, strict=True) if rows else ((), ())
     return pa.table(list(columns), schema=VERSIONS)

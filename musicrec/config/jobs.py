@@ -148,6 +148,9 @@ class RecommendConfig:
     """Folder or URI whose audio files are the tracks."""
     catalog: str | None = None
     """Folder or URI of a catalog whose tracks are recommended for."""
+    allowed_roots: tuple[str, ...] = ()
+    """Locations outside the catalog's own folder that its URIs and links may name; the
+    catalog_rules.allowed_roots of the run."""
     out: str = "recommendations"
     """Folder or URI for the results of many tracks: recommendations/ is a Parquet data set,
     errors.parquet lists what failed."""

@@ -65,7 +65,7 @@ class CatalogSettings:
     fma_subset: Literal["small", "medium", "large", "full"] = "medium"
     """Subset of the FMA data set to read."""
     allowed_roots: tuple[str, ...] = ()
-    """Locations outside the catalog's own folder that its URIs may name."""
+    """Locations outside the catalog's own folder that its URIs and links may name."""
     demo_clips: Count = 208
     """Number of clips in the embedded demo catalog."""
     demo_seconds: Annotated[float, Field(ge=30, le=600)] = 30.0

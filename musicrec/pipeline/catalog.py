@@ -125,7 +125,8 @@ def _read(
         )
     root = demo_catalog(config, store) if config.catalog == DEMO else catalog_root(config.catalog)
     if rules.form == "fma":
-        return read_fma(root, resolve(root), rules.fma_subset, exists=exists)
+        allowed = rules.allowed_roots
+        return read_fma(root, resolve(root), rules.fma_subset, exists=exists, allowed_roots=allowed)
     if rules.form == "cifar100":
         return read_cifar100(root, resolve(root), seed=config.seed)
     return load_validated(

@@ -168,7 +168,7 @@ def _queries(config: RecommendConfig) -> tuple[pa.Table, str]:
     """Return the queries and a hash of them."""
     if config.catalog is not None:
         root = catalog_root(config.catalog)
-        catalog, _ = load_validated(root, resolve(root), seed=0)
+        catalog, _ = load_validated(root, resolve(root), seed=0, allowed_roots=config.allowed_roots)
         return of_catalog(catalog), key_of(root, catalog_fingerprint(catalog))
     if config.folder is None:
         raise ConfigError(

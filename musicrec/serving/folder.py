@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.fs
@@ -30,6 +33,7 @@ IMAGE_BRANDS = (
 READERS = 16
 ENDINGS_SHOWN = 5
 NO_ENDING = "no ending"
+NOT_UTF8 = "name not UTF-8"
 
 
 def of_folder(root: str) -> tuple[pa.Table, Counter[str]]:
@@ -38,8 +42,8 @@ def of_folder(root: str) -> tuple[pa.Table, Counter[str]]:
     The second value counts the files that were left out by their ending.
     """
     filesystem, base = resolve(root)
-    files = filesystem.get_file_info(pyarrow.fs.FileSelector(base, recursive=True))
-    paths = sorted(file.path for file in files if file.type == pyarrow.fs.FileType.File)
+    names = sorted(_files(filesystem, base))
+    paths = [path for path in names if _is_utf8(path)]
     others = [path for path in paths if not path.lower().endswith(AUDIO_SUFFIXES)]
     with ThreadPoolExecutor(READERS) as pool:
         are_audio = pool.map(lambda path: _is_audio(filesystem, path), others)
@@ -47,7 +51,39 @@ def of_folder(root: str) -> tuple[pa.Table, Counter[str]]:
     uris = [root + path.removeprefix(base) for path in paths if path not in left_out]
     table = pa.table({"item": pa.array(uris, pa.string()), "uri": pa.array(uris, pa.string())})
     endings = Counter(posixpath.splitext(path)[1].lower() or NO_ENDING for path in left_out)
+    endings.update([NOT_UTF8] * (len(names) - len(paths)))
     return schema.conform(table, QUERIES, "queries"), endings
+
+
+def _files(filesystem: pa.fs.FileSystem, base: str) -> Iterator[str]:
+    """Yield the files under a folder, and those that links in it lead to.
+
+    A local folder is walked once, however many links lead to it or to a folder above it.
+    """
+    if not isinstance(filesystem, pa.fs.LocalFileSystem):
+        files = filesystem.get_file_info(pyarrow.fs.FileSelector(base, recursive=True))
+        yield from (file.path for file in files if file.type == pyarrow.fs.FileType.File)
+        return
+    walked = {os.path.realpath(base)}
+
+    def is_new(folder: str) -> bool:
+        real = os.path.realpath(folder)
+        return real not in walked and not walked.add(real)
+
+    for parent, folders, names in os.walk(base, onerror=_raised, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if is_new(f"{parent}/{name}")]
+        yield from (
+            path for name in names if os.path.isfile(path := f"{parent.rstrip('/')}/{name}")
+        )
+
+
+def _is_utf8(path: str) -> bool:
+    """Return whether a name can be stored as text; others have surrogates in place of bytes."""
+    return not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def _raised(error: OSError) -> NoReturn:
+    raise error
 
 
 def left_out_sentence(endings: Counter[str]) -> str:

@@ -233,6 +233,36 @@ def test_parquet_columns_of_other_kinds_are_refused(
     assert problem.fix.startswith(f"as Parquet: {fix}")
 
 
+WIDE = b"track_id,artist_id,audio" + b"".join(b",c%d" % number for number in range(120_000))
+
+
+@pytest.mark.parametrize(
+    ("content", "fix"),
+    [
+        (WIDE, "has at least 10,949 columns; the limit is 200"),  # 870 KB
+        (b"," * 300 + b"\n", "has 301 columns; the limit is 200"),
+        (b"a,b," + b"x" * 870_000 + b"\n1,2,3\n", "its header, has more than 64 KiB"),
+        (b'"' + b"x\n" * 40_000 + b'",' + WIDE, "its header, has more than 64 KiB"),
+        (b"x" * 33_000_000, "its header, has more than 64 KiB"),
+    ],
+)
+def test_a_long_header_is_refused_before_it_is_parsed(
+    tmp_path: Path, content: bytes, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("pyarrow.csv.read_csv")
+    (tmp_path / "tracks.csv").write_bytes(content)
+    (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
+    assert str(problem).startswith("error: tracks: not readable; the first line of tracks.csv")
+    assert fix in problem.fix
+
+
+def test_a_parquet_file_of_many_columns_is_refused(tmp_path: Path) -> None:
+    columns = {f"c{number}": [1] for number in range(2_000)}
+    pq.write_table(pa.table({"track_id": ["t"], **columns}), tmp_path / "tracks.parquet")
+    (problem,) = read_raw(str(tmp_path), (LOCAL, str(tmp_path))).problems
+    assert problem.fix == "as Parquet: it has 2001 columns; the limit is 200"
+
+
 def test_parquet_that_declares_too_many_rows_is_not_expanded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ not checked here: extraction does that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +67,7 @@ def read_fma(
     subset: str,
     *,
     exists: Callable[[str], bool] | None = None,
+    allowed_roots: Sequence[str] = (),
 ) -> tuple[Catalog, list[Problem]]:
     """Read the tracks of a subset and of those inside it, and the warnings.
 
@@ -80,6 +81,8 @@ def read_fma(
     ----------
     exists
         Called with the URI of each clip (see ``validate``); None skips the check.
+    allowed_roots
+        Locations that links in the folder may lead to.
 
     Raises
     ------
@@ -116,7 +119,7 @@ def read_fma(
     # published splits: an artist in two of them is a warning, not an error.
     violations = [
         replace(problem, severity="warning") if problem.rule == "artist in two splits" else problem
-        for problem in validate(RawCatalog(root, raw), exists=exists)
+        for problem in validate(RawCatalog(root, raw), exists=exists, allowed_roots=allowed_roots)
         if problem.rule != "empty cell"
     ]
     problems = [*tracks.problems, *genres.problems, *violations]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 from pyarrow import fs
 
+from musicrec.catalog.bounded import COLUMNS, HEADER_BYTES
 from musicrec.catalog.tables import (
     CSV_BLOCK_BYTES,
     PROBLEM_LINES,
@@ -23,8 +24,6 @@ from musicrec.catalog.tables import (
     limited,
     numbers,
 )
-
-HEADER_BYTES = 65_536  # the three header rows of tracks.csv have 1.2 kB
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def read_published(
         return unread
     with store.open_input_stream(full, compression=None) as stream:
         header = _header(stream.read(HEADER_BYTES), header_rows)
-    if header[:1] != [key]:
+    if header[:1] != [key] or len(header) > COLUMNS:
         unread.report_table(
             None,
             "not readable",
