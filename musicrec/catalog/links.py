@@ -45,11 +45,10 @@ def outside_by_link(uris: pa.ChunkedArray, roots: Sequence[str]) -> np.ndarray:
         links = _links(folder) if len(rows) >= LISTED_FROM else None
         if links == set():
             return []
-        names = [(int(row), paths[int(row)].as_py()) for row in rows]
         return [
-            row
-            for row, path in names
-            if (links is None or path.removeprefix(folder) in links)
+            int(row)
+            for row in rows
+            if _is_link(path := paths[int(row)].as_py(), links)
             and not _real(path).startswith(allowed)
         ]
 
@@ -57,6 +56,11 @@ def outside_by_link(uris: pa.ChunkedArray, roots: Sequence[str]) -> np.ndarray:
         for rows in pool.map(rows_outside, range(len(folders.dictionary))):
             outside[local[rows]] = True
     return outside
+
+
+def _is_link(path: str, links: set[str] | None) -> bool:
+    """Return whether a file is a link, by the names of its folder's links if they were listed."""
+    return os.path.islink(path) if links is None else path.rpartition("/")[2] in links
 
 
 def _links(folder: str) -> set[str]:

@@ -14,7 +14,8 @@ from pyarrow import fs
 
 from musicrec.catalog import rules
 from musicrec.catalog.file_rules import check_files
-from musicrec.catalog.genre_rules import check_genres
+from musicrec.catalog.genre_rules import check_genres, check_spelling
+from musicrec.catalog.published.recognise import published_set
 from musicrec.catalog.split import artist_split
 from musicrec.catalog.tables import (
     MISSING_FIX,
@@ -86,8 +87,11 @@ def validate(
         rules.check_splits(tracks)
         for column in ("audio", "artwork"):
             check_files(tracks, column, raw.root, allowed_roots, exists)
+        check_spelling(tracks, "genres")
+        check_spelling(tracks, "genre_top")
         check_genres(tracks)
     if artists := tables.get("artists"):
+        check_spelling(artists, "genres")
         rules.check_artists(artists)
     if related := tables.get("related"):
         rules.check_related(related)
@@ -135,7 +139,8 @@ def load_validated(
     raw = read_raw(root, filesystem)
     problems = validate(raw, exists=exists, allowed_roots=allowed_roots, optional=optional)
     if any(problem.severity == "error" for problem in problems):
-        raise CatalogError(problems)
+        published = published_set(filesystem)
+        raise CatalogError(problems if published is None else [published])
     texts = raw.tables["tracks"].columns
     makes_splits = "split" not in texts.column_names or texts["split"].null_count == texts.num_rows
     if makes_splits:

@@ -138,7 +138,7 @@ def read_published(
         )
         return unread
     with store.open_input_stream(full, compression=None) as stream:
-        header = _header(stream.read(HEADER_BYTES), header_rows)
+        header = published_header(stream.read(HEADER_BYTES), header_rows)
     if header[:1] != [key] or len(header) > COLUMNS:
         unread.report_table(
             None,
@@ -159,14 +159,14 @@ def read_published(
     )
 
 
-def _header(content: bytes, rows: int) -> list[str]:
+def published_header(content: bytes, rows: int) -> list[str]:
     """Return the columns' names.
 
     In a header of three rows the third names only the first column.
     """
     lines = content.decode("utf-8-sig", "replace").splitlines()[:rows]
     cells = list(csv.reader(lines))
-    if len(cells) < rows or len({len(row) for row in cells}) > 1:
+    if len(cells) < rows or len({len(row) for row in cells}) > 1 or not cells[0]:
         return []
     if rows == 1:
         return cells[0]
