@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -105,3 +107,28 @@ def test_a_temporary_folder_too_long_for_sockets_is_named(monkeypatch: pytest.Mo
         _check_temporary_folder()
     monkeypatch.setenv("RAY_TMPDIR", tempfile.gettempdir())
     _check_temporary_folder()
+
+
+def unreachable() -> str:
+    """A bucket whose server refuses connections, with a shorter time limit than a job's own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        server = f"127.0.0.1:{free.getsockname()[1]}"
+    query = f"endpoint_override={server}&scheme=http&retry_limit_seconds=1"
+    return f"gs://anonymous@bucket/x?{query}"
+
+
+def test_a_store_that_cannot_be_reached_is_one_line_and_worth_a_retry() -> None:
+    done = job(f"Store('{unreachable()}').exists('a')")
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("error: the storage failed: ")
+    assert line.endswith("A retry is safe")
+
+
+def test_a_job_that_waits_for_a_store_takes_sigterm() -> None:
+    kill = "import os, signal, threading; pid = os.getpid()"
+    later = "threading.Timer(0.3, os.kill, (pid, signal.SIGTERM)).start()"
+    done = job(f"{kill}; {later}; Store('{unreachable()}').exists('a')")
+    assert done.returncode == 128 + signal.SIGTERM
+    assert b"Traceback" not in done.stderr
