@@ -23,15 +23,14 @@ import dataclasses
 import inspect
 import itertools
 import json
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from musicrec.config.jobs import Config
-from musicrec.config.load import ConfigError, suggestion
-from musicrec.config.safe_yaml import MAXIMUM_BYTES, read_yaml
+from musicrec.config.load import ConfigError, read_text, suggestion
+from musicrec.config.safe_yaml import read_yaml
 from musicrec.models.build import OTHER, SPECTRAL, STACKS
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.preflight import check_sizes
@@ -211,14 +210,9 @@ def load_space(path: str) -> Space:
     ConfigError
         There is no such file, or it is not a space; with the key and the fix.
     """
-    if not os.path.isfile(path):
-        raise ConfigError(
-            f"--space {path}: there is no such file; give one of tune/spaces/"
-            if path
-            else "--space is not given: name one of tune/spaces/"
-        )
-    with open(path, "rb") as stream:
-        mapping = read_yaml(stream.read(MAXIMUM_BYTES + 1), path)
+    if not path:
+        raise ConfigError("--space is not given: name one of tune/spaces/")
+    mapping = read_yaml(read_text("--space", path, ", such as one of tune/spaces/"), path)
     if (
         not isinstance(mapping, dict)
         or set(mapping) != {"architecture", "search"}

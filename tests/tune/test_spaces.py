@@ -178,3 +178,9 @@ def test_a_search_of_an_unknown_model(name: str, message: str) -> None:
 def test_a_missing_space() -> None:
     with pytest.raises(ConfigError, match=r"--space nowhere.yaml: there is no such file"):
         load_space("nowhere.yaml")
+
+
+def test_a_space_may_be_given_as_a_uri(tmp_path: Path) -> None:
+    path = tmp_path / "a space.yaml"
+    path.write_bytes((SPACES / "time.yaml").read_bytes())
+    assert load_space(path.as_uri()).architecture == load_space(str(path)).architecture == "time"
