@@ -92,7 +92,7 @@ def _set_tracking_uri(uri: str) -> None:
 
 def tracking_uri(settings: RegistrySettings, store: Store) -> str:
     """Return the configured URI, else MLFLOW_TRACKING_URI, else an SQLite file in a local store."""
-    uri = settings.tracking_uri or os.environ.get(URI_VARIABLE)
+    uri = settings.tracking_uri or os.environ.get(URI_VARIABLE) or None
     if uri is None and not store.is_local:
         raise ConfigError(
             "registry.tracking_uri is not given and the store is not a folder: "

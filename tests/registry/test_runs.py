@@ -84,3 +84,9 @@ def test_a_store_of_any_name_holds_its_database_and_artifacts(
 def test_a_tracking_uri_of_a_folder_is_given_in_one_spelling(spelling: str, tmp_path: Path) -> None:
     settings = RegistrySettings(tracking_uri=spelling)
     assert tracking.tracking_uri(settings, Store(str(tmp_path))) == "file:///a%20b/runs"
+
+
+def test_an_empty_variable_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tracking.URI_VARIABLE, "")
+    store = Store(str(tmp_path))
+    assert tracking.tracking_uri(RegistrySettings(), store) == f"sqlite:///{tmp_path}/mlflow.db"
