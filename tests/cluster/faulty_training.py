@@ -27,7 +27,8 @@ from musicrec.config.sections import RaySettings, TrainSettings
 from musicrec.features import codec
 from musicrec.runtime.cluster import connect
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.storage.store import Store, parquet_bytes
+from musicrec.storage.parquet import parquet_bytes
+from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints, load_weights
 from musicrec.training.distributed import train_all
 from musicrec.training.loop import Schedule, World

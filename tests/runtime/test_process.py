@@ -105,3 +105,12 @@ def test_a_temporary_folder_too_long_for_sockets_is_named(monkeypatch: pytest.Mo
         _check_temporary_folder()
     monkeypatch.setenv("RAY_TMPDIR", tempfile.gettempdir())
     _check_temporary_folder()
+
+
+def test_a_damaged_object_is_one_line_and_its_job_can_be_run_again(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    done = job(f"Store('{tmp_path}').read_json('a.json')")
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"error: {tmp_path}/a.json is damaged: ")
+    assert line.endswith("Start the job that wrote it again: only this is made anew")
