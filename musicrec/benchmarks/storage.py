@@ -16,7 +16,7 @@ from musicrec.benchmarks.features import render_clips
 from musicrec.extraction.manifest import ROW_GROUP_ROWS
 from musicrec.features import codec
 from musicrec.features.columns import column_precision
-from musicrec.storage.store import parquet_bytes
+from musicrec.storage.parquet import parquet_bytes
 from musicrec.telemetry.tables import markdown_table
 
 CATALOGS = {"FMA large": 104_284, "a million tracks": 1_000_000}

@@ -31,7 +31,8 @@ from musicrec.config.sections import RaySettings, TrainSettings
 from musicrec.extraction.manifest import ROW_GROUP_ROWS
 from musicrec.features import codec
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.storage.store import Store, parquet_bytes
+from musicrec.storage.parquet import parquet_bytes
+from musicrec.storage.store import Store
 from musicrec.training.loop import Schedule
 from musicrec.training.training_run import EXAMPLES, TrainingRun
 

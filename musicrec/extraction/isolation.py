@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from musicrec.storage.record import DamagedError
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 
@@ -171,7 +172,7 @@ def _outcome(row: pa.Table, reader: Reader, reading: Any, seconds_per_file: floa
         detail = f"the process that read it crashed, or hung ({type(error).__name__})"
         return _failed(row, reader, KILLED, detail)
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, OSError):
+        if isinstance(error.cause, OSError | DamagedError):
             raise
         return _failed(row, reader, "reader_failed", _text(error.cause))
     if outcome is None:

@@ -15,6 +15,10 @@ Layout under one folder of the store::
     parts/0000-000012.parquet    the outcome of a block
     outcomes/0000.parquet        item and reason of every row of a finished manifest file, so that
                                  its parts need not be read again
+    damaged/0000-000012.json     a block whose part was found damaged: it counts as not done until
+                                 it is committed again
+    damaged/plan-0000.json       a manifest file that was found damaged and could not be restored:
+                                 it and its blocks no longer count, and its rows are new
 """
 
 from __future__ import annotations
@@ -27,32 +31,28 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
 from musicrec import schema
+from musicrec.extraction.assignment import MANIFEST, unassigned
 from musicrec.extraction.rows import failures, keys_with, row_keys, with_manifest_versions
-from musicrec.storage.store import Store, parquet_bytes
+from musicrec.storage.damage import DAMAGED, PARTS
+from musicrec.storage.damage import OUTCOMES as OUTCOMES_FOLDER
+from musicrec.storage.parquet import parquet_bytes
+from musicrec.storage.record import DamagedError
+from musicrec.storage.store import Store
+from musicrec.telemetry.progress import event
 
-# A row's file version (musicrec.catalog.versions) is null where it was unknown at the time.
-MANIFEST = pa.schema(
-    [
-        ("block", pa.string()),
-        ("item", pa.string()),
-        ("uri", pa.string()),
-        ("columns", pa.list_(pa.string())),
-        ("version", pa.string()),
-    ]
-)
 OUTCOME_FIELDS = (pa.field("reason", pa.string()), pa.field("detail", pa.string()))
 # Part (block) and row of each manifest row, and its outcome (reason is null for a good row).
 OUTCOMES = pa.schema([*MANIFEST, pa.field("row", pa.int32()), *OUTCOME_FIELDS])
 PART_OUTCOMES = pa.schema([pa.field("track_id", pa.string()), *OUTCOME_FIELDS])
-BLOCK_DIGITS = 6
 ROW_GROUP_ROWS = 8
 # Threads that read outcomes of parts: they wait for the storage, not for the CPU.
 READERS = 16
 # Small tables take far more memory than their content: those of this many parts are joined at once.
 PARTS_AT_A_TIME = 1024
+# In a folder's ``damaged``, before the name of a manifest file.
+VOID = "plan-"
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,36 @@ class Blocks:
 
     def manifest_names(self) -> list[str]:
         """List the files of the manifest (``0000``, ``0001``, ...), oldest first."""
-        return [name.removesuffix(".parquet") for name in self.store.names(f"{self.folder}/plans")]
+        return self._not_void(self._names("plans"))
 
-    def manifest(self) -> pa.Table:
-        """Read every row that was ever assigned (``MANIFEST``), oldest first."""
-        return self._read_manifest(self.manifest_names())
+    def manifest(self, columns: list[str] | None = None) -> pa.Table:
+        """Read every row that was ever assigned (``MANIFEST``, or some columns), oldest first."""
+        return self._read_manifest(self.manifest_names(), columns)
 
     def done(self) -> set[str]:
-        """Return the names of the committed blocks."""
-        return {name.removesuffix(".parquet") for name in self.store.names(f"{self.folder}/parts")}
+        """Return the names of the committed blocks whose part is not known to be damaged."""
+        damaged = self._damaged()
+        return {
+            name
+            for name in self._names(PARTS)
+            if name not in damaged and f"{VOID}{_file_of(name)}" not in damaged
+        }
+
+    def damaged(self) -> set[str]:
+        """Return the names of the blocks to do again, since their part was found damaged."""
+        return {name for name in self._damaged() if not name.startswith(VOID)}
+
+    def _not_void(self, names: list[str]) -> list[str]:
+        """Return the files of the manifest that count, among all of them."""
+        void = self._damaged()
+        return [name for name in names if f"{VOID}{name}" not in void]
+
+    def _damaged(self) -> set[str]:
+        return set(self._names(DAMAGED))
+
+    def _names(self, folder: str) -> list[str]:
+        """List the files of a folder, without their endings."""
+        return [name.rpartition(".")[0] for name in self.store.names(f"{self.folder}/{folder}")]
 
     def part_uris(self, blocks: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return the URIs of the parts of blocks."""
@@ -100,15 +121,15 @@ class Blocks:
             The whole manifest.
         """
         while True:
-            names = self.manifest_names()
-            manifest = self._read_manifest(names)
+            names = self._names("plans")
+            manifest = self._read_manifest(self._not_void(names))
             outcomes = self.outcomes() if retry else OUTCOMES.empty_table()
             written = pc.unique(outcomes.column("block"))
             unwritten = manifest.filter(
                 pc.invert(pc.is_in(manifest.column("block"), value_set=written))
             )
             number = f"{1 + max(map(int, names), default=-1):04d}"
-            new = _unassigned(
+            new = unassigned(
                 manifest,
                 with_manifest_versions(items, manifest),
                 list(columns),
@@ -133,7 +154,12 @@ class Blocks:
     def commit(self, block: str, rows: pa.Table) -> int:
         """Write the outcome of one block; return its size in bytes."""
         content = part_bytes(rows)
-        self.store.write(f"{self.folder}/parts/{block}.parquet", content)
+        self.store.write(f"{self.folder}/{PARTS}/{block}.parquet", content)
+        marker = f"{self.folder}/{DAMAGED}/{block}.json"
+        if self.store.exists(marker):
+            # The new attempt may have another outcome: its file may be gone.
+            self.store.remove(self._outcomes_file(_file_of(block)))
+            self.store.remove(marker)
         return len(content)
 
     def outcomes(self) -> pa.Table:
@@ -141,9 +167,9 @@ class Blocks:
         done = self.done()
         tables = [OUTCOMES.empty_table()]
         for name in self.manifest_names():
-            cached = f"{self.folder}/outcomes/{name}.parquet"
-            if self.store.exists(cached):
-                tables.append(self.store.read_table(cached, OUTCOMES))
+            cached = self._read_cached(name)
+            if cached is not None:
+                tables.append(cached)
                 continue
             manifest = self._read_manifest([name])
             blocks = pc.unique(manifest.column("block")).to_pylist()
@@ -155,15 +181,44 @@ class Blocks:
             )
             outcome = self._read_outcomes(committed)
             if outcome.num_rows == manifest.num_rows:
-                self.store.write_table(cached, outcome, OUTCOMES)
+                self.store.write_table(self._outcomes_file(name), outcome, OUTCOMES)
             tables.append(outcome)
         return pa.concat_tables(tables)
 
-    def _read_manifest(self, names: list[str]) -> pa.Table:
-        files = (
-            self.store.read_table(f"{self.folder}/plans/{name}.parquet", MANIFEST) for name in names
-        )
-        return pa.concat_tables([MANIFEST.empty_table(), *files])
+    def _outcomes_file(self, manifest_name: str) -> str:
+        return f"{self.folder}/{OUTCOMES_FOLDER}/{manifest_name}.parquet"
+
+    def _read_cached(self, manifest_name: str) -> pa.Table | None:
+        """Return the outcomes of a finished manifest file; None if they must be read from parts."""
+        cached = self._outcomes_file(manifest_name)
+        if not self.store.exists(cached):
+            return None
+        try:
+            return self.store.read_table(cached, OUTCOMES)
+        except DamagedError:  # named by now
+            return None
+
+    def _read_manifest(self, names: list[str], columns: list[str] | None = None) -> pa.Table:
+        columns = MANIFEST.names if columns is None else columns
+        files = (self._read_manifest_file(name, columns) for name in names)
+        return pa.concat_tables([MANIFEST.empty_table().select(columns), *files])
+
+    def _read_manifest_file(self, name: str, columns: list[str]) -> pa.Table:
+        """Read a file of the manifest; restore a damaged one from its outcomes, or void it."""
+        file = f"{self.folder}/plans/{name}.parquet"
+        try:
+            return self.store.read_table(file, MANIFEST, columns)
+        except DamagedError as error:
+            cached = self._read_cached(name)
+            if cached is not None:
+                rows = cached.select(MANIFEST.names)
+                self.store.write_table(file, rows, MANIFEST)
+                event("extract", f"{self.store.uri(file)} was restored from its outcomes")
+                return rows.select(columns)
+            marker = f"{self.folder}/{DAMAGED}/{VOID}{name}.json"
+            self.store.write_json(marker, {"reason": str(error)})
+            event("extract", f"{self.store.uri(file)} is void: its rows are assigned anew")
+            return MANIFEST.empty_table().select(columns)
 
     def _read_outcomes(self, manifest: pa.Table) -> pa.Table:
         def read(block: str) -> pa.Table:
@@ -192,50 +247,11 @@ class Blocks:
         )
 
 
+def _file_of(block: str) -> str:
+    """Return the file of the manifest that assigned a block's rows."""
+    return block.partition("-")[0]
+
+
 def part_bytes(rows: pa.Table) -> bytes:
     """Return a block's outcome as the bytes of its part."""
     return parquet_bytes(rows, row_group_size=ROW_GROUP_ROWS, statistics=["track_id"])
-
-
-def _unassigned(
-    manifest: pa.Table,
-    items: pa.Table,
-    columns: list[str],
-    failed: pa.ChunkedArray,
-    unwritten: pa.Table,
-    number: str,
-    rows_per_block: int,
-) -> pa.Table:
-    """Return new manifest rows for the items that lack a column or are to be retried.
-
-    Retried are those whose key is in ``failed`` and that are in no unwritten block. Rows that lack
-    the same columns share blocks.
-    """
-    keys = row_keys(items)
-    retried = pc.is_in(keys, value_set=failed.combine_chunks())
-    lacks = np.zeros((len(columns), items.num_rows), bool)
-    for row, column in zip(lacks, columns, strict=True):
-        assigned = pc.is_in(keys, value_set=keys_with(manifest, column))
-        waiting = pc.is_in(keys, value_set=keys_with(unwritten, column))
-        row[:] = pc.or_(pc.invert(assigned), pc.and_(retried, pc.invert(waiting))).to_numpy()
-    # Rows that lack the same columns have the same code, one bit per column.
-    codes = np.left_shift(1, np.arange(len(columns))) @ lacks
-    unique_codes, first = np.unique(codes, return_index=True)
-    tables, blocks = [MANIFEST.empty_table()], 0
-    for code in unique_codes[np.argsort(first)]:
-        if code == 0:
-            continue
-        rows = np.flatnonzero(codes == code)
-        group = items.take(pa.array(rows))
-        lacking = [column for bit, column in enumerate(columns) if code >> bit & 1]
-        names = pa.array(blocks + np.arange(len(rows)) // rows_per_block).cast(pa.string())
-        blocks += -(-len(rows) // rows_per_block)
-        values = [
-            pc.binary_join_element_wise(number, pc.utf8_lpad(names, BLOCK_DIGITS, "0"), "-"),
-            group.column("item"),
-            group.column("uri"),
-            pa.array([lacking]).take(pa.array(np.zeros(len(rows), np.int8))),
-            group.column("version"),
-        ]
-        tables.append(pa.table(dict(zip(MANIFEST.names, values, strict=True)), schema=MANIFEST))
-    return pa.concat_tables(tables)

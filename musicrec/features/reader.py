@@ -7,32 +7,38 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 
 from musicrec.extraction.manifest import ROW_GROUP_ROWS
 from musicrec.features import codec
 from musicrec.features.columns import HALVED_STATISTICS, Statistics, halve
-from musicrec.storage.store import resolve
+from musicrec.storage.parquet import StoredParquet
+from musicrec.storage.store import Store
 
 # A feature (F, T), and for ``stft_halved`` the whole frames' mean and deviation (T,) or else None.
 Decoded = tuple[np.ndarray, Statistics | None]
 
 
-def open_part(part: str) -> pa.parquet.ParquetFile:
-    """Open a part by its URI; the file is also a context manager that closes it."""
-    filesystem, path = resolve(part)
-    return pa.parquet.ParquetFile(path, filesystem=filesystem)
+def open_part(part: str) -> StoredParquet:
+    """Open a part (``FOLDER/KEY/parts/BLOCK.parquet``) by its URI.
+
+    Raises
+    ------
+    DamagedError
+        It is damaged: its block counts as not done. So do the methods of what is returned.
+    """
+    root, *name = part.rsplit("/", 3)
+    return StoredParquet(Store(root), "/".join(name))
 
 
-def read_row_group(file: pa.parquet.ParquetFile, group: int, modality: str) -> pa.Table:
+def read_row_group(file: StoredParquet, group: int, modality: str) -> pa.Table:
     """Read the columns of a feature or of "artwork" from one row group of an open part."""
-    return file.read_row_group(group, columns=read_columns(modality, file.schema_arrow.names))
+    return file.read_row_group(group, columns=read_columns(modality, file.names))
 
 
 def read_part(part: str, feature: str) -> list[Decoded | None]:
     """Read one feature of each row of a part; None where a row failed."""
     with open_part(part) as file:
-        table = file.read(columns=read_columns(feature, file.schema_arrow.names))
+        table = file.read(columns=read_columns(feature, file.names))
     return decode_feature(table, feature)
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from musicrec.config.errors import ConfigError
-from musicrec.extraction.manifest import MANIFEST, Blocks
+from musicrec.extraction.manifest import Blocks
 from musicrec.storage.lock import Owner, owner_of
 from musicrec.storage.record import DamagedError
 from musicrec.storage.store import BLOCKS, SUCCESS, Stage, Store
@@ -146,14 +146,7 @@ def status_of(folder: StageFolder) -> Status:
 
 def rows_done(blocks: Blocks) -> tuple[int, int]:
     """Return the number of rows in committed blocks, and of rows planned."""
-    column = ["block"]
-    plans = [
-        blocks.store.read_table(f"{blocks.folder}/plans/{name}.parquet", MANIFEST, columns=column)
-        for name in blocks.manifest_names()
-    ]
-    if not plans:
-        return 0, 0
-    planned = pa.concat_tables(plans).column("block")
+    planned = blocks.manifest(["block"]).column("block")
     done = pc.sum(pc.is_in(planned, value_set=pa.array(sorted(blocks.done()), pa.string()))).as_py()
     return done or 0, len(planned)
 

@@ -13,7 +13,7 @@ from musicrec.pipeline.embed import TABLE
 from musicrec.serving.recommender import ARTISTS, ENSEMBLE, save
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.training.checkpoints import WEIGHTS
+from musicrec.training.checkpoints import load_weights_file
 
 
 def artist_table(run: Run, embedded: Outcome) -> pa.Table:
@@ -33,7 +33,6 @@ def write_recommender(
 
     Returns the ensemble's spec. The folder is one that ``Recommender.load`` reads.
     """
-    read = run.store.read
     spec = EnsembleSpec.from_json(run.store.read_json(ensemble.stage.path("spec.json")))
     used = {name: submodels[name] for name in spec.submodels()}
     specs = [
@@ -41,7 +40,7 @@ def write_recommender(
         for outcome in used.values()
     ]
     weights = {
-        name: read(outcome.stage.path(WEIGHTS))
+        name: load_weights_file(run.store, outcome.stage.folder)
         for name, outcome in (*used.items(), (ENSEMBLE, ensemble))
     }
     save(

@@ -26,6 +26,7 @@ from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError
 from musicrec.pipeline.base import Run
 from musicrec.storage import s3
+from musicrec.storage.record import DamagedError
 from musicrec.storage.store import Store, resolve, write_atomically
 from musicrec.storage.store import fingerprint as key_of
 from musicrec.telemetry.progress import Meter, event
@@ -147,11 +148,17 @@ def _splits_file(config: Config, root: str) -> str:
 
 def _kept_splits(config: Config, store: Store, root: str) -> dict[str, str]:
     name = _splits_file(config, root)
-    return (
-        dict(zip(*store.read_table(name, ARTIST_SPLITS).to_pydict().values(), strict=True))
-        if store.exists(name)
-        else {}
-    )
+    if not store.exists(name):
+        return {}
+    try:
+        table = store.read_table(name, ARTIST_SPLITS)
+    except DamagedError as error:
+        raise ConfigError(
+            f"{store.uri(name)} is damaged: it keeps the split of every artist. Restore it from a "
+            "backup; or delete it, and artists whose split the catalog does not give are split "
+            "anew, and earlier models may have been trained on the new test artists"
+        ) from error
+    return dict(zip(*table.to_pydict().values(), strict=True))
 
 
 def _keep_splits(config: Config, store: Store, catalog: Catalog) -> None:

@@ -114,6 +114,7 @@ def _embed_artists(
     from musicrec.artists.graph import build_graph
     from musicrec.artists.quality import chance_jaccard
     from musicrec.artists.settings import EmbeddingSettings
+    from musicrec.training.checkpoints import LAST, load_state
 
     columns = {name: related.column(name).to_pylist() for name in schema.RELATED.names}
     graph = build_graph(
@@ -122,13 +123,14 @@ def _embed_artists(
         columns["rank"],
         run.catalog.tracks.column("artist_id").to_pylist(),
     )
-    checkpoint, every = stage.path("last.pt"), max(1, 100_000 // len(graph))
+    saved = load_state(run.store, stage.folder, "artists")
+    every = max(1, 100_000 // len(graph))
 
     def on_pass(progress: PassProgress) -> None:
         if progress.passes % every == 0:
             stream = io.BytesIO()
             torch.save(progress.state(copy=False), stream)
-            run.store.write(checkpoint, stream.getbuffer())
+            run.store.write(stage.path(LAST), stream.getbuffer())
             event(
                 "artists",
                 "pass",
@@ -138,16 +140,9 @@ def _embed_artists(
                 jaccard=progress.jaccard,
             )
 
-    def saved() -> dict[str, Any] | None:
-        return (
-            torch.load(io.BytesIO(run.store.read(checkpoint)), weights_only=True)
-            if run.store.exists(checkpoint)
-            else None
-        )
-
     start = None if before is None else _warm_start(run, *before)
     settings = EmbeddingSettings.from_section(run.config.embed, run.config.seed)
-    result = train_embeddings(graph, settings, saved(), on_pass, run.config.embed.device, start)
+    result = train_embeddings(graph, settings, saved, on_pass, run.config.embed.device, start)
     vectors = pa.array(list(result.vectors), pa.list_(pa.float32()))
     run.store.write_table(
         stage.path(TABLE),

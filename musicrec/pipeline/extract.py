@@ -24,6 +24,7 @@ from musicrec.features.columns import AudioReader, compile_kernels, stored_colum
 from musicrec.features.torch_reader import TorchAudioReader
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.storage.store import BLOCKS, Stage, check_counts, complete_stages, fingerprint
+from musicrec.telemetry.progress import event
 
 ARTWORK = "artwork"
 # The audio files of an extraction; the next one compares its own with them.
@@ -63,8 +64,22 @@ def extract(run: Run) -> Outcome:
         run,
         stage,
         lambda stage: _extract_all(run, stage, audio, artwork),
-        should_rerun=lambda record: settings.retry_errors and record["rows_in_errors"] > 0,
+        should_rerun=lambda record: (
+            (settings.retry_errors and record["rows_in_errors"] > 0) or _has_damage(run)
+        ),
     )
+
+
+def _has_damage(run: Run) -> bool:
+    """Return whether parts were found damaged, so that their blocks must be extracted again."""
+    damaged = [
+        blocks.store.uri(f"{blocks.folder}: {name}")
+        for blocks in (audio_blocks(run)[0], artwork_blocks(run)[0])
+        for name in sorted(blocks.damaged())
+    ]
+    if damaged:
+        event("extract", "damaged blocks are extracted again", blocks=", ".join(damaged[:3]))
+    return bool(damaged)
 
 
 def _identity(*items: pa.Table) -> list[str]:

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from musicrec import schema
 from musicrec.catalog.published.cifar100 import PictureFile, place, read_pictures
 from musicrec.extraction.index import INDEX
-from musicrec.extraction.manifest import OUTCOME_FIELDS, ROW_GROUP_ROWS
+from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
 from musicrec.extraction.pipeline import too_many_errors
 from musicrec.features import codec
 from musicrec.models.shapes import INPUT_SHAPES
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
-from musicrec.storage.store import Stage, check_counts, fingerprint, parquet_bytes, resolve
+from musicrec.storage.store import Stage, check_counts, fingerprint, resolve
 from musicrec.telemetry.progress import Meter
 
 FEATURE = "cifar"
@@ -61,18 +61,15 @@ def extract_pictures(run: Run) -> Outcome:
 def _extract_all(run: Run, stage: Stage) -> dict[str, Any]:
     tracks = run.catalog.tracks
     index, errors = [INDEX.empty_table()], [schema.ERRORS.empty_table()]
-    size = 0
+    blocks, size = Blocks(run.store, stage.folder), 0
     with Meter("extract", tracks.num_rows, "rows") as meter:
         for name, part in _parts(run):
-            content = parquet_bytes(part, row_group_size=ROW_GROUP_ROWS, statistics=["track_id"])
-            path = stage.path(f"parts/{name}.parquet")
-            run.store.write(path, content)
-            size += len(content)
+            size += blocks.commit(name, part)
             good = pc.is_null(part.column("reason"))
             places = {
                 "track_id": part.column("track_id"),
                 "modality": pa.array([FEATURE] * part.num_rows),
-                "part": pa.array([run.store.uri(path)] * part.num_rows),
+                "part": blocks.part_uris(pa.array([name] * part.num_rows)),
                 "row": pa.array(range(part.num_rows), pa.int32()),
             }
             index.append(pa.table(places, schema=INDEX).filter(good))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -29,6 +28,7 @@ from musicrec.serving.query_table import (
 )
 from musicrec.serving.recommender import MissingInput, Query
 from musicrec.storage.lock import acquire
+from musicrec.storage.record import DamagedError, json_bytes, parse_json
 from musicrec.storage.store import SUCCESS, Store, resolve
 from musicrec.storage.store import fingerprint as key_of
 from musicrec.storage.uri import absolute
@@ -88,10 +88,7 @@ def recommend_many(config: RecommendConfig) -> None:
         "queries": queries.num_rows,
         "key": key,
     }
-    if (
-        not out.create(REQUEST, json.dumps(request, indent=1).encode())
-        and (held := out.read_json(REQUEST)) != request
-    ):
+    if not out.create(REQUEST, json_bytes(request)) and (held := _held(config, out)) != request:
         different = ", ".join(
             f"{name} {held[name]} (now {request[name]})"
             for name in request
@@ -113,6 +110,17 @@ def recommend_many(config: RecommendConfig) -> None:
         record = _answer(config, out, queries, model)
         out.write_json(SUCCESS, request | record)
     event("recommend", "written", **_counts(record), out=out.uri(ANSWERS))
+
+
+def _held(config: RecommendConfig, out: Store) -> dict[str, Any]:
+    """Return the request that a folder of recommendations answers."""
+    try:
+        return parse_json(out.read(REQUEST), out.uri(REQUEST))
+    except DamagedError as error:
+        raise ConfigError(
+            f"{error}: --out {config.out} cannot be continued. Give another --out, or remove this "
+            "one"
+        ) from error
 
 
 def _check_store(config: RecommendConfig) -> None:

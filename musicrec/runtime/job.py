@@ -79,18 +79,22 @@ def run_job(
 
 
 def _is_of_the_user(error: Exception) -> bool:
-    from musicrec.storage.record import DamagedError
     from musicrec.storage.uri import StoreError
 
-    return isinstance(error, UserError | StoreError | DamagedError)
+    return isinstance(error, UserError | StoreError)
 
 
 def _storage_failure(error: BaseException) -> str | None:
     """Return the line for an error that the storage caused, here or on a worker; None for others.
 
-    pyarrow's errors of remote storage have no number.
+    pyarrow's errors of remote storage have no number. A damaged object is made again by the next
+    run.
     """
+    from musicrec.storage.record import DamagedError
+
     for each in _causes(error):
+        if isinstance(each, DamagedError):
+            return str(each)
         if not isinstance(each, OSError):
             continue
         if each.errno in STORAGE_FAILURES:

@@ -17,6 +17,7 @@ from musicrec.extraction.index import INDEX
 from musicrec.extraction.pipeline import Actors, run_blocks
 from musicrec.features.columns import compile_kernels
 from musicrec.serving.query_table import (
+    TABLE,
     AnswerBlocks,
     QueryEmbedder,
     VectorBlocks,
@@ -60,7 +61,7 @@ def run_queries(
     from musicrec.runtime.cluster import connect
 
     store = blocks.store
-    if not blocks.manifest_names():
+    if not blocks.manifest_names() or not store.exists(TABLE):
         write_queries(store, add_features(queries), rows_per_block)
     plan = blocks.extend(queries.select(["item", "uri"]), [blocks.content], rows_per_block)
     connect(ray)

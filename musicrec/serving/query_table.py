@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 import torch
 
 from musicrec import schema
@@ -18,7 +17,9 @@ from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
 from musicrec.extraction.rows import failed_rows
 from musicrec.features.reader import read_stored
 from musicrec.serving.recommender import Failure, Features, Query, Recommender
-from musicrec.storage.store import Store, parquet_bytes
+from musicrec.storage.parquet import StoredParquet, parquet_bytes
+from musicrec.storage.record import DamagedError
+from musicrec.storage.store import Store
 
 # One row per track; the blocks are planned from ``item`` and ``uri`` (of its audio).
 QUERIES = pa.schema(
@@ -184,10 +185,13 @@ class QueryEmbedder:
 
     def _queries(self, rows: pa.Table) -> pa.Table:
         """Read the queries of a block's rows; their row group has the number of the block."""
-        filesystem, path = self.store.locate(TABLE)
         number = int(rows.column("block")[0].as_py().rpartition("-")[2])
-        with pyarrow.parquet.ParquetFile(path, filesystem=filesystem) as file:
-            queries = file.read_row_group(number)
+        try:
+            with StoredParquet(self.store, TABLE) as file:
+                queries = file.read_row_group(number)
+        except DamagedError:
+            self.store.remove(TABLE)  # the next run writes it again
+            raise
         return queries.take(
             pc.index_in(rows.column("item"), value_set=queries.column("item").combine_chunks())
         )
@@ -248,9 +252,11 @@ def _features(queries: pa.Table, names: list[str]) -> list[Features | None] | No
     stored: list[Features | None] = [{} for _ in range(queries.num_rows)]
     for name in names:
         places = queries.column(name).to_pylist()
-        for row, feature in enumerate(
-            read_stored([place and (place["part"], place["row"]) for place in places], name)
-        ):
+        try:
+            features = read_stored([p and (p["part"], p["row"]) for p in places], name)
+        except DamagedError:  # named by now; the recordings are read instead
+            features = [None] * queries.num_rows
+        for row, feature in enumerate(features):
             if feature is None:
                 stored[row] = None
             elif stored[row] is not None:

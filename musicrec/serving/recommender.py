@@ -7,7 +7,6 @@ Its folder holds ``recommender.json`` (the specs of its models), ``weights/NAME.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -29,10 +26,14 @@ from musicrec.features.columns import Statistics, halve
 from musicrec.features.lyrics import pad
 from musicrec.specs.ensemble import EnsembleSpec, StackInputs
 from musicrec.specs.submodel import SubmodelSpec
+from musicrec.storage.parquet import parquet_bytes, parse_table
+from musicrec.storage.record import json_bytes, parse_json
 from musicrec.storage.store import resolve
+from musicrec.training.checkpoints import parse_weights
 from musicrec.training.inputs import pictures
 
 ENSEMBLE = "recommendation"
+DESCRIPTION, TABLE = "recommender.json", "artists.parquet"
 # Rows per forward pass: activations of the widest models take 100 MB per clip.
 ROWS_AT_ONCE = 16
 # A shorter track has too little to recommend from; up to 30 s it is padded with silence.
@@ -128,9 +129,16 @@ class Recommender:
 
     @classmethod
     def load(cls, folder: str | Path) -> Recommender:
-        """Load the recommender in a local folder; no file of it is executed."""
+        """Load the recommender in a local folder; no file of it is executed.
+
+        Raises
+        ------
+        DamagedError
+            A file is not the one that was written.
+        """
         folder = Path(folder)
-        description = json.loads((folder / "recommender.json").read_text(encoding="utf-8"))
+        content = (folder / DESCRIPTION).read_bytes()
+        description = parse_json(content, str(folder / DESCRIPTION))
         ensemble = EnsembleSpec.from_json(description["ensemble"])
         submodels = {
             name: SubmodelSpec.from_json(values)
@@ -139,10 +147,9 @@ class Recommender:
         models: dict[str, nn.Module] = {}
         for name, spec in {**submodels, ENSEMBLE: ensemble}.items():
             models[name] = spec.build()
-            models[name].load_state_dict(
-                safetensors.torch.load_file(folder / "weights" / f"{name}.safetensors")
-            )
-        artists = pyarrow.parquet.read_table(folder / "artists.parquet", schema=ARTISTS)
+            weights = folder / "weights" / f"{name}.safetensors"
+            models[name].load_state_dict(parse_weights(weights.read_bytes(), str(weights)))
+        artists = parse_table((folder / TABLE).read_bytes(), str(folder / TABLE), ARTISTS)
         return cls(
             ensemble,
             submodels,
@@ -344,12 +351,10 @@ def save(
         "submodels": {spec.name: spec.as_json() for spec in submodels},
     }
     description |= {"chroma": chroma, "segments": segments}
-    (folder / "recommender.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+    (folder / DESCRIPTION).write_bytes(json_bytes(description))
     for name, content in weights.items():
         (folder / "weights" / f"{name}.safetensors").write_bytes(content)
-    pyarrow.parquet.write_table(
-        artists.cast(ARTISTS), folder / "artists.parquet", compression="zstd"
-    )
+    (folder / TABLE).write_bytes(parquet_bytes(artists.cast(ARTISTS)))
 
 
 def _batches(inputs: list[tuple[int, torch.Tensor]]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import socket
 import threading
@@ -23,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from musicrec.storage.record import DamagedError
+from musicrec.storage.record import DamagedError, json_bytes, parse_json
 from musicrec.storage.store import Store
 from musicrec.telemetry.log import run_name
 from musicrec.telemetry.progress import event
@@ -98,7 +97,7 @@ class Owner:
 
     def as_bytes(self) -> bytes:
         """Return the owner as JSON, padded to ``OBJECT_BYTES``."""
-        return json.dumps(dataclasses.asdict(self), indent=1).encode().ljust(OBJECT_BYTES)
+        return json_bytes(dataclasses.asdict(self)).ljust(OBJECT_BYTES)
 
 
 # The owner in a damaged object. A living owner writes a whole one with its next heartbeat.
@@ -116,7 +115,8 @@ def _latest(store: Store, folder: str) -> tuple[int, Owner | None]:
         return 0, None
     name = max(names, key=_number)
     try:
-        return _number(name), Owner(**store.read_json(f"{folder}/{FOLDER}/{name}"))
+        file = f"{folder}/{FOLDER}/{name}"
+        return _number(name), Owner(**parse_json(store.read(file), store.uri(file)))
     except (DamagedError, TypeError):
         return _number(name), UNKNOWN
 

@@ -28,16 +28,16 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs
-import pyarrow.parquet
 
 from musicrec import schema
 from musicrec.storage import local, s3
-from musicrec.storage.record import DamagedError, verified, with_digest
+from musicrec.storage.damage import report
+from musicrec.storage.parquet import StoredParquet, parquet_bytes
+from musicrec.storage.record import SUCCESS, DamagedError, json_bytes, parse_json
 from musicrec.storage.uri import StoreError, absolute, local_path
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 
-SUCCESS = "_SUCCESS.json"
 BLOCKS = "blocks.json"
 # Threads that read records: they wait for the storage, not for the CPU.
 READERS = 16
@@ -171,35 +171,37 @@ class Store:
         )
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON object.
+        """Read a JSON object and verify its SHA-256.
 
         Raises
         ------
         DamagedError
-            The file is empty or broken.
+            It is not the one that was written; what it was a part of counts as not done.
         """
         try:
-            value = json.loads(self.read(name))
-        except ValueError as error:
-            raise DamagedError(f"{self.uri(name)} is damaged: {error}") from error
-        if not isinstance(value, dict):
-            raise DamagedError(f"{self.uri(name)} is damaged: it holds no JSON object")
-        return value
+            return parse_json(self.read(name), self.uri(name))
+        except DamagedError as error:
+            reason = str(error).removeprefix(f"{self.uri(name)} is damaged: ")
+            raise report(self, name, reason) from error
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
-        """Write a JSON object with sorted keys; paths and other types become strings."""
-        self.write(name, json.dumps(value, indent=1, sort_keys=True, default=str).encode())
+        """Write a JSON object with its SHA-256; paths and other types become strings."""
+        self.write(name, json_bytes(value))
 
     def read_table(
         self, name: str, contract: pa.Schema, columns: list[str] | None = None
     ) -> pa.Table:
-        """Read one Parquet file and check it against its contract."""
-        filesystem, path = self.locate(name)
+        """Read one Parquet file, verify it and check it against its contract.
+
+        Raises
+        ------
+        DamagedError
+            It is not the one that was written; what it was a part of counts as not done.
+        """
         if columns is not None:
             contract = pa.schema([contract.field(column) for column in columns])
-        with filesystem.open_input_file(path) as stream:
-            table = pa.parquet.read_table(stream, columns=columns)
-        return schema.conform(table, contract, name)
+        with StoredParquet(self, name) as file:
+            return schema.conform(file.read(columns), contract, name)
 
     def write_table(self, name: str, table: pa.Table, contract: pa.Schema) -> None:
         """Check a table against its contract and write it as one Parquet file."""
@@ -236,14 +238,14 @@ class Stage:
         if not self.store.exists(name):
             return None
         try:
-            return verified(self.store.read_json(name), self.store.uri(name))
+            return parse_json(self.store.read(name), self.store.uri(name))
         except DamagedError as error:
             event(self.name, "the record is damaged: the stage is done again", error=str(error))
             return None
 
     def finish(self, record: dict[str, Any]) -> dict[str, Any]:
         """Write the record that makes this stage complete, with its SHA-256."""
-        self.store.write_json(self.path(SUCCESS), with_digest(record))
+        self.store.write_json(self.path(SUCCESS), record)
         return record
 
 
@@ -272,26 +274,6 @@ def check_counts(stage: str, rows_in: int, rows_out: int, rows_in_errors: int) -
             f"{stage}: {rows_in} rows in, but {rows_out} out and {rows_in_errors} in errors: "
             "rows were lost or duplicated"
         )
-
-
-def parquet_bytes(
-    table: pa.Table, row_group_size: int | None = None, statistics: list[str] | bool = True
-) -> bytes:
-    """Return a table as one Parquet file: zstd level 1 and no dictionaries.
-
-    Dictionaries are pure loss on spectrograms (a third of the writing speed).
-    """
-    sink = pa.BufferOutputStream()
-    pa.parquet.write_table(
-        table,
-        sink,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=False,
-        row_group_size=row_group_size,
-        write_statistics=statistics,
-    )
-    return sink.getvalue().to_pybytes()
 
 
 def write_atomically(

@@ -13,11 +13,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from musicrec.storage.damage import report
 from musicrec.storage.record import DamagedError
 from musicrec.storage.store import Store
 from musicrec.telemetry.progress import event
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, LAST = "model.safetensors", "last.pt"
 DIGEST = "sha256"  # of the tensors, in the metadata of the weights
 
 
@@ -31,29 +32,15 @@ class StoreCheckpoints:
     def load_last(self) -> dict[str, Any] | None:
         """Return the last state, or None before the first epoch has ended.
 
-        A damaged state is logged and counts as none, so that the training begins again.
+        A damaged state counts as none, so that the training begins again.
         """
-        name = f"{self.folder}/last.pt"
-        if not self.store.exists(name):
-            return None
-        content = io.BytesIO(self.store.read(name))
-        try:
-            # torch does not verify the CRC-32 that it writes for each entry.
-            with zipfile.ZipFile(content) as archive:
-                if (entry := archive.testzip()) is not None:
-                    raise zipfile.BadZipFile(f"the checksum of {entry} is wrong")
-            content.seek(0)
-            return torch.load(content, weights_only=True, map_location="cpu")
-        except Exception as error:  # noqa: BLE001  # of bytes in memory: they are damaged
-            uri = self.store.uri(name)
-            event("train", f"the checkpoint {uri} is damaged: not used", error=str(error))
-            return None
+        return load_state(self.store, self.folder, "train")
 
     def save_last(self, state: dict[str, Any]) -> None:
         """Write the last state."""
         stream = io.BytesIO()
         torch.save(state, stream)
-        self.store.write(f"{self.folder}/last.pt", stream.getvalue())
+        self.store.write(f"{self.folder}/{LAST}", stream.getvalue())
 
     def load_best(self) -> dict[str, Tensor]:
         """Return the best weights."""
@@ -68,8 +55,60 @@ class StoreCheckpoints:
         )
 
 
+def load_state(store: Store, folder: str, stage: str) -> dict[str, Any] | None:
+    """Return what ``torch.save`` wrote into ``last.pt`` of a folder, or None without the file.
+
+    A damaged state is logged under the stage's name and counts as none.
+    """
+    name = f"{folder}/{LAST}"
+    if not store.exists(name):
+        return None
+    content = io.BytesIO(store.read(name))
+    try:
+        # torch does not verify the CRC-32 that it writes for each entry.
+        with zipfile.ZipFile(content) as archive:
+            if (entry := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the checksum of {entry} is wrong")
+        content.seek(0)
+        return torch.load(content, weights_only=True, map_location="cpu")
+    except Exception as error:  # noqa: BLE001  # of bytes in memory: they are damaged
+        uri = store.uri(name)
+        event(stage, f"the checkpoint {uri} is damaged: not used", error=str(error))
+        return None
+
+
 def load_weights(store: Store, folder: str) -> dict[str, Tensor]:
     """Return the best weights of the training in a folder.
+
+    Raises
+    ------
+    DamagedError
+        They are not those that were written; the next run repeats the training.
+    """
+    return parse_weights(load_weights_file(store, folder), store.uri(f"{folder}/{WEIGHTS}"))
+
+
+def load_weights_file(store: Store, folder: str) -> bytes:
+    """Return the file of the best weights of the training in a folder, once it is verified.
+
+    Raises
+    ------
+    DamagedError
+        They are not those that were written; the next run repeats the training.
+    """
+    name = f"{folder}/{WEIGHTS}"
+    content = store.read(name)
+    try:
+        parse_weights(content, store.uri(name))
+    except DamagedError as error:
+        # A finished training would not write its weights again.
+        reason = str(error).removeprefix(f"{store.uri(name)} is damaged: ")
+        raise report(store, name, reason, others=[f"{folder}/{LAST}"]) from error
+    return content
+
+
+def parse_weights(content: bytes, uri: str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file.
 
     Weights of older versions have no digest and are not verified.
 
@@ -78,24 +117,15 @@ def load_weights(store: Store, folder: str) -> dict[str, Tensor]:
     DamagedError
         They are not those that were written.
     """
-    name = f"{folder}/{WEIGHTS}"
-    content = store.read(name)
     try:
         weights = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
-        raise _damaged(store, name, folder, str(error)) from error
+        raise DamagedError(f"{uri} is damaged: {error}") from error
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     metadata = header.get("__metadata__")
     if metadata and metadata.get(DIGEST) != _digest(weights):
-        raise _damaged(store, name, folder, "the tensors do not match their SHA-256")
+        raise DamagedError(f"{uri} is damaged: the tensors do not match their SHA-256")
     return weights
-
-
-def _damaged(store: Store, name: str, folder: str, reason: str) -> DamagedError:
-    return DamagedError(
-        f"{store.uri(name)} is damaged: {reason}. Delete the folder {store.uri(folder)} and start "
-        "again: its training is then repeated"
-    )
 
 
 def _digest(weights: dict[str, Tensor]) -> str:

@@ -19,7 +19,8 @@ from musicrec.extraction.manifest import (
 )
 from musicrec.extraction.rows import failures
 from musicrec.schema import SchemaError
-from musicrec.storage.store import Store, parquet_bytes
+from musicrec.storage.parquet import parquet_bytes
+from musicrec.storage.store import Store
 
 FOLDER = "features/key"
 

@@ -132,3 +132,12 @@ def test_a_job_that_waits_for_a_store_takes_sigterm() -> None:
     done = job(f"{kill}; {later}; Store('{unreachable()}').exists('a')")
     assert done.returncode == 128 + signal.SIGTERM
     assert b"Traceback" not in done.stderr
+
+
+def test_a_damaged_object_is_one_line_and_its_job_can_be_run_again(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    done = job(f"Store('{tmp_path}').read_json('a.json')")
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"error: {tmp_path}/a.json is damaged: ")
+    assert line.endswith("Start the job that wrote it again: only this is made anew")

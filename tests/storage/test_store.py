@@ -13,11 +13,11 @@ import pytest
 
 from musicrec.schema import SchemaError
 from musicrec.storage import s3
+from musicrec.storage.parquet import parquet_bytes
 from musicrec.storage.store import (
     SUCCESS,
     Store,
     fingerprint,
-    parquet_bytes,
     resolve,
     write_atomically,
 )
@@ -228,5 +228,5 @@ def test_parquet_is_written_without_dictionaries(tmp_path: Path) -> None:
 
 def test_records_are_readable_by_people(tmp_path: Path) -> None:
     Store(str(tmp_path)).write_json("a.json", {"b": 1, "a": 2})
-    assert list(json.loads((tmp_path / "a.json").read_text())) == ["a", "b"]
-    assert (tmp_path / "a.json").read_text().count("\n") == 3
+    assert list(json.loads((tmp_path / "a.json").read_text())) == ["a", "b", "sha256"]
+    assert (tmp_path / "a.json").read_text().count("\n") == 4

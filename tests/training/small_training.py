@@ -9,7 +9,8 @@ import torch
 from musicrec import schema
 from musicrec.features import codec
 from musicrec.specs.submodel import SubmodelSpec
-from musicrec.storage.store import Store, parquet_bytes
+from musicrec.storage.parquet import parquet_bytes
+from musicrec.storage.store import Store
 from musicrec.training.checkpoints import StoreCheckpoints, load_weights
 from musicrec.training.loop import Schedule
 from musicrec.training.training_run import EXAMPLES, TrainingRun
