@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from musicrec.config.inputs import FIELDS, VECTORS, field_of
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import SubmodelSettings
 from musicrec.features.columns import Statistics
@@ -19,6 +20,7 @@ from musicrec.pipeline.labels import TABLE as LABELS_TABLE
 from musicrec.pipeline.launch import launch_training_runs, objective_name, schedule
 from musicrec.pipeline.preflight import check_names
 from musicrec.pipeline.targets import target_table
+from musicrec.pipeline.vectors import vector_places
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.predictions import NO_FOLD, Predictions
@@ -127,32 +129,29 @@ def submodel_training_run(
 ) -> TrainingRun:
     """Write the inputs of a submodel's training run into its folder, and return the run."""
     settings = run.config.models[name]
-    lyrics = settings.architecture == "lyrics"
-    rows = _labelled(
-        run, targeted, _lyric_rows(run) if lyrics else _stored_rows(run, settings, extracted)
-    )
+    field = field_of(settings.architecture)
+    reads_text = FIELDS[field].kind == "text"
+    rows = _text_rows(run, field) if reads_text else _stored_rows(run, settings, extracted)
+    rows = _labelled(run, targeted, rows)
     if fold != NO_FOLD:
         rows = without_fold(rows, artist_folds(run), fold)
     vocabulary = None
-    if lyrics:
+    if reads_text:
         vocabulary = build_vocabulary(
             (row["text"] for row in rows if row["split"] == "train"), settings.maximum_vocabulary
         )
-        # A text without a word of the vocabulary counts as missing lyrics.
+        # A text without a word of the vocabulary counts as missing.
         rows = [row for row in rows if len(vocabulary.encode(row["text"]))]
     label = f"models.{training_name(name, fold)}"
     for split in ("train", "validation"):
         if not any(row["split"] == split for row in rows):
-            missing = (
-                settings.feature or {"lyrics": "lyrics", "albums": "artwork"}[settings.architecture]
-            )
             raise ConfigError(
-                f"{label}: no track of the split '{split}' has {missing}; "
+                f"{label}: no track of the split '{split}' has {settings.feature or field}; "
                 "take this model and its branch out, or add such tracks"
             )
-    outputs, pixels = targeted.record["dimensions"], run.config.extract.artwork_pixels
+    bins = _bins(run, settings, extracted, rows)
     spec = SubmodelSpec.from_settings(
-        name, settings, outputs, pixels, vocabulary, _bins(run, settings, extracted, rows)
+        name, settings, targeted.record["dimensions"], run.config.extract, vocabulary, bins
     )
     run.store.write_json(stage.path("spec.json"), spec.as_json())
     run.store.write_table(
@@ -200,7 +199,10 @@ def _labelled(run: Run, targeted: Outcome, rows: list[dict[str, Any]]) -> list[d
 
 
 def _stored_rows(run: Run, settings: SubmodelSettings, extracted: Outcome) -> list[dict[str, Any]]:
-    stored = places(run, extracted, settings.feature or "artwork")
+    if settings.feature in VECTORS:
+        stored = vector_places(run, extracted, settings.feature)
+    else:
+        stored = places(run, extracted, settings.feature or field_of(settings.architecture))
     return [
         {
             "track_id": track,
@@ -214,8 +216,8 @@ def _stored_rows(run: Run, settings: SubmodelSettings, extracted: Outcome) -> li
     ]
 
 
-def _lyric_rows(run: Run) -> list[dict[str, Any]]:
-    texts = run.catalog.tracks.column("lyrics").to_pylist()
+def _text_rows(run: Run, field: str) -> list[dict[str, Any]]:
+    texts = run.catalog.tracks.column(field).to_pylist()
     return [
         {"track_id": track, "artist_id": artist, "split": split, "text": text}
         for (track, artist, split), text in zip(_tracks(run), texts, strict=True)
