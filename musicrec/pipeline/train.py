@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
 
-from musicrec.config.inputs import FIELDS, VECTORS, field_of
+from musicrec.config.inputs import FIELDS, RECORDING, VECTORS, field_of
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import SubmodelSettings
 from musicrec.features.columns import Statistics
@@ -20,6 +21,7 @@ from musicrec.pipeline.labels import TABLE as LABELS_TABLE
 from musicrec.pipeline.launch import launch_training_runs, objective_name, schedule
 from musicrec.pipeline.preflight import check_names
 from musicrec.pipeline.targets import target_table
+from musicrec.pipeline.uninformative import uninformative
 from musicrec.pipeline.vectors import vector_places
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Stage, fingerprint
@@ -105,9 +107,12 @@ def training_name(name: str, fold: int) -> str:
 def submodel_stage(run: Run, name: str, fold: int, extracted: Outcome, targeted: Outcome) -> Stage:
     """Return the stage of a submodel.
 
-    Its key is a hash of its inputs, its settings, the seed, and the artists that it leaves out.
+    Its key is a hash of its inputs, its settings, the seed, the artists that it leaves out, and the
+    recordings that say nothing, if there are any.
     """
-    settings = dataclasses.asdict(run.config.models[name])
+    model = run.config.models[name]
+    settings = dataclasses.asdict(model)
+    without_sound = _without_sound(run, model, extracted)
     left_out = (
         [*run.left_out] if fold == NO_FOLD else [*run.left_out, (run.config.train.folds, fold)]
     )
@@ -120,8 +125,14 @@ def submodel_stage(run: Run, name: str, fold: int, extracted: Outcome, targeted:
         run.config.seed,
         left_out,
         run.config.train.key_fields(),
+        *([sorted(without_sound.items())] if without_sound else []),
     )
     return run.store.stage("submodels", key)
+
+
+def _without_sound(run: Run, settings: SubmodelSettings, extracted: Outcome) -> dict[str, str]:
+    """Return the tracks whose recordings say nothing, if the model reads recordings."""
+    return uninformative(run, extracted) if field_of(settings.architecture) == RECORDING else {}
 
 
 def submodel_training_run(
@@ -133,6 +144,7 @@ def submodel_training_run(
     reads_text = FIELDS[field].kind == "text"
     rows = _text_rows(run, field) if reads_text else _stored_rows(run, settings, extracted)
     rows = _labelled(run, targeted, rows)
+    rows, left_out = _leave_out(rows, _without_sound(run, settings, extracted))
     if fold != NO_FOLD:
         rows = without_fold(rows, artist_folds(run), fold)
     vocabulary = None
@@ -170,7 +182,24 @@ def submodel_training_run(
         cache_gigabytes=run.config.train.cache_gigabytes,
         masks=(settings.time_mask, settings.frequency_mask),
         mixup=settings.mixup,
+        left_out=left_out,
     )
+
+
+def _leave_out(
+    rows: list[dict[str, Any]], reasons: dict[str, str]
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return the rows without those that have a reason, and the number of rows per reason.
+
+    Test rows stay: every model predicts them.
+    """
+    kept, counts = [], Counter()
+    for row in rows:
+        if row["split"] != "test" and row["track_id"] in reasons:
+            counts[reasons[row["track_id"]]] += 1
+        else:
+            kept.append(row)
+    return kept, dict(counts)
 
 
 def _bins(

@@ -73,6 +73,8 @@ class TrainingRun:
         The fold that is held out, and then alone predicted.
     predictions
         Those that a stack or ensemble reads, by submodel.
+    left_out
+        The number of rows that are not among its examples, by the reason.
     """
 
     store: str
@@ -89,6 +91,7 @@ class TrainingRun:
     mixup: float = 0.0
     modality_dropout: float = 0.0
     predictions: dict[str, Predictions] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def run(
