@@ -181,3 +181,28 @@ def test_label_frequencies_are_the_constant_with_the_least_log_loss():
     truth = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]])
     frequencies = baselines.label_frequencies(truth, 2)
     np.testing.assert_array_equal(frequencies, [[0.75, 0.25, 0]] * 2)
+
+
+def test_the_chosen_penalty_fits_the_validation_tracks_best():
+    generator = np.random.default_rng(5)
+    labels = generator.integers(0, 3, 150)
+    values = generator.normal(size=(150, 300)) + 0.3 * np.eye(3, 300)[labels] * 5
+    train, validation, test = np.split(np.arange(150), [60, 100])
+    penalties = (1e-3, 1e-1, 10.0)
+
+    def scores(rows: np.ndarray, penalty: float) -> np.ndarray:
+        return baselines.logistic_scores(
+            values[train], labels[train], values[rows], 3, inverse_penalty=penalty
+        )
+
+    likelihoods = [
+        scores(validation, penalty)[np.arange(len(validation)), labels[validation]].mean()
+        for penalty in penalties
+    ]
+    best = penalties[int(np.argmax(likelihoods))]
+    assert best != penalties[-1]  # the weakest penalty overfits here
+    chosen = baselines.chosen_logistic_scores(
+        *(values[train], labels[train], values[validation], labels[validation], values[test], 3),
+        inverse_penalties=penalties,
+    )
+    np.testing.assert_allclose(chosen, scores(test, best))
