@@ -41,10 +41,14 @@ def uninformative(run: Run, extracted: Outcome) -> dict[str, str]:
     return dict(zip(*(table.column(name).to_pylist() for name in LEFT_OUT.names), strict=True))
 
 
-def uninformative_counts(run: Run, extracted: Outcome) -> dict[str, int]:
-    """Return the number of tracks per reason; none if they were not looked for."""
+def uninformative_sentence(run: Run, extracted: Outcome) -> str | None:
+    """Return the number of tracks per reason as a sentence; None if there are none."""
     record = _stage(run, extracted).success() or {}
-    return {name: record.get(f"rows_{name}", 0) for name in (SILENT, CONSTANT)}
+    counts = {name: record.get(f"rows_{name}", 0) for name in (SILENT, CONSTANT)}
+    if not any(counts.values()):
+        return None
+    listed = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return f"Recordings that say nothing, and so no training rows: {listed}"
 
 
 def _stage(run: Run, extracted: Outcome) -> Stage:
