@@ -137,7 +137,7 @@ INPUTS: dict[str, Input] = {
 BRANCHES: tuple[str, ...] = tuple(INPUTS)
 THESIS_BRANCHES: tuple[str, ...] = tuple(name for name, each in INPUTS.items() if each.thesis)
 Branch = Literal[BRANCHES]
-# What a submodel may read; "none" of them is a field of the catalog.
+# What ``models.NAME.feature`` takes.
 ModelFeature = Literal[(*FEATURES, *VECTORS)]
 
 
