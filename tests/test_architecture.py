@@ -42,6 +42,7 @@ PLAIN = (
     "musicrec.models",
     "musicrec.evaluation.metrics",
     "musicrec.schema",
+    "musicrec.config.inputs",
     "musicrec.config.names",
 )
 TOP_LEVEL = {

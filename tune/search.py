@@ -13,9 +13,9 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
+from musicrec.config.inputs import submodels_of
 from musicrec.config.jobs import TuneConfig
 from musicrec.config.load import ConfigError
-from musicrec.config.names import BRANCH_SUBMODELS
 from musicrec.pipeline.base import REVISION, Outcome, run_stage, versions
 from musicrec.pipeline.catalog import open_run
 from musicrec.pipeline.extract import extract
@@ -100,12 +100,7 @@ def _prepare(config: TuneConfig) -> Search:
     extracted, targeted = extract(run), make_targets(run)
     trained = None
     if section == "ensemble":
-        trained = train(
-            run,
-            extracted,
-            targeted,
-            [name for branch in run.config.ensemble.branches for name in BRANCH_SUBMODELS[branch]],
-        )
+        trained = train(run, extracted, targeted, submodels_of(run.config.ensemble.branches))
     elif section.startswith("stacks."):
         trained = train(run, extracted, targeted, list(run.config.stacks[name].submodels))
     if config.trial_epochs is not None:

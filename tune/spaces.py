@@ -31,12 +31,12 @@ import numpy as np
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, read_text, suggestion
 from musicrec.config.safe_yaml import read_yaml
-from musicrec.models.build import OTHER, SPECTRAL, STACKS
+from musicrec.models.build import OTHER, SPECTRAL, STACKS, VECTOR
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.preflight import check_sizes
 from musicrec.studies.search import LEARNING_RATE, SIZES, section_of, settings_of, with_values
 
-MODELS = {**SPECTRAL, **OTHER, **STACKS}
+MODELS = {**SPECTRAL, **VECTOR, **OTHER, **STACKS}
 # Settings that define the model, its inputs and its training time, the metric that compares trials,
 # and settings with another key (learning_rate, sizes.KEY).
 FIXED = {

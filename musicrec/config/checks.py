@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from musicrec.config.errors import ConfigError, suggestion
+from musicrec.config.inputs import FIELDS, INPUTS, OWN_FIELD, VECTOR_ARCHITECTURES, VECTORS
 from musicrec.config.jobs import Config
-from musicrec.config.names import BRANCH_SUBMODELS, FEATURES
+from musicrec.config.names import FEATURES
 from musicrec.config.sections import EmbedSettings
 from musicrec.storage.uri import why_unusable
 from musicrec.telemetry.redact import holds_password, redacted
@@ -72,23 +73,54 @@ def _embeddings(config: Config) -> None:
 
 def _inputs_of_models(config: Config) -> None:
     for name, model in config.models.items():
-        needs_feature = model.architecture not in ("lyrics", "albums")
-        if needs_feature != (model.feature is not None):
-            fix = "give one of " + ", ".join(FEATURES) if needs_feature else "leave it out"
+        readable = _readable_features(model.architecture)
+        if model.feature not in readable:
+            fix = "give one of " + ", ".join(readable) if None not in readable else "leave it out"
             raise ConfigError(
                 f"models.{name}.feature is {model.feature}, but architecture "
                 f"'{model.architecture}' reads another input: {fix}"
             )
-        if model.architecture == "lyrics" and model.mixup:
+        own_field = OWN_FIELD.get(model.architecture)
+        if own_field is not None and FIELDS[own_field].kind == "text" and model.mixup:
             raise ConfigError(
                 f"models.{name}.mixup is {model.mixup:g}, but word indices cannot be mixed: "
                 "set it to 0"
             )
-        if model.feature is not None and model.feature not in config.extract.features:
+        if model.feature in VECTORS:
+            _vector(config, name)
+        elif model.feature is not None and model.feature not in config.extract.features:
             raise ConfigError(
                 f"models.{name}.feature is '{model.feature}', which extract.features does not "
                 "list: add it there"
             )
+
+
+def _readable_features(architecture: str) -> tuple[str | None, ...]:
+    """Return what an architecture can read; None where its input is a field of the catalog."""
+    if architecture in OWN_FIELD:
+        return (None,)
+    return tuple(VECTORS) if architecture in VECTOR_ARCHITECTURES else FEATURES
+
+
+def _vector(config: Config, name: str) -> None:
+    """Check a model that reads a vector: it has no frames, and features that it comes from."""
+    model = config.models[name]
+    features = VECTORS[model.feature].features
+    if not {*features} & {*config.extract.features}:
+        raise ConfigError(
+            f"models.{name}.feature is '{model.feature}', which is computed from "
+            f"{', '.join(features)}: add one of them to extract.features"
+        )
+    if model.standardise not in ("per_feature_bin", "none"):
+        raise ConfigError(
+            f"models.{name}.standardise is {model.standardise}, but '{model.feature}' is a vector "
+            "without frames: set it to per_feature_bin (the training tracks' mean and deviation)"
+        )
+    if (*model.pool, model.time_mask, model.frequency_mask) != (1, 1, 0, 0):
+        raise ConfigError(
+            f"models.{name}: pool, time_mask and frequency_mask are for spectrograms, and "
+            f"'{model.feature}' is a vector: leave them out"
+        )
 
 
 def _features_of_the_catalog(config: Config) -> None:
@@ -147,7 +179,7 @@ def _training(config: Config) -> None:
 
 def _branches(config: Config) -> None:
     for branch in config.ensemble.branches if config.task == "embedding" else ():
-        missing = [name for name in BRANCH_SUBMODELS[branch] if name not in config.models]
+        missing = [name for name in INPUTS[branch].submodels if name not in config.models]
         if missing:
             raise ConfigError(
                 f"ensemble.branches has '{branch}', which needs models.{missing[0]}: "

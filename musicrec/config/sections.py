@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import AfterValidator, Field
 
-from musicrec.config.names import BRANCHES, SPECTRAL_FEATURES, Branch, Feature
+from musicrec.config.inputs import THESIS_BRANCHES, Branch, ModelFeature
+from musicrec.config.names import SPECTRAL_FEATURES, Feature
 
 # Constructor arguments of architectures that are fractions; every other number is a whole one.
 FRACTIONS = ("batch_norm_momentum", "dropout", "l2", "width_multiplier")
@@ -188,10 +189,11 @@ class OptimizationSettings:
 class SubmodelSettings(OptimizationSettings):
     """One submodel: its input, its size and its training (Whitell 2019, "Training")."""
 
-    architecture: Literal["simple", "time", "freq", "rnn", "large_rnn", "lyrics", "albums"]
+    architecture: Literal["simple", "time", "freq", "rnn", "large_rnn", "lyrics", "albums", "mlp"]
     """Architecture of the network."""
-    feature: Feature | None = None
-    """Feature that the network reads; none for lyrics and albums."""
+    feature: ModelFeature | None = None
+    """Feature that the network reads, or the vector computed from features (mlp); none for lyrics
+    and albums."""
     sizes: Sizes = field(default_factory=dict)
     """Constructor arguments of the architecture; the thesis' values where not given."""
     standardise: Literal["per_frame", "per_clip", "per_feature_bin", "none"] = "per_frame"
@@ -265,7 +267,7 @@ class TrainSettings:
 class EnsembleSettings(OptimizationSettings):
     """The Recommendation ensemble over the submodels' outputs and the metadata."""
 
-    branches: Annotated[tuple[Branch, ...], Field(min_length=1)] = BRANCHES
+    branches: Annotated[tuple[Branch, ...], Field(min_length=1)] = THESIS_BRANCHES
     """Inputs of the ensemble."""
     sizes: Sizes = field(default_factory=dict)
     """Constructor arguments of the network; the thesis' values where not given."""

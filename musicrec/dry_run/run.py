@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
+from musicrec.config.inputs import FIELDS, field_of
 from musicrec.config.jobs import PlanConfig
 from musicrec.config.load import ConfigError
 from musicrec.dry_run.estimate import (
@@ -44,7 +45,7 @@ from musicrec.telemetry.progress import Meter
 from musicrec.telemetry.tables import terminal_table
 
 AUDIO = "audio"
-# A text with a letter counts as lyrics: texts of only stage directions are too rare to matter here.
+# A text with a letter counts as given: texts of only stage directions are too rare to matter here.
 A_LETTER = r"\pL"
 TEXTS_AT_A_TIME = 1024
 # Sampled rows that a worker reads per call: read singly, a row would take a third longer than in a
@@ -206,41 +207,42 @@ def _trainings(run: Run, config: PlanConfig) -> tuple[str, list[Training], list[
 
 def _models(run: Run, config: PlanConfig) -> Iterator[tuple[str, tuple[TimedModel, int, int]]]:
     """Yield each submodel with a batch of inputs and its training and validation track counts."""
-    tracks = run.catalog.tracks.select(["split", "lyrics", "artwork"])
+    fields = {field_of(settings.architecture) for settings in run.config.models.values()}
+    tracks = run.catalog.tracks.select(["split", *sorted(fields)])
     rng = np.random.default_rng([config.seed, tracks.num_rows])
     for name, settings in run.config.models.items():
-        lyrics, albums = (
-            settings.architecture == architecture for architecture in ("lyrics", "albums")
+        field = field_of(settings.architecture)
+        reads_text, column = FIELDS[field].kind == "text", tracks.column(field)
+        usable = tracks.filter(
+            pc.fill_null(pc.match_substring_regex(column, A_LETTER), False)
+            if reads_text
+            else pc.is_valid(column)
         )
-        usable = tracks
-        if lyrics or albums:
-            column = tracks.column("lyrics" if lyrics else "artwork")
-            usable = tracks.filter(
-                pc.fill_null(pc.match_substring_regex(column, A_LETTER), False)
-                if lyrics
-                else pc.is_valid(column)
-            )
         train = usable.filter(pc.equal(usable.column("split"), "train"))
         validation = pc.sum(pc.equal(usable.column("split"), "validation"), min_count=0).as_py()
         if train.num_rows == 0:
             continue  # the training itself reports what is missing
         vocabulary = (
-            build_vocabulary(_texts(train), settings.maximum_vocabulary) if lyrics else None
+            build_vocabulary(_texts(train.column(field)), settings.maximum_vocabulary)
+            if reads_text
+            else None
         )
         spec = SubmodelSpec.from_settings(
-            name, settings, _outputs(config, run), config.extract.artwork_pixels, vocabulary
+            name, settings, _outputs(config, run), config.extract, vocabulary
         )
         timing = schedule(settings, config.train)
-        if lyrics:
+        if reads_text:
             rows = rng.integers(train.num_rows, size=timing.batch_size)
             inputs = pad(
                 [
                     vocabulary.encode(text)
-                    for text in train.column("lyrics").take(pa.array(rows)).to_pylist()
+                    for text in train.column(field).take(pa.array(rows)).to_pylist()
                 ]
             ).numpy()
         else:
-            shape = (3, spec.pixels, spec.pixels) if albums else (1, *spec.input_shape())
+            shape = (
+                (3, spec.pixels, spec.pixels) if spec.kind == "file" else (1, *spec.input_shape())
+            )
             inputs = rng.standard_normal((timing.batch_size, *shape), dtype=np.float32)
         yield (
             name,
@@ -252,10 +254,11 @@ def _models(run: Run, config: PlanConfig) -> Iterator[tuple[str, tuple[TimedMode
         )
 
 
-def _texts(tracks: pa.Table) -> Iterator[str]:
-    """Yield the lyrics in batches: a million of them as Python strings would take gigabytes."""
-    for batch in tracks.select(["lyrics"]).to_batches(max_chunksize=TEXTS_AT_A_TIME):
-        yield from batch.column("lyrics").to_pylist()
+def _texts(column: pa.ChunkedArray) -> Iterator[str]:
+    """Yield texts in batches: a million of them as Python strings would take gigabytes."""
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), TEXTS_AT_A_TIME):
+            yield from chunk.slice(start, TEXTS_AT_A_TIME).to_pylist()
 
 
 def _outputs(config: PlanConfig, run: Run) -> int:

@@ -18,55 +18,8 @@ from sklearn.svm import SVC
 
 from musicrec.evaluation.metrics import mean_cosine, unit_rows
 
-STATISTICS = ("mean", "std", "skewness", "kurtosis", "median", "min", "max")
+INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 RIDGE_PENALTIES = tuple(10.0**power for power in range(0, 7))
-
-
-def clip_statistics(feature: np.ndarray) -> np.ndarray:
-    """Return seven statistics over time of each row of a feature.
-
-    They are the clip summary of FMA's baselines (Defferrard et al. 2017).
-
-    Parameters
-    ----------
-    feature
-        (F, T) un-standardised.
-
-    Returns
-    -------
-    ndarray of float32
-        (7 F,) all means first, then in the order of ``STATISTICS``. Standard deviation, skewness
-        and excess kurtosis are the population's; a constant row has skewness and kurtosis 0.
-
-    Raises
-    ------
-    ValueError
-        The feature is not a matrix, has no frame, or holds a value that is not finite.
-    """
-    feature = np.asarray(feature, dtype=np.float64)
-    if feature.ndim != 2 or not feature.size or not np.isfinite(feature).all():
-        raise ValueError(
-            "clip statistics need a finite (frequency, time) feature with at least one frame, "
-            f"got shape {feature.shape}"
-        )
-    mean = feature.mean(axis=1)
-    centred = feature - mean[:, None]
-    variance = np.mean(centred**2, axis=1)
-    # Smaller variances are rounding errors of the mean, and their higher moments are meaningless.
-    varies = variance > (np.finfo(np.float64).eps * np.abs(feature).max(axis=1)) ** 2
-    scale = np.where(varies, variance, 1.0)
-    skewness = np.where(varies, np.mean(centred**3, axis=1) / scale**1.5, 0.0)
-    kurtosis = np.where(varies, np.mean(centred**4, axis=1) / scale**2 - 3, 0.0)
-    rows = (
-        mean,
-        np.sqrt(variance),
-        skewness,
-        kurtosis,
-        np.median(feature, axis=1),
-        feature.min(axis=1),
-        feature.max(axis=1),
-    )
-    return np.concatenate(rows).astype(np.float32)
 
 
 def mean_embedding(train_targets: np.ndarray, queries: int) -> np.ndarray:
@@ -203,6 +156,36 @@ def logistic_scores(
     probabilities = np.zeros((len(statistics), classes))
     probabilities[:, model.classes_] = model.predict_proba(statistics)
     return log_probabilities(probabilities)
+
+
+def chosen_logistic_scores(
+    train_statistics: np.ndarray,
+    train_labels: np.ndarray,
+    validation_statistics: np.ndarray,
+    validation_labels: np.ndarray,
+    statistics: np.ndarray,
+    classes: int,
+    *,
+    inverse_penalties: Sequence[float] = INVERSE_PENALTIES,
+) -> np.ndarray:
+    """Fit the logistic regression of `logistic_scores` with a penalty chosen on validation tracks.
+
+    Thousands of correlated statistics need more regularisation than the default. The penalty with
+    the greatest mean log-probability of the true class wins.
+
+    Returns
+    -------
+    ndarray of float64
+        (Q, classes) log-probabilities.
+    """
+    rows = np.arange(len(validation_labels))
+    both = np.concatenate((validation_statistics, statistics))
+    fitted = [
+        logistic_scores(train_statistics, train_labels, both, classes, inverse_penalty=penalty)
+        for penalty in inverse_penalties
+    ]
+    best = max(fitted, key=lambda scores: scores[rows, validation_labels].mean())
+    return best[len(rows) :]
 
 
 def svm_scores(

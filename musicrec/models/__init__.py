@@ -7,10 +7,6 @@ from .layers import count_parameters, initialise
 from .recommendation import (
     AUDIO_ONLY,
     BRANCHES,
-    BY_ALBUMS,
-    BY_LOCATION,
-    BY_LYRICS,
-    BY_YEAR,
     VARIANTS,
 )
 from .shapes import INPUT_SHAPES
@@ -18,10 +14,6 @@ from .shapes import INPUT_SHAPES
 __all__ = [
     "AUDIO_ONLY",
     "BRANCHES",
-    "BY_ALBUMS",
-    "BY_LOCATION",
-    "BY_LYRICS",
-    "BY_YEAR",
     "INPUT_SHAPES",
     "VARIANTS",
     "build_model",

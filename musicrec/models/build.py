@@ -10,6 +10,7 @@ from torch import nn
 from .artwork import Albums
 from .freq import Freq
 from .lyrics import Lyrics
+from .mlp import MLP
 from .recommendation import Recommendation
 from .rnn import RNN, LargeRNN
 from .simple import Simple
@@ -24,6 +25,8 @@ SPECTRAL: dict[str, type[nn.Module]] = {
     "rnn": RNN,
     "large_rnn": LargeRNN,
 }
+# Architectures that read a vector of numbers.
+VECTOR: dict[str, type[nn.Module]] = {"mlp": MLP}
 # Architectures with an input of their own.
 OTHER: dict[str, type[nn.Module]] = {"lyrics": Lyrics, "albums": Albums}
 STACKS: dict[str, type[nn.Module]] = {
@@ -40,29 +43,33 @@ def build_model(architecture: str, feature: str | None, outputs: int, **sizes: A
     Parameters
     ----------
     architecture : str
-        "simple", "time", "freq", "rnn", "large_rnn", "lyrics" or "albums".
+        "simple", "time", "freq", "rnn", "large_rnn", "mlp", "lyrics" or "albums".
     feature : str or None
-        The feature that the first five read; None for "lyrics" and "albums".
+        The feature that the first five read, or the name of the vector of "mlp"; None for "lyrics"
+        and "albums".
     outputs : int
         Length of the output vector: classes or embedding size.
     **sizes
         Keyword arguments of the architecture's class, the thesis' values by default; "lyrics" needs
-        `vocabulary`.
+        `vocabulary`, and "mlp" needs `inputs`.
 
     Returns
     -------
     nn.Module
-        Input (B, channels, F, T) for the first five, (B, L) whole numbers for "lyrics", (B, 3, H,
-        W) in [0, 1] for "albums"; output (B, outputs), without softmax or sigmoid.
+        Input (B, channels, F, T) for the first five, (B, inputs) for "mlp", (B, L) whole numbers
+        for "lyrics", (B, 3, H, W) in [0, 1] for "albums"; output (B, outputs), without softmax or
+        sigmoid.
 
     Raises
     ------
     ValueError
         If a name or a size is unknown, missing or does not fit.
     """
+    if architecture in (*SPECTRAL, *VECTOR) and feature is None:
+        raise ValueError(f"architecture {architecture!r} reads a feature, and none is named")
+    if architecture in VECTOR:
+        return _construct(VECTOR[architecture], architecture, (outputs,), sizes)
     if architecture in SPECTRAL:
-        if feature is None:
-            raise ValueError(f"architecture {architecture!r} reads a feature, and none is named")
         return _construct(SPECTRAL[architecture], architecture, (feature, outputs), sizes)
     if architecture in OTHER:
         if feature is not None:
@@ -71,9 +78,8 @@ def build_model(architecture: str, feature: str | None, outputs: int, **sizes: A
                 f"None, not {feature!r}"
             )
         return _construct(OTHER[architecture], architecture, (outputs,), sizes)
-    raise ValueError(
-        f"unknown architecture {architecture!r}: use one of {', '.join((*SPECTRAL, *OTHER))}"
-    )
+    known = ", ".join((*SPECTRAL, *VECTOR, *OTHER))
+    raise ValueError(f"unknown architecture {architecture!r}: use one of {known}")
 
 
 def build_stack(name: str, outputs: int, **sizes: Any) -> nn.Module:

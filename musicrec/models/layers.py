@@ -6,6 +6,7 @@ torch pads both sides alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -251,3 +252,13 @@ def count_parameters(model: nn.Module) -> int:
         if name.endswith(("running_mean", "running_var"))
     )
     return weights + running
+
+
+def dense_layers(inputs: int, widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
+    """Dense layers of these widths with ReLU, and dropout where asked for, after each."""
+    layers: list[nn.Module] = []
+    for before, after in zip((inputs, *widths[:-1]), widths, strict=True):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)

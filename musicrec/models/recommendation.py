@@ -8,30 +8,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musicrec.config.names import BRANCH_SUBMODELS, BRANCHES
+from musicrec.config.inputs import BRANCHES, INPUTS, RECORDING, THESIS_BRANCHES
 
-from .layers import initialise
+from .layers import dense_layers, initialise
 from .stacks import select_inputs
 
-AUDIO_ONLY = BRANCHES[:4]
-BY_LYRICS = (*AUDIO_ONLY, "lyrics")
-BY_ALBUMS = (*AUDIO_ONLY, "albums")
-BY_LOCATION = (*AUDIO_ONLY, "location")
-BY_YEAR = (*AUDIO_ONLY, "year")
+AUDIO_ONLY = tuple(name for name in THESIS_BRANCHES if INPUTS[name].fields == (RECORDING,))
 
-# The thesis' variants (Table 6) by name.
+# The thesis' variants (Table 6) by name: all inputs, and audio with one or none of the others.
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "Recommendation": BRANCHES,
-    "ByLyrics": BY_LYRICS,
-    "ByLocation": BY_LOCATION,
-    "ByYear": BY_YEAR,
-    "ByAlbums": BY_ALBUMS,
+    "Recommendation": THESIS_BRANCHES,
+    **{
+        f"By{name.capitalize()}": (*AUDIO_ONLY, name)
+        for name in THESIS_BRANCHES
+        if name not in AUDIO_ONLY
+    },
     "AudioOnly": AUDIO_ONLY,
 }
 
 # What each branch reads: outputs of submodels, or numbers scaled to 0..1.
-SUBMODELS = {name: read for name, read in BRANCH_SUBMODELS.items() if read}
-NUMBERS: dict[str, tuple[str, ...]] = {"location": ("latitude", "longitude"), "year": ("year",)}
+SUBMODELS = {name: each.submodels for name, each in INPUTS.items() if each.submodels}
+NUMBERS = {name: each.numbers for name, each in INPUTS.items() if each.numbers}
 
 
 class Branch(nn.Module):
@@ -89,14 +86,14 @@ class Recommendation(nn.Module):
     outputs : int
         Length of the embedding.
     branches : sequence of str
-        Which of `BRANCHES` to build; `VARIANTS` holds the thesis' six selections. Their order does
-        not matter.
+        Which of `BRANCHES` to build, by default the thesis' eight; `VARIANTS` holds the thesis' six
+        selections. Their order does not matter.
     branch_hidden, branch_outputs : int
         Width of the dense layer on each submodel's output, and of each branch's last layer.
     pair_hidden : sequence of int
-        Widths between the two for the branches of two submodels, `cqt` and `mel`.
+        Widths between the two for the branches of two submodels.
     location_hidden : int
-        Width of the dense layer on each of latitude and longitude.
+        Width of the dense layer on each number of a branch with several (latitude, longitude).
     head : sequence of int
         Widths of the dense layers over all branches.
     dropout : float
@@ -114,7 +111,7 @@ class Recommendation(nn.Module):
         self,
         outputs: int,
         *,
-        branches: Sequence[str] = BRANCHES,
+        branches: Sequence[str] = THESIS_BRANCHES,
         branch_hidden: int = 1024,
         branch_outputs: int = 512,
         pair_hidden: Sequence[int] = (2048, 1024),
@@ -144,7 +141,7 @@ class Recommendation(nn.Module):
                     unit_length=True,
                 )
             else:
-                hidden = location_hidden if name == "location" else None
+                hidden = location_hidden if len(NUMBERS[name]) > 1 else None
                 branch = Branch(NUMBERS[name], 1, hidden, (branch_outputs,), unit_length=False)
             self.branches[name] = branch
         self.hidden = dense_layers(len(self.branches) * branch_outputs, head, dropout)
@@ -188,13 +185,3 @@ class Recommendation(nn.Module):
                 vector = vector * present[name].reshape(-1, 1).to(vector.dtype)
             vectors.append(vector)
         return self.head(self.hidden(torch.cat(vectors, dim=1)))
-
-
-def dense_layers(inputs: int, widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
-    """Dense layers of these widths with ReLU, and dropout where asked for, after each."""
-    layers: list[nn.Module] = []
-    for before, after in zip((inputs, *widths[:-1]), widths, strict=True):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-        if dropout > 0:
-            layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers)

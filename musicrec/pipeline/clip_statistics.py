@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from musicrec.evaluation.baselines import clip_statistics
+from musicrec.features.moments import clip_statistics
 from musicrec.features.reader import read_part
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.pipeline.extract import places

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from musicrec.config.jobs import Config
+from musicrec.config.inputs import fields_of_table, numbers_of, submodels_of
 from musicrec.config.load import ConfigError
-from musicrec.config.names import BRANCH_SUBMODELS
-from musicrec.models.recommendation import NUMBERS
 from musicrec.pipeline.base import REVISION, Outcome, Run, already_complete
 from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.launch import launch_training_runs, objective_name, schedule
@@ -43,7 +41,7 @@ def ensemble_stage(run: Run, embedded: Outcome, trained: Trained) -> Stage:
     key = fingerprint(
         REVISION,
         embedded.stage.key,
-        trained.keys(needed_submodels(run.config)),
+        trained.keys(submodels_of(run.config.ensemble.branches)),
         dataclasses.asdict(settings),
         run.config.seed,
         run.config.train.key_fields(),
@@ -52,22 +50,16 @@ def ensemble_stage(run: Run, embedded: Outcome, trained: Trained) -> Stage:
     return run.store.stage("ensembles", key)
 
 
-def needed_submodels(config: Config) -> list[str]:
-    """Return the names of the submodels that a configuration's ensemble reads."""
-    return [name for branch in config.ensemble.branches for name in BRANCH_SUBMODELS[branch]]
-
-
 def ensemble_training_run(
     run: Run, stage: Stage, embedded: Outcome, trained: Trained
 ) -> TrainingRun:
     """Write the inputs of the ensemble's training run into its folder, and return the run."""
-    settings, predictions = run.config.ensemble, trained.predictions(needed_submodels(run.config))
+    settings, predictions = (
+        run.config.ensemble,
+        trained.predictions(submodels_of(run.config.ensemble.branches)),
+    )
     rows = track_rows(run)
-    ranges = {
-        name: _range([row[name] for row in rows])
-        for branch in settings.branches
-        for name in NUMBERS.get(branch, ())
-    }
+    ranges = {name: _range([row[name] for row in rows]) for name in numbers_of(settings.branches)}
     spec = EnsembleSpec(
         embedded.record["dimensions"],
         settings.branches,
@@ -102,11 +94,12 @@ def ensemble_training_run(
 
 
 def track_rows(run: Run) -> list[dict[str, Any]]:
-    """Return each track with its year and its artist's latitude and longitude."""
+    """Return each track with the numbers that the catalog has of it and of its artist."""
     artists = {row["artist_id"]: row for row in run.catalog.artists.to_pylist()}
-    columns = ["track_id", "artist_id", "split", "year"]
+    columns = ["track_id", "artist_id", "split", *fields_of_table("tracks", "number")]
+    of_artist = fields_of_table("artists", "number")
     return [
-        row | {name: artists[row["artist_id"]][name] for name in ("latitude", "longitude")}
+        row | {name: artists[row["artist_id"]][name] for name in of_artist}
         for row in run.catalog.tracks.select(columns).to_pylist()
     ]
 

@@ -1,6 +1,7 @@
 """Evaluate the models of a genre task on the test split, and baselines that need no network.
 
-The baselines are the majority class or the labels' frequencies, and classifiers of clip statistics.
+The baselines are the majority class or the labels' frequencies, and classifiers of clip statistics
+and of the vectors that submodels read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage, versions
 from musicrec.pipeline.clip_statistics import read_statistics
 from musicrec.pipeline.evaluate import RESULTS
 from musicrec.pipeline.targets import target_table
+from musicrec.pipeline.vector_baselines import vector_scores
 from musicrec.registry.training_log import training_log
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.objectives import OBJECTIVES
@@ -101,7 +103,11 @@ def _score_all(
         for name, outcome in models.items()
     }
     results = {name: _score(run, split, classes, values) for name, values in outputs.items()}
-    results = {**_baselines(run, split, labelled, summarised), **results}
+    results = {
+        **_baselines(run, split, labelled, summarised),
+        **_vector_baselines(run, split, labelled, models),
+        **results,
+    }
     run.store.write_json(stage.path(RESULTS), results)
     _log(run, models, results, classes)
     tracks = max((result["tracks"] for result in results.values()), default=0)
@@ -174,3 +180,30 @@ def _baselines(
             truth, votes, classes, groups, seed, probabilistic=False
         )
     return results
+
+
+def _vector_baselines(
+    run: Run, split: GenreSplit, labelled: Outcome, models: dict[str, Outcome]
+) -> dict[str, dict[str, Any]]:
+    """Return the results of linear classifiers of the vectors that submodels read, by name.
+
+    They are for one genre per track: each of 161 labels on thousands of numbers would take hours.
+    """
+    if run.config.task != "single_genre":
+        return {}
+    train, validation = (GenreSplit(run, labelled, each) for each in ("train", "validation"))
+    classes = labelled.record["classes"]
+    scores = vector_scores(
+        run,
+        models,
+        (train.tracks, train.truth),
+        (validation.tracks, validation.truth),
+        split.tracks,
+        len(classes),
+    )
+    return {
+        name: single_label_scores(
+            split.truth[rows], values, classes, split.artists[rows], run.config.seed
+        )
+        for name, (rows, values) in scores.items()
+    }

@@ -157,10 +157,11 @@ def _finish(run: Run, training_run: TrainingRun) -> Outcome:
     history = progress["history"]
     record = {
         "model": training_run.name,
-        "rows_in": examples,
+        "rows_in": examples + sum(training_run.left_out.values()),
         "rows_out": predicted,
         # Tracks that lack an input of a stack, or are not part of a fold's run.
         "rows_incomplete": examples - predicted,
+        **{f"rows_{reason}": count for reason, count in training_run.left_out.items()},
         "epochs": progress["epoch"],
         "best_epoch": progress["best_epoch"] + 1,
         "metric": OBJECTIVES[training_run.objective].metric_name,

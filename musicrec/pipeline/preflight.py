@@ -9,17 +9,15 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from musicrec.config.inputs import INPUTS, field_of, fields_of_kind, fields_of_table
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError, suggestion
-from musicrec.config.names import BRANCH_SUBMODELS
 from musicrec.features.lyrics import Vocabulary, words
 from musicrec.pipeline.base import Run
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.stack import StackSpec
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.telemetry.progress import event
-
-BRANCH_COLUMNS = {"year": ("year",), "location": ("latitude", "longitude")}
 
 
 def check_names(config: Config, names: Iterable[str]) -> None:
@@ -54,7 +52,7 @@ def check_sizes(config: Config, only: str | None = None) -> None:
     one_word = Vocabulary(("word",), (1.0,), cut=False)
     specs = {
         f"models.{name}": SubmodelSpec.from_settings(
-            name, settings, config.embed.dimensions, config.extract.artwork_pixels, one_word
+            name, settings, config.embed.dimensions, config.extract, one_word
         )
         for name, settings in config.models.items()
     }
@@ -95,17 +93,14 @@ def fit_to_catalog(run: Run) -> Run:
     def has(column: str) -> bool:
         return all(any(row[column] is not None for row in rows[split]) for split in rows)
 
-    inputs = {"lyrics": "lyrics", "albums": "artwork"}
     models = {
-        name: model
-        for name, model in config.models.items()
-        if has(inputs.get(model.architecture, "audio"))
+        name: model for name, model in config.models.items() if has(field_of(model.architecture))
     }
     branches = tuple(
         branch
         for branch in config.ensemble.branches
-        if all(name in models for name in BRANCH_SUBMODELS[branch])
-        and all(has(column) for column in BRANCH_COLUMNS.get(branch, ()))
+        if all(name in models for name in INPUTS[branch].submodels)
+        and all(has(field) for field in INPUTS[branch].fields)
     )
     stacks = {
         name: stack
@@ -126,10 +121,14 @@ def fit_to_catalog(run: Run) -> Run:
 
 
 def _rows(run: Run, split: str) -> list[dict[str, Any]]:
-    """Return the inputs of the tracks of a split; lyrics without a word count as missing."""
+    """Return the inputs of the tracks of a split; a text without a word counts as missing."""
     artists = {row["artist_id"]: row for row in run.catalog.artists.to_pylist()}
     rows = [row for row in run.catalog.tracks.to_pylist() if row["split"] == split]
+    of_artist = fields_of_table("artists", "file", "text", "number")
     for row in rows:
-        row |= {name: artists[row["artist_id"]][name] for name in ("latitude", "longitude")}
-        row["lyrics"] = row["lyrics"] if row["lyrics"] and words(row["lyrics"]) else None
+        row |= {name: artists[row["artist_id"]][name] for name in of_artist}
+        row |= {
+            name: row[name] if row[name] and words(row[name]) else None
+            for name in fields_of_kind("text")
+        }
     return rows

@@ -13,6 +13,7 @@ from musicrec.audio import AudioError
 from musicrec.catalog.locations import catalog_root
 from musicrec.catalog.tables import fingerprint as catalog_fingerprint
 from musicrec.catalog.validate import load_validated
+from musicrec.config.inputs import FIELDS
 from musicrec.config.jobs import RecommendConfig
 from musicrec.config.load import ConfigError
 from musicrec.features.artwork import ArtworkError
@@ -20,13 +21,14 @@ from musicrec.registry.loading import load_recommender, pinned
 from musicrec.registry.runs import URI_VARIABLE
 from musicrec.serving.batch import run_queries, with_stored_features
 from musicrec.serving.folder import AUDIO_SUFFIXES, left_out_sentence, of_folder
+from musicrec.serving.query import Query
 from musicrec.serving.query_table import (
     ANSWERS,
     AnswerBlocks,
     Answerer,
     of_catalog,
 )
-from musicrec.serving.recommender import MissingInput, Query
+from musicrec.serving.recommender import MissingInput
 from musicrec.storage.lock import acquire
 from musicrec.storage.record import DamagedError, json_bytes, parse_json
 from musicrec.storage.store import SUCCESS, Store, resolve
@@ -54,10 +56,9 @@ def recommend_one(config: RecommendConfig) -> None:
 
     _check_store(config)
     recommender = load_recommender(config.model, config.registry, Store(config.store))
-    fields = ("audio", "lyrics", "artwork", "year", "latitude", "longitude")
     try:
         recommendation = recommender.recommend(
-            Query(**{name: getattr(config, name) for name in fields}), config.neighbours
+            Query(**{name: getattr(config, name) for name in FIELDS}), config.neighbours
         )
     except (AudioError, ArtworkError, MissingInput) as error:
         raise ConfigError(str(error)) from error

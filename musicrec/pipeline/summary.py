@@ -17,6 +17,7 @@ from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import BASELINES, RESULTS, TestSplit
 from musicrec.pipeline.retrain import Evaluated
+from musicrec.pipeline.uninformative import uninformative_sentence
 from musicrec.registry.promotion import CHAMPION
 from musicrec.telemetry.log import console
 from musicrec.telemetry.tables import terminal_table
@@ -59,6 +60,8 @@ def print_results(done: Evaluated) -> None:
     )
     if extracted["rows_in_errors"] or extracted["artwork_errors"]:
         _print_line(f"Errors: {extracted['errors']}")
+    if without_sound := uninformative_sentence(done.run, done.extracted):
+        _print_line(without_sound)
     if recommends:
         _print_line(
             f"Artist embeddings: Jaccard {targeted['jaccard']:.3f} "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
 
+from musicrec.config.inputs import FIELDS, RECORDING, VECTORS, field_of
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import SubmodelSettings
 from musicrec.features.columns import Statistics
@@ -19,6 +21,8 @@ from musicrec.pipeline.labels import TABLE as LABELS_TABLE
 from musicrec.pipeline.launch import launch_training_runs, objective_name, schedule
 from musicrec.pipeline.preflight import check_names
 from musicrec.pipeline.targets import target_table
+from musicrec.pipeline.uninformative import uninformative
+from musicrec.pipeline.vectors import vector_places
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.predictions import NO_FOLD, Predictions
@@ -103,9 +107,12 @@ def training_name(name: str, fold: int) -> str:
 def submodel_stage(run: Run, name: str, fold: int, extracted: Outcome, targeted: Outcome) -> Stage:
     """Return the stage of a submodel.
 
-    Its key is a hash of its inputs, its settings, the seed, and the artists that it leaves out.
+    Its key is a hash of its inputs, its settings, the seed, the artists that it leaves out, and the
+    recordings that say nothing, if there are any.
     """
-    settings = dataclasses.asdict(run.config.models[name])
+    model = run.config.models[name]
+    settings = dataclasses.asdict(model)
+    without_sound = _without_sound(run, model, extracted)
     left_out = (
         [*run.left_out] if fold == NO_FOLD else [*run.left_out, (run.config.train.folds, fold)]
     )
@@ -118,8 +125,14 @@ def submodel_stage(run: Run, name: str, fold: int, extracted: Outcome, targeted:
         run.config.seed,
         left_out,
         run.config.train.key_fields(),
+        *([sorted(without_sound.items())] if without_sound else []),
     )
     return run.store.stage("submodels", key)
+
+
+def _without_sound(run: Run, settings: SubmodelSettings, extracted: Outcome) -> dict[str, str]:
+    """Return the tracks whose recordings say nothing, if the model reads recordings."""
+    return uninformative(run, extracted) if field_of(settings.architecture) == RECORDING else {}
 
 
 def submodel_training_run(
@@ -127,32 +140,30 @@ def submodel_training_run(
 ) -> TrainingRun:
     """Write the inputs of a submodel's training run into its folder, and return the run."""
     settings = run.config.models[name]
-    lyrics = settings.architecture == "lyrics"
-    rows = _labelled(
-        run, targeted, _lyric_rows(run) if lyrics else _stored_rows(run, settings, extracted)
-    )
+    field = field_of(settings.architecture)
+    reads_text = FIELDS[field].kind == "text"
+    rows = _text_rows(run, field) if reads_text else _stored_rows(run, settings, extracted)
+    rows = _labelled(run, targeted, rows)
+    rows, left_out = _leave_out(rows, _without_sound(run, settings, extracted))
     if fold != NO_FOLD:
         rows = without_fold(rows, artist_folds(run), fold)
     vocabulary = None
-    if lyrics:
+    if reads_text:
         vocabulary = build_vocabulary(
             (row["text"] for row in rows if row["split"] == "train"), settings.maximum_vocabulary
         )
-        # A text without a word of the vocabulary counts as missing lyrics.
+        # A text without a word of the vocabulary counts as missing.
         rows = [row for row in rows if len(vocabulary.encode(row["text"]))]
     label = f"models.{training_name(name, fold)}"
     for split in ("train", "validation"):
         if not any(row["split"] == split for row in rows):
-            missing = (
-                settings.feature or {"lyrics": "lyrics", "albums": "artwork"}[settings.architecture]
-            )
             raise ConfigError(
-                f"{label}: no track of the split '{split}' has {missing}; "
+                f"{label}: no track of the split '{split}' has {settings.feature or field}; "
                 "take this model and its branch out, or add such tracks"
             )
-    outputs, pixels = targeted.record["dimensions"], run.config.extract.artwork_pixels
+    bins = _bins(run, settings, extracted, rows)
     spec = SubmodelSpec.from_settings(
-        name, settings, outputs, pixels, vocabulary, _bins(run, settings, extracted, rows)
+        name, settings, targeted.record["dimensions"], run.config.extract, vocabulary, bins
     )
     run.store.write_json(stage.path("spec.json"), spec.as_json())
     run.store.write_table(
@@ -171,7 +182,24 @@ def submodel_training_run(
         cache_gigabytes=run.config.train.cache_gigabytes,
         masks=(settings.time_mask, settings.frequency_mask),
         mixup=settings.mixup,
+        left_out=left_out,
     )
+
+
+def _leave_out(
+    rows: list[dict[str, Any]], reasons: dict[str, str]
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return the rows without those that have a reason, and the number of rows per reason.
+
+    Test rows stay: every model predicts them.
+    """
+    kept, counts = [], Counter()
+    for row in rows:
+        if row["split"] != "test" and row["track_id"] in reasons:
+            counts[reasons[row["track_id"]]] += 1
+        else:
+            kept.append(row)
+    return kept, dict(counts)
 
 
 def _bins(
@@ -200,7 +228,10 @@ def _labelled(run: Run, targeted: Outcome, rows: list[dict[str, Any]]) -> list[d
 
 
 def _stored_rows(run: Run, settings: SubmodelSettings, extracted: Outcome) -> list[dict[str, Any]]:
-    stored = places(run, extracted, settings.feature or "artwork")
+    if settings.feature in VECTORS:
+        stored = vector_places(run, extracted, settings.feature)
+    else:
+        stored = places(run, extracted, settings.feature or field_of(settings.architecture))
     return [
         {
             "track_id": track,
@@ -214,8 +245,8 @@ def _stored_rows(run: Run, settings: SubmodelSettings, extracted: Outcome) -> li
     ]
 
 
-def _lyric_rows(run: Run) -> list[dict[str, Any]]:
-    texts = run.catalog.tracks.column("lyrics").to_pylist()
+def _text_rows(run: Run, field: str) -> list[dict[str, Any]]:
+    texts = run.catalog.tracks.column(field).to_pylist()
     return [
         {"track_id": track, "artist_id": artist, "split": split, "text": text}
         for (track, artist, split), text in zip(_tracks(run), texts, strict=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 import musicrec
+from musicrec.config.inputs import FIELDS, RECORDING, fields_of_kind
 from musicrec.registry.pyfunc import ARTIFACT, DEFAULT_NEIGHBOURS
 
 # The packages that the model needs to answer; Ray, the pipeline and the demo need more.
@@ -77,14 +78,12 @@ def input_example() -> pd.DataFrame:
         sound, 0.1 * np.sin(2 * np.pi * 440 * np.arange(2 * 22050) / 22050), 22050, format="FLAC"
     )
     Image.new("RGB", (64, 64), (120, 40, 160)).save(picture, format="PNG")
-    values = {
-        "audio": sound.getvalue(),
-        "audio_uri": "",
-        "lyrics": "ave verum corpus",
-        "artwork": picture.getvalue(),
-        "artwork_uri": "",
-    }
-    return pd.DataFrame([values | {"year": 1791.0, "latitude": 47.8, "longitude": 13.04}])
+    picture_or_sound = {RECORDING: sound.getvalue()}
+    values: dict[str, Any] = {}
+    for name in fields_of_kind("file"):
+        values |= {name: picture_or_sound.get(name, picture.getvalue()), f"{name}_uri": ""}
+    values |= {name: field.example for name, field in FIELDS.items() if name not in values}
+    return pd.DataFrame([values])
 
 
 def output_example(outputs: int) -> pd.DataFrame:

@@ -13,10 +13,12 @@ import torch
 from musicrec import schema
 from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import Catalog
+from musicrec.config.inputs import FIELDS, RECORDING, fields_of_kind, fields_of_table
 from musicrec.extraction.manifest import OUTCOME_FIELDS, Blocks
 from musicrec.extraction.rows import failed_rows
 from musicrec.features.reader import read_stored
-from musicrec.serving.recommender import Failure, Features, Query, Recommender
+from musicrec.serving.query import Query
+from musicrec.serving.recommender import Failure, Features, Recommender
 from musicrec.storage.parquet import StoredParquet, parquet_bytes
 from musicrec.storage.record import DamagedError
 from musicrec.storage.store import Store
@@ -26,11 +28,11 @@ QUERIES = pa.schema(
     [
         pa.field("item", pa.string(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
-        pa.field("artwork", pa.string()),
-        pa.field("lyrics", pa.string()),
-        pa.field("year", pa.float64()),
-        pa.field("latitude", pa.float64()),
-        pa.field("longitude", pa.float64()),
+        *(
+            pa.field(name, pa.float64() if field.kind == "number" else pa.string())
+            for name, field in FIELDS.items()
+            if name != RECORDING
+        ),
     ]
 )
 # The place of a query's extracted feature: one such column per feature, in the queries' order.
@@ -55,17 +57,20 @@ def of_catalog(catalog: Catalog) -> pa.Table:
     owner = pc.index_in(
         tracks.column("artist_id"), value_set=artists.column("artist_id").combine_chunks()
     )
-    columns = {
-        "item": tracks.column("track_id"),
-        "lyrics": tracks.column("lyrics"),
-        "year": tracks.column("year"),
-    }
+    columns = {"item": tracks.column("track_id")}
+    columns |= {name: tracks.column(name) for name in fields_of_table("tracks", "text", "number")}
     columns |= {
-        name: audio_uris(catalog.root, tracks.column(column))
-        for name, column in (("uri", "audio"), ("artwork", "artwork"))
+        _column(name): audio_uris(catalog.root, tracks.column(name))
+        for name in fields_of_kind("file")
     }
-    columns |= {name: artists.column(name).take(owner) for name in ("latitude", "longitude")}
+    of_artist = fields_of_table("artists", "text", "number")
+    columns |= {name: artists.column(name).take(owner) for name in of_artist}
     return schema.conform(pa.table(columns), QUERIES, "queries")
+
+
+def _column(field: str) -> str:
+    """Return the column of ``QUERIES`` that holds a field of a query."""
+    return "uri" if field == RECORDING else field
 
 
 def with_places(queries: pa.Table, index: pa.Table, features: list[str]) -> pa.Table:
@@ -236,10 +241,7 @@ def _reasons(failures: list[Failure | None]) -> list[pa.Array]:
 
 def as_query(row: dict[str, Any]) -> Query:
     """Return a row of ``QUERIES`` as a query of the recommender."""
-    return Query(
-        audio=row["uri"],
-        **{name: row[name] for name in ("artwork", "lyrics", "year", "latitude", "longitude")},
-    )
+    return Query(**{name: row[_column(name)] for name in FIELDS})
 
 
 def _features(queries: pa.Table, names: list[str]) -> list[Features | None] | None:

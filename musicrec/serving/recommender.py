@@ -20,10 +20,12 @@ from torch import nn
 
 from musicrec.artists.neighbours import nearest_neighbours
 from musicrec.audio import AudioError, decode, extract_features, spread_segments
-from musicrec.config.names import BRANCHES
+from musicrec.config.inputs import FIELDS, INPUTS, NUMBERS, RECORDING
 from musicrec.features.artwork import ArtworkError, load_artwork
 from musicrec.features.columns import Statistics, halve
 from musicrec.features.lyrics import pad
+from musicrec.features.vectors import compute_vector
+from musicrec.serving.query import Query
 from musicrec.specs.ensemble import EnsembleSpec, StackInputs
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.storage.parquet import parquet_bytes, parse_table
@@ -72,21 +74,6 @@ Failure = AudioError | ArtworkError | MissingInput
 Features = dict[str, tuple[np.ndarray, Statistics | None]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Query:
-    """The inputs of one track; None if missing.
-
-    ``audio`` and ``artwork`` are a path, a URI or the file's bytes.
-    """
-
-    audio: str | bytes | None = None
-    lyrics: str | None = None
-    artwork: str | bytes | None = None
-    year: float | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-
-
 @dataclass(frozen=True)
 class Recommendation:
     """The answer to one query.
@@ -123,9 +110,10 @@ class Recommender:
         self.artists = artists.drop_columns(["vector"])
         self._candidates = torch.from_numpy(np.stack(artists.column("vector").to_numpy()))
         self.device = self._candidates.device
-        self.features = sorted(
-            {spec.feature for spec in submodels.values() if spec.feature is not None}
-        )
+        self.features = sorted({name for spec in submodels.values() for name in spec.features})
+        self._vectors = {
+            spec.feature: spec.features for spec in submodels.values() if spec.kind == "vector"
+        }
 
     @classmethod
     def load(cls, folder: str | Path) -> Recommender:
@@ -246,8 +234,7 @@ class Recommender:
             for row, windows in available:
                 vectors[name][row] /= len(windows)
         numbers = {
-            name: np.array([_number(getattr(query, name)) for query in queries])
-            for name in ("year", "latitude", "longitude")
+            name: np.array([_number(getattr(query, name)) for query in queries]) for name in NUMBERS
         }
         inputs = StackInputs.gather(self.ensemble, vectors, numbers)
         usable = inputs.usable(self.ensemble.needs_all)
@@ -267,13 +254,14 @@ class Recommender:
 
     def _missing(self, branches: list[str], query: Query) -> MissingInput:
         rule = "needs all of its inputs" if self.ensemble.needs_all else "needs at least one input"
-        are_unknown = query.lyrics and "lyrics" in branches
-        lacking = [name for name in branches if not (are_unknown and name == "lyrics")]
-        faults = [f"the query lacks {', '.join(lacking)} (of {', '.join(BRANCHES)})"] * bool(
-            lacking
-        )
-        if are_unknown:
-            faults.append("none of the words of its lyrics is in the model's vocabulary")
+        unknown = {name: _texts_of(name, query) for name in branches if _texts_of(name, query)}
+        lacking = [name for name in branches if name not in unknown]
+        all_branches = ", ".join(self.ensemble.branches)
+        faults = [f"the query lacks {', '.join(lacking)} (of {all_branches})"] * bool(lacking)
+        faults += [
+            f"none of the words of its {' and '.join(texts)} is in the model's vocabulary"
+            for texts in unknown.values()
+        ]
         return MissingInput(f"this model {rule}, and {' and '.join(faults)}")
 
     def _prepared(
@@ -290,21 +278,33 @@ class Recommender:
         A tensor has one row per window of the audio; those of other inputs have one row.
         """
         windows = [features] if features else []
-        if features is None and query.audio is not None and self.features:
-            windows = self._features(query.audio)
+        recording = getattr(query, RECORDING)
+        if features is None and recording is not None and self.features:
+            windows = self._features(recording)
+        windows = [self._with_vectors(window) for window in windows]
         inputs: dict[str, torch.Tensor] = {}
         for name, spec in self.submodels.items():
-            if spec.feature is not None and windows:
-                inputs[name] = torch.from_numpy(
-                    np.stack([spec.prepare(*window[spec.feature]) for window in windows])
-                )[:, None]
-            elif spec.modality == "artwork" and query.artwork is not None:
-                inputs[name] = pictures(load_artwork(query.artwork, spec.pixels)[None])
-            elif spec.modality == "lyrics" and query.lyrics:
-                numbers = spec.vocabulary.encode(query.lyrics)
+            if spec.feature is not None:
+                if windows:
+                    inputs[name] = torch.from_numpy(
+                        np.stack([spec.prepare(*window[spec.feature]) for window in windows])
+                    )[:, None]
+                continue
+            value = getattr(query, spec.modality)
+            if spec.kind == "file" and value is not None:
+                inputs[name] = pictures(load_artwork(value, spec.pixels)[None])
+            elif spec.kind == "text" and value:
+                numbers = spec.vocabulary.encode(value)
                 if len(numbers):
                     inputs[name] = pad([numbers])
         return inputs
+
+    def _with_vectors(self, window: Features) -> Features:
+        """Add the vectors that the submodels read to the features of a window."""
+        return window | {
+            name: (compute_vector(name, {each: window[each][0] for each in features}), None)
+            for name, features in self._vectors.items()
+        }
 
     def _features(self, audio: str | bytes) -> list[Features]:
         samples = decode(audio, minimum_seconds=MINIMUM_SECONDS, locate=resolve).samples
@@ -373,3 +373,9 @@ def _batches(inputs: list[tuple[int, torch.Tensor]]) -> Iterator[tuple[np.ndarra
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def _texts_of(branch: str, query: Query) -> list[str]:
+    """Return the text fields that a branch reads and the query has."""
+    fields = INPUTS[branch].fields
+    return [name for name in fields if FIELDS[name].kind == "text" and getattr(query, name)]

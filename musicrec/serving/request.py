@@ -18,9 +18,9 @@ from typing import Any
 
 import pandas as pd
 
-from musicrec.catalog.rules import LIMITS
-from musicrec.config.names import YEARS
-from musicrec.serving.recommender import Query
+from musicrec.config.inputs import FIELDS as TRACK_FIELDS
+from musicrec.config.inputs import NUMBERS, RECORDING, fields_of_kind
+from musicrec.serving.query import Query
 from musicrec.storage.uri import StoreError, local_path
 
 ROOTS = "MUSICREC_SERVED_ROOTS"
@@ -31,10 +31,8 @@ MAXIMUM_ROWS = 1000
 MAXIMUM_AUDIO_BYTES = 64 << 20  # a song of ten minutes as WAV has 106 MB, as MP3 20
 MAXIMUM_ARTWORK_BYTES = 16 << 20
 MAXIMUM_CHARACTERS = 100_000  # of lyrics; the longest songs have some thousands
-FIELDS = (
-    *("audio", "audio_uri", "artwork", "artwork_uri"),
-    *("lyrics", "year", "latitude", "longitude"),
-)
+FILES, TEXTS = fields_of_kind("file"), fields_of_kind("text")
+FIELDS = (*(each for name in FILES for each in (name, f"{name}_uri")), *TEXTS, *NUMBERS)
 
 
 class RequestError(ValueError):
@@ -109,10 +107,9 @@ def read_query(row: Mapping[str, Any], roots: Sequence[str] | None = None) -> Qu
     if not values:
         raise RequestError(f"the row has no known field; fields are {', '.join(FIELDS)}")
     return Query(
-        audio=_content(values, "audio", MAXIMUM_AUDIO_BYTES, roots),
-        artwork=_content(values, "artwork", MAXIMUM_ARTWORK_BYTES, roots),
-        lyrics=_text(values.get("lyrics")),
-        **{name: _number(name, values.get(name)) for name in ("year", "latitude", "longitude")},
+        **{name: _content(values, name, _maximum_bytes(name), roots) for name in FILES},
+        **{name: _text(name, values.get(name)) for name in TEXTS},
+        **{name: _number(name, values.get(name)) for name in NUMBERS},
     )
 
 
@@ -183,14 +180,18 @@ def _canonical(uri: str) -> str | None:
         return None
 
 
-def _text(value: Any) -> str | None:
+def _maximum_bytes(field: str) -> int:
+    return MAXIMUM_AUDIO_BYTES if field == RECORDING else MAXIMUM_ARTWORK_BYTES
+
+
+def _text(field: str, value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise RequestError(f"lyrics is {type(value).__name__}; give text")
+        raise RequestError(f"{field} is {type(value).__name__}; give text")
     if len(value) > MAXIMUM_CHARACTERS:
         raise RequestError(
-            f"lyrics has {len(value):,} characters; the limit is {MAXIMUM_CHARACTERS:,}"
+            f"{field} has {len(value):,} characters; the limit is {MAXIMUM_CHARACTERS:,}"
         )
     return value
 
@@ -202,7 +203,7 @@ def _number(name: str, value: Any) -> float | None:
         number = math.nan if isinstance(value, bool) else float(value)
     except (OverflowError, TypeError, ValueError):
         raise RequestError(f"{name} is no number") from None
-    low, high = LIMITS.get(name, YEARS)
+    low, high = TRACK_FIELDS[name].limits
     if math.isnan(number):
         raise RequestError(f"{name} is no number")
     if not low <= number <= high:

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musicrec.config.names import BRANCH_SUBMODELS
+from musicrec.config.inputs import INPUTS, numbers_of, submodels_of
 from musicrec.models import build_stack
-from musicrec.models.recommendation import NUMBERS
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,11 @@ class EnsembleSpec:
 
     def submodels(self) -> list[str]:
         """Return the names of the submodels that it reads."""
-        return [name for branch in self.branches for name in BRANCH_SUBMODELS[branch]]
+        return submodels_of(self.branches)
 
     def numbers(self) -> list[str]:
         """Return the names of the numbers that it reads."""
-        return [name for branch in self.branches for name in NUMBERS.get(branch, ())]
+        return numbers_of(self.branches)
 
     def scale(self, name: str, values: np.ndarray) -> np.ndarray:
         """Scale a number to 0..1 over the catalog's range, as float32.
@@ -101,7 +100,7 @@ class StackInputs:
         }
         present = {
             branch: np.logical_and.reduce(
-                [known[name] for name in (*BRANCH_SUBMODELS[branch], *NUMBERS.get(branch, ()))]
+                [known[name] for name in (*INPUTS[branch].submodels, *INPUTS[branch].numbers)]
             )
             for branch in spec.branches
         }

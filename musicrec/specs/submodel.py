@@ -5,17 +5,19 @@ Training and serving both use it; the weights are stored apart.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
 
 from musicrec.audio import FEATURE_SHAPES
-from musicrec.config.sections import SubmodelSettings
+from musicrec.config.inputs import FIELDS, OWN_FIELD, VECTORS
+from musicrec.config.sections import ExtractSettings, SubmodelSettings
 from musicrec.features.columns import Statistics
 from musicrec.features.lyrics import Vocabulary
 from musicrec.features.standardise import standardise
+from musicrec.features.vectors import available_features, vector_length
 from musicrec.models import build_model
 from musicrec.models.shapes import INPUT_SHAPES
 
@@ -35,9 +37,11 @@ class SubmodelSpec:
         Mean and deviation of each frequency bin over its training rows, each (frequency,), where it
         standardises by them.
     pixels
-        Side of the pictures it reads (architecture "albums").
+        Side of the pictures that it reads, where it reads pictures of the catalog.
     vocabulary
-        The words it knows (architecture "lyrics").
+        The words that it knows, where it reads texts of the catalog.
+    computed_from
+        The features that its vector is computed from, where it reads a vector.
     """
 
     name: str
@@ -50,6 +54,7 @@ class SubmodelSpec:
     bins: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     pixels: int | None = None
     vocabulary: Vocabulary | None = None
+    computed_from: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.reads_pictures and tuple(self.pool) != (1, 1):
@@ -65,11 +70,29 @@ class SubmodelSpec:
 
     @property
     def modality(self) -> str:
-        """What it reads: a feature's name, "lyrics" or "artwork"."""
-        return self.feature or {"lyrics": "lyrics", "albums": "artwork"}[self.architecture]
+        """What it reads: the name of a feature, of a vector, or of a field of the catalog."""
+        return self.feature or OWN_FIELD[self.architecture]
+
+    @property
+    def kind(self) -> Literal["feature", "vector", "text", "file"]:
+        """What its modality is; the file of a field is a picture."""
+        if self.feature is None:
+            return FIELDS[self.modality].kind
+        return "vector" if self.feature in VECTORS else "feature"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features of a recording that its input needs; none for fields of the catalog."""
+        own = () if self.feature is None else (self.feature,)
+        return self.computed_from if self.kind == "vector" else own
 
     def input_shape(self) -> tuple[int, ...]:
-        """(frequency, time) of what the model reads; (channel, height, width) of pictures."""
+        """(frequency, time) of what the model reads; (channel, height, width) of pictures.
+
+        A vector has one frame.
+        """
+        if self.kind == "vector":
+            return vector_length(self.feature, self.computed_from), 1
         if self.reads_pictures:
             return INPUT_SHAPES[self.feature]
         frequency, time = FEATURE_SHAPES[self.feature]
@@ -78,14 +101,16 @@ class SubmodelSpec:
     def build(self) -> nn.Module:
         """Build the model, with weights drawn from torch's global generator."""
         sizes = dict(self.sizes)
-        if self.feature is not None and self.pool != (1, 1):
+        if self.kind == "vector":
+            sizes["inputs"] = self.input_shape()[0]
+        elif self.feature is not None and self.pool != (1, 1):
             sizes["shape"] = self.input_shape()
         if self.vocabulary is not None:
             sizes["vocabulary"] = self.vocabulary.rows
         return build_model(self.architecture, self.feature, self.outputs, **sizes)
 
     def prepare(self, feature: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
-        """Turn an extracted feature (F, T) in dB into the model's input.
+        """Turn an extracted feature (F, T) in dB, or a vector (D, 1), into the model's input.
 
         The result is (F / pool[0], T / pool[1]) float32, standardised, then pooled.
 
@@ -112,6 +137,8 @@ class SubmodelSpec:
                 "shares": self.vocabulary.shares,
                 "cut": self.vocabulary.cut,
             }
+        if not self.computed_from:  # as specifications were written before there were vectors
+            del values["computed_from"]
         return values
 
     @classmethod
@@ -124,9 +151,9 @@ class SubmodelSpec:
             )
         bins = values.get("bins")  # specs of earlier versions have none
         bins = bins and tuple(map(tuple, bins))
-        return cls(
-            **{**values, "pool": tuple(values["pool"]), "bins": bins, "vocabulary": vocabulary}
-        )
+        pool, computed_from = tuple(values["pool"]), tuple(values.get("computed_from", ()))
+        changed = {"pool": pool, "bins": bins, "vocabulary": vocabulary}
+        return cls(**{**values, **changed, "computed_from": computed_from})
 
     @classmethod
     def from_settings(
@@ -134,12 +161,19 @@ class SubmodelSpec:
         name: str,
         settings: SubmodelSettings,
         outputs: int,
-        pixels: int,
+        extract: ExtractSettings,
         vocabulary: Vocabulary | None = None,
         bins: Statistics | None = None,
     ) -> SubmodelSpec:
-        """Return the specification of a configured submodel."""
-        return cls(
+        """Return the specification of a configured submodel.
+
+        Parameters
+        ----------
+        extract
+            The settings of the extraction: the size of pictures, and the features of vectors.
+        """
+        computed_from = available_features(settings.feature, extract.features)
+        spec = cls(
             name=name,
             architecture=settings.architecture,
             outputs=outputs,
@@ -148,6 +182,8 @@ class SubmodelSpec:
             standardise=settings.standardise,
             pool=settings.pool,
             bins=bins and tuple(tuple(values.tolist()) for values in bins),
-            pixels=pixels if settings.architecture == "albums" else None,
-            vocabulary=vocabulary if settings.architecture == "lyrics" else None,
+            computed_from=computed_from,
         )
+        if spec.kind == "file":
+            return replace(spec, pixels=extract.artwork_pixels)
+        return replace(spec, vocabulary=vocabulary) if spec.kind == "text" else spec

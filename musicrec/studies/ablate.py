@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from musicrec import schema
+from musicrec.config.inputs import submodels_of
 from musicrec.config.jobs import AblateConfig
 from musicrec.config.load import ConfigError, read_text, suggestion
 from musicrec.evaluation.metrics import cosines
@@ -17,7 +18,7 @@ from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.catalog import open_run
 from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
-from musicrec.pipeline.ensemble import ensemble, needed_submodels
+from musicrec.pipeline.ensemble import ensemble
 from musicrec.pipeline.evaluate import TestSplit
 from musicrec.pipeline.preflight import check_sizes, fit_to_catalog
 from musicrec.pipeline.retrain import Submodels, train_run
@@ -111,7 +112,7 @@ def _train(run: Run, row: PlannedRow, seed: int, model: str) -> tuple[Submodels,
     )
     fitted = fit_to_catalog(changed)
     if model == ENSEMBLE:
-        done = train_run(fitted, needed_submodels(fitted.config))
+        done = train_run(fitted, submodels_of(fitted.config.ensemble.branches))
         outcome = ensemble(done.run, done.targeted, done.trained)
         if fitted.config.registry.segments > 1:
             outcome = score_served(done, outcome)

@@ -152,6 +152,8 @@ def _combine(study: Study, base: Config, names: tuple[str, ...]) -> Config:
 def with_overrides(config: Config, changes: dict[str, Any], source: str) -> Config:
     """Return a configuration with other values of some keys.
 
+    ``models.NAME: {...}`` sets or adds a whole model.
+
     Raises
     ------
     ConfigError
@@ -164,6 +166,9 @@ def with_overrides(config: Config, changes: dict[str, Any], source: str) -> Conf
         section, _, rest = key.partition(".")
         if section not in NAMED:
             _set(mapping, key.split("."), value)
+            continue
+        if "." not in rest and isinstance(value, dict):
+            mapping[section][rest] = value
             continue
         pattern, _, setting = rest.partition(SIZES) if SIZES in rest else rest.rpartition(".")
         path = [SIZES.strip("."), setting] if SIZES in rest else [setting]

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from musicrec.config.inputs import submodels_of
 from musicrec.config.jobs import Config, ReproduceConfig
 from musicrec.config.load import ConfigError
-from musicrec.config.names import BRANCH_SUBMODELS
 from musicrec.config.sections import StackSettings
 from musicrec.evaluation.thesis import TABLES, Metric, Table
 from musicrec.models import VARIANTS, count_parameters
@@ -106,7 +106,7 @@ def table_config(table: Table, config: ReproduceConfig) -> Config:
     """
     models, stacks = dict(config.models), dict(config.stacks)
     if table.number == 6:
-        for feature in ("mel", "cqt"):
+        for feature in {model.feature: None for model in config.models.values()}:
             if f"{feature}.time" in models and f"{feature}.freq" in models:
                 models[f"{feature}.simple"] = dataclasses.replace(
                     models[f"{feature}.time"], architecture="simple", sizes={}
@@ -129,11 +129,7 @@ def table_config(table: Table, config: ReproduceConfig) -> Config:
         needed = {*selected, *submodels}
         # The recommender is always among the rows, and needs its submodels.
         if table.task == "embedding":
-            needed |= {
-                submodel
-                for branch in config.ensemble.branches
-                for submodel in BRANCH_SUBMODELS[branch]
-            }
+            needed |= {*submodels_of(config.ensemble.branches)}
         models = {name: model for name, model in models.items() if name in needed}
     return dataclasses.replace(config, models=models, stacks=stacks)
 

@@ -42,7 +42,7 @@ class StoredRows(abc.ABC):
     Parameters
     ----------
     modality
-        The feature, or "artwork".
+        The feature, vector or picture: the name of its column.
     parts, places
         (N,) the URI of each row's part, and its row in it.
     cache_bytes
@@ -102,7 +102,7 @@ class StoredRows(abc.ABC):
 
 
 class FeatureRows(StoredRows):
-    """Spectrograms (B, 1, F, T) of one submodel, or pictures (B, 3, 32, 32)."""
+    """A submodel's spectrograms (B, 1, F, T), vectors (B, 1, D, 1) or pictures (B, 3, 32, 32)."""
 
     def __init__(
         self,
@@ -143,15 +143,20 @@ class ArtworkRows(StoredRows):
     """Pictures (B, 3, pixels, pixels) in [0, 1]."""
 
     def __init__(
-        self, pixels: int, parts: Sequence[str], places: np.ndarray, cache_bytes: float
+        self,
+        modality: str,
+        pixels: int,
+        parts: Sequence[str],
+        places: np.ndarray,
+        cache_bytes: float,
     ) -> None:
-        super().__init__("artwork", parts, places, cache_bytes, bytes_of_row=3 * pixels * pixels)
+        super().__init__(modality, parts, places, cache_bytes, bytes_of_row=3 * pixels * pixels)
 
     def prepared(self, table: pa.Table) -> list[np.ndarray | None]:
         """Return the model's input for each row of a row group; None where the row failed."""
         return [
             None if cell is None else decode_png(cell)
-            for cell in table.column("artwork").to_pylist()
+            for cell in table.column(self.modality).to_pylist()
         ]
 
     def read(self, rows: np.ndarray, generator: np.random.Generator | None) -> tuple[Tensor]:

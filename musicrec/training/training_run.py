@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from musicrec import schema
+from musicrec.config.inputs import NUMBERS
 from musicrec.specs.ensemble import EnsembleSpec, StackInputs
 from musicrec.specs.stack import StackSpec
 from musicrec.specs.submodel import SubmodelSpec
@@ -45,9 +46,7 @@ EXAMPLES = pa.schema(
         pa.field("part", pa.string()),  # where a stored input lies
         pa.field("row", pa.int32()),
         pa.field("text", pa.string()),
-        pa.field("year", pa.float64()),
-        pa.field("latitude", pa.float64()),
-        pa.field("longitude", pa.float64()),
+        *(pa.field(name, pa.float64()) for name in NUMBERS),
     ]
 )
 # How many workers wrote the predictions: an elastic training ends with as many as there were.
@@ -74,6 +73,8 @@ class TrainingRun:
         The fold that is held out, and then alone predicted.
     predictions
         Those that a stack or ensemble reads, by submodel.
+    left_out
+        The number of rows that are not among its examples, by the reason.
     """
 
     store: str
@@ -90,6 +91,7 @@ class TrainingRun:
     mixup: float = 0.0
     modality_dropout: float = 0.0
     predictions: dict[str, Predictions] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def run(
@@ -212,12 +214,12 @@ def _inputs(
 
 
 def _submodel_rows(spec: SubmodelSpec, examples: pa.Table, task: TrainingRun) -> Rows:
-    if spec.modality == "lyrics":
+    if spec.kind == "text":
         return LyricsRows(spec.vocabulary, examples.column("text").to_pylist())
     parts, places = examples.column("part").to_pylist(), examples.column("row").to_numpy()
     cache_bytes = task.cache_gigabytes * 2**30
-    if spec.modality == "artwork":
-        return ArtworkRows(spec.pixels, parts, places, cache_bytes)
+    if spec.kind == "file":
+        return ArtworkRows(spec.modality, spec.pixels, parts, places, cache_bytes)
     return FeatureRows(spec, parts, places, cache_bytes, task.masks)
 
 

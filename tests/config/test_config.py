@@ -23,7 +23,6 @@ from musicrec.config.load import (
     resolved,
     with_preset_of,
 )
-from musicrec.config.names import BRANCH_SUBMODELS, BRANCHES
 from musicrec.config.sections import FRACTIONS
 from musicrec.storage.store import fingerprint
 
@@ -229,24 +228,16 @@ def test_a_number_is_the_same_in_a_file_and_on_the_command_line(tmp_path: Path) 
 
 
 def test_the_sizes_that_are_fractions_are_those_of_the_architectures() -> None:
-    from musicrec.models.build import OTHER, SPECTRAL, STACKS
+    from musicrec.models.build import OTHER, SPECTRAL, STACKS, VECTOR
 
     arguments = [
         argument
-        for model in (SPECTRAL | OTHER | STACKS).values()
+        for model in (SPECTRAL | VECTOR | OTHER | STACKS).values()
         for argument in inspect.signature(model).parameters.values()
     ]
     assert {argument.name for argument in arguments if argument.annotation == "float"} == {
         *FRACTIONS
     }
-
-
-def test_every_branch_knows_its_submodels() -> None:
-    from musicrec.models.recommendation import BRANCHES as BUILT
-    from musicrec.models.recommendation import SUBMODELS
-
-    assert BRANCHES == BUILT
-    assert {branch: SUBMODELS.get(branch, ()) for branch in BRANCHES} == BRANCH_SUBMODELS
 
 
 @pytest.mark.parametrize("name", presets())

@@ -48,7 +48,7 @@ def parameters(config: Config, name: str, vocabulary: Vocabulary) -> int:
         name,
         config.models[name],
         config.embed.dimensions,
-        config.extract.artwork_pixels,
+        config.extract,
         vocabulary,
     )
     with torch.device("meta"):  # shapes without memory
@@ -134,10 +134,12 @@ def test_the_thesis_preset_embeds_artists_and_trains_the_ensemble_as_the_thesis_
 
 def test_the_demo_is_the_same_system_by_another_configuration() -> None:
     demo, thesis = preset("demo"), preset("thesis-webapi")
-    assert {name: (model.architecture, model.feature) for name, model in demo.models.items()} == {
-        name: (model.architecture, model.feature) for name, model in thesis.models.items()
+    reads = {name: (model.architecture, model.feature) for name, model in demo.models.items()}
+    assert reads == {
+        **{name: (model.architecture, model.feature) for name, model in thesis.models.items()},
+        "statistics": ("mlp", "statistics"),
     }
-    assert {*demo.ensemble.branches} == {*thesis.ensemble.branches}
+    assert {*demo.ensemble.branches} == {*thesis.ensemble.branches, "statistics"}
 
 
 @pytest.mark.parametrize("name", presets())
@@ -153,6 +155,7 @@ def test_every_model_of_a_preset_can_be_built(name: str) -> None:
 
 def test_a_submodel_survives_json() -> None:
     words = Vocabulary(("b", "a"), (0.75, 0.25), cut=True)
-    for name, settings in preset("demo").models.items():
-        spec = SubmodelSpec.from_settings(name, settings, 32, 96, words)
+    config = preset("demo")
+    for name, settings in config.models.items():
+        spec = SubmodelSpec.from_settings(name, settings, 32, config.extract, words)
         assert SubmodelSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -10,37 +9,6 @@ from sklearn.svm import SVC
 
 from musicrec.evaluation import baselines
 from musicrec.evaluation.metrics import mean_cosine
-
-
-def test_clip_statistics_equal_scipy():
-    generator = np.random.default_rng(0)
-    feature = generator.gamma(2, 3, size=(12, 643)).astype(np.float32) - 80
-    result = baselines.clip_statistics(feature).reshape(7, 12)
-    wide = feature.astype(np.float64)
-    expected = [
-        wide.mean(axis=1),
-        wide.std(axis=1),
-        scipy.stats.skew(wide, axis=1),
-        scipy.stats.kurtosis(wide, axis=1),
-        np.median(wide, axis=1),
-        wide.min(axis=1),
-        wide.max(axis=1),
-    ]
-    assert result.dtype == np.float32
-    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_clip_statistics_of_a_row_that_does_not_vary():
-    constant = np.full((1, 643), -80.1, dtype=np.float32)
-    result = baselines.clip_statistics(constant)
-    np.testing.assert_allclose(result, [-80.1, 0, 0, 0, -80.1, -80.1, -80.1], atol=1e-5)
-    np.testing.assert_array_equal(baselines.clip_statistics(np.zeros((2, 1))), np.zeros(14))
-
-
-@pytest.mark.parametrize("feature", [np.zeros(5), np.zeros((3, 0)), np.array([[1.0, np.nan]])])
-def test_clip_statistics_reject_invalid_features(feature):
-    with pytest.raises(ValueError, match="finite"):
-        baselines.clip_statistics(feature)
 
 
 def test_no_constant_prediction_beats_the_mean_embedding():
@@ -213,3 +181,28 @@ def test_label_frequencies_are_the_constant_with_the_least_log_loss():
     truth = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]])
     frequencies = baselines.label_frequencies(truth, 2)
     np.testing.assert_array_equal(frequencies, [[0.75, 0.25, 0]] * 2)
+
+
+def test_the_chosen_penalty_fits_the_validation_tracks_best():
+    generator = np.random.default_rng(5)
+    labels = generator.integers(0, 3, 150)
+    values = generator.normal(size=(150, 300)) + 0.3 * np.eye(3, 300)[labels] * 5
+    train, validation, test = np.split(np.arange(150), [60, 100])
+    penalties = (1e-3, 1e-1, 10.0)
+
+    def scores(rows: np.ndarray, penalty: float) -> np.ndarray:
+        return baselines.logistic_scores(
+            values[train], labels[train], values[rows], 3, inverse_penalty=penalty
+        )
+
+    likelihoods = [
+        scores(validation, penalty)[np.arange(len(validation)), labels[validation]].mean()
+        for penalty in penalties
+    ]
+    best = penalties[int(np.argmax(likelihoods))]
+    assert best != penalties[-1]  # the weakest penalty overfits here
+    chosen = baselines.chosen_logistic_scores(
+        *(values[train], labels[train], values[validation], labels[validation], values[test], 3),
+        inverse_penalties=penalties,
+    )
+    np.testing.assert_allclose(chosen, scores(test, best))

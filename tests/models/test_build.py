@@ -121,7 +121,7 @@ def test_bfloat16_stays_near_float32(architecture: str) -> None:
         (
             lambda: build_model("resnet", "mel", 3),
             "unknown architecture 'resnet': use one of simple, time, freq, rnn, large_rnn, "
-            "lyrics, albums",
+            "mlp, lyrics, albums",
         ),
         (
             lambda: build_model("time", "spectrum", 3),

@@ -34,6 +34,7 @@ SINGLE = [
         for architecture in ("rnn", "large_rnn")
         for feature in ("chroma", "mfcc")
     ),
+    ("mlp", "statistics"),
     ("lyrics", None),
     ("albums", None),
 ]
@@ -52,6 +53,8 @@ def sizes(architecture: str, feature: str | None) -> dict[str, object]:
     """
     if architecture == "lyrics":
         return {"vocabulary": 10}
+    if architecture == "mlp":
+        return {"inputs": 40}
     rows, columns = INPUT_SHAPES[feature][1:] if feature else (0, 0)
     if feature in ("stft", "stft_halved") and architecture != "simple":
         return {"shape": (128, columns) if architecture == "time" else (rows, 40)}
@@ -66,6 +69,8 @@ def example(architecture: str, feature: str | None, shape: tuple[int, int] | Non
     generator = torch.Generator().manual_seed(1)
     if architecture == "lyrics":
         return torch.tensor([[0, 0, 5, 6, 7, 8], [1, 2, 3, 4, 5, 9]])
+    if architecture == "mlp":
+        return 3 * torch.randn(BATCH, 1, 40, 1, generator=generator)
     if architecture == "albums":
         return torch.rand(BATCH, 3, 96, 96, generator=generator)
     channels, rows, columns = INPUT_SHAPES[feature]

@@ -72,6 +72,9 @@ CASES = {
     "freq": Case("mel", spectrograms, (48, 12), DIRECTIONAL | {"shape": (48, 12)}),
     "rnn": Case("mfcc", spectrograms, (12, 16), {"hidden": (24, 24)}),
     "large_rnn": Case("mfcc", spectrograms, (12, 16), {"hidden": (24, 32)}),
+    "mlp": Case(
+        "statistics", spectrograms, (16, 8), {"inputs": 128, "hidden": (64,), "dropout": 0.0}
+    ),
     "lyrics": Case(
         None,
         texts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from musicrec.models import VARIANTS, build_stack, count_parameters
+from musicrec.models import VARIANTS, build_model, build_stack, count_parameters
 from musicrec.models.stacks import GENRE_SUBMODELS
 from musicrec.studies.counts import Count, model_parameters, parameter_counts
 
@@ -52,3 +52,8 @@ def test_counter_of_batches_is_not_counted() -> None:
     norm = torch.nn.BatchNorm2d(5)
     assert count_parameters(norm) == 20
     assert sum(buffer.numel() for buffer in norm.buffers()) == 11
+
+
+def test_the_layers_of_a_vector() -> None:
+    model = build_model("mlp", "statistics", 32, inputs=2123, hidden=(256, 64))
+    assert count_parameters(model) == 2124 * 256 + 257 * 64 + 65 * 32

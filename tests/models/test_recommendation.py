@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from musicrec.models import AUDIO_ONLY, BRANCHES, BY_YEAR, VARIANTS, build_stack
+from musicrec.models import AUDIO_ONLY, BRANCHES, VARIANTS, build_stack
 from musicrec.models.recommendation import NUMBERS, SUBMODELS, Recommendation
 
 WIDTH = 10
@@ -63,7 +63,7 @@ def test_forward_by_hand(inputs: dict[str, Tensor]) -> None:
         vector = dense(layer, vector)
     expected = vector @ model.head.weight.T + model.head.bias
     torch.testing.assert_close(model(inputs), expected)
-    assert tuple(model.branches) == BRANCHES
+    assert tuple(model.branches) == VARIANTS["Recommendation"]
 
 
 def test_length_of_a_submodels_output_does_not_matter(inputs: dict[str, Tensor]) -> None:
@@ -131,7 +131,7 @@ def test_variant_needs_its_own_inputs_only(variant: str, inputs: dict[str, Tenso
 
 
 def test_order_of_branches_does_not_matter() -> None:
-    forward, backward = small(branches=BY_YEAR), small(branches=tuple(reversed(BY_YEAR)))
+    forward, backward = small(branches=BRANCHES), small(branches=tuple(reversed(BRANCHES)))
     assert list(forward.state_dict()) == list(backward.state_dict())
 
 

@@ -39,8 +39,9 @@ def test_audio_only_leaves_the_audio_branches(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fitted = fit_to_catalog(run_of(tmp_path, preset("demo"))).config
-    assert fitted.ensemble.branches == ("chroma", "mfcc", "cqt", "mel")
+    assert fitted.ensemble.branches == ("chroma", "mfcc", "cqt", "mel", "statistics")
     assert set(fitted.models) == {
+        "statistics",
         "mel.time",
         "mel.freq",
         "cqt.time",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from musicrec.extraction.manifest import Blocks
 from musicrec.extraction.pipeline import outstanding
 from musicrec.features.columns import AudioReader
 from musicrec.features.lyrics import Vocabulary
+from musicrec.features.vectors import compute_vector, vector_length
+from musicrec.features.wide_statistics import wide_statistics
 from musicrec.serving.folder import of_folder
 from musicrec.serving.query_table import (
     ANSWERS,
@@ -154,6 +157,42 @@ def test_given_features_replace_the_audio(recommender: Recommender) -> None:
     np.testing.assert_allclose(
         given, recommender.embed_many([Query(audio=sound(0)), Query(audio=sound(1))])[0], atol=1e-6
     )
+
+
+def test_a_query_gets_its_vector_by_the_function_that_training_used(
+    recommender: Recommender,
+) -> None:
+    length = vector_length("statistics", ("chroma", "mfcc"))
+    spec = SubmodelSpec(
+        *("statistics", "mlp", OUTPUTS, "statistics", {"hidden": [4]}),
+        standardise="per_feature_bin",
+        bins=((-1.0,) * length, (3.0,) * length),
+        computed_from=("chroma", "mfcc"),
+    )
+    spec = SubmodelSpec.from_json(json.loads(json.dumps(spec.as_json())))
+    ensemble = EnsembleSpec(
+        *(OUTPUTS, ("statistics", "year"), {"branch_hidden": 4, "branch_outputs": 4, "head": [8]}),
+        {"year": (1600.0, 2000.0)},
+        needs_all=False,
+    )
+    torch.manual_seed(1)
+    models = {"statistics": spec.build(), ENSEMBLE: ensemble.build()}
+    artists = recommender.artists.append_column("vector", pa.array(list(recommender.table)))
+    by_statistics = Recommender(ensemble, {"statistics": spec}, models, artists, "librosa")
+    assert by_statistics.features == ["chroma", "mfcc"]
+    features = extract_features(decode(sound(0), minimum_seconds=1.0).samples, ("chroma", "mfcc"))
+    inputs = spec.prepare(compute_vector("statistics", features))
+    np.testing.assert_allclose(
+        inputs, (wide_statistics(features)[:, None] + 1) / 3, rtol=1e-5, atol=1e-5
+    )
+    with torch.no_grad():
+        output = models["statistics"].eval()(torch.from_numpy(inputs)[None, None])
+        inputs_of_head = {"statistics": output, "year": torch.zeros(1)}
+        expected = models[ENSEMBLE](inputs_of_head, {"year": torch.zeros(1)}).numpy()
+    stored: Features = {name: (feature, None) for name, feature in features.items()}
+    embedded, failures = by_statistics.embed_many([Query(audio=sound(0)), Query()], [None, stored])
+    assert failures == [None, None]
+    np.testing.assert_allclose(embedded, np.repeat(expected, 2, axis=0), atol=1e-4)
 
 
 @pytest.fixture

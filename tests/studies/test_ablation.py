@@ -93,6 +93,13 @@ def test_rows_that_are_named_bring_what_they_are_compared_with() -> None:
         plan(study, preset("demo"), ("mask",))
 
 
+def test_a_change_can_add_a_model() -> None:
+    added = {"architecture": "mlp", "feature": "statistics", "standardise": "per_feature_bin"}
+    changed = with_overrides(preset("thesis-webapi"), {"models.numbers": added}, "row")
+    assert changed.models["numbers"].architecture == "mlp"
+    assert {*changed.models} == {*preset("thesis-webapi").models, "numbers"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from musicrec.audio import FEATURE_SHAPES
-from musicrec.config.sections import SubmodelSettings
+from musicrec.config.sections import ExtractSettings, SubmodelSettings
 from musicrec.extraction.manifest import OUTCOME_FIELDS, ROW_GROUP_ROWS, Blocks
 from musicrec.features import codec
 from musicrec.features.artwork import ArtworkReader, load_artwork
@@ -189,7 +189,9 @@ def test_bins_are_standardised_by_the_numbers_of_the_specification(tmp_path: Pat
     settings = SubmodelSettings(
         architecture="large_rnn", feature="chroma", standardise="per_feature_bin", pool=(1, 4)
     )
-    spec = SubmodelSpec.from_settings("chroma.large_rnn", settings, 8, 96, bins=(mean, deviation))
+    spec = SubmodelSpec.from_settings(
+        "chroma.large_rnn", settings, 8, ExtractSettings(), bins=(mean, deviation)
+    )
     assert SubmodelSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec
     (batch,) = FeatureRows(spec, parts, places, cache_bytes=1e9).read(np.array([3]), None)
     np.testing.assert_allclose(
@@ -267,7 +269,7 @@ def test_pictures_are_read_in_the_range_and_axes_of_the_model(tmp_path: Path) ->
     blocks = Blocks(Store(str(tmp_path / "store")), "artwork/key")
     plan = blocks.extend(pa.table({"item": uris, "uri": uris}), ["artwork"], 10)
     blocks.commit("0000-000000", ArtworkReader(32)(plan))
-    rows = ArtworkRows(32, [part_uri(blocks, "0000-000000")] * 10, np.arange(10), 1e9)
+    rows = ArtworkRows("artwork", 32, [part_uri(blocks, "0000-000000")] * 10, np.arange(10), 1e9)
     (batch,) = rows.read(np.array([9, 2]), None)
     assert batch.shape == (2, 3, 32, 32)
     assert batch.is_contiguous()

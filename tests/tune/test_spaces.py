@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from musicrec.config.load import ConfigError, preset
-from musicrec.models.build import OTHER, SPECTRAL, STACKS
+from musicrec.models.build import OTHER, SPECTRAL, STACKS, VECTOR
 from musicrec.studies.search import decoded, settings_of, with_values
 from tune.spaces import Parameter, Space, load_space
 
@@ -25,6 +25,7 @@ MODELS = {
     "large_rnn": ("demo", "mfcc.large_rnn"),
     "lyrics": ("demo", "lyrics"),
     "albums": ("demo", "albums"),
+    "mlp": ("demo", "statistics"),
     "time_freq": ("thesis-fma-medium", "mel.time_freq"),
     "genre_ensemble": ("thesis-fma-medium", "genre_ensemble"),
     "recommendation": ("demo", "recommendation"),
@@ -39,7 +40,7 @@ def written(folder: Path, search: Any, architecture: str = "time") -> str:
 
 def test_there_is_a_space_for_every_architecture_that_learns() -> None:
     result = {load_space(str(path)).architecture for path in SPACES.glob("*.yaml")}
-    assert result == {*SPECTRAL, *OTHER, *STACKS} - {"time_freq_avg"}
+    assert result == {*SPECTRAL, *VECTOR, *OTHER, *STACKS} - {"time_freq_avg"}
     assert {path.stem for path in SPACES.glob("*.yaml")} == {*MODELS}
 
 
