@@ -338,9 +338,14 @@ class RegistrySettings:
     its first 30 s, as in the thesis. Versions are compared as they are served; the report covers
     the first window."""
     require_baseline: bool = True
-    """A version becomes the first champion only if its score on at least 10 test artists is above
-    that of the best baseline (popularity, ridge, chance); a later one also needs 10. Otherwise it
-    is challenger. False: no such condition."""
+    """A version becomes champion only if it is better than the best baseline (popularity, ridge,
+    chance) on at least 10 test artists: the first one if its score is higher, a later one if the
+    95 % interval of the difference, paired over the artists, is above 0. Otherwise it is
+    challenger. False: no such condition."""
+    margin: Fraction = 0.05
+    """Largest loss of NDCG, at the first of evaluate.neighbours, with which a version replaces the
+    champion: the 95 % interval of the difference, paired over the test artists, must be above minus
+    this. With few test artists intervals are wide, and a champion stays unless this is larger."""
 
 
 @dataclass(frozen=True, kw_only=True)

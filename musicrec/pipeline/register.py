@@ -26,6 +26,9 @@ from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 from musicrec.telemetry.tables import markdown_table
 
+DECISION_TAG = "musicrec.decision"
+EVIDENCE = "promotion.json"  # among the run's artifacts
+
 
 def register(run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> Outcome:
     """Log the run and its training runs to MLflow, register the model, and set its alias."""
@@ -48,8 +51,10 @@ def key_settings(settings: RegistrySettings) -> dict[str, Any]:
     older stores keep their keys.
     """
     values = dict(vars(settings))
-    if values["require_baseline"]:
-        del values["require_baseline"]
+    defaults = RegistrySettings()
+    for name in ("require_baseline", "margin"):
+        if values[name] == getattr(defaults, name):
+            del values[name]
     return values
 
 
@@ -100,9 +105,13 @@ def _log_and_promote(
             challenger(run, version, extracted, embedded, stacked.ensemble, results),
         )
         mlflow.log_metrics(decision.metrics())
+        mlflow.log_dict(decision.evidence(), EVIDENCE)
+        client.set_model_version_tag(
+            run.config.registry.model, version, DECISION_TAG, decision.sentence()
+        )
         mlflow.set_tags(
             {
-                "musicrec.decision": decision.sentence(),
+                DECISION_TAG: decision.sentence(),
                 "mlflow.note.content": _note(results, decision.sentence()),
             }
         )

@@ -57,7 +57,7 @@ def report(done: Evaluated) -> Outcome:
 
 
 def _write_report(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
-    scored = _scored(run, done)
+    scored = scored_run(run, done)
     sections = _sections(run, scored, done)
     images = render_stills(sections) if run.config.report.pictures else {}
     splits = run.catalog.tracks.column("split").to_pylist()
@@ -85,7 +85,8 @@ def _write_report(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
     }
 
 
-def _scored(run: Run, done: Evaluated) -> Scored:
+def scored_run(run: Run, done: Evaluated) -> Scored:
+    """Return the results of a run as the report and the last screen read them."""
     task, records = run.config.task, {name: outcome.record for name, outcome in done.models.items()}
     leading = ENSEMBLE
     if task != "embedding":  # selected by the validation split, without the test split

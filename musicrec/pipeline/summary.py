@@ -15,8 +15,10 @@ from musicrec.pipeline.base import Outcome
 from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import BASELINES, RESULTS, TestSplit
+from musicrec.pipeline.report import scored_run
 from musicrec.pipeline.retrain import Evaluated
 from musicrec.registry.promotion import CHAMPION
+from musicrec.report.headline import compare_with_baselines
 from musicrec.telemetry.log import console
 from musicrec.telemetry.tables import terminal_table
 
@@ -48,6 +50,7 @@ def print_results(done: Evaluated) -> None:
     """Print the results table, examples, and the counts of tracks and errors."""
     recommends = done.run.config.task == "embedding"
     console.print(results_table(done) if recommends else genre_table(done))
+    _print_line(verdict(done))
     for table in example_tables(done) if recommends else ():
         console.print(table)
     extracted, targeted = done.extracted.record, done.targeted.record
@@ -66,6 +69,12 @@ def print_results(done: Evaluated) -> None:
         _print_line(f"Without a genre, and so left out: {targeted['rows_incomplete']} tracks")
     if done.reported is not None:
         _print_line(f"Open it:     {done.reported.record['report']}")
+
+
+def verdict(done: Evaluated) -> str:
+    """Return the report's first sentence: whether the model beats the baselines, and how surely."""
+    sentence, evidence = compare_with_baselines(scored_run(done.run, done))
+    return f"{sentence} ({evidence})" if evidence else sentence
 
 
 def changes(done: Evaluated) -> list[str]:
