@@ -40,6 +40,7 @@ Phases = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Optimizer = Literal["adam", "sgd"]
 Decay = Literal["none", "cosine"]
 SelectBy = Literal["metric", "neighbours"]
+Member = Literal["votes", "popularity"]
 Sizes = Annotated[dict[str, Any], AfterValidator(_fractions_as_floats)]
 
 
@@ -281,6 +282,18 @@ class EnsembleSettings(OptimizationSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RankingSettings:
+    """Members of the recommender's ranking next to the network."""
+
+    members: tuple[Member, ...] = ()
+    """Members that may take part; their weights are chosen on the validation artists, and may be 0.
+    votes: the artists related to those of the nearest training tracks. popularity: how many artists
+    name an artist as related. None in the thesis, which ranks by the network's cosine."""
+    neighbours: Count = 20
+    """Training tracks that vote."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StackSettings(OptimizationSettings):
     """A stack over the outputs of frozen submodels (genres), or the mean of outputs (any task)."""
 
@@ -364,6 +377,7 @@ for _section in (
     SubmodelSettings,
     TrainSettings,
     EnsembleSettings,
+    RankingSettings,
     StackSettings,
     EvaluateSettings,
     ReportSettings,

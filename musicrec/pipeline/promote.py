@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from musicrec import schema
+from musicrec.artists.ranking import Ranking
 from musicrec.evaluation.paired import difference_by_artist
 from musicrec.evaluation.ranking_scores import RetrievalScores
 from musicrec.evaluation.retrieval import evaluate_retrieval
@@ -19,6 +20,7 @@ from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import BASELINES, TestSplit
+from musicrec.pipeline.ranking import read_ranking, without_artists_of
 from musicrec.pipeline.score_served import embed_tracks
 from musicrec.serving.recommender import Recommender
 from musicrec.training.predictions import read_predictions
@@ -132,12 +134,13 @@ def challenger(
     embedded: Outcome,
     ensemble: Outcome,
     results: Mapping[str, dict[str, Any]] | None = None,
+    ranked: Outcome | None = None,
 ) -> Challenger:
     """Return a new version ready for comparison.
 
     It is scored by its stored predictions of the test tracks, or, where it embeds more of each
     track when it serves (``registry.segments``), by the embeddings that it would serve.
-    ``results`` of the evaluation have the baselines.
+    ``results`` of the evaluation have the baselines, ``ranked`` the members of its ranking.
     """
     split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
     answers = ensemble
@@ -151,10 +154,13 @@ def challenger(
     )
     rows = np.flatnonzero(np.any(predicted != 0, axis=1))
     queries = dict(zip(*split.by_artist(predicted, rows), strict=True)) if len(rows) else {}
+    ranking = None if ranked is None else read_ranking(run, ranked)
     return Challenger(
         version,
         split.ids,
-        lambda candidates: retrieval_scores(run, queries, split.ids, split.table, set(candidates)),
+        lambda candidates: retrieval_scores(
+            run, queries, split.ids, split.table, set(candidates), ranking
+        ),
         results or {},
     )
 
@@ -186,6 +192,7 @@ def score_recommender(
         recommender.artists.column("artist_id").to_pylist(),
         recommender.table,
         candidates,
+        recommender.ranking,
     )
 
 
@@ -195,6 +202,7 @@ def retrieval_scores(
     artist_ids: list[str],
     table: np.ndarray,
     candidates: Collection[str],
+    ranking: Ranking | None = None,
 ) -> dict[str, Any]:
     """Return the mean retrieval scores of artists' predicted vectors.
 
@@ -211,6 +219,9 @@ def retrieval_scores(
     candidates
         The artists of the table that may be retrieved. Without a query or a candidate there are no
         scores.
+    ranking
+        Members that rank the table's artists next to the predictions. The relations of the run's
+        test artists are taken out of it.
     """
     rows = [row for row, artist in enumerate(artist_ids) if artist in candidates]
     if not queries or not rows:
@@ -219,8 +230,17 @@ def retrieval_scores(
     for edge in run.catalog.related.to_pylist():
         related.setdefault(edge["artist_id"], []).append(edge["related_artist_id"])
     ids, ks = [artist_ids[row] for row in rows], run.config.evaluate.neighbours
+    among = None
+    if ranking is not None:
+        among = without_artists_of(run, ranking, artist_ids).among(np.array(rows))
     retrieval = evaluate_retrieval(
-        np.stack(list(queries.values())), list(queries), table[rows], ids, related, ks=ks
+        np.stack(list(queries.values())),
+        list(queries),
+        table[rows],
+        ids,
+        related,
+        ks=ks,
+        ranking=among,
     )
 
     def by_artist(scores: RetrievalScores) -> dict[str, float]:

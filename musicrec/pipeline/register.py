@@ -13,7 +13,7 @@ from musicrec.config.sections import RegistrySettings
 from musicrec.pipeline.assemble import write_recommender
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
-from musicrec.pipeline.evaluate import RESULTS
+from musicrec.pipeline.evaluate import RESULTS, served_results
 from musicrec.pipeline.promote import challenger, promote
 from musicrec.pipeline.retrain import Stacked
 from musicrec.registry.deferred import send_unsent
@@ -74,7 +74,7 @@ def _log_and_promote(
         run_id = parent.info.run_id
         tracking.log_parameters(resolved(run.config))
         mlflow.log_metrics(
-            {f"test_{name}": value for name, value in _metrics(results[ENSEMBLE]).items()}
+            {f"test_{name}": value for name, value in _metrics(served_results(results)).items()}
         )
         mlflow.log_metrics(
             {
@@ -102,7 +102,9 @@ def _log_and_promote(
         decision = promote(
             run,
             extracted,
-            challenger(run, version, extracted, embedded, stacked.ensemble, results),
+            challenger(
+                run, version, extracted, embedded, stacked.ensemble, results, stacked.ranked
+            ),
         )
         mlflow.log_metrics(decision.metrics())
         mlflow.log_dict(decision.evidence(), EVIDENCE)
@@ -139,7 +141,9 @@ def _version(run: Run, embedded: Outcome, stacked: Stacked, run_id: str) -> int:
     model = run.config.registry.model
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "recommender"
-        spec = write_recommender(folder, run, embedded, stacked.models, stacked.ensemble)
+        spec = write_recommender(
+            folder, run, embedded, stacked.models, stacked.ensemble, stacked.ranked
+        )
         tags = version_tags(
             made_from(run, embedded, stacked, spec.submodels()), write_digests(folder)
         )
@@ -151,7 +155,8 @@ def made_from(
     run: Run, embedded: Outcome, stacked: Stacked, submodels: Iterable[str]
 ) -> dict[str, Any]:
     """Return the keys and settings that decide a version's weights and how it is served."""
-    return {
+    ranked = {} if stacked.ranked is None else {"ranking": stacked.ranked.stage.key}
+    return ranked | {
         "catalog": run.catalog_key,
         "embeddings": embedded.stage.key,
         "models": {name: stacked.models[name].stage.key for name in (*submodels, ENSEMBLE)},
