@@ -11,6 +11,7 @@ from musicrec.runtime.job import run_job
 SECTIONS = (
     "evaluate",
     "ensemble",
+    "ranking",
     "train",
     "embed",
     "extract",

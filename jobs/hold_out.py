@@ -13,6 +13,7 @@ SECTIONS = (
     "embed",
     "train",
     "ensemble",
+    "ranking",
     "extract",
     "evaluate",
     "catalog_rules",

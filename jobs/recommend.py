@@ -8,8 +8,8 @@ On a cluster:       ray job submit --working-dir . -- python jobs/recommend.py
                     --catalog s3://b/c --store s3://b/s --out s3://b/recommendations
 
 For many tracks, recommendations/ in the folder --out is a Parquet data set (query, rank, artist_id,
-similarity), and errors.parquet has a row for each track without recommendations. The same command
-continues an interrupted run, and does nothing when it is complete.
+similarity, prior), and errors.parquet has a row for each track without recommendations. The same
+command continues an interrupted run, and does nothing when it is complete.
 """
 
 from musicrec.config.jobs import RecommendConfig

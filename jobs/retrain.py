@@ -11,6 +11,7 @@ from musicrec.runtime.job import run_job
 SECTIONS = (
     "train",
     "ensemble",
+    "ranking",
     "extract",
     "embed",
     "evaluate",

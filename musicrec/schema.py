@@ -115,6 +115,7 @@ RECOMMENDATIONS = pa.schema(
         _field("rank", pa.int32()),
         _field("artist_id", pa.string()),
         _field("similarity", pa.float32()),
+        _field("prior", pa.float32()),  # popularity's share of the score, -1 to 1
     ]
 )
 

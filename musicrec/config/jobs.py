@@ -21,6 +21,7 @@ from musicrec.config.sections import (
     ExtractSettings,
     LockSettings,
     NotNegative,
+    RankingSettings,
     RaySettings,
     RegistrySettings,
     ReportSettings,
@@ -53,6 +54,7 @@ class Config:
     stacks: dict[str, StackSettings] = field(default_factory=dict)
     """Stacks over the submodels by name, in addition to the Recommendation ensemble."""
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
+    ranking: RankingSettings = field(default_factory=RankingSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
@@ -160,6 +162,8 @@ class RecommendConfig:
     """Tracks per committed block."""
     neighbours: Count = 10
     """Recommended artists per track."""
+    popularity: bool = True
+    """Let artists' popularity take part in the ranking, if the model gave it a weight."""
     model: str = "models:/musicrec@champion"
     """MLflow URI of the registered model."""
     ray: RaySettings = field(default_factory=RaySettings)

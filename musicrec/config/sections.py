@@ -41,6 +41,7 @@ Phases = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Optimizer = Literal["adam", "sgd"]
 Decay = Literal["none", "cosine"]
 SelectBy = Literal["metric", "neighbours"]
+Member = Literal["votes", "popularity"]
 Sizes = Annotated[dict[str, Any], AfterValidator(_fractions_as_floats)]
 
 
@@ -283,6 +284,18 @@ class EnsembleSettings(OptimizationSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RankingSettings:
+    """Members of the recommender's ranking next to the network."""
+
+    members: tuple[Member, ...] = ()
+    """Members that may take part; their weights are chosen on the validation artists, and may be 0.
+    votes: the artists related to those of the nearest training tracks. popularity: how many artists
+    name an artist as related. None in the thesis, which ranks by the network's cosine."""
+    neighbours: Count = 20
+    """Training tracks that vote."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StackSettings(OptimizationSettings):
     """A stack over the outputs of frozen submodels (genres), or the mean of outputs (any task)."""
 
@@ -340,9 +353,14 @@ class RegistrySettings:
     its first 30 s, as in the thesis. Versions are compared as they are served; the report covers
     the first window."""
     require_baseline: bool = True
-    """A version becomes the first champion only if its score on at least 10 test artists is above
-    that of the best baseline (popularity, ridge, chance); a later one also needs 10. Otherwise it
-    is challenger. False: no such condition."""
+    """A version becomes champion only if it is better than the best baseline (popularity, ridge,
+    chance) on at least 10 test artists: the first one if its score is higher, a later one if the
+    95 % interval of the difference, paired over the artists, is above 0. Otherwise it is
+    challenger. False: no such condition."""
+    margin: Fraction = 0.05
+    """Largest loss of NDCG, at the first of evaluate.neighbours, with which a version replaces the
+    champion: the 95 % interval of the difference, paired over the test artists, must be above minus
+    this. With few test artists intervals are wide, and a champion stays unless this is larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -361,6 +379,7 @@ for _section in (
     SubmodelSettings,
     TrainSettings,
     EnsembleSettings,
+    RankingSettings,
     StackSettings,
     EvaluateSettings,
     ReportSettings,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from musicrec.artists.ranking import Ranking
 from musicrec.evaluation.metrics import bootstrap_interval
 from musicrec.evaluation.popularity import popularity_order, short_head
 from musicrec.evaluation.retrieval import (
@@ -44,14 +45,23 @@ class Candidates:
         artist_ids: Sequence[str],
         related: Mapping[str, Collection[str]],
         ks: Sequence[int],
+        ranking: Ranking | None = None,
     ) -> Retrieval:
         """Retrieve candidates for the vectors (Q, D) of ``artist_ids`` (Q,).
 
-        Without vectors, every query gets the most popular artists.
+        Without vectors, every query gets the most popular artists. ``ranking`` has members that
+        rank the candidates together with the cosine.
         """
         if vectors is not None:
             return evaluate_retrieval(
-                vectors, artist_ids, self.table, self.ids, related, ks=ks, parts=self.parts
+                vectors,
+                artist_ids,
+                self.table,
+                self.ids,
+                related,
+                ks=ks,
+                parts=self.parts,
+                ranking=ranking,
             )
         order = popularity_order(self.named)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from musicrec.artists.neighbours import nearest_neighbours
+from musicrec.artists.ranking import Ranking
 from musicrec.evaluation.metrics import unit_rows
 
 
@@ -52,6 +53,7 @@ def recommendations(
     table_ids: Sequence[str],
     count: int,
     neighbours: int,
+    ranking: Ranking | None = None,
 ) -> list[Recommendation]:
     """Recommend artists for ``count`` of the artists, spread over their scores.
 
@@ -63,6 +65,8 @@ def recommendations(
         NDCG by artist.
     table, table_ids
         (A, D) candidate embeddings and their ids; an artist is not recommended to itself.
+    ranking
+        Members that rank the candidates together with the cosine.
     """
     places, own_rows = (
         {artist: row for row, artist in enumerate(artists)},
@@ -72,9 +76,11 @@ def recommendations(
     for artist in spread({name: scores[name] for name in artists if name in scores}, count):
         own = np.array([own_rows.get(artist, -1)])
         query = unit_rows(vectors[places[artist]][None])
-        rows, similarities = nearest_neighbours(
-            query, table, min(neighbours, len(table_ids) - 1), exclude=own
-        )
+        count = min(neighbours, len(table_ids) - 1)
+        if ranking is None:
+            rows, similarities = nearest_neighbours(query, table, count, exclude=own)
+        else:
+            rows, similarities, _ = ranking.rank(query, table, count, own)
         examples.append(
             Recommendation(
                 artist, scores[artist], [table_ids[row] for row in rows[0]], similarities[0]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from musicrec.artists.neighbours import nearest_neighbours
+from musicrec.artists.ranking import Ranking
 from musicrec.evaluation.metrics import coverage, hubness
 from musicrec.evaluation.ranking_scores import (
     DEPTH,
@@ -66,6 +67,7 @@ def evaluate_retrieval(
     ks: Sequence[int] = (10,),
     depth: int = DEPTH,
     parts: Mapping[str, np.ndarray] | None = None,
+    ranking: Ranking | None = None,
 ) -> Retrieval:
     """Rank the artists of ``table`` by cosine to each predicted vector and score the rankings.
 
@@ -89,9 +91,13 @@ def evaluate_retrieval(
         Length of the rankings for the reciprocal rank.
     parts
         Parts of the table (A,) bool by name, scored in ``Retrieval.parts``.
+    ranking
+        Members that rank together with the cosine.
     """
 
     def rank(queries: slice, query_rows: np.ndarray, length: int) -> np.ndarray:
+        if ranking is not None:
+            return ranking.rank(predicted[queries], table, length, query_rows).rows
         return rank_candidates(predicted[queries], table, query_rows, length)
 
     return evaluate_rankings(rank, artist_ids, table_ids, related, ks=ks, depth=depth, parts=parts)

@@ -27,9 +27,16 @@ def artist_table(run: Run, embedded: Outcome) -> pa.Table:
 
 
 def write_recommender(
-    folder: Path, run: Run, embedded: Outcome, submodels: dict[str, Outcome], ensemble: Outcome
+    folder: Path,
+    run: Run,
+    embedded: Outcome,
+    submodels: dict[str, Outcome],
+    ensemble: Outcome,
+    ranked: Outcome | None = None,
 ) -> EnsembleSpec:
     """Write the ensemble, the submodels that it reads and the artists into a local folder.
+
+    ``ranked`` has the members that rank next to the ensemble, if there are any.
 
     Returns the ensemble's spec. The folder is one that ``Recommender.load`` reads.
     """
@@ -52,4 +59,6 @@ def write_recommender(
         run.config.extract.chroma,
         run.config.registry.segments,
     )
+    for name in ranked.record["files"] if ranked is not None else ():
+        (folder / name).write_bytes(read(ranked.stage.path(name)))
     return spec

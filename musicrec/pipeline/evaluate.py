@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from musicrec import schema
+from musicrec.artists.ranking import Ranking
 from musicrec.evaluation.baselines import mean_embedding, random_unit_vectors, ridge_embedding
 from musicrec.evaluation.candidates import PARTS, Candidates, part_metrics, retrieval_metrics
 from musicrec.evaluation.metrics import cosines
@@ -21,16 +22,23 @@ from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.pipeline.clip_statistics import read_statistics
 from musicrec.pipeline.embed import TABLE, relations_without
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
+from musicrec.pipeline.ranking import read_ranking, without_artists_of
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.predictions import read_predictions
 
 RESULTS = "results.json"
 FIGURES = 1  # part of the key; increase it when results.json gets more metrics
+# The ensemble as it is served, with the members that rank next to it; only if there are any.
+RANKED = "ranking (served)"
 BASELINES = ("random", "popularity", "mean embedding", "ridge")
 
 
 def evaluate(
-    run: Run, embedded: Outcome, summarised: Outcome, models: dict[str, Outcome]
+    run: Run,
+    embedded: Outcome,
+    summarised: Outcome,
+    models: dict[str, Outcome],
+    ranked: Outcome | None = None,
 ) -> Outcome:
     """Score every model and the baselines on the test split, and write ``results.json``.
 
@@ -40,14 +48,25 @@ def evaluate(
         The clip statistics of the tracks.
     models
         Submodels, stacks and the ensemble, by name.
+    ranked
+        The members of the ranking next to the ensemble, whose results are ``RANKED``.
     """
     keys = {name: outcome.stage.key for name, outcome in models.items()}
     parts = (REVISION, FIGURES, keys, summarised.stage.key, vars(run.config.evaluate))
     if run.config.embed.hold_out_test_relations:
         # The test artists' relations are the ground truth, but not part of the models' keys.
         parts += (run.catalog_key,)
+    if ranked is not None:
+        parts += (ranked.stage.key,)
     stage = run.store.stage("evaluation", fingerprint(*parts))
-    return run_stage(run, stage, lambda stage: _score_all(run, stage, embedded, summarised, models))
+    return run_stage(
+        run, stage, lambda stage: _score_all(run, stage, embedded, summarised, models, ranked)
+    )
+
+
+def served_results(results: dict[str, Any]) -> dict[str, Any]:
+    """Return the results of what is served: the ranking, or the ensemble where there is none."""
+    return results.get(RANKED, results[ENSEMBLE])
 
 
 class TestSplit:
@@ -83,20 +102,37 @@ class TestSplit:
         named = Counter(remaining.column("related_artist_id").to_pylist())
         heads = set(remaining.column("artist_id").to_pylist())
         placed = [row for row, artist in enumerate(ids) if artist in named or artist in heads]
+        self._all_ids, self._placed = ids, np.array(placed, np.int64)
         self.without_tests = Candidates([ids[row] for row in placed], table[placed], named)
         self.held_out = run.config.embed.hold_out_test_relations
         self.candidates = self.without_tests if self.held_out else Candidates(ids, table, named)
         self.ids, self.table = self.candidates.ids, self.candidates.table
 
-    def score(self, predicted: np.ndarray, ks: Sequence[int], seed: int) -> dict[str, Any]:
+    def known(self, run: Run, ranked: Outcome | None) -> Ranking | None:
+        """Return the ranking of all embedded artists without the test artists' relations."""
+        if ranked is None:
+            return None
+        return without_artists_of(run, read_ranking(run, ranked), self._all_ids)
+
+    def ranking(self, run: Run, ranked: Outcome | None) -> Ranking | None:
+        """Return the ranking of the candidates without the test artists' relations."""
+        known = self.known(run, ranked)
+        return known.among(self._placed) if known is not None and self.held_out else known
+
+    def score(
+        self, predicted: np.ndarray, ks: Sequence[int], seed: int, ranking: Ranking | None = None
+    ) -> dict[str, Any]:
         """Score predictions (test tracks, D); a row of zeros is a missing prediction, left out.
 
         The cosine is the tracks'. All other metrics are the artists', whose query is the mean over
-        their tracks; ``levels`` also has those of tracks and albums.
+        their tracks; ``levels`` also has those of tracks and albums. ``ranking`` has the members
+        that rank all embedded artists together with the predictions.
         """
         rows = np.flatnonzero(np.any(predicted != 0, axis=1))
         if not len(rows):
             return {"tracks": 0, "artists": 0}
+        unseen = None if ranking is None else ranking.among(self._placed)
+        among = unseen if self.held_out else ranking
         retrievals, levels = {}, {}
         for level, names in {
             "track": self.tracks,
@@ -107,7 +143,7 @@ class TestSplit:
             if not len(first):
                 continue  # no track names an album
             artists = [self.artist_of[row] for row in first]
-            retrievals[level] = self.candidates.retrieve(vectors, artists, self.related, ks)
+            retrievals[level] = self.candidates.retrieve(vectors, artists, self.related, ks, among)
             values = None if self.held_out else cosines(self.targets[first], vectors)
             levels[level] = {
                 "queries": len(first),
@@ -115,7 +151,7 @@ class TestSplit:
             }
         artists, vectors = self.by_artist(predicted, rows)
         result = self._summary(levels, retrievals["artist"], rows, ks, seed)
-        return result | {"without_test_artists": self._unseen(vectors, artists, ks, seed)}
+        return result | {"without_test_artists": self._unseen(vectors, artists, ks, seed, unseen)}
 
     def popularity(self, ks: Sequence[int], seed: int) -> dict[str, Any]:
         """Score the retrieval by popularity, the same for every query.
@@ -161,15 +197,21 @@ class TestSplit:
         return result
 
     def _unseen(
-        self, vectors: np.ndarray | None, artists: list[str], ks: Sequence[int], seed: int
+        self,
+        vectors: np.ndarray | None,
+        artists: list[str],
+        ks: Sequence[int],
+        seed: int,
+        ranking: Ranking | None = None,
     ) -> dict[str, Any]:
         """Score the retrieval among the artists that relations without a test artist name.
 
-        The task is the same whether the test artists' relations are held out or not.
+        The task is the same whether the test artists' relations are held out or not. ``ranking`` is
+        over these artists.
         """
         if not self.without_tests.ids:
             return {"candidates": 0}
-        retrieval = self.without_tests.retrieve(vectors, artists, self.related, ks)
+        retrieval = self.without_tests.retrieve(vectors, artists, self.related, ks, ranking)
         by_artist = dict(zip(artists, retrieval.scores.ndcg[ks[0]].tolist(), strict=True))
         return {
             "candidates": len(self.without_tests.ids),
@@ -236,7 +278,12 @@ def ridge(run: Run, split: TestSplit, summarised: Outcome) -> np.ndarray:
 
 
 def _score_all(
-    run: Run, stage: Stage, embedded: Outcome, summarised: Outcome, models: dict[str, Outcome]
+    run: Run,
+    stage: Stage,
+    embedded: Outcome,
+    summarised: Outcome,
+    models: dict[str, Outcome],
+    ranked: Outcome | None,
 ) -> dict[str, Any]:
     split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
     ks, seed, dimensions = run.config.evaluate.neighbours, run.config.seed, split.table.shape[1]
@@ -253,8 +300,10 @@ def _score_all(
             run.store, outcome.record["predictions"], split.tracks, dimensions
         )
         results[name] = split.score(predicted, ks, seed)
+        if name == ENSEMBLE and ranked is not None:
+            results[RANKED] = split.score(predicted, ks, seed, split.known(run, ranked))
     run.store.write_json(stage.path(RESULTS), results)
-    ensemble = results[ENSEMBLE]
+    ensemble = served_results(results)
     return {
         "rows_in": len(split.tracks),
         "rows_out": ensemble["tracks"],

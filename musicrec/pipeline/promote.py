@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,15 @@ import numpy as np
 import pyarrow.compute as pc
 
 from musicrec import schema
-from musicrec.evaluation.metrics import bootstrap_interval
+from musicrec.artists.ranking import Ranking
+from musicrec.evaluation.paired import difference_by_artist
+from musicrec.evaluation.ranking_scores import RetrievalScores
 from musicrec.evaluation.retrieval import evaluate_retrieval
 from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
-from musicrec.pipeline.evaluate import TestSplit
+from musicrec.pipeline.evaluate import BASELINES, TestSplit
+from musicrec.pipeline.ranking import read_ranking, without_artists_of
 from musicrec.pipeline.score_served import embed_tracks
 from musicrec.serving.recommender import Recommender
 from musicrec.training.predictions import read_predictions
@@ -50,62 +54,77 @@ def promote(run: Run, extracted: Outcome, challenger: Challenger) -> Decision:
     """Compare a new version with the present champion, and set the alias of the new one.
 
     The candidates are the artists in both tables: in a catalog that has grown, the champion would
-    otherwise have the easier search.
+    otherwise have the easier search. The best baseline, whose candidates are all artists of the
+    run, is compared with the version's score among all of them. Both comparisons are paired over
+    the test artists.
     """
-    from musicrec.registry.promotion import champion_version, decide, load_version
+    from musicrec.registry.promotion import Champion, champion_version, decide, load_version
 
-    model, version = run.config.registry.model, challenger.version
+    settings, version = run.config.registry, challenger.version
     metric = f"ndcg@{run.config.evaluate.neighbours[0]}"
-    champion = champion_version(model)
-    require = run.config.registry.require_baseline
-
-    def decided(scores: dict[str, Any], champion: tuple[int, float] | None) -> Decision:
-        return decide(
-            model,
-            version,
-            metric,
-            scores.get(metric, math.nan),
-            champion,
-            artists=scores.get("artists", 0),
-            baseline=best_baseline(challenger.baselines, metric, scores, run.config.seed),
-            require_baseline=require,
+    champion = champion_version(settings.model)
+    scores = challenger.score(challenger.artists)
+    by_artist = {"version": scores.get("by_artist", {})}
+    baseline = best_baseline(challenger.baselines, metric, scores, run.config.seed)
+    present = None
+    if champion == version:
+        present = Champion(version, math.nan)
+    elif champion is not None:
+        recommender, source = load_version(settings.model, champion)
+        shared = set(challenger.artists).intersection(
+            recommender.artists.column("artist_id").to_pylist()
         )
-
-    if champion is None or champion == version:
-        present = None if champion is None else (champion, math.nan)
-        return decided(challenger.score(challenger.artists), present)
-    recommender, source = load_version(model, champion)
-    shared = set(challenger.artists).intersection(
-        recommender.artists.column("artist_id").to_pylist()
+        theirs = score_recommender(run, extracted, recommender, source, shared)
+        scores = challenger.score(shared)
+        by_artist = {
+            "version": scores.get("by_artist", {}),
+            "champion": theirs.get("by_artist", {}),
+        }
+        present = Champion(
+            champion,
+            theirs.get(metric, math.nan),
+            difference_by_artist(by_artist["version"], by_artist["champion"], run.config.seed),
+        )
+    if baseline is not None and baseline.name in challenger.baselines:
+        by_artist["baseline"] = challenger.baselines[baseline.name].get("by_artist", {})
+    decision = decide(
+        settings,
+        version,
+        metric,
+        scores.get(metric, math.nan),
+        present,
+        artists=scores.get("artists", 0),
+        baseline=baseline,
     )
-    champion_scores = score_recommender(run, extracted, recommender, source, shared)
-    return decided(challenger.score(shared), (champion, champion_scores.get(metric, math.nan)))
+    return dataclasses.replace(decision, by_artist=by_artist)
 
 
 def best_baseline(
     results: Mapping[str, dict[str, Any]], metric: str, scores: dict[str, Any], seed: int
 ) -> Baseline | None:
-    """Return the baseline with the best score: popularity, ridge or exact chance.
+    """Return the baseline with the best score, exact chance among them.
 
-    None if no baseline has a finite score. ``scores`` are the version's, whose test artists are
-    paired with the baseline's.
+    None if no baseline has a finite score. ``scores`` are the version's (``retrieval_scores``),
+    whose test artists are paired with the baseline's.
     """
     from musicrec.registry.promotion import Baseline
 
-    found = {name: results[name] for name in ("popularity", "ridge") if name in results}
-    values = {name: each.get(metric) for name, each in found.items()}
-    values["chance"] = results.get(ENSEMBLE, {}).get("chance", {}).get(metric)
-    finite = {name: value for name, value in values.items() if value is not None}
-    finite = {name: value for name, value in finite.items() if math.isfinite(value)}
+    baselines = {name: results[name] for name in BASELINES if name in results}
+    baselines["chance"] = {
+        metric: results.get(ENSEMBLE, {}).get("chance", {}).get(metric),
+        "by_artist": scores.get("chance_by_artist", {}),
+    }
+    values = {name: each.get(metric) for name, each in baselines.items()}
+    finite = {
+        name: value for name, value in values.items() if value is not None and math.isfinite(value)
+    }
     if not finite:
         return None
     name = max(finite, key=finite.__getitem__)
-    own, others = scores.get("by_artist", {}), found.get(name, {}).get("by_artist", {})
-    pairs = np.array([(own[artist], others[artist]) for artist in own if artist in others])
-    interval = None
-    if len(pairs) and np.isfinite(pairs).all(axis=1).any():
-        interval = bootstrap_interval(pairs[:, 0], seed, paired_with=pairs[:, 1])
-    return Baseline(name, finite[name], interval)
+    difference = difference_by_artist(
+        scores.get("by_artist", {}), baselines[name].get("by_artist", {}), seed
+    )
+    return Baseline(name, finite[name], difference)
 
 
 def challenger(
@@ -115,12 +134,13 @@ def challenger(
     embedded: Outcome,
     ensemble: Outcome,
     results: Mapping[str, dict[str, Any]] | None = None,
+    ranked: Outcome | None = None,
 ) -> Challenger:
     """Return a new version ready for comparison.
 
     It is scored by its stored predictions of the test tracks, or, where it embeds more of each
     track when it serves (``registry.segments``), by the embeddings that it would serve.
-    ``results`` of the evaluation have the baselines.
+    ``results`` of the evaluation have the baselines, ``ranked`` the members of its ranking.
     """
     split = TestSplit(run, run.store.read_table(embedded.stage.path(TABLE), schema.EMBEDDINGS))
     answers = ensemble
@@ -134,10 +154,13 @@ def challenger(
     )
     rows = np.flatnonzero(np.any(predicted != 0, axis=1))
     queries = dict(zip(*split.by_artist(predicted, rows), strict=True)) if len(rows) else {}
+    ranking = None if ranked is None else read_ranking(run, ranked)
     return Challenger(
         version,
         split.ids,
-        lambda candidates: retrieval_scores(run, queries, split.ids, split.table, set(candidates)),
+        lambda candidates: retrieval_scores(
+            run, queries, split.ids, split.table, set(candidates), ranking
+        ),
         results or {},
     )
 
@@ -169,6 +192,7 @@ def score_recommender(
         recommender.artists.column("artist_id").to_pylist(),
         recommender.table,
         candidates,
+        recommender.ranking,
     )
 
 
@@ -178,11 +202,13 @@ def retrieval_scores(
     artist_ids: list[str],
     table: np.ndarray,
     candidates: Collection[str],
+    ranking: Ranking | None = None,
 ) -> dict[str, Any]:
     """Return the mean retrieval scores of artists' predicted vectors.
 
-    Beside the means by name, ``artists`` is the number of artists that have a related artist among
-    the candidates, and ``by_artist`` each artist's NDCG at the first cut-off (NaN without one).
+    In addition to the means by name, ``artists`` is the number of artists that have a related
+    artist among the candidates, ``by_artist`` each artist's NDCG at the first cut-off (NaN without
+    one), and ``chance_by_artist`` its expectation for a random ranking.
 
     Parameters
     ----------
@@ -193,6 +219,9 @@ def retrieval_scores(
     candidates
         The artists of the table that may be retrieved. Without a query or a candidate there are no
         scores.
+    ranking
+        Members that rank the table's artists next to the predictions. The relations of the run's
+        test artists are taken out of it.
     """
     rows = [row for row, artist in enumerate(artist_ids) if artist in candidates]
     if not queries or not rows:
@@ -201,11 +230,24 @@ def retrieval_scores(
     for edge in run.catalog.related.to_pylist():
         related.setdefault(edge["artist_id"], []).append(edge["related_artist_id"])
     ids, ks = [artist_ids[row] for row in rows], run.config.evaluate.neighbours
-    scores = evaluate_retrieval(
-        np.stack(list(queries.values())), list(queries), table[rows], ids, related, ks=ks
-    ).scores
-    by_artist = dict(zip(queries, scores.ndcg[ks[0]].tolist(), strict=True))
-    return scores.means() | {
-        "artists": int((scores.relevant > 0).sum()),
-        "by_artist": by_artist,
+    among = None
+    if ranking is not None:
+        among = without_artists_of(run, ranking, artist_ids).among(np.array(rows))
+    retrieval = evaluate_retrieval(
+        np.stack(list(queries.values())),
+        list(queries),
+        table[rows],
+        ids,
+        related,
+        ks=ks,
+        ranking=among,
+    )
+
+    def by_artist(scores: RetrievalScores) -> dict[str, float]:
+        return dict(zip(queries, scores.ndcg[ks[0]].tolist(), strict=True))
+
+    return retrieval.scores.means() | {
+        "artists": int((retrieval.scores.relevant > 0).sum()),
+        "by_artist": by_artist(retrieval.scores),
+        "chance_by_artist": by_artist(retrieval.chance),
     }

@@ -58,7 +58,9 @@ def recommend_one(config: RecommendConfig) -> None:
     recommender = load_recommender(config.model, config.registry, Store(config.store))
     try:
         recommendation = recommender.recommend(
-            Query(**{name: getattr(config, name) for name in FIELDS}), config.neighbours
+            Query(**{name: getattr(config, name) for name in FIELDS}),
+            config.neighbours,
+            config.popularity,
         )
     except (AudioError, ArtworkError, MissingInput) as error:
         raise ConfigError(str(error)) from error
@@ -89,11 +91,13 @@ def recommend_many(config: RecommendConfig) -> None:
         "queries": queries.num_rows,
         "key": key,
     }
+    if not config.popularity:  # left out by default, so that older folders can be continued
+        request["popularity"] = False
     if not out.create(REQUEST, json_bytes(request)) and (held := _held(config, out)) != request:
         different = ", ".join(
-            f"{name} {held[name]} (now {request[name]})"
-            for name in request
-            if held[name] != request[name]
+            f"{name} {held.get(name)} (now {request.get(name)})"
+            for name in sorted({*request, *held})
+            if held.get(name) != request.get(name)
         )
         raise ConfigError(
             f"--out {config.out} is for other recommendations: {different}. "
@@ -155,7 +159,13 @@ def _answer(config: RecommendConfig, out: Store, queries: pa.Table, model: str) 
         return with_stored_features(Store(config.store), config.catalog, queries, recommender)
 
     def reader(threads: int) -> Answerer:
-        return Answerer(recommender, out, threads, neighbours=config.neighbours)
+        return Answerer(
+            recommender,
+            out,
+            threads,
+            neighbours=config.neighbours,
+            popularity=config.popularity,
+        )
 
     counts = run_queries(
         AnswerBlocks(out, "blocks"),

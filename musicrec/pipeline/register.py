@@ -13,7 +13,7 @@ from musicrec.config.sections import RegistrySettings
 from musicrec.pipeline.assemble import write_recommender
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
-from musicrec.pipeline.evaluate import RESULTS
+from musicrec.pipeline.evaluate import RESULTS, served_results
 from musicrec.pipeline.promote import challenger, promote
 from musicrec.pipeline.retrain import Stacked
 from musicrec.registry.deferred import send_unsent
@@ -25,6 +25,9 @@ from musicrec.storage.store import Stage, fingerprint
 from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 from musicrec.telemetry.tables import markdown_table
+
+DECISION_TAG = "musicrec.decision"
+EVIDENCE = "promotion.json"  # among the run's artifacts
 
 
 def register(run: Run, embedded: Outcome, stacked: Stacked, evaluated: Outcome) -> Outcome:
@@ -48,8 +51,10 @@ def key_settings(settings: RegistrySettings) -> dict[str, Any]:
     older stores keep their keys.
     """
     values = dict(vars(settings))
-    if values["require_baseline"]:
-        del values["require_baseline"]
+    defaults = RegistrySettings()
+    for name in ("require_baseline", "margin"):
+        if values[name] == getattr(defaults, name):
+            del values[name]
     return values
 
 
@@ -69,7 +74,7 @@ def _log_and_promote(
         run_id = parent.info.run_id
         tracking.log_parameters(resolved(run.config))
         mlflow.log_metrics(
-            {f"test_{name}": value for name, value in _metrics(results[ENSEMBLE]).items()}
+            {f"test_{name}": value for name, value in _metrics(served_results(results)).items()}
         )
         mlflow.log_metrics(
             {
@@ -97,12 +102,18 @@ def _log_and_promote(
         decision = promote(
             run,
             extracted,
-            challenger(run, version, extracted, embedded, stacked.ensemble, results),
+            challenger(
+                run, version, extracted, embedded, stacked.ensemble, results, stacked.ranked
+            ),
         )
         mlflow.log_metrics(decision.metrics())
+        mlflow.log_dict(decision.evidence(), EVIDENCE)
+        client.set_model_version_tag(
+            run.config.registry.model, version, DECISION_TAG, decision.sentence()
+        )
         mlflow.set_tags(
             {
-                "musicrec.decision": decision.sentence(),
+                DECISION_TAG: decision.sentence(),
                 "mlflow.note.content": _note(results, decision.sentence()),
             }
         )
@@ -130,7 +141,9 @@ def _version(run: Run, embedded: Outcome, stacked: Stacked, run_id: str) -> int:
     model = run.config.registry.model
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "recommender"
-        spec = write_recommender(folder, run, embedded, stacked.models, stacked.ensemble)
+        spec = write_recommender(
+            folder, run, embedded, stacked.models, stacked.ensemble, stacked.ranked
+        )
         tags = version_tags(
             made_from(run, embedded, stacked, spec.submodels()), write_digests(folder)
         )
@@ -142,7 +155,8 @@ def made_from(
     run: Run, embedded: Outcome, stacked: Stacked, submodels: Iterable[str]
 ) -> dict[str, Any]:
     """Return the keys and settings that decide a version's weights and how it is served."""
-    return {
+    ranked = {} if stacked.ranked is None else {"ranking": stacked.ranked.stage.key}
+    return ranked | {
         "catalog": run.catalog_key,
         "embeddings": embedded.stage.key,
         "models": {name: stacked.models[name].stage.key for name in (*submodels, ENSEMBLE)},

@@ -15,7 +15,7 @@ from musicrec.evaluation.thesis import TABLE_3, TABLE_4, TABLE_5, TABLE_6
 from musicrec.inspection.errors import grouped
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage, versions
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
-from musicrec.pipeline.evaluate import RESULTS
+from musicrec.pipeline.evaluate import RANKED, RESULTS
 from musicrec.pipeline.report_sections import clip_pictures, embedding_sections, genre_sections
 from musicrec.registry.training_log import training_log
 from musicrec.report.catalog import failures_section, splits_section, tail_section
@@ -57,7 +57,7 @@ def report(done: Evaluated) -> Outcome:
 
 
 def _write_report(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
-    scored = _scored(run, done)
+    scored = scored_run(run, done)
     sections = _sections(run, scored, done)
     images = render_stills(sections) if run.config.report.pictures else {}
     splits = run.catalog.tracks.column("split").to_pylist()
@@ -85,19 +85,22 @@ def _write_report(run: Run, stage: Stage, done: Evaluated) -> dict[str, Any]:
     }
 
 
-def _scored(run: Run, done: Evaluated) -> Scored:
+def scored_run(run: Run, done: Evaluated) -> Scored:
+    """Return the results of a run as the report and the last screen read them."""
     task, records = run.config.task, {name: outcome.record for name, outcome in done.models.items()}
-    leading = ENSEMBLE
+    results = run.store.read_json(done.evaluated.stage.path(RESULTS))
+    leading = RANKED if RANKED in results else ENSEMBLE
     if task != "embedding":  # selected by the validation split, without the test split
         leading = max(
             records, key=lambda name: OBJECTIVES[task].better * records[name]["validation"]
         )
     published = {"embedding": TABLE_6, "single_genre": TABLE_3, "many_genres": TABLE_5}[task]
     return Scored(
-        results=run.store.read_json(done.evaluated.stage.path(RESULTS)),
+        results=results,
         trained={
             name: (record["validation"], record.get("epochs")) for name, record in records.items()
-        },
+        }
+        | ({RANKED: (None, None)} if RANKED in results else {}),
         leading=leading,
         metrics=metrics_of(task, run.config.evaluate.neighbours[0]),
         published=TABLE_4 if run.config.catalog_rules.form == "cifar100" else published,
@@ -110,6 +113,7 @@ def _sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
     tracks, artists = run.catalog.tracks, run.catalog.artists
     recommends = task == "embedding"
     of_task = (embedding_sections if recommends else genre_sections)(run, scored, done)
+    network = ENSEMBLE if recommends else scored.leading
     jaccard = done.targeted.record.get("jaccard")
     facts = (
         ""
@@ -123,9 +127,9 @@ def _sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
         *of_task,
         curves_section(
             {name: record["history"] for name, record in records.items()},
-            records[scored.leading]["metric"],
+            records[network]["metric"],
             LOSSES[task],
-            scored.leading,
+            network,
         ),
         tail_section(tracks, artists),
         splits_section(tracks, artists),

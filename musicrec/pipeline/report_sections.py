@@ -17,6 +17,7 @@ from musicrec.evaluation.retrieval import relevant_rows
 from musicrec.features.reader import read_stored
 from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.embed import TABLE
+from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import TestSplit
 from musicrec.pipeline.evaluate_genres import GenreSplit
 from musicrec.pipeline.extract import places
@@ -43,13 +44,13 @@ def embedding_sections(run: Run, scored: Scored, done: Evaluated) -> list[Sectio
     split = TestSplit(run, run.store.read_table(done.targeted.stage.path(TABLE), schema.EMBEDDINGS))
     predicted = read_predictions(
         run.store,
-        done.models[scored.leading].record["predictions"],
+        done.models[ENSEMBLE].record["predictions"],
         split.tracks,
         split.table.shape[1],
     )
     rows = np.flatnonzero(np.any(predicted != 0, axis=1))
     if not len(rows):
-        missing = f"no test track has a prediction by {scored.leading}"
+        missing = f"no test track has a prediction by {ENSEMBLE}"
         return [
             Section(name, title, missing=missing)
             for name, title in (("examples", "Recommendations"), ("calibration", "Calibration"))
@@ -67,14 +68,13 @@ def embedding_sections(run: Run, scored: Scored, done: Evaluated) -> list[Sectio
         split.ids,
         run.config.report.examples,
         RECOMMENDED,
+        split.ranking(run, done.stacked.ranked),
     )
     clips = _clips(run, done.extracted, [one.artist_id for one in made])
     own, related, _ = relevant_rows(artists, split.ids, split.related)
     return [
         examples_section(made, facts, split.related, clips, scored.metrics[0].title),
-        similarity_section(
-            similarity_calibration(vectors, split.table, own, related), scored.leading
-        ),
+        similarity_section(similarity_calibration(vectors, split.table, own, related), ENSEMBLE),
         _maps(run, split, facts, [one.artist_id for one in (*made[:1], *made[-1:])]),
     ]
 

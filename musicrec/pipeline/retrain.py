@@ -26,11 +26,15 @@ class Submodels:
 
 @dataclass(frozen=True)
 class Stacked:
-    """The outcomes of a run up to its stacks; ``ensemble`` is for the task "embedding" only."""
+    """The outcomes of a run up to its stacks.
+
+    ``ensemble`` is for the task "embedding" only, and ``ranked`` if its ranking has other members.
+    """
 
     submodels: Submodels
     stacks: dict[str, Outcome]
     ensemble: Outcome | None
+    ranked: Outcome | None = None
 
     @property
     def models(self) -> dict[str, Outcome]:
@@ -74,6 +78,7 @@ class Evaluated:
             self.extracted,
             self.targeted,
             *self.models.values(),
+            self.stacked.ranked,
             self.evaluated,
             self.reported,
         )
@@ -122,14 +127,16 @@ def train_stacks(config: Config) -> Stacked:
 def stack_submodels(done: Submodels) -> Stacked:
     """Train the stacks and the ensemble over the submodels."""
     from musicrec.pipeline.ensemble import ensemble
+    from musicrec.pipeline.ranking import rank
     from musicrec.pipeline.stack import stack
 
     recommends = done.run.config.task == "embedding"
     with done.run.timed("stacks"):
         stacks = stack(done.run, done.targeted, done.trained)
-        return Stacked(
-            done, stacks, ensemble(done.run, done.targeted, done.trained) if recommends else None
-        )
+        if not recommends:
+            return Stacked(done, stacks, None)
+        recommending = ensemble(done.run, done.targeted, done.trained)
+        return Stacked(done, stacks, recommending, rank(done.run, done.targeted, recommending))
 
 
 def evaluate_run(config: Config) -> Evaluated:
@@ -150,7 +157,7 @@ def evaluate_stacked(done: Stacked) -> Evaluated:
         if run.config.task == "embedding":
             from musicrec.pipeline.evaluate import evaluate
 
-            return Evaluated(done, evaluate(run, targeted, summarised, done.models))
+            return Evaluated(done, evaluate(run, targeted, summarised, done.models, done.ranked))
         from musicrec.pipeline.evaluate_genres import evaluate_genres
 
         return Evaluated(done, evaluate_genres(run, targeted, summarised, done.models))

@@ -15,10 +15,12 @@ from musicrec.evaluation.examples import recommendations
 from musicrec.pipeline.base import Outcome
 from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
-from musicrec.pipeline.evaluate import BASELINES, RESULTS, TestSplit
+from musicrec.pipeline.evaluate import BASELINES, RANKED, RESULTS, TestSplit, served_results
+from musicrec.pipeline.report import scored_run
 from musicrec.pipeline.retrain import Evaluated
 from musicrec.pipeline.uninformative import uninformative_sentence
 from musicrec.registry.promotion import CHAMPION
+from musicrec.report.headline import compare_with_baselines
 from musicrec.telemetry.log import console
 from musicrec.telemetry.tables import terminal_table
 
@@ -51,6 +53,9 @@ def print_results(done: Evaluated) -> None:
     """Print the results table, examples, and the counts of tracks and errors."""
     recommends = done.run.config.task == "embedding"
     console.print(results_table(done) if recommends else genre_table(done))
+    if done.stacked.ranked is not None:
+        _print_line(ranking_line(done.stacked.ranked.record))
+    _print_line(verdict(done))
     for table in example_tables(done) if recommends else ():
         console.print(table)
     extracted, targeted = done.extracted.record, done.targeted.record
@@ -71,6 +76,21 @@ def print_results(done: Evaluated) -> None:
         _print_line(f"Without a genre, and so left out: {targeted['rows_incomplete']} tracks")
     if done.reported is not None:
         _print_line(f"Open it:     {done.reported.record['report']}")
+
+
+def ranking_line(record: dict[str, Any]) -> str:
+    """Return the weights of the ranking's members, and what decided them."""
+    weights = ", ".join(f"{name} {weight:g}" for name, weight in record["weights"].items())
+    return (
+        f"Ranking: the network (weight 1) with {weights}; the weights with the best NDCG on "
+        f"{record['validation_artists']} validation artists"
+    )
+
+
+def verdict(done: Evaluated) -> str:
+    """Return the report's first sentence: whether the model beats the baselines, and how surely."""
+    sentence, evidence = compare_with_baselines(scored_run(done.run, done))
+    return f"{sentence} ({evidence})" if evidence else sentence
 
 
 def changes(done: Evaluated) -> list[str]:
@@ -126,7 +146,9 @@ def results_table(done: Evaluated) -> Table:
         "",
     )
     models = done.models
-    for name in (*BASELINES, *models):
+    ranked = [RANKED] if RANKED in results else []
+    leading = RANKED if ranked else ENSEMBLE
+    for name in (*BASELINES, *models, *ranked):
         scores = results[name]
         record = models[name].record if name in models else {}
         low, high = scores.get("cosine_interval", (None, None))
@@ -139,7 +161,7 @@ def results_table(done: Evaluated) -> Table:
             _number(scores.get(f"ndcg@{k}")),
             _number(scores.get(f"recall@{k}")),
             str(scores["tracks"]),
-            style="bold" if name == ENSEMBLE else None,
+            style="bold" if name == leading else None,
             end_section=name == BASELINES[-1] or name == list(models)[-2:][0],
         )
     return table
@@ -192,7 +214,7 @@ def example_tables(done: Evaluated) -> list[Table]:
         run.store, done.models[ENSEMBLE].record["predictions"], split.tracks, split.table.shape[1]
     )
     artists, vectors = split.by_artist(predicted, np.flatnonzero(np.any(predicted != 0, axis=1)))
-    scores = run.store.read_json(done.evaluated.stage.path(RESULTS))[ENSEMBLE]["by_artist"]
+    results = run.store.read_json(done.evaluated.stage.path(RESULTS))
     facts = {
         artist["artist_id"]: artist
         for artist in artist_facts(run.catalog, [*{*split.ids, *artists}])
@@ -201,11 +223,12 @@ def example_tables(done: Evaluated) -> list[Table]:
     for one in recommendations(
         artists,
         vectors,
-        scores,
+        served_results(results)["by_artist"],
         split.table,
         split.ids,
         run.config.evaluate.examples,
         EXAMPLE_ARTISTS,
+        split.ranking(run, done.stacked.ranked),
     ):
         name = facts[one.artist_id]["name"] or one.artist_id
         title = f"From the music of {name} (a test artist, NDCG {one.score:.2f}; * related)"
@@ -222,12 +245,24 @@ def example_tables(done: Evaluated) -> list[Table]:
 def recommendation_table(
     title: str, artists: list[dict[str, Any]], related: set[str] = frozenset()
 ) -> Table:
-    """Recommended artists with name, similarity, genres, origin and years (thesis Table 7)."""
+    """Recommended artists with name, similarity, genres, origin and years (thesis Table 7).
+
+    Where popularity took part in the ranking, its share of each score is shown too.
+    """
     columns = ("artist", "similarity", "genres", "origin", "years")
-    table = terminal_table(columns, title=title, right={"similarity"}, no_wrap=columns)
+    has_prior = any(artist.get("prior") for artist in artists)
+    if has_prior:
+        columns = ("artist", "similarity", "popularity", *columns[2:])
+    table = terminal_table(
+        columns, title=title, right={"similarity", "popularity"}, no_wrap=columns
+    )
     for column in table.columns:
         column.overflow = "ellipsis"
-        if column.header in ("similarity", "years"):  # numbers are never cut, text may be
+        if column.header in (
+            "similarity",
+            "popularity",
+            "years",
+        ):  # numbers are never cut, text may be
             column.min_width = len("similarity")
     for artist in artists:
         years = sorted(
@@ -239,6 +274,7 @@ def recommendation_table(
         table.add_row(
             mark + name,
             f"{artist['similarity']:.3f}",
+            *([f"{artist['prior']:+.0%}"] if has_prior else []),
             ", ".join(artist["genres"] or []),
             origin,
             "-".join(map(str, years)),

@@ -29,6 +29,8 @@ REQUIREMENTS = (
     "safetensors",
 )
 REQUIREMENTS_OF_CONFIG = ("pydantic", "tyro", "pyyaml", "librosa")
+# The parameters of a request, with their defaults.
+PARAMETERS = {"k": DEFAULT_NEIGHBOURS, "popularity": True}
 
 
 def log_version(folder: Path, model: str, outputs: int, tags: dict[str, str]) -> int:
@@ -52,7 +54,7 @@ def log_version(folder: Path, model: str, outputs: int, tags: dict[str, str]) ->
 
     package = Path(musicrec.__file__).parent
     example, answer = input_example(), output_example(outputs)
-    signature = mlflow.models.infer_signature(example, answer, params={"k": DEFAULT_NEIGHBOURS})
+    signature = mlflow.models.infer_signature(example, answer, params=PARAMETERS)
     logged = mlflow.pyfunc.log_model(
         name=model,
         python_model=str(package / "registry" / "model.py"),
@@ -93,6 +95,7 @@ def output_example(outputs: int) -> pd.DataFrame:
         "artist_id": ["a"],
         "artist": ["A"],
         "similarity": [1.0],
+        "prior": [0.0],
         "error": "",
     }
     return pd.DataFrame([values])

@@ -7,9 +7,10 @@ Input columns, all optional, at least one of them given:
 - ``artwork``: the bytes of an image, or ``artwork_uri``
 - ``lyrics`` (text), ``year``, ``latitude``, ``longitude``
 
-Parameter ``k``: the number of artists. Output columns: ``embedding`` and, nearest first,
-``artist_id``, ``artist`` and ``similarity``. A query that cannot be answered has empty lists and
-the reason in ``error``.
+Parameters: ``k``, the number of artists, and ``popularity``, whether artists' popularity takes part
+in the ranking (true). Output columns: ``embedding`` and, the best first, ``artist_id``, ``artist``,
+``similarity`` and ``prior``, the share of popularity in the score. A query that cannot be answered
+has empty lists and the reason in ``error``.
 
 Registered models import this module by its path, which must not change.
 """
@@ -35,6 +36,7 @@ from musicrec.serving.request import (
     read_query,
     read_rows,
     seconds_per_row,
+    switch,
 )
 from musicrec.telemetry.log import logger
 
@@ -62,27 +64,30 @@ class MusicRecommender(PythonModel):
         Raises
         ------
         MlflowException
-            The parameter ``k`` is out of its range, or there are no rows or too many (400 when
+            A parameter is out of its range, or there are no rows or too many (400 when
             served).
         """
         try:
             k = neighbours((params or {}).get("k", DEFAULT_NEIGHBOURS))
+            popularity = switch("popularity", (params or {}).get("popularity", True))
             rows = read_rows(model_input)
         except RequestError as error:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from None
         seconds, answers = seconds_per_row(), []
         for row in rows:
             try:
-                answers.append(self._answer(row, k, seconds))
+                answers.append(self._answer(row, k, popularity, seconds))
             except RowTimeout:
                 answers.append(_failure(f"timed_out: not answered within {seconds:g} s"))
                 seconds /= 2
         return pd.DataFrame(answers)
 
-    def _answer(self, row: dict[str, Any], k: int, seconds: float) -> dict[str, Any]:
+    def _answer(
+        self, row: dict[str, Any], k: int, popularity: bool, seconds: float
+    ) -> dict[str, Any]:
         try:
             recommendation = _within(
-                seconds, lambda: self.recommender.recommend(read_query(row), k)
+                seconds, lambda: self.recommender.recommend(read_query(row), k, popularity)
             )
         except (RequestError, MissingInput) as error:
             return _failure(str(error))
@@ -103,12 +108,14 @@ class MusicRecommender(PythonModel):
             "artist_id": [artist["artist_id"] for artist in artists],
             "artist": [artist["name"] or artist["artist_id"] for artist in artists],
             "similarity": [artist["similarity"] for artist in artists],
+            "prior": [artist["prior"] for artist in artists],
             "error": "",
         }
 
 
 def _failure(error: str) -> dict[str, Any]:
-    return {"embedding": [], "artist_id": [], "artist": [], "similarity": [], "error": error}
+    lists = ("embedding", "artist_id", "artist", "similarity", "prior")
+    return {name: [] for name in lists} | {"error": error}
 
 
 def _within(seconds: float, answer: Any) -> Recommendation:

@@ -18,6 +18,7 @@ from typing import Any
 import musicrec
 from musicrec.config.jobs import Config
 from musicrec.config.load import resolved
+from musicrec.config.sections import RankingSettings
 from musicrec.evaluation.learning_plot import plot_learning
 from musicrec.registry import runs as tracking
 from musicrec.registry.deferred import DeferredLog
@@ -48,6 +49,8 @@ def run_key(config: Config, catalog_key: str) -> str:
     values = {name: value for name, value in resolved(config).items() if name not in ELSEWHERE}
     # Other numbers or kinds of workers continue the same run.
     values["train"] = config.train.key_fields() | {"folds": config.train.folds}
+    if config.ranking == RankingSettings():  # runs logged before it existed keep their keys
+        del values["ranking"]
     return fingerprint("run", catalog_key, values)
 
 

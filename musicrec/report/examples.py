@@ -77,7 +77,7 @@ def examples_section(
         )
     lead = (
         "Recommendations from the music of test artists, which no model was trained on, from the "
-        "best to the worst: the artists whose embeddings are closest to the prediction. Related "
+        "best to the worst: the artists that rank first for the prediction. Related "
         "artists, which should be recommended, are marked. The image is the mel spectrogram of the "
         "beginning of one of the tracks; brighter is louder."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from musicrec.evaluation.thesis import Metric
-from musicrec.report.scores import Scored, bounds_of, digits_of, number, paired_difference
+from musicrec.report.scores import Scored, bounds_of, difference_from, digits_of, number
 from musicrec.report.sections import Card, format_interval, format_number
 
 
@@ -17,10 +17,9 @@ def headline(scored: Scored, tested: str) -> tuple[str, list[Card]]:
     """
     metric, scores, baseline = scored.metrics[0], scored.scores, scored.best_baseline()
     value, digits = number(scores, metric.name), digits_of(metric)
+    sentence, note = compare_with_baselines(scored)
     if value is None:
-        return f"No test track could be scored with {scored.leading}.", [
-            Card(tested.partition(",")[0], "tested", tested)
-        ]
+        return sentence, [Card(tested.partition(",")[0], "tested", tested)]
     cards = [
         Card(
             format_number(value, digits),
@@ -28,12 +27,8 @@ def headline(scored: Scored, tested: str) -> tuple[str, list[Card]]:
             _reference(scored, metric),
         )
     ]
-    sentence = f"{scored.leading} was tested without a baseline."
     if baseline is not None:
-        gain = (value - number(scored.results[baseline], metric.name)) * (
-            1 if metric.higher_is_better else -1
-        )
-        sentence, note = _verdict(scored, baseline, gain)
+        gain = _gain(scored, baseline)
         cards.append(
             Card(f"{gain:+.{digits}f}", f"{metric.title} over {baseline}, the best baseline", note)
         )
@@ -53,6 +48,25 @@ def headline(scored: Scored, tested: str) -> tuple[str, list[Card]]:
     return sentence, [*cards, Card(amount, "tested, none of them used in training", rest)]
 
 
+def compare_with_baselines(scored: Scored) -> tuple[str, str]:
+    """Return whether the leading model beats the best baseline, and the evidence, as texts."""
+    baseline = scored.best_baseline()
+    if number(scored.scores, scored.metrics[0].name) is None:
+        return f"No test track could be scored with {scored.leading}.", ""
+    if baseline is None:
+        return f"{scored.leading} was tested without a baseline.", ""
+    return _verdict(scored, baseline, _gain(scored, baseline))
+
+
+def _gain(scored: Scored, baseline: str) -> float:
+    """Return by how much the leading model is better than a baseline."""
+    metric = scored.metrics[0]
+    ours, theirs = (
+        number(scored.results[name], metric.name) for name in (scored.leading, baseline)
+    )
+    return (ours - theirs) * (1 if metric.higher_is_better else -1)
+
+
 def _reference(scored: Scored, metric: Metric) -> str:
     """Return the best baseline's value, and chance where it is known."""
     chance = number(scored.scores.get("chance", {}), metric.name)
@@ -67,13 +81,12 @@ def _reference(scored: Scored, metric: Metric) -> str:
 
 def _verdict(scored: Scored, baseline: str, gain: float) -> tuple[str, str]:
     """Say whether the leading model beats a baseline, and on what evidence."""
-    metric, paired = scored.metrics[0], paired_difference(scored, baseline)
+    metric, paired = scored.metrics[0], difference_from(scored, baseline)
     if paired is not None:
-        differences, (low, high) = paired
-        won, lost = int((differences > 0).sum()), int((differences < 0).sum())
+        low, high = paired.low, paired.high
         evidence = (
-            f"95 % interval {format_interval((low, high))}; better on {won} artists, "
-            f"equal on {len(differences) - won - lost}, worse on {lost}"
+            f"95 % interval {format_interval((low, high))}; better on {paired.won} artists, "
+            f"equal on {paired.artists - paired.won - paired.lost}, worse on {paired.lost}"
         )
     else:
         bounds = bounds_of(scored.scores, metric.name)

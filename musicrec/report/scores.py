@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from musicrec.evaluation import thesis
-from musicrec.evaluation.metrics import bootstrap_interval
+from musicrec.evaluation.paired import PairedDifference, difference_by_artist
 from musicrec.evaluation.thesis import Metric
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -102,22 +100,12 @@ def digits_of(metric: Metric) -> int:
     return 6 if metric.decimals > 4 else 3
 
 
-def paired_difference(
-    scored: Scored, baseline: str
-) -> tuple[np.ndarray, tuple[float, float]] | None:
-    """Return the leading model's score minus the baseline's by artist, and the mean's interval.
+def difference_from(scored: Scored, baseline: str) -> PairedDifference | None:
+    """Return the leading model's difference from a baseline, paired over the test artists.
 
-    The interval has 95 % confidence. The result is None where either has no scores by artist.
+    None where either has no scores by artist.
     """
     ours, theirs = (
         scored.results[name].get("by_artist", {}) for name in (scored.leading, baseline)
     )
-    artists = [
-        artist
-        for artist in ours
-        if artist in theirs and math.isfinite(ours[artist]) and math.isfinite(theirs[artist])
-    ]
-    if not artists:
-        return None
-    differences = np.array([ours[artist] - theirs[artist] for artist in artists])
-    return differences, bootstrap_interval(differences, scored.seed)
+    return difference_by_artist(ours, theirs, scored.seed)

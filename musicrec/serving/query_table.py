@@ -46,6 +46,7 @@ ANSWER = pa.schema(
         ("track_id", pa.string()),
         ("artist_id", pa.list_(pa.string())),
         ("similarity", pa.list_(pa.float32())),
+        ("prior", pa.list_(pa.float32())),
         *OUTCOME_FIELDS,
     ]
 )
@@ -133,10 +134,13 @@ class AnswerBlocks(Blocks):
             ).astype(np.int32),
             "artist_id": pc.list_flatten(good.column("artist_id")),
             "similarity": pc.list_flatten(good.column("similarity")),
+            "prior": pc.list_flatten(good.column("prior")),
         }
         content = parquet_bytes(schema.conform(pa.table(answers), schema.RECOMMENDATIONS, ANSWERS))
         self.store.write(f"{ANSWERS}/{block}.parquet", content)
-        return len(content) + super().commit(block, rows.drop_columns(["artist_id", "similarity"]))
+        return len(content) + super().commit(
+            block, rows.drop_columns(["artist_id", "similarity", "prior"])
+        )
 
 
 @dataclass(frozen=True)
@@ -209,15 +213,20 @@ class Answerer(QueryEmbedder):
     outcome: ClassVar[pa.Schema] = ANSWER
 
     neighbours: int
+    popularity: bool = True
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Return the outcomes of a block's rows (``ANSWER``)."""
         queries, vectors, failures = self.embed(rows)
-        artists, similarity = self.recommender.nearest_many(vectors, self.neighbours)
+        ranked = self.recommender.nearest_many(vectors, self.neighbours, self.popularity)
         ids = self.recommender.artists.column("artist_id").combine_chunks()
         lists = [
             _lists(values, failures)
-            for values in (ids.take(pa.array(artists.ravel())), pa.array(similarity.ravel()))
+            for values in (
+                ids.take(pa.array(ranked.rows.ravel())),
+                pa.array(ranked.similarity.ravel()),
+                pa.array(ranked.prior.ravel()),
+            )
         ]
         return pa.table([queries.column("item"), *lists, *_reasons(failures)], schema=ANSWER)
 

@@ -1,7 +1,8 @@
 """Load and run a recommender: inputs of a track in, its embedding and the nearest artists out.
 
 Its folder holds ``recommender.json`` (the specs of its models), ``weights/NAME.safetensors`` and
-``artists.parquet`` (the artists with their embeddings). Missing inputs follow the rule of
+``artists.parquet`` (the artists with their embeddings), and where other members rank next to the
+network, the files of ``musicrec.artists.ranking``. Missing inputs follow the rule of
 ``musicrec.specs.ensemble``.
 """
 
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 
 from musicrec.artists.neighbours import nearest_neighbours
+from musicrec.artists.ranking import WEIGHTS_FILE, Ranked, Ranking
 from musicrec.audio import AudioError, decode, extract_features, spread_segments
 from musicrec.config.inputs import FIELDS, INPUTS, NUMBERS, RECORDING
 from musicrec.features.artwork import ArtworkError, load_artwork
@@ -78,13 +80,15 @@ Features = dict[str, tuple[np.ndarray, Statistics | None]]
 class Recommendation:
     """The answer to one query.
 
-    ``artists`` are rows of the recommender's table (``ARTISTS``), nearest first, and ``similarity``
-    holds their cosines.
+    ``artists`` are rows of the recommender's table (``ARTISTS``), the best first, ``similarity``
+    their cosines, and ``prior`` the share of popularity in each one's score (-1 to 1; 0 where
+    popularity takes no part; see ``musicrec.artists.ranking.Ranked``).
     """
 
     embedding: np.ndarray
     artists: np.ndarray
     similarity: np.ndarray
+    prior: np.ndarray
 
 
 class Recommender:
@@ -98,7 +102,9 @@ class Recommender:
         artists: pa.Table,
         chroma: str,
         segments: int = 1,
+        ranking: Ranking | None = None,
     ) -> None:
+        self.ranking = ranking
         self.ensemble, self.submodels, self.chroma, self.segments = (
             ensemble,
             submodels,
@@ -138,6 +144,9 @@ class Recommender:
             weights = folder / "weights" / f"{name}.safetensors"
             models[name].load_state_dict(parse_weights(weights.read_bytes(), str(weights)))
         artists = parse_table((folder / TABLE).read_bytes(), str(folder / TABLE), ARTISTS)
+        ranking = None  # of the cosine only, as in versions older than other members
+        if (folder / WEIGHTS_FILE).exists():
+            ranking = Ranking.from_files(lambda name: (folder / name).read_bytes())
         return cls(
             ensemble,
             submodels,
@@ -145,6 +154,7 @@ class Recommender:
             artists,
             description["chroma"],
             description.get("segments", 1),
+            ranking,
         )
 
     @property
@@ -160,8 +170,10 @@ class Recommender:
             model.to(self.device)
         return self
 
-    def recommend(self, query: Query, k: int = 10) -> Recommendation:
-        """Return the ``k`` artists nearest to a track.
+    def recommend(self, query: Query, k: int = 10, popularity: bool = True) -> Recommendation:
+        """Return the ``k`` best artists for a track.
+
+        ``popularity`` says whether artists' popularity takes part, if the model gave it a weight.
 
         Raises
         ------
@@ -170,19 +182,23 @@ class Recommender:
         AudioError, ArtworkError
             A file cannot be read.
         """
-        return self.nearest(self.embed(query), k)
+        return self.nearest(self.embed(query), k, popularity)
 
-    def nearest(self, embedding: np.ndarray, k: int) -> Recommendation:
-        """Return the ``k`` artists nearest to an embedding (D,) by cosine."""
-        rows, similarity = self.nearest_many(embedding[None], k)
-        return Recommendation(embedding, rows[0], similarity[0])
+    def nearest(self, embedding: np.ndarray, k: int, popularity: bool = True) -> Recommendation:
+        """Return the ``k`` best artists for an embedding (D,)."""
+        ranked = self.nearest_many(embedding[None], k, popularity)
+        return Recommendation(embedding, ranked.rows[0], ranked.similarity[0], ranked.prior[0])
 
-    def nearest_many(self, embeddings: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ``k`` artists nearest to each embedding (N, D), or all if there are fewer.
+    def nearest_many(self, embeddings: np.ndarray, k: int, popularity: bool = True) -> Ranked:
+        """Return the ``k`` best artists for each embedding (N, D), or all if there are fewer.
 
-        The result is two arrays (N, k): rows of the table, and their cosines.
+        The cosine ranks them, together with the members of the model's ranking.
         """
-        return nearest_neighbours(embeddings, self._candidates, min(k, len(self._candidates)))
+        k = min(k, len(self._candidates))
+        if self.ranking is not None:
+            return self.ranking.rank(embeddings, self._candidates, k, popularity=popularity)
+        rows, similarity = nearest_neighbours(embeddings, self._candidates, k)
+        return Ranked(rows, similarity, np.zeros_like(similarity))
 
     def embed(self, query: Query) -> np.ndarray:
         """Return the embedding (D,) of a track; it raises the same errors as ``recommend``."""
@@ -324,14 +340,14 @@ class Recommender:
         ]
 
     def describe(self, answer: Recommendation) -> list[dict]:
-        """Return the recommended artists with their facts and similarity.
+        """Return the recommended artists with their facts, similarity and popularity's share.
 
         Table 7 of Whitell 2019 shows them: name, similarity, genres, origin, years.
         """
         rows = self.artists.take(pa.array(answer.artists)).to_pylist()
         return [
-            row | {"similarity": float(value)}
-            for row, value in zip(rows, answer.similarity, strict=True)
+            row | {"similarity": float(value), "prior": float(share)}
+            for row, value, share in zip(rows, answer.similarity, answer.prior, strict=True)
         ]
 
 

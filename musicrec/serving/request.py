@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from musicrec.config.inputs import FIELDS as TRACK_FIELDS
@@ -66,6 +67,19 @@ def neighbours(value: Any) -> int:
     if not 1 <= value <= MAXIMUM_NEIGHBOURS:
         raise RequestError(f"k is {int(value)}; give 1 to {MAXIMUM_NEIGHBOURS}")
     return int(value)
+
+
+def switch(name: str, value: Any) -> bool:
+    """Return the value of a parameter that is true or false.
+
+    Raises
+    ------
+    RequestError
+        It is neither.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise RequestError(f"{name} must be true or false")
+    return bool(value)
 
 
 def read_rows(table: Any) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ A row trains only what it changes.
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.ensemble import ensemble
 from musicrec.pipeline.evaluate import TestSplit
 from musicrec.pipeline.preflight import check_sizes, fit_to_catalog
+from musicrec.pipeline.ranking import rank
 from musicrec.pipeline.retrain import Submodels, train_run
 from musicrec.pipeline.score_served import score_served
 from musicrec.storage.store import Store, fingerprint
@@ -72,11 +74,11 @@ def ablate(config: AblateConfig) -> str:
         [dataclasses.asdict(row.config) for row in rows],
     )
     name = f"ablations/{fingerprint(*key_values)}.md"
-    results: dict[str, list[tuple[Submodels, Outcome]]] = {}
+    results: dict[str, list[FinishedRow]] = {}
     scores: dict[str, list[SeedScores]] = {row.name: [] for row in rows}
     for row in rows:
         results[row.name] = [_train(run, row, seed, config.model) for seed, run in runs.items()]
-        scores[row.name] = [_scores(*done) for done in results[row.name]]
+        scores[row.name] = [_scores(finished) for finished in results[row.name]]
         if row.baseline is not None and _keys(results[row.name]) == _keys(results[row.baseline]):
             event("ablate", f"'{row.name}' changes nothing of {config.model} and is left out")
             del scores[row.name]
@@ -100,12 +102,24 @@ def ablate(config: AblateConfig) -> str:
     return store.uri(name)
 
 
-def _keys(results: list[tuple[Submodels, Outcome]]) -> list[str]:
-    return [outcome.stage.key for _, outcome in results]
+@dataclass(frozen=True)
+class FinishedRow:
+    """A row trained with one seed: its models, the outcome to score, and its ranking's members."""
+
+    done: Submodels
+    scored: Outcome
+    ranked: Outcome | None = None
 
 
-def _train(run: Run, row: PlannedRow, seed: int, model: str) -> tuple[Submodels, Outcome]:
-    """Train a row with one seed; return the models, and the outcome to score."""
+def _keys(results: list[FinishedRow]) -> list[tuple[str, str | None]]:
+    return [
+        (row.scored.stage.key, None if row.ranked is None else row.ranked.stage.key)
+        for row in results
+    ]
+
+
+def _train(run: Run, row: PlannedRow, seed: int, model: str) -> FinishedRow:
+    """Train a row with one seed."""
     # Not logged to MLflow: a study is hundreds of training runs, whose history is in the store.
     changed = dataclasses.replace(
         run, config=dataclasses.replace(row.config, seed=seed), on_epoch=lambda record: None
@@ -114,6 +128,7 @@ def _train(run: Run, row: PlannedRow, seed: int, model: str) -> tuple[Submodels,
     if model == ENSEMBLE:
         done = train_run(fitted, submodels_of(fitted.config.ensemble.branches))
         outcome = ensemble(done.run, done.targeted, done.trained)
+        ranked = rank(done.run, done.targeted, outcome)
         if fitted.config.registry.segments > 1:
             outcome = score_served(done, outcome)
     else:
@@ -122,13 +137,14 @@ def _train(run: Run, row: PlannedRow, seed: int, model: str) -> tuple[Submodels,
             fitted.config, train=dataclasses.replace(fitted.config.train, folds=0)
         )
         done = train_run(dataclasses.replace(fitted, config=single), [model])
-        outcome = done.trained.whole[model]
+        outcome, ranked = done.trained.whole[model], None
     event("ablate", "trained", row=row.name, seed=seed)
-    return done, outcome
+    return FinishedRow(done, outcome, ranked)
 
 
-def _scores(done: Submodels, scored: Outcome) -> SeedScores:
-    """Score every test track and artist."""
+def _scores(finished: FinishedRow) -> SeedScores:
+    """Score every test track and artist, by the row's ranking if it has other members."""
+    done, scored = finished.done, finished.scored
     run, targeted = done.run, done.targeted
     split = TestSplit(run, run.store.read_table(targeted.stage.path(TABLE), schema.EMBEDDINGS))
     predicted = read_predictions(
@@ -136,7 +152,10 @@ def _scores(done: Submodels, scored: Outcome) -> SeedScores:
     )
     predicted_rows = np.flatnonzero(np.any(predicted != 0, axis=1))
     artists, vectors = split.by_artist(predicted, predicted_rows)
-    scores = split.candidates.retrieve(vectors, artists, split.related, (NEIGHBOURS,)).scores
+    ranking = split.ranking(run, finished.ranked)
+    scores = split.candidates.retrieve(
+        vectors, artists, split.related, (NEIGHBOURS,), ranking
+    ).scores
     values = {
         NDCG.name: dict(zip(artists, scores.ndcg[NEIGHBOURS].tolist(), strict=True)),
         RECALL.name: dict(zip(artists, scores.recall[NEIGHBOURS].tolist(), strict=True)),

@@ -5,14 +5,13 @@ Plain data in, text out.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from musicrec.catalog.joins import MINIMUM_TEST_ARTISTS
-from musicrec.evaluation.metrics import bootstrap_interval
+from musicrec.evaluation.paired import PairedDifference, paired_difference
 from musicrec.evaluation.thesis import Metric
 from musicrec.studies.comparison import NOTHING, ComparisonRow, SeedResult, spread
 from musicrec.telemetry.tables import csv_table, markdown_table
@@ -81,19 +80,6 @@ class SeedScores:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A row's mean minus another's over what both were tested on, and its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-    artists: int
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
-
-
-@dataclass(frozen=True)
 class AblationRow:
     """One configuration.
 
@@ -109,7 +95,7 @@ class AblationRow:
     differs: str
     baseline: str | None
     seeds: Sequence[SeedScores]
-    differences: Mapping[str, Difference] = field(default_factory=dict)
+    differences: Mapping[str, PairedDifference] = field(default_factory=dict)
 
     @property
     def scores(self) -> ComparisonRow:
@@ -129,7 +115,7 @@ class AblationRow:
         judged = [each for each in judged if each.artists >= MINIMUM_TEST_ARTISTS]
         if not judged:
             return FEW
-        better, worse = any(each.low > 0 for each in judged), any(each.high < 0 for each in judged)
+        better, worse = any(each.better for each in judged), any(each.worse for each in judged)
         return {(True, False): HELPS, (False, True): HURTS, (True, True): MIXED}.get(
             (better, worse), NOISE
         )
@@ -137,7 +123,7 @@ class AblationRow:
 
 def difference(
     ours: Sequence[SeedScores], others: Sequence[SeedScores], metric: str
-) -> Difference | None:
+) -> PairedDifference | None:
     """Return the paired difference over the seeds, tracks and artists that both have.
 
     It is None if there are none, or if cosines have different targets.
@@ -148,19 +134,12 @@ def difference(
     pairs = [(scores, of_seed[scores.seed]) for scores in ours if scores.seed in of_seed]
     if metric == COSINE.name and any(one.targets != other.targets for one, other in pairs):
         return None
-    shared = [
+    return paired_difference(
         (one.artist_of.get(key, key), value, other.values[metric][key])
         for one, other in pairs
         for key, value in one.values.get(metric, {}).items()
         if key in other.values.get(metric, {})
-    ]
-    # Artists without a related artist have no score.
-    shared = [each for each in shared if math.isfinite(each[1]) and math.isfinite(each[2])]
-    if not shared:
-        return None
-    artists, values, baseline = (np.array(column) for column in zip(*shared, strict=True))
-    low, high = bootstrap_interval(values, seed=0, groups=artists, paired_with=baseline)
-    return Difference(float(np.nanmean(values - baseline)), low, high, len(set(artists.tolist())))
+    )
 
 
 def ablation_rows(rows: Sequence[AblationRow]) -> list[AblationRow]:
@@ -176,7 +155,7 @@ def ablation_rows(rows: Sequence[AblationRow]) -> list[AblationRow]:
     ]
 
 
-def _differences(row: AblationRow, baseline: AblationRow) -> dict[str, Difference]:
+def _differences(row: AblationRow, baseline: AblationRow) -> dict[str, PairedDifference]:
     values = {metric.name: difference(row.seeds, baseline.seeds, metric.name) for metric in METRICS}
     return {name: value for name, value in values.items() if value is not None}
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from musicrec.evaluation.metrics import bootstrap_interval
+from musicrec.evaluation.paired import paired_difference
 from musicrec.evaluation.thesis import Metric
 from musicrec.studies.comparison import ComparisonRow, SeedResult, spread
 from musicrec.telemetry.tables import markdown_table
@@ -76,10 +74,8 @@ def _row(
 
 def _difference(transductive: Sequence[Scores], held_out: Sequence[Scores]) -> str:
     pairs = [
-        (artist, value, after["by_artist"][artist])
+        (artist, after["by_artist"][artist], value)
         for before, after in zip(transductive, held_out, strict=True)
         for artist, value in before["by_artist"].items()
     ]
-    artists, before, after = (np.array(column) for column in zip(*pairs, strict=True))
-    low, high = bootstrap_interval(after, seed=0, groups=artists, paired_with=before)
-    return f"{np.nanmean(after - before):+.3f} ({low:+.3f} to {high:+.3f})"
+    return str(paired_difference(pairs) or "")

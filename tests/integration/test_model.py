@@ -331,7 +331,7 @@ def promotion(
     # MLflow also writes the URI into the environment, where later tests would find it.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", retrained.registered.record["tracking_uri"])
     mlflow.set_tracking_uri(retrained.registered.record["tracking_uri"])
-    settings = RegistrySettings(model=request.node.name, require_baseline=False)
+    settings = RegistrySettings(model=request.node.name, require_baseline=False, margin=0)
     return dataclasses.replace(
         retrained.done.run, config=dataclasses.replace(retrained.config, registry=settings)
     )
@@ -374,20 +374,17 @@ def champions_score(run: Run, retrained: Retrained) -> float:
 def test_a_worse_version_is_challenger_and_an_equal_one_champion(
     promotion: Run, retrained: Retrained
 ) -> None:
-    assert (
-        promote(promotion, retrained.done.extracted, challenger(promotion, 0.1)).champion_score
-        is None
-    )
+    assert promote(promotion, retrained.done.extracted, challenger(promotion, 0.1)).champion is None
     assert aliases(promotion) == {"champion": 1}
     measured = champions_score(promotion, retrained)
     worse = promote(promotion, retrained.done.extracted, challenger(promotion, measured - 0.01))
-    assert (worse.version, worse.alias, worse.champion_version) == (2, "challenger", 1)
+    assert (worse.version, worse.alias, worse.champion.version) == (2, "challenger", 1)
     # The champion is scored again on this run's test artists; its earlier 0.1 is not used.
-    assert worse.champion_score == pytest.approx(measured)
+    assert worse.champion.score == pytest.approx(measured)
     assert "worse than" in worse.sentence()
     assert aliases(promotion) == {"champion": 1, "challenger": 2}
     equal = promote(promotion, retrained.done.extracted, challenger(promotion, measured))
-    assert (equal.alias, equal.champion_version) == ("champion", 1)
+    assert (equal.alias, equal.champion.version) == ("champion", 1)
     assert aliases(promotion) == {"champion": 3, "challenger": 2}
 
 
@@ -411,10 +408,14 @@ def test_candidates_are_the_artists_of_both_versions(promotion: Run, retrained: 
             lambda among: candidates.append({*among}) or {"ndcg@5": 0.0},
         ),
     )
-    assert candidates == [{"fiddle-0"}]
+    # All of its artists against the baselines, the shared ones against the champion.
+    assert candidates == [{"fiddle-0", "newcomer"}, {"fiddle-0"}]
     assert retrained.done.evaluated.record["ndcg@5"] < 1
-    assert decision.champion_score == 1  # one candidate, and it is right
-    assert decision.metrics() == {"compared_ndcg_at_5": 0.0, "compared_ndcg_at_5_of_champion": 1.0}
+    assert decision.champion.score == 1  # one candidate, and it is right
+    compared = decision.metrics()
+    assert compared["compared_ndcg_at_5"] == 0
+    assert compared["compared_ndcg_at_5_of_champion"] == 1
+    assert decision.evidence()["by_artist"].keys() == {"version", "champion"}
 
 
 def test_a_new_version_is_compared_by_its_evaluated_predictions(retrained: Retrained) -> None:
@@ -460,8 +461,8 @@ def test_a_champion_is_scored_on_artists_that_are_new_to_it(
     run = open_run(dataclasses.replace(promotion.config, catalog=catalog.write(str(tmp_path))))
     promote(run, retrained.done.extracted, challenger(run, 0.5))
     decision = promote(run, retrained.done.extracted, challenger(run, 1.0))
-    assert decision.champion_version == 1
-    assert 0 <= decision.champion_score <= 1
+    assert decision.champion.version == 1
+    assert 0 <= decision.champion.score <= 1
     assert decision.alias == "champion"
 
 
@@ -550,7 +551,7 @@ def test_a_champion_that_recommends_badly_is_replaced(
         == "champion"
     )
     decision = promote(promotion, retrained.done.extracted, challenger(promotion, 0.2))
-    assert (decision.champion_version, decision.champion_score) == (1, 0.0)
+    assert (decision.champion.version, decision.champion.score) == (1, 0.0)
     assert aliases(promotion) == {"champion": 2}
 
 

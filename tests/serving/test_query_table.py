@@ -14,6 +14,7 @@ import soundfile
 import torch
 
 from musicrec import schema
+from musicrec.artists.ranking import POPULARITY, VOTES, Ranking, relation_matrix
 from musicrec.audio import AudioError, decode, extract_features
 from musicrec.extraction.index import INDEX, build_index
 from musicrec.extraction.manifest import Blocks
@@ -213,6 +214,7 @@ def answer(
     queries: pa.Table,
     neighbours: int = 3,
     rows_per_block: int = 2,
+    popularity: bool = True,
 ) -> AnswerBlocks:
     write_queries(out, queries, rows_per_block)
     blocks = AnswerBlocks(out, "blocks")
@@ -220,7 +222,7 @@ def answer(
     for block in outstanding(blocks, plan).column("block").to_pylist():
         blocks.commit(
             block,
-            Answerer(recommender, out, neighbours=neighbours)(
+            Answerer(recommender, out, neighbours=neighbours, popularity=popularity)(
                 plan.filter(pa.compute.equal(plan.column("block"), block))
             ),
         )
@@ -308,3 +310,26 @@ def test_stored_features_are_used_if_complete(
         [row["similarity"] for row in stored], [row["similarity"] for row in decoded], atol=2e-2
     )
     assert with_places(queries, INDEX.empty_table(), ["mfcc"]).column("mfcc").null_count == 6
+
+
+def test_the_answers_have_the_share_of_popularity_which_can_be_switched_off(
+    recommender: Recommender, music: Path, store_root: str
+) -> None:
+    ranked = copy.copy(recommender)
+    pairs = np.array([range(5), [3] * 5])  # all name the fourth artist
+    ranked.ranking = Ranking(
+        {VOTES: 0.5, POPULARITY: 50.0},
+        1,
+        ranked.table[:1],
+        np.array([0]),
+        relation_matrix(pairs, 5),
+    )
+    queries = of_folder(str(music))[0]
+    answer(ranked, Store(f"{store_root}/on"), queries)
+    answer(ranked, Store(f"{store_root}/off"), queries, popularity=False)
+    on, off = answers(Store(f"{store_root}/on")), answers(Store(f"{store_root}/off"))
+    assert {row["artist_id"] for row in on if row["rank"] == 1} == {"artist-3"}
+    assert all(row["prior"] > 0.8 for row in on if row["rank"] == 1)
+    assert not any(row["prior"] for row in off)
+    one = ranked.recommend(Query(audio=off[0]["query"]), 3, popularity=False)
+    assert [row["artist_id"] for row in off[:3]] == [ARTIST_IDS[row] for row in one.artists]

@@ -17,6 +17,7 @@ from musicrec.serving.request import MAXIMUM_ROWS
 
 MODEL = """
 import mlflow, numpy
+from musicrec.artists.ranking import Ranking, relation_matrix
 from musicrec.benchmarks.recommend import made_recommender
 from musicrec.registry.pyfunc import MusicRecommender
 
@@ -24,6 +25,15 @@ class Small(MusicRecommender):
     def load_context(self, context):
         self.recommender = made_recommender(50, numpy.random.default_rng(0))
         self.recommender.features = ["mfcc"]  # it decodes audio, although no branch reads it
+        # All artists name artist 7, and popularity outweighs everything.
+        pairs = numpy.array([range(50), [7] * 50])
+        self.recommender.ranking = Ranking(
+            {"votes": 0.0, "popularity": 100.0},
+            1,
+            self.recommender.table[:1],
+            numpy.array([0]),
+            relation_matrix(pairs, 50),
+        )
 
 mlflow.models.set_model(Small())
 """
@@ -42,7 +52,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> mlflow.pyfunc.PyFuncModel
     folder = tmp_path_factory.mktemp("served")
     (folder / "small.py").write_text(MODEL)
     example, answer = package.input_example(), package.output_example(4)
-    signature = mlflow.models.infer_signature(example, answer, params={"k": 10})
+    signature = mlflow.models.infer_signature(example, answer, params=package.PARAMETERS)
     mlflow.pyfunc.save_model(
         folder / "model",
         python_model=str(folder / "small.py"),
@@ -170,3 +180,21 @@ def test_a_request_that_cannot_be_answered_is_refused_in_a_sentence(
     assert status == 400
     assert answer["message"].endswith(message)
     assert "stack_trace" not in answer
+
+
+def test_popularity_takes_part_unless_a_request_switches_it_off(
+    model: mlflow.pyfunc.PyFuncModel,
+) -> None:
+    def first(parameters: dict[str, Any]) -> dict[str, Any]:
+        status, answer = send(model, {"dataframe_records": [GOOD], "params": parameters})
+        assert status == 200
+        return answer["predictions"][0]
+
+    popular, plain = first({"k": 50}), first({"k": 50, "popularity": False})
+    assert popular["prior"][0] > 0.9
+    assert not any(plain["prior"])
+    assert plain["similarity"] == sorted(plain["similarity"], reverse=True)
+    seventh = popular["artist_id"][0]
+    assert plain["artist_id"].index(seventh) > 0
+    status, _ = send(model, {"dataframe_records": [GOOD], "params": {"popularity": "no"}})
+    assert status == 400

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from musicrec.evaluation.paired import PairedDifference
 from musicrec.studies.ablation_table import (
     CSV_COLUMNS,
     AblationRow,
-    Difference,
     SeedScores,
     ablation_rows,
     difference,
@@ -96,7 +96,7 @@ def test_a_verdict_depends_on_whether_an_interval_excludes_0(
 ) -> None:
     intervals = {"cosine": cosine, "ndcg@10": ndcg}
     differences = {
-        name: Difference(sum(ends) / 2, *ends, artists=10)
+        name: PairedDifference(sum(ends) / 2, *ends, artists=10)
         for name, ends in intervals.items()
         if ends is not None
     }
@@ -104,7 +104,7 @@ def test_a_verdict_depends_on_whether_an_interval_excludes_0(
 
 
 def test_a_few_artists_or_scores_that_are_not_finite_give_no_verdict() -> None:
-    nine = {"ndcg@10": Difference(0.2, 0.1, 0.3, artists=9)}
+    nine = {"ndcg@10": PairedDifference(0.2, 0.1, 0.3, artists=9)}
     assert AblationRow("row", "", "base", [], nine).verdict == "too few test artists"
     nan = [scores(0, math.nan, math.nan), scores(1, math.nan, math.nan)]
     assert difference(nan, BASE, "ndcg@10") is None
