@@ -21,8 +21,10 @@ from musicrec.config.sections import (
     ExtractSettings,
     LockSettings,
     NotNegative,
+    PlaysForm,
     RaySettings,
     RegistrySettings,
+    RelationsSettings,
     ReportSettings,
     Seed,
     StackSettings,
@@ -199,6 +201,25 @@ class ErrorsConfig:
     """Also write all errors as CSV to this path or URI."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RelateConfig:
+    """Relations from plays, playlists or published similarities."""
+
+    plays: str = ""
+    """Location of the plays or similarities: a file, a folder or a URI."""
+    form: PlaysForm = "table"
+    """Layout of the plays: a CSV or Parquet table with a user and an item per row, Last.fm-1K, a
+    ListenBrainz dump or Music4All as published; or published similarities: the Million Song
+    Dataset's artist_similarity.db, JSON lines with an id and its connections, or OLGA's Parquet."""
+    out: str = "related.csv"
+    """File for the relations, a path or URI that ends in .csv or .parquet."""
+    store: str = "musicrec-store"
+    """Location of the intermediate results and of the errors table, a folder or URI."""
+    relations: RelationsSettings = field(default_factory=RelationsSettings)
+    lock: LockSettings = field(default_factory=LockSettings)
+    ray: RaySettings = field(default_factory=RaySettings)
+
+
 # Subclasses inherit the setting.
-for _section in (Config, RecommendConfig, StatusConfig, ErrorsConfig):
+for _section in (Config, RecommendConfig, StatusConfig, ErrorsConfig, RelateConfig):
     _section.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
