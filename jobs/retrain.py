@@ -17,6 +17,7 @@ SECTIONS = (
     "registry",
     "report",
     "catalog_rules",
+    "relations",
     "lock",
     "ray",
 )

@@ -41,6 +41,11 @@ class Config:
     """Location of all results: a folder or s3://bucket/prefix."""
     catalog: str = "demo"
     """Location of the catalog's tables, a folder or URI; 'demo' for the embedded demo catalog."""
+    plays: str | None = None
+    """Location of plays from which the relations are made; the catalog's table related if not
+    given. They name artists by id or name, or tracks by id or path."""
+    plays_form: PlaysForm = "table"
+    """Layout of the plays; see --form of jobs/relate.py."""
     seed: Seed = 0
     """Seed of every random choice."""
     task: Literal["embedding", "single_genre", "many_genres"] = "embedding"
@@ -59,6 +64,7 @@ class Config:
     report: ReportSettings = field(default_factory=ReportSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
     lock: LockSettings = field(default_factory=LockSettings)
+    relations: RelationsSettings = field(default_factory=RelationsSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,7 +89,7 @@ def _decoded(cell: bytes | None) -> str | bool | None:
         return False
 
 
-def typed(rows: Rows, lookup: pa.Table | None) -> pa.Table:
+def typed(rows: Rows, lookup: pa.Table | None, aliases: pa.Table | None = None) -> pa.Table:
     """Return the good rows as hashes of user and item, with counts and times where given.
 
     Returns
@@ -103,6 +103,9 @@ def typed(rows: Rows, lookup: pa.Table | None) -> pa.Table:
     ----------
     lookup
         Table of the item (``item``) of each track (``track``); the rows' items are tracks then.
+    aliases
+        Table of the same columns: an item that it names, in lower case, is replaced; others are
+        kept.
     """
     rows.decode()
     for column in ("user", "item"):
@@ -115,6 +118,10 @@ def typed(rows: Rows, lookup: pa.Table | None) -> pa.Table:
         rows.reject(unknown, "unknown_track", rows.columns["item"])
         places = places.filter(pa.array(~unknown))
         rows.columns["item"] = lookup["item"].combine_chunks().take(places)
+    if aliases is not None:
+        items = rows.columns["item"]
+        places = pc.index_in(pc.utf8_lower(items), value_set=aliases["track"])
+        rows.columns["item"] = pc.coalesce(aliases["item"].combine_chunks().take(places), items)
     if "count" in rows.columns:
         texts = rows.columns["count"]
         values, wrong = numbers(pa.chunked_array([texts]), whole=False)

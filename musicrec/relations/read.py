@@ -34,6 +34,7 @@ class Reading:
     names: Names
     settings: RelationsSettings
     lookup: pa.Table | None
+    aliases: pa.Table | None
     buckets: int
 
     def __call__(self, number: int) -> Record:
@@ -69,7 +70,7 @@ class Reading:
         else:
             pieces = pieces_of(shard, form, self.names, self.settings, errors)
         for count, rows in pieces:
-            yield count, typed(rows, self.lookup)
+            yield count, typed(rows, self.lookup, self.aliases)
 
     def _aggregated(self, table: pa.Table) -> pa.Table:
         """Add up a user's plays of an item, where their times are not needed."""

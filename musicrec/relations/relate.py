@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs
+import pyarrow.compute as pc
 
 from musicrec import schema
 from musicrec.config.errors import UserError
@@ -72,11 +72,18 @@ def relate(
     store: Store,
     ray: RaySettings,
     lock: LockSettings,
+    aliases: pa.Table | None = None,
 ) -> Related:
     """Relate the items of a play log, a set of playlists, or of published similarities.
 
     Complete relations of the same files and settings are not made again, and those that a killed
     job left are continued.
+
+    Parameters
+    ----------
+    aliases
+        Other names (``track``) of items (``item``); the first of the same name counts, in any
+        case.
 
     Raises
     ------
@@ -93,7 +100,12 @@ def relate(
     lookup_files = [_version(settings.tracks)] if mapped else []
     decisive = {k: v for k, v in dataclasses.asdict(settings).items() if k not in NOT_IN_KEY}
     key = fingerprint(
-        REVISION, form, decisive, [dataclasses.astuple(file) for file in files], lookup_files
+        REVISION,
+        form,
+        decisive,
+        [dataclasses.astuple(file) for file in files],
+        lookup_files,
+        *([] if aliases is None else [aliases.to_pydict()]),
     )
     steps = Steps(store.stage(STAGE, key), ray)
     if (record := steps.stage.success()) is not None:
@@ -111,7 +123,9 @@ def relate(
         weight = sum(f.size * (PARQUET_FACTOR if f.path.endswith("parquet") else 1) for f in files)
         buckets = min(max(1, -(-weight // BUCKET_BYTES)), MAXIMUM_BUCKETS)
         read = steps.run(
-            READ, len(shards), Reading(steps, shards, form, names, reading, lookup, buckets)
+            READ,
+            len(shards),
+            Reading(steps, shards, form, names, reading, lookup, _lower(aliases), buckets),
         )
         facts = _check_rows(steps, shards, read, settings)
         parts = [tuple(part) for each in read for part in each["parts"]]
@@ -128,6 +142,16 @@ def relate(
         steps.stage.finish(record)
     event("relate", "done", **{name: v for name, v in record.items() if name != "finished"})
     return Related(steps, record, worked=True)
+
+
+def _lower(aliases: pa.Table | None) -> pa.Table | None:
+    """Return aliases in lower case, each once."""
+    if aliases is None:
+        return None
+    names = pc.utf8_lower(pc.utf8_trim_whitespace(aliases["track"]))
+    lower = pa.table({"track": names, "item": aliases["item"]})
+    first = lower.group_by("track", use_threads=False).aggregate([("item", "first")])
+    return first.rename_columns({"track": "track", "item_first": "item"})
 
 
 def write_out(done: Related, out: str, item: str) -> bool:
