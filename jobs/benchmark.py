@@ -10,6 +10,7 @@ train       training through Ray against a bare loop, two workers against one, m
 manifest    a catalog of a million tracks: seconds to the first block, and the driver's memory
 recommend   batch recommendation for a million tracks: rate against single queries, and memory
 layers      Time and Freq, forward and backward, against torch's own layers
+relate      relations from ten million plays of a planted graph: time, memory, how much comes back
 artists     embeddings of 109,883 artists: two objectives in equal time, and exact neighbours
 """
 
@@ -34,6 +35,7 @@ def main() -> int:
         "recommend",
         "train",
         "layers",
+        "relate",
         "artists",
     )
     parser.add_argument("benchmark", choices=names)

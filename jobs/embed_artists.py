@@ -8,7 +8,7 @@ On a cluster:       ray job submit --working-dir . -- python jobs/embed_artists.
 from musicrec.runtime.job import run_job
 
 # The most used first.
-SECTIONS = ("embed", "catalog_rules", "lock", "ray")
+SECTIONS = ("embed", "catalog_rules", "relations", "lock", "ray")
 
 
 def main(config):

@@ -18,6 +18,7 @@ SECTIONS = (
     "registry",
     "report",
     "catalog_rules",
+    "relations",
     "lock",
     "ray",
 )

@@ -30,6 +30,7 @@ RAY = (
     "musicrec/extraction/isolation.py",
     "musicrec/training/distributed.py",
     "musicrec/telemetry/metrics.py",
+    "musicrec/relations/shards.py",
     "musicrec/benchmarks/pipeline.py",
     "musicrec/benchmarks/train.py",
 )

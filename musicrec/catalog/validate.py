@@ -35,7 +35,8 @@ from musicrec.schema import SPLITS
 
 OPTIONAL = {
     "artists": "its rows are derived from the tracks, without country and location",
-    "related": "without relations only genres can be learned",
+    "related": "without relations only genres can be learned (--task many_genres); "
+    "python jobs/relate.py makes them from plays",
 }
 
 
@@ -136,7 +137,26 @@ def load_validated(
     OSError
         The storage does not answer.
     """
-    raw = read_raw(root, filesystem)
+    return checked(
+        read_raw(root, filesystem),
+        seed=seed,
+        exists=exists,
+        allowed_roots=allowed_roots,
+        optional=optional,
+        kept_splits=kept_splits,
+    )
+
+
+def checked(
+    raw: RawCatalog,
+    *,
+    seed: int,
+    exists: Callable[[str], bool] | None = None,
+    allowed_roots: Sequence[str] = (),
+    optional: Sequence[str] = ("artists",),
+    kept_splits: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Catalog, list[Problem]]:
+    """Do the same as ``load_validated`` for tables that were read."""
     problems = validate(raw, exists=exists, allowed_roots=allowed_roots, optional=optional)
     if any(problem.severity == "error" for problem in problems):
         published = published_set(filesystem)
@@ -159,4 +179,4 @@ def load_validated(
             tracks.schema.field(index),
             artist_split(tracks, artists, seed=seed, kept=kept_splits),
         )
-    return Catalog(root, tracks, artists, related), problems
+    return Catalog(raw.root, tracks, artists, related), problems

@@ -25,7 +25,15 @@ def check(config: Config) -> None:
         Naming the keys and the fix.
     """
     of_models = (_inputs_of_models, _features_of_the_catalog, _submodels_of_stacks)
-    for rule in (_locations, _learning_rate_phases, _embeddings, *of_models, _training, _branches):
+    for rule in (
+        _locations,
+        _relations,
+        _learning_rate_phases,
+        _embeddings,
+        *of_models,
+        _training,
+        _branches,
+    ):
         rule(config)
 
 
@@ -33,6 +41,7 @@ def _locations(config: Config) -> None:
     places = {
         "store": (config.store,),
         "catalog": (config.catalog,),
+        "plays": () if config.plays is None else (config.plays,),
         "catalog_rules.allowed_roots": config.catalog_rules.allowed_roots,
     }
     for key, uris in places.items():
@@ -41,6 +50,14 @@ def _locations(config: Config) -> None:
                 raise ConfigError(f"{key} = {redacted(uri)}: {NO_PASSWORDS}")
             if reason := why_unusable(uri):
                 raise ConfigError(f"{key} = {uri!r}: {reason}")
+
+
+def _relations(config: Config) -> None:
+    if config.plays is not None and config.relations.item != "artist":
+        raise ConfigError(
+            f"relations.item is {config.relations.item}, but embeddings are of artists: "
+            "set it to artist"
+        )
 
 
 def _learning_rate_phases(config: Config) -> None:

@@ -21,9 +21,11 @@ from musicrec.config.sections import (
     ExtractSettings,
     LockSettings,
     NotNegative,
+    PlaysForm,
     RankingSettings,
     RaySettings,
     RegistrySettings,
+    RelationsSettings,
     ReportSettings,
     Seed,
     StackSettings,
@@ -40,6 +42,11 @@ class Config:
     """Location of all results: a folder or s3://bucket/prefix."""
     catalog: str = "demo"
     """Location of the catalog's tables, a folder or URI; 'demo' for the embedded demo catalog."""
+    plays: str | None = None
+    """Location of plays from which the relations are made; the catalog's table related if not
+    given. They name artists by id or name, or tracks by id or path."""
+    plays_form: PlaysForm = "table"
+    """Layout of the plays; see --form of jobs/relate.py."""
     seed: Seed = 0
     """Seed of every random choice."""
     task: Literal["embedding", "single_genre", "many_genres"] = "embedding"
@@ -59,6 +66,7 @@ class Config:
     report: ReportSettings = field(default_factory=ReportSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
     lock: LockSettings = field(default_factory=LockSettings)
+    relations: RelationsSettings = field(default_factory=RelationsSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +214,25 @@ class ErrorsConfig:
     """Also write all errors as CSV to this path or URI."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RelateConfig:
+    """Relations from plays, playlists or published similarities."""
+
+    plays: str = ""
+    """Location of the plays or similarities: a file, a folder or a URI."""
+    form: PlaysForm = "table"
+    """Layout of the plays: a CSV or Parquet table with a user and an item per row, Last.fm-1K, a
+    ListenBrainz dump or Music4All as published; or published similarities: the Million Song
+    Dataset's artist_similarity.db, JSON lines with an id and its connections, or OLGA's Parquet."""
+    out: str = "related.csv"
+    """File for the relations, a path or URI that ends in .csv or .parquet."""
+    store: str = "musicrec-store"
+    """Location of the intermediate results and of the errors table, a folder or URI."""
+    relations: RelationsSettings = field(default_factory=RelationsSettings)
+    lock: LockSettings = field(default_factory=LockSettings)
+    ray: RaySettings = field(default_factory=RaySettings)
+
+
 # Subclasses inherit the setting.
-for _section in (Config, RecommendConfig, StatusConfig, ErrorsConfig):
+for _section in (Config, RecommendConfig, StatusConfig, ErrorsConfig, RelateConfig):
     _section.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")

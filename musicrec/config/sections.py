@@ -61,9 +61,9 @@ class RaySettings:
 class CatalogSettings:
     """How the catalog is read."""
 
-    form: Literal["tables", "fma", "cifar100"] = "tables"
-    """Layout of the catalog: musicrec's three tables, the FMA data set as published
-    (fma_metadata/ and the clips), or the published pickles of CIFAR-100."""
+    form: Literal["tables", "folder", "fma", "cifar100"] = "tables"
+    """Layout of the catalog: musicrec's three tables, a folder of tagged audio files, the FMA data
+    set as published (fma_metadata/ and the clips), or the published pickles of CIFAR-100."""
     fma_subset: Literal["small", "medium", "large", "full"] = "medium"
     """Subset of the FMA data set to read."""
     allowed_roots: tuple[str, ...] = ()
@@ -371,7 +371,54 @@ class LockSettings:
     """Wait for another run that writes the same output; otherwise stop at once and name it."""
 
 
+PlaysForm = Literal["table", "lastfm1k", "listenbrainz", "music4all", "msd", "connections", "olga"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationsSettings:
+    """Relations from plays, playlists, sessions or published similarities."""
+
+    item: Literal["artist", "album", "track"] = "artist"
+    """What is related. A catalog needs artists."""
+    group: Literal["user", "session"] = "user"
+    """What items have in common: users (or playlists, where the log has them in that column), or a
+    user's sessions, which need times."""
+    session_minutes: Positive = 30.0
+    """Minutes without a play after which a session ends."""
+    user_column: str = "user"
+    """Column of the user or the playlist (form table)."""
+    item_column: str = "item"
+    """Column of the played item (form table)."""
+    count_column: str | None = None
+    """Column of the number of plays; each row is one play if not given (form table)."""
+    time_column: str = "time"
+    """Column of the time, as seconds or milliseconds since 1970 or as ISO 8601; read for sessions
+    only (form table)."""
+    identify_by: Literal["id", "name"] = "id"
+    """Take an item's id or its name, where a log has both (lastfm1k, listenbrainz). A row without
+    it is an error."""
+    tracks: str | None = None
+    """Table of tracks, CSV or Parquet, with their artist and album: the log's tracks are replaced
+    by these before they are counted. The tracks of a catalog and Music4All's id_information.csv are
+    such tables."""
+    minimum_plays: Count = 1
+    """Plays of an item by a group below which it does not count."""
+    minimum_support: Count = 2
+    """Groups that two items must have in common to be related."""
+    popularity_damping: Fraction = 0.5
+    """Power of the number of groups of both items by which their common groups are divided: 0
+    counts common groups, 0.5 is the cosine, 1 favours rare items."""
+    neighbours: Count = 20
+    """Largest number of related items per item."""
+    maximum_items: Annotated[int, Field(ge=2)] = 500
+    """Largest number of items of a group that are counted, the most played ones; its pairs grow
+    with the square."""
+    maximum_failed_share: Fraction = 0.05
+    """Largest fraction of bad rows; above it the job stops."""
+
+
 for _section in (
+    RelationsSettings,
     RaySettings,
     CatalogSettings,
     ExtractSettings,

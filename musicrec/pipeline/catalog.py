@@ -5,6 +5,7 @@ It is the user's or a published data set, checked, or the embedded demo, which i
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
@@ -12,16 +13,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs
 
 from musicrec.catalog.demo import build as demo
+from musicrec.catalog.folder.read import read_folder
 from musicrec.catalog.joins import check_test_artists
 from musicrec.catalog.locations import catalog_root
 from musicrec.catalog.published.cifar100 import read_cifar100
 from musicrec.catalog.published.fma import read_fma
 from musicrec.catalog.split import split_report
 from musicrec.catalog.tables import Catalog, Problem, fingerprint
-from musicrec.catalog.validate import load_validated
+from musicrec.catalog.validate import checked, load_validated
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError
 from musicrec.pipeline.base import Run
@@ -32,6 +35,10 @@ from musicrec.storage.store import fingerprint as key_of
 from musicrec.telemetry.progress import Meter, event
 
 DEMO = "demo"
+# Relations are needed where embeddings are trained; that is checked there.
+OPTIONAL = ("artists", "related")
+# Folder of the store with the pictures inside audio files.
+PICTURES = "pictures"
 ARTIST_SPLITS = pa.schema([("artist_id", pa.string()), ("split", pa.string())])
 T = TypeVar("T")
 
@@ -47,9 +54,13 @@ def open_run(config: Config) -> Run:
         The catalog's form needs a folder and none is given, or a bucket is missing or may not be
         read or written.
     """
-    _check_access((config.store, True), (config.catalog, False))
+    plays = () if config.plays is None else ((config.plays, False),)
+    _check_access((config.store, True), (config.catalog, False), *plays)
     store = Store(config.store)
     catalog, problems = _read(config, store)
+    if config.plays is not None:
+        catalog = _with_plays(config, store, catalog)
+        problems = [problem for problem in problems if problem.table != "related"]
     for problem in problems:
         event("catalog", str(problem))
     _keep_splits(config, store, catalog)
@@ -130,15 +141,83 @@ def _read(
         return read_fma(root, resolve(root), rules.fma_subset, exists=exists, allowed_roots=allowed)
     if rules.form == "cifar100":
         return read_cifar100(root, resolve(root), seed=config.seed)
+    kept = _kept_splits(config, store, root)
+    if rules.form == "folder":
+        # A validation leaves the store as it is.
+        pictures = _Pictures(store) if exists is None else None
+        return checked(
+            read_folder(root, resolve(root), pictures),
+            seed=config.seed,
+            allowed_roots=(*rules.allowed_roots, store.uri(PICTURES)),
+            optional=OPTIONAL,
+            kept_splits=kept,
+        )
     return load_validated(
         root,
         resolve(root),
         seed=config.seed,
         exists=exists,
         allowed_roots=rules.allowed_roots,
-        optional=("artists",) if config.task == "embedding" else ("artists", "related"),
-        kept_splits=_kept_splits(config, store, root),
+        optional=OPTIONAL,
+        kept_splits=kept,
     )
+
+
+class _Pictures:
+    """Keep the pictures inside audio files in the store, each once, named by its SHA-256."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.names = store, set(store.names(PICTURES))
+
+    def __call__(self, digest: str, content: bytes) -> str:
+        """Return the URI of a picture, after writing it if the store lacks it."""
+        if digest not in self.names:
+            self.store.write(f"{PICTURES}/{digest}", content)
+            self.names.add(digest)
+        return self.store.uri(f"{PICTURES}/{digest}")
+
+
+def _with_plays(config: Config, store: Store, catalog: Catalog) -> Catalog:
+    """Return the catalog with the relations of the configured plays.
+
+    The plays may name an artist by id or name, or a track by id or path.
+    """
+    from musicrec.relations.relate import relate
+
+    artists, tracks = catalog.artists, catalog.tracks
+    columns = (
+        (artists["artist_id"], artists["artist_id"]),
+        (artists["name"], artists["artist_id"]),
+        (tracks["track_id"], tracks["artist_id"]),
+        (tracks["audio"], tracks["artist_id"]),
+    )
+    aliases = pa.concat_tables([pa.table({"track": a, "item": b}) for a, b in columns])
+    done = relate(
+        config.plays,
+        config.plays_form,
+        config.relations,
+        store,
+        config.ray,
+        config.lock,
+        aliases.filter(aliases["track"].is_valid()),
+    )
+    related = done.tables()
+    if catalog.related.num_rows:
+        event("catalog", "the relations of the plays replace the table related")
+    own = pc.is_in(related["artist_id"], value_set=artists["artist_id"].combine_chunks())
+    event(
+        "catalog",
+        "relations of plays",
+        relations=related.num_rows,
+        of_artists_with_tracks=pc.sum(own).as_py(),
+    )
+    if not pc.any(own).as_py():
+        raise ConfigError(
+            f"--plays {config.plays}: none of its artists is in the catalog: the plays name "
+            f"{related['artist_id'][0].as_py()!r}, the catalog "
+            f"{artists['artist_id'][0].as_py()!r}; write the same names or ids in both"
+        )
+    return dataclasses.replace(catalog, related=related)
 
 
 def _splits_file(config: Config, root: str) -> str:
@@ -166,7 +245,7 @@ def _keep_splits(config: Config, store: Store, catalog: Catalog) -> None:
 
     A test artist is then never trained on.
     """
-    if config.catalog_rules.form != "tables":
+    if config.catalog_rules.form not in ("tables", "folder"):
         return  # the published splits are the data set's own
     current = dict(
         zip(*catalog.tracks.select(["artist_id", "split"]).to_pydict().values(), strict=True)

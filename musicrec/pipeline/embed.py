@@ -14,6 +14,7 @@ from musicrec import schema
 from musicrec.config.errors import ConfigError
 from musicrec.config.sections import EmbedSettings
 from musicrec.pipeline.base import REVISION, Outcome, Run, already_complete, run_stage
+from musicrec.pipeline.preflight import check_relations
 from musicrec.storage.store import Stage, complete_stages, fingerprint
 from musicrec.telemetry.progress import event
 
@@ -36,6 +37,7 @@ def embed(run: Run) -> Outcome:
     catalog, seed and settings, whose key is a part of this one's. What was trained on the very same
     relations and artists is complete, whatever it started from.
     """
+    check_relations(run)
     learnt = run.catalog.related
     if run.config.embed.hold_out_test_relations:
         learnt = relations_without(learnt, held_out_artists(run.catalog.tracks))

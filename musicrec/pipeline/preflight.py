@@ -32,6 +32,16 @@ def check_names(config: Config, names: Iterable[str]) -> None:
             )
 
 
+def check_relations(run: Run) -> None:
+    """Raise ConfigError if the task needs relations between artists, and the catalog has none."""
+    if run.config.task == "embedding" and not run.catalog.related.num_rows:
+        raise ConfigError(
+            "the catalog has no relations between artists, from which embeddings are trained: make "
+            "the table related with python jobs/relate.py --plays PLAYS, give --plays PLAYS here, "
+            "or learn genres with --task many_genres"
+        )
+
+
 def check_sizes(config: Config, only: str | None = None) -> None:
     """Build every model of a configuration on the meta device, without memory.
 

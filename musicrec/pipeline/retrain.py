@@ -10,7 +10,7 @@ from musicrec.config.load import ConfigError
 from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.catalog import open_run
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
-from musicrec.pipeline.preflight import check_names, check_sizes, fit_to_catalog
+from musicrec.pipeline.preflight import check_names, check_relations, check_sizes, fit_to_catalog
 from musicrec.pipeline.train import Trained
 
 
@@ -91,7 +91,9 @@ def train_submodels(config: Config, names: list[str] | None = None) -> Submodels
     """Run the stages up to the submodels, or only the named submodels."""
     check_sizes(config)
     check_names(config, names or [])
-    return train_run(fit_to_catalog(open_run(config)), names)
+    run = open_run(config)
+    check_relations(run)
+    return train_run(fit_to_catalog(run), names)
 
 
 def train_run(run: Run, names: list[str] | None = None) -> Submodels:

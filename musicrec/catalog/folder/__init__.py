@@ -1,0 +1,1 @@
+"""A folder of tagged audio files as a catalog."""

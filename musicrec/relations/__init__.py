@@ -1,0 +1,1 @@
+"""Related artists, albums or tracks from plays, playlists and published similarities."""
