@@ -60,5 +60,5 @@ def write_recommender(
         run.config.registry.segments,
     )
     for name in ranked.record["files"] if ranked is not None else ():
-        (folder / name).write_bytes(read(ranked.stage.path(name)))
+        (folder / name).write_bytes(run.store.read(ranked.stage.path(name)))
     return spec
