@@ -137,14 +137,19 @@ def load_validated(
     OSError
         The storage does not answer.
     """
-    return checked(
-        read_raw(root, filesystem),
-        seed=seed,
-        exists=exists,
-        allowed_roots=allowed_roots,
-        optional=optional,
-        kept_splits=kept_splits,
-    )
+    try:
+        return checked(
+            read_raw(root, filesystem),
+            seed=seed,
+            exists=exists,
+            allowed_roots=allowed_roots,
+            optional=optional,
+            kept_splits=kept_splits,
+        )
+    except CatalogError as error:
+        if (published := published_set(filesystem)) is None:
+            raise
+        raise CatalogError([published]) from error
 
 
 def checked(
@@ -159,8 +164,7 @@ def checked(
     """Do the same as ``load_validated`` for tables that were read."""
     problems = validate(raw, exists=exists, allowed_roots=allowed_roots, optional=optional)
     if any(problem.severity == "error" for problem in problems):
-        published = published_set(filesystem)
-        raise CatalogError(problems if published is None else [published])
+        raise CatalogError(problems)
     texts = raw.tables["tracks"].columns
     makes_splits = "split" not in texts.column_names or texts["split"].null_count == texts.num_rows
     if makes_splits:
