@@ -47,10 +47,8 @@ def reason(job: Started) -> str | None:
     return TRAINS.get(script)
 
 
-JOBS = {
-    f"{job.file} {Path(job.script).stem} {' '.join(job.arguments)}": job
-    for job in documented_jobs()
-}
+# A command that several documents show is run once.
+JOBS = {f"{Path(job.script).stem} {' '.join(job.arguments)}": job for job in documented_jobs()}
 HERE = {name: job for name, job in JOBS.items() if reason(job) is None}
 
 
