@@ -8,7 +8,8 @@ half its time, because NumPy's mean over the channel axis costs as much as the d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import numpy as np
 import soundfile
@@ -16,6 +17,7 @@ import soxr
 from pyarrow.fs import FileSystem
 
 from musicrec.audio import container
+from musicrec.audio.container import Link
 from musicrec.audio.errors import AudioError
 from musicrec.audio.parameters import SAMPLE_RATE
 from musicrec.audio.source import Locate, OpenSource, Source, in_memory, open_source
@@ -33,6 +35,7 @@ SILENCE_PEAK = 1e-4  # 80 dB below full scale, the dynamic range of the features
 
 _BLOCK = 1 << 16  # frames; a stereo block (512 KiB) stays in the second-level cache
 _MPEG_FRAME = 1152  # samples
+_REPAIR_BYTES = 2 * container.LARGEST_FRAME  # that a repaired file may have more
 _UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's frame count if the header has none
 
 
@@ -52,6 +55,9 @@ class DecodedAudio:
         Of the recording, before mixing down and resampling.
     silent
         No sample reaches `SILENCE_PEAK`.
+    warning
+        What is wrong with the file although it is read (bytes that were skipped, a wrong length in
+        a header), or None.
     """
 
     samples: np.ndarray
@@ -62,6 +68,7 @@ class DecodedAudio:
     container: str
     codec: str
     silent: bool
+    warning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,7 @@ def decode(
         ends before the end that its header states, or inside a frame); too_short (under
         `minimum_seconds`, or `offset` beyond the end); too_long (over `limits`); unreadable
         (damaged, samples that are NaN, infinite or over `LOUDEST`, channels or rate over `limits`,
-        AAC or M4A without PyAV).
+        AAC or M4A without PyAV, more than a small part is no MPEG).
     OSError
         The storage behind a URI failed: a retry may help.
     """
@@ -175,11 +182,11 @@ def decode(
         if identified is None:
             raise AudioError(
                 "not_audio",
-                f"{opened.name} is not MP3, FLAC, Ogg, WAV, AIFF, AAC or MP4: "
+                f"{opened.name} is not MP3, FLAC, Ogg, WAV, AIFF, AU, CAF, Wave64, AAC or MP4: "
                 f"it begins with {opened.data[:8]!r}",
             )
         if identified.fault is not None:
-            raise AudioError("truncated", f"{opened.name}: {identified.fault}")
+            raise AudioError(identified.reason, f"{opened.name}: {identified.fault}")
         mono, rate, channels, codec = _read(opened, identified, offset, duration, limits)
     seconds = len(mono) / rate
     if not len(mono):
@@ -200,9 +207,8 @@ def decode(
             else f"samples near {LOUDEST:g}"
         )
         raise AudioError("unreadable", f"{opened.name}: {detail}")
-    return DecodedAudio(
-        samples, target, seconds, rate, channels, identified.kind, codec, peak < SILENCE_PEAK
-    )
+    silent, kind, warning = peak < SILENCE_PEAK, identified.kind, identified.warning
+    return DecodedAudio(samples, target, seconds, rate, channels, kind, codec, silent, warning)
 
 
 def _read(
@@ -217,20 +223,77 @@ def _read(
         from musicrec.audio.advanced_audio_coding import read_mono
 
         return read_mono(opened, offset, duration, limits)
-    repaired = None
-    if identified.rubbish:  # libsndfile expects a tag or a frame at the beginning
-        repaired = opened.data[identified.rubbish :]
-        identified = replace(identified, rubbish=0)
-    elif (
-        identified.uncounted_samples
-        and _estimated_length(opened) < identified.uncounted_samples - 2 * _MPEG_FRAME
+    if not identified.links:
+        link = Link(((0, len(opened.data)),), identified.uncounted_samples)
+        return _read_link(opened, identified.kind, link, offset, duration, limits)
+    if len(identified.links) > 1:
+        return _read_links(opened, identified, offset, duration, limits)
+    (link,) = identified.links
+    with _open_link(opened, link, limits) as reopened:
+        return _read_link(reopened, identified.kind, link, offset, duration, limits)
+
+
+def _open_link(
+    opened: OpenSource, link: Link, limits: Limits
+) -> AbstractContextManager[OpenSource]:
+    return in_memory(link.content(opened.data), opened.name, limits.max_bytes + _REPAIR_BYTES)
+
+
+def _read_links(
+    opened: OpenSource,
+    identified: container.Container,
+    offset: float,
+    duration: float | None,
+    limits: Limits,
+) -> tuple[np.ndarray, int, int, str]:
+    """Decode links one after the other, at the rate of the first, until the part is complete."""
+    parts: list[np.ndarray] = []
+    rate, most_channels, first_codec, done = 0, 0, "", 0
+    for link in identified.links:
+        # A second more than is missing, since durations are rounded down to samples
+        missing = None if duration is None else offset + duration + 1 - done / max(rate, 1)
+        with _open_link(opened, link, limits) as reopened:
+            mono, own_rate, channels, codec = _read_link(
+                reopened, identified.kind, link, 0.0, missing, limits
+            )
+        rate, first_codec = rate or own_rate, first_codec or codec
+        most_channels = max(most_channels, channels)
+        parts.append(_resample(mono, own_rate, rate) if len(mono) else mono)
+        done += len(parts[-1])
+        start = int(offset * rate)
+        limits.check_length(opened.name, done - start, rate, most_channels)
+        if duration is not None and done >= start + int(duration * rate):
+            break
+    if start and start >= done:
+        raise AudioError(
+            "too_short",
+            f"{opened.name}: offset={offset:g} s is beyond its end at {done / rate:.3f} s",
+        )
+    stop = None if duration is None else start + int(duration * rate)
+    return np.concatenate(parts)[start:stop], rate, most_channels, first_codec
+
+
+def _read_link(
+    opened: OpenSource,
+    kind: str,
+    link: Link,
+    offset: float,
+    duration: float | None,
+    limits: Limits,
+) -> tuple[np.ndarray, int, int, str]:
+    """Decode a link, with a frame count where libsndfile would stop before its end."""
+    # A frame on either side of an interruption may lack bits that were in the bytes skipped.
+    tolerance = 2 * _MPEG_FRAME * len(link.parts)
+    if (
+        link.uncounted_samples
+        and _estimated_length(opened) < link.uncounted_samples - 2 * _MPEG_FRAME
     ):
-        repaired = container.with_frame_count(opened.data)
-        identified = replace(identified, uncounted_samples=0)
-    if repaired is None:
-        return _read_mono(opened, identified, offset, duration, limits)
-    with in_memory(repaired, opened.name, limits.max_bytes + container.LARGEST_FRAME) as reopened:
-        return _read(reopened, identified, offset, duration, limits)
+        counted = container.with_frame_count(opened.data)
+        with in_memory(counted, opened.name, limits.max_bytes + 2 * _REPAIR_BYTES) as reopened:
+            return _read_mono(reopened, kind, tolerance, offset, duration, limits)
+    return _read_mono(
+        opened, kind, None if link.uncounted_samples else tolerance, offset, duration, limits
+    )
 
 
 class _Sequential(soundfile.SoundFile):
@@ -246,11 +309,13 @@ class _Sequential(soundfile.SoundFile):
 
 def _read_mono(
     opened: OpenSource,
-    identified: container.Container,
+    kind: str,
+    tolerance: int | None,
     offset: float,
     duration: float | None,
     limits: Limits,
 ) -> tuple[np.ndarray, int, int, str]:
+    """Decode a link to mono; `tolerance` samples of its length may be missing (None: any)."""
     try:
         with _Sequential(opened.rewound(), closefd=False) as sound:
             rate, channels = sound.samplerate, sound.channels
@@ -278,12 +343,12 @@ def _read_mono(
             codec = sound.subtype.lower()
     except soundfile.LibsndfileError as error:
         raise AudioError(
-            _decoder_fault(opened, identified), f"{opened.name}: {error.error_string}"
+            _decoder_fault(opened, kind), f"{opened.name}: {error.error_string}"
         ) from error
     if (
-        not identified.uncounted_samples
+        tolerance is not None
         and requested < _UNKNOWN_LENGTH - start
-        and len(mono) < requested - 2 * _MPEG_FRAME
+        and len(mono) < requested - tolerance
     ):
         raise AudioError(
             "truncated", f"{opened.name}: {len(mono):,} of {requested:,} samples could be decoded"
@@ -332,12 +397,12 @@ def mix_down(frames: np.ndarray, out: np.ndarray) -> None:
     out /= np.float32(channels)
 
 
-def _decoder_fault(opened: OpenSource, identified: container.Container) -> str:
+def _decoder_fault(opened: OpenSource, kind: str) -> str:
     """Return the reason for a decoder error.
 
     A FLAC whose last sample cannot be reached is truncated; one damaged earlier is unreadable.
     """
-    if identified.kind != "flac":
+    if kind != "flac":
         return "unreadable"
     try:
         with soundfile.SoundFile(opened.rewound(), closefd=False) as sound:
