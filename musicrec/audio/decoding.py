@@ -17,25 +17,20 @@ import soxr
 from pyarrow.fs import FileSystem
 
 from musicrec.audio import container
-from musicrec.audio.container import Link
 from musicrec.audio.errors import AudioError
+from musicrec.audio.identified import Container, Link
+from musicrec.audio.limits import Limits
+from musicrec.audio.mpeg import LARGEST_FRAME, with_frame_count
 from musicrec.audio.parameters import SAMPLE_RATE
 from musicrec.audio.source import Locate, OpenSource, Source, in_memory, open_source
 
-MAX_SECONDS = 3600.0
-MAX_CHANNELS = 8
-MIN_NATIVE_RATE = 1_000  # Hz
-MAX_NATIVE_RATE = 384_000  # Hz
-MAX_BYTES = 1 << 30
-# Samples per channel: 691 MB as mono. A FLAC of 4 MB can decode to gigabytes.
-MAX_FRAMES = 3600 * 48_000
 # 200 dB over full scale: beyond it a float file is damaged, and powers exceed the range of float32.
 LOUDEST = 1e10
 SILENCE_PEAK = 1e-4  # 80 dB below full scale, the dynamic range of the features
 
 _BLOCK = 1 << 16  # frames; a stereo block (512 KiB) stays in the second-level cache
 _MPEG_FRAME = 1152  # samples
-_REPAIR_BYTES = 2 * container.LARGEST_FRAME  # that a repaired file may have more
+_REPAIR_BYTES = 2 * LARGEST_FRAME  # that a repaired file may have more
 _UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's frame count if the header has none
 
 
@@ -69,50 +64,6 @@ class DecodedAudio:
     codec: str
     silent: bool
     warning: str | None = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Upper bounds for a recording.
-
-    They are checked against the header, and again while decoding, because headers may be wrong.
-    `max_frames` applies to mono and stereo; with more channels the total number of samples is
-    bounded as for stereo.
-    """
-
-    max_seconds: float = MAX_SECONDS
-    max_channels: int = MAX_CHANNELS
-    max_native_rate: int = MAX_NATIVE_RATE
-    max_bytes: int = MAX_BYTES
-    max_frames: int = MAX_FRAMES
-
-    def check_stream(self, name: str, channels: int, rate: int) -> None:
-        """Raise AudioError (unreadable) if the channels or the rate are out of bounds."""
-        if not 1 <= channels <= self.max_channels:
-            raise AudioError(
-                "unreadable",
-                f"{name} has {channels} channels, more than max_channels={self.max_channels}",
-            )
-        if not MIN_NATIVE_RATE <= rate <= self.max_native_rate:
-            raise AudioError(
-                "unreadable",
-                f"{name} has a sample rate of {rate} Hz, "
-                f"outside {MIN_NATIVE_RATE}..{self.max_native_rate}",
-            )
-
-    def most_frames(self, rate: int, channels: int) -> int:
-        """Return the largest number of samples per channel."""
-        return min(int(self.max_seconds * rate), 2 * self.max_frames // max(2, channels))
-
-    def check_length(self, name: str, frames: int, rate: int, channels: int) -> None:
-        """Raise AudioError (too_long) if there are more samples per channel than allowed."""
-        if frames > self.most_frames(rate, channels):
-            raise AudioError(
-                "too_long",
-                f"{name} is longer than max_seconds={self.max_seconds:g} or "
-                f"max_frames={self.max_frames:,} ({channels} channels at {rate} Hz); "
-                "set a duration or raise the limit",
-            )
 
 
 def load_audio(
@@ -213,7 +164,7 @@ def decode(
 
 def _read(
     opened: OpenSource,
-    identified: container.Container,
+    identified: Container,
     offset: float,
     duration: float | None,
     limits: Limits,
@@ -241,7 +192,7 @@ def _open_link(
 
 def _read_links(
     opened: OpenSource,
-    identified: container.Container,
+    identified: Container,
     offset: float,
     duration: float | None,
     limits: Limits,
@@ -288,7 +239,7 @@ def _read_link(
         link.uncounted_samples
         and _estimated_length(opened) < link.uncounted_samples - 2 * _MPEG_FRAME
     ):
-        counted = container.with_frame_count(opened.data)
+        counted = with_frame_count(opened.data)
         with in_memory(counted, opened.name, limits.max_bytes + 2 * _REPAIR_BYTES) as reopened:
             return _read_mono(reopened, kind, tolerance, offset, duration, limits)
     return _read_mono(
