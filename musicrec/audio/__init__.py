@@ -21,14 +21,15 @@ from musicrec.audio.parameters import (
 )
 
 if TYPE_CHECKING:
-    from musicrec.audio.decoding import DecodedAudio, Limits, decode, load_audio
+    from musicrec.audio.decoding import DecodedAudio, decode, load_audio
     from musicrec.audio.features import compile_kernels, extract_features
     from musicrec.audio.kernels.half import to_float16
+    from musicrec.audio.limits import Limits
     from musicrec.audio.segmentation import Segment, spread_segments
 
 _LAZY = {
     "DecodedAudio": "decoding",
-    "Limits": "decoding",
+    "Limits": "limits",
     "decode": "decoding",
     "load_audio": "decoding",
     "compile_kernels": "features",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-    from musicrec.audio.decoding import Limits
+    from musicrec.audio.limits import Limits
 
 # Seconds by which an MP4's stated length may exceed its samples (encoder delay, last partly filled
 # frames)

@@ -1,258 +1,130 @@
 """Identify a file's container from its bytes, never from its name, and check that it is complete.
 
-libsndfile plays what is left of a truncated file without reporting an error, so completeness is
-read from the containers: the size fields of RIFF and AIFF chunks, the end-of-stream page of Ogg,
-the frame count in an MP3's Xing or Info header. In an MP3 without that header only an incomplete
-last frame shows truncation: one cut exactly between two frames cannot be distinguished from a
-shorter recording. FLAC and MP4 state their length; decoding shows whether it is reached.
+libsndfile plays what is left of a truncated file without reporting an error, and refuses whole
+files for bytes that are no sound, so both are read from the containers: the sizes of chunks, the
+end-of-stream page and the links of Ogg, the frames of MPEG. In an MP3 without a frame count only an
+incomplete last frame shows truncation: one cut exactly between two frames cannot be distinguished
+from a shorter recording. FLAC and MP4 state their length; decoding shows whether it is reached.
 """
 
 from __future__ import annotations
 
-import mmap
-from dataclasses import dataclass
-from struct import pack, unpack_from
+import itertools
+import re
+from dataclasses import replace
 
-Buffer = bytes | mmap.mmap
+from musicrec.audio import chunks, ogg
+from musicrec.audio.identified import Container, Link
+from musicrec.audio.mpeg import Buffer, frame_length
+from musicrec.audio.mpeg_container import inspect_mpeg
+from musicrec.audio.tags import end_of_leading_tags
 
-LARGEST_FRAME = 2881  # bytes, the largest MPEG audio frame
-# Bytes of rubbish tolerated before the first MPEG frame, as many as libmpg123 skips
-_SYNC_SEARCH = 65536
-_CHUNKS = 10_000  # chunks of a RIFF or AIFF file that are read; a hostile file holds millions
-_MISSING_FRAMES = 2  # encoders disagree whether the header frame and the last padding frame count
-_STREAMED = 0x7FFFF000  # encoders that do not know the length yet write sizes from here up
-_BITRATES = {  # kilobits per second by (MPEG 1?, layer), index 1..14 of the header's field
-    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+# The beginnings of files that are searched for behind a tag whose size is wrong
+_BEGINNING = re.compile(rb"RIFF[\s\S]{4}WAVE|FORM[\s\S]{4}AIF[FC]|OggS\0\x02|fLaC\0\0\0\x22")
+_BEGINNING_SEARCH = 65536  # bytes
+_ZEROS = re.compile(rb"\0*")
+_NOT_AUDIO = {
+    b"\x1aE\xdf\xa3": "Matroska or WebM",
+    b"FLV\1": "Flash video",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "ASF or Windows Media",
+    b"\0\0\1\xba": "an MPEG program stream",
+    b".RMF": "RealMedia",
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff\xe0": "JPEG",
+    b"\xff\xd8\xff\xe1": "JPEG",
+    b"%PDF": "PDF",
+    b"PK\3\4": "ZIP",
 }
-_RATES = {  # Hz by the version field: MPEG 1, 2, 2.5
-    3: (44100, 48000, 32000),
-    2: (22050, 24000, 16000),
-    0: (11025, 12000, 8000),
-}
-
-
-def _frame_lengths() -> dict[int, tuple[int, int]]:
-    """Return bytes of a frame without padding, and of its padding, by header bytes 2 and 3.
-
-    The protection, padding and private bits of the key are cleared.
-    """
-    table = {}
-    for version, rates in _RATES.items():
-        for layer in (1, 2, 3):
-            for index, kilobits in enumerate(_BITRATES[version == 3, layer], start=1):
-                for rate_index, rate in enumerate(rates):
-                    key = (
-                        (0xE0 | version << 3 | (4 - layer) << 1) << 8 | index << 4 | rate_index << 2
-                    )
-                    if layer == 1:
-                        table[key] = (12_000 * kilobits // rate * 4, 4)
-                    else:
-                        slots = 72_000 if layer == 3 and version != 3 else 144_000
-                        table[key] = (slots * kilobits // rate, 1)
-    return table
-
-
-_FRAME_LENGTHS = _frame_lengths()
-
-
-@dataclass(frozen=True)
-class Container:
-    """The kind of a file, and whether it is complete.
-
-    Attributes
-    ----------
-    kind
-        wav, aiff, flac, ogg, mpeg, adts or mp4.
-    fault
-        Why the file is incomplete, or None.
-    uncounted_samples
-        Samples in the frames of an MPEG stream that does not state their number, otherwise 0.
-    rubbish
-        Bytes before the first MPEG frame that are not a tag.
-    """
-
-    kind: str
-    fault: str | None = None
-    uncounted_samples: int = 0
-    rubbish: int = 0
 
 
 def inspect(data: Buffer) -> Container | None:
     """Recognise a container and check it; return None if the bytes are not supported audio."""
-    head = data[:12]
-    if head[:4] in (b"RIFF", b"RF64", b"RIFX") and head[8:12] == b"WAVE":
-        return Container("wav", _cut_chunk(data, b"data", ">" if head[:4] == b"RIFX" else "<"))
-    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        return Container("aiff", _cut_chunk(data, b"SSND", ">"))
-    if head[:4] == b"OggS":
-        return Container("ogg", _cut_ogg(data))
-    if head[4:8] == b"ftyp":
-        return Container(
-            "mp4",
-            None
-            if data.find(b"moov") >= 0
-            else "the moov atom, which lists the samples, is missing",
-        )
-    return _inspect_tagged(data, _after_id3(data))
+    start = end_of_leading_tags(data, 0)
+    identified = _other_kind(data) or _inspect_mp4(data) or _inspect_tagged(data, start)
+    if identified is None and not frame_length(data, start):
+        # The size of a tag may be wrong by some bytes.
+        beginning = _BEGINNING.search(data, start, start + _BEGINNING_SEARCH)
+        identified = _inspect_tagged(data, beginning.start()) if beginning else None
+    return identified or inspect_mpeg(data, start, len(data))
 
 
-def _cut_chunk(data: Buffer, chunk_id: bytes, order: str) -> str | None:
-    position = 12
-    for _ in range(_CHUNKS):
-        if position + 8 > len(data):
-            break
-        (size,) = unpack_from(order + "I", data, position + 4)
-        if data[position : position + 4] == chunk_id:
-            missing = position + 8 + size - len(data)
-            return (
-                f"{missing:,} of {size:,} bytes of samples are missing"
-                if missing > 0 and size < _STREAMED
-                else None
-            )
-        position += 8 + size + (size & 1)
-    return "the samples are missing"
-
-
-def _cut_ogg(data: Buffer) -> str | None:
-    position = data.rfind(b"OggS")
-    if position + 27 > len(data):
-        return "the last page is incomplete"
-    segments = data[position + 26]
-    lacing = data[position + 27 : position + 27 + segments]
-    if len(lacing) < segments or position + 27 + segments + sum(lacing) > len(data):
-        return "the last page is incomplete"
-    return None if data[position + 5] & 4 else "the last page does not end the stream"
-
-
-def _after_id3(data: Buffer) -> int:
-    position = 0
-    while data[position : position + 3] == b"ID3" and position + 10 <= len(data):
-        size = 0
-        for byte in data[position + 6 : position + 10]:
-            size = size << 7 | byte & 0x7F
-        position += 10 + size + (10 if data[position + 5] & 0x10 else 0)
-    return position
-
-
-def _is_adts(data: Buffer, start: int) -> bool:
-    return len(data) > start + 7 and data[start] == 0xFF and data[start + 1] & 0xF6 == 0xF0
-
-
-def frame_length(data: Buffer, position: int) -> int:
-    """Return the bytes of the MPEG audio frame at `position`; 0 if there is no frame header."""
-    if position + 4 > len(data) or data[position] != 0xFF:
-        return 0
-    third = data[position + 2]
-    length, padding = _FRAME_LENGTHS.get((data[position + 1] & 0xFE) << 8 | third & 0xFC, (0, 0))
-    return length + padding if third & 2 else length
-
-
-def _samples_per_frame(data: Buffer, position: int) -> int:
-    second = data[position + 1]
-    layer = 4 - (second >> 1 & 3)
-    return 384 if layer == 1 else 576 if layer == 3 and second >> 3 & 3 != 3 else 1152
-
-
-def _first_frame(data: Buffer, start: int) -> int:
-    """Return the position of two consecutive frames (or one at the end); -1 if out of reach."""
-    position = data.find(b"\xff", start, start + _SYNC_SEARCH)
-    while position >= 0:
-        length = frame_length(data, position)
-        if length and (frame_length(data, position + length) or position + length >= len(data) - 3):
-            return position
-        position = data.find(b"\xff", position + 1, start + _SYNC_SEARCH)
-    return -1
-
-
-def _inspect_tagged(data: Buffer, start: int) -> Container | None:
-    """Inspect the formats that may follow an ID3 tag, which ends at `start`."""
-    if data[start : start + 4] == b"fLaC":
-        return Container("flac")
-    if _is_adts(data, start):
-        return Container("adts")
-    return _inspect_mpeg(data, start)
-
-
-def _inspect_mpeg(data: Buffer, start: int) -> Container | None:
-    first = _first_frame(data, start)
-    if first < 0:
-        return None
-    rubbish = first if first > start else 0
-    declared = _declared_frames(data, first)
-    present, last_is_cut = _count_frames(data, first)
-    if declared is None:
-        fault = "the last frame is incomplete" if last_is_cut else None
-        return Container("mpeg", fault, present * _samples_per_frame(data, first), rubbish)
-    fault = (
-        f"{present:,} of {declared:,} MPEG frames are present"
-        if present < declared - _MISSING_FRAMES
-        else None
-    )
-    return Container("mpeg", fault, rubbish=rubbish)
-
-
-def _declared_frames(data: Buffer, first: int) -> int | None:
-    """Return the frame count of the Xing, Info or VBRI header in the first frame."""
-    frame = data[first : first + frame_length(data, first)]
-    for mark in (b"Xing", b"Info"):
-        at = frame.find(mark, 4, 48)
-        if at >= 0 and at + 12 <= len(frame) and frame[at + 7] & 1:
-            return unpack_from(">I", frame, at + 8)[0]
-    if frame[36:40] == b"VBRI" and len(frame) >= 54:
-        return unpack_from(">I", frame, 50)[0]
+def _other_kind(data: Buffer) -> Container | None:
+    """Return the refusal of a kind of file that is no audio; its bytes may look like frames."""
+    for beginning, name in _NOT_AUDIO.items():
+        if data[: len(beginning)] == beginning:
+            return Container("other", f"it is {name}, not an audio file", reason="not_audio")
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return Container("other", "it is AVI, not an audio file", reason="not_audio")
     return None
 
 
-def with_frame_count(data: Buffer) -> bytes:
-    """Prepend a Xing header with the frame count to an MPEG stream that has none.
+def _inspect_mp4(data: Buffer) -> Container | None:
+    if data[4:8] != b"ftyp":
+        return None
+    missing = "the moov atom, which lists the samples, is missing"
+    return Container("mp4", None if data.find(b"moov") >= 0 else missing)
 
-    Without it libsndfile estimates the length from the first frame's bitrate and stops there: of a
-    stream of variable bitrate it may read half. With it libsndfile removes the decoder's delay of
-    529 samples, which `librosa.load` keeps in streams without a header.
-    """
-    first = _first_frame(data, _after_id3(data))
-    # No checksum, and a bitrate that leaves room for the header
-    second, third, fourth = data[first + 1] | 1, data[first + 2] & 0x0C | 0x90, data[first + 3]
-    is_mono, is_mpeg1 = fourth >> 6 == 3, second >> 3 & 3 == 3
-    side_information = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
-    header = (
-        bytes([0xFF, second, third, fourth])
-        + bytes(side_information)
-        + b"Xing"
-        + pack(">II", 1, _count_frames(data, first)[0])
+
+def _inspect_chunks(data: Buffer, start: int) -> Container | None:
+    """Inspect the formats that state the size of their samples."""
+    head = data[start : start + 28]
+    kind, samples = "", None
+    if head[:4] in (b"RIFF", b"RF64", b"RIFX") and head[8:12] == b"WAVE":
+        order = ">" if head[:4] == b"RIFX" else "<"
+        kind, samples = "wav", chunks.riff(data, start, b"data", order)
+    elif head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        kind, samples = "aiff", chunks.riff(data, start, b"SSND", ">")
+    elif head[:4] in (b".snd", b"dns."):
+        kind, samples = "au", chunks.au(data, start)
+    elif head[:4] == b"caff":
+        kind, samples = "caf", chunks.core_audio(data, start)
+    elif head[:4] == b"riff" and head[24:28] == b"wave":
+        kind, samples = "w64", chunks.wave64(data, start)
+    return None if samples is None else _of_samples(kind, samples, data, start)
+
+
+def _inspect_tagged(data: Buffer, tags_end: int) -> Container | None:
+    """Inspect the formats that may follow a tag, and zeros that pad it."""
+    padding = _ZEROS.match(data, tags_end)
+    start = padding.end() if padding else tags_end
+    head = data[start : start + 12]
+    if head[:4] == b"OggS":
+        return _inspect_ogg(data, start)
+    if head[:4] == b"fLaC":
+        return Container("flac", links=_rest(data, start))
+    if len(head) > 7 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+        return Container("adts")
+    return _inspect_chunks(data, start)
+
+
+def _rest(data: Buffer, start: int) -> tuple[Link, ...]:
+    """Return the file from `start` on as a link, or none for the whole file."""
+    return (Link(((start, len(data)),)),) if start else ()
+
+
+def _of_samples(kind: str, samples: chunks.Samples, data: Buffer, start: int) -> Container:
+    if samples.is_mpeg and samples.fault is None:
+        stream = inspect_mpeg(data, *samples.span)
+        if stream is None:
+            return Container(kind, "its MPEG stream has no frames", reason="unreadable")
+        links = stream.links or (Link((samples.span,), stream.uncounted_samples),)
+        return replace(stream, kind=kind, links=links)
+    links = (Link(samples.parts),) if samples.parts else _rest(data, start)
+    return Container(kind, samples.fault, warning=samples.warning, links=links)
+
+
+def _inspect_ogg(data: Buffer, start: int) -> Container:
+    begins, is_video = ogg.links(data, start)
+    if is_video:
+        return Container("ogg", "it is Ogg video", reason="not_audio")
+    if len(begins) > ogg.LINKS:
+        return Container("ogg", f"it has more than {ogg.LINKS} links", reason="unreadable")
+    fault = ogg.fault(data)
+    if fault or not begins or (len(begins) == 1 and not ogg.is_flac(data, begins[0])):
+        return Container("ogg", fault, links=_rest(data, start))
+    links = tuple(
+        Link((ogg.unwrapped_flac(data, *span) if ogg.is_flac(data, span[0]) else span,))
+        for span in itertools.pairwise([*begins, len(data)])
     )
-    return header.ljust(frame_length(header, 0), b"\0") + data[first:]
-
-
-def _count_frames(data: Buffer, first: int) -> tuple[int, bool]:
-    """Count complete frames from `first` on, and tell whether the last one is cut off.
-
-    Takes about 0.4 ms for 30 s.
-    """
-    content = data[first:]
-    end, position, count = len(content), 0, 0
-    lengths = _FRAME_LENGTHS
-    while position + 4 <= end:
-        third = content[position + 2]
-        length, padding = (
-            lengths.get((content[position + 1] & 0xFE) << 8 | third & 0xFC, (0, 0))
-            if content[position] == 0xFF
-            else (0, 0)
-        )
-        if length == 0:
-            position = (
-                _first_frame(content, position)
-                if content[position : position + 3] != b"TAG"
-                else -1
-            )
-            if position < 0:
-                return count, False  # a closing tag or rubbish after the last frame
-            continue
-        position += length + padding if third & 2 else length
-        count += 1
-    return (count - 1, True) if position > end else (count, False)
+    warning = f"{len(links)} Ogg streams follow each other and are read as one recording"
+    return Container("ogg", warning=warning if len(links) > 1 else None, links=links)

@@ -8,7 +8,8 @@ half its time, because NumPy's mean over the channel axis costs as much as the d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import numpy as np
 import soundfile
@@ -17,22 +18,19 @@ from pyarrow.fs import FileSystem
 
 from musicrec.audio import container
 from musicrec.audio.errors import AudioError
+from musicrec.audio.identified import Container, Link
+from musicrec.audio.limits import Limits
+from musicrec.audio.mpeg import LARGEST_FRAME, with_frame_count
 from musicrec.audio.parameters import SAMPLE_RATE
 from musicrec.audio.source import Locate, OpenSource, Source, in_memory, open_source
 
-MAX_SECONDS = 3600.0
-MAX_CHANNELS = 8
-MIN_NATIVE_RATE = 1_000  # Hz
-MAX_NATIVE_RATE = 384_000  # Hz
-MAX_BYTES = 1 << 30
-# Samples per channel: 691 MB as mono. A FLAC of 4 MB can decode to gigabytes.
-MAX_FRAMES = 3600 * 48_000
 # 200 dB over full scale: beyond it a float file is damaged, and powers exceed the range of float32.
 LOUDEST = 1e10
 SILENCE_PEAK = 1e-4  # 80 dB below full scale, the dynamic range of the features
 
 _BLOCK = 1 << 16  # frames; a stereo block (512 KiB) stays in the second-level cache
 _MPEG_FRAME = 1152  # samples
+_REPAIR_BYTES = 2 * LARGEST_FRAME  # that a repaired file may have more
 _UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's frame count if the header has none
 
 
@@ -52,6 +50,9 @@ class DecodedAudio:
         Of the recording, before mixing down and resampling.
     silent
         No sample reaches `SILENCE_PEAK`.
+    warning
+        What is wrong with the file although it is read (bytes that were skipped, a wrong length in
+        a header), or None.
     """
 
     samples: np.ndarray
@@ -62,50 +63,7 @@ class DecodedAudio:
     container: str
     codec: str
     silent: bool
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Upper bounds for a recording.
-
-    They are checked against the header, and again while decoding, because headers may be wrong.
-    `max_frames` applies to mono and stereo; with more channels the total number of samples is
-    bounded as for stereo.
-    """
-
-    max_seconds: float = MAX_SECONDS
-    max_channels: int = MAX_CHANNELS
-    max_native_rate: int = MAX_NATIVE_RATE
-    max_bytes: int = MAX_BYTES
-    max_frames: int = MAX_FRAMES
-
-    def check_stream(self, name: str, channels: int, rate: int) -> None:
-        """Raise AudioError (unreadable) if the channels or the rate are out of bounds."""
-        if not 1 <= channels <= self.max_channels:
-            raise AudioError(
-                "unreadable",
-                f"{name} has {channels} channels, more than max_channels={self.max_channels}",
-            )
-        if not MIN_NATIVE_RATE <= rate <= self.max_native_rate:
-            raise AudioError(
-                "unreadable",
-                f"{name} has a sample rate of {rate} Hz, "
-                f"outside {MIN_NATIVE_RATE}..{self.max_native_rate}",
-            )
-
-    def most_frames(self, rate: int, channels: int) -> int:
-        """Return the largest number of samples per channel."""
-        return min(int(self.max_seconds * rate), 2 * self.max_frames // max(2, channels))
-
-    def check_length(self, name: str, frames: int, rate: int, channels: int) -> None:
-        """Raise AudioError (too_long) if there are more samples per channel than allowed."""
-        if frames > self.most_frames(rate, channels):
-            raise AudioError(
-                "too_long",
-                f"{name} is longer than max_seconds={self.max_seconds:g} or "
-                f"max_frames={self.max_frames:,} ({channels} channels at {rate} Hz); "
-                "set a duration or raise the limit",
-            )
+    warning: str | None = None
 
 
 def load_audio(
@@ -161,7 +119,7 @@ def decode(
         ends before the end that its header states, or inside a frame); too_short (under
         `minimum_seconds`, or `offset` beyond the end); too_long (over `limits`); unreadable
         (damaged, samples that are NaN, infinite or over `LOUDEST`, channels or rate over `limits`,
-        AAC or M4A without PyAV).
+        AAC or M4A without PyAV, more than a small part is no MPEG).
     OSError
         The storage behind a URI failed: a retry may help.
     """
@@ -175,11 +133,11 @@ def decode(
         if identified is None:
             raise AudioError(
                 "not_audio",
-                f"{opened.name} is not MP3, FLAC, Ogg, WAV, AIFF, AAC or MP4: "
+                f"{opened.name} is not MP3, FLAC, Ogg, WAV, AIFF, AU, CAF, Wave64, AAC or MP4: "
                 f"it begins with {opened.data[:8]!r}",
             )
         if identified.fault is not None:
-            raise AudioError("truncated", f"{opened.name}: {identified.fault}")
+            raise AudioError(identified.reason, f"{opened.name}: {identified.fault}")
         mono, rate, channels, codec = _read(opened, identified, offset, duration, limits)
     seconds = len(mono) / rate
     if not len(mono):
@@ -200,14 +158,13 @@ def decode(
             else f"samples near {LOUDEST:g}"
         )
         raise AudioError("unreadable", f"{opened.name}: {detail}")
-    return DecodedAudio(
-        samples, target, seconds, rate, channels, identified.kind, codec, peak < SILENCE_PEAK
-    )
+    silent, kind, warning = peak < SILENCE_PEAK, identified.kind, identified.warning
+    return DecodedAudio(samples, target, seconds, rate, channels, kind, codec, silent, warning)
 
 
 def _read(
     opened: OpenSource,
-    identified: container.Container,
+    identified: Container,
     offset: float,
     duration: float | None,
     limits: Limits,
@@ -217,20 +174,77 @@ def _read(
         from musicrec.audio.advanced_audio_coding import read_mono
 
         return read_mono(opened, offset, duration, limits)
-    repaired = None
-    if identified.rubbish:  # libsndfile expects a tag or a frame at the beginning
-        repaired = opened.data[identified.rubbish :]
-        identified = replace(identified, rubbish=0)
-    elif (
-        identified.uncounted_samples
-        and _estimated_length(opened) < identified.uncounted_samples - 2 * _MPEG_FRAME
+    if not identified.links:
+        link = Link(((0, len(opened.data)),), identified.uncounted_samples)
+        return _read_link(opened, identified.kind, link, offset, duration, limits)
+    if len(identified.links) > 1:
+        return _read_links(opened, identified, offset, duration, limits)
+    (link,) = identified.links
+    with _open_link(opened, link, limits) as reopened:
+        return _read_link(reopened, identified.kind, link, offset, duration, limits)
+
+
+def _open_link(
+    opened: OpenSource, link: Link, limits: Limits
+) -> AbstractContextManager[OpenSource]:
+    return in_memory(link.content(opened.data), opened.name, limits.max_bytes + _REPAIR_BYTES)
+
+
+def _read_links(
+    opened: OpenSource,
+    identified: Container,
+    offset: float,
+    duration: float | None,
+    limits: Limits,
+) -> tuple[np.ndarray, int, int, str]:
+    """Decode links one after the other, at the rate of the first, until the part is complete."""
+    parts: list[np.ndarray] = []
+    rate, most_channels, first_codec, done = 0, 0, "", 0
+    for link in identified.links:
+        # A second more than is missing, since durations are rounded down to samples
+        missing = None if duration is None else offset + duration + 1 - done / max(rate, 1)
+        with _open_link(opened, link, limits) as reopened:
+            mono, own_rate, channels, codec = _read_link(
+                reopened, identified.kind, link, 0.0, missing, limits
+            )
+        rate, first_codec = rate or own_rate, first_codec or codec
+        most_channels = max(most_channels, channels)
+        parts.append(_resample(mono, own_rate, rate) if len(mono) else mono)
+        done += len(parts[-1])
+        start = int(offset * rate)
+        limits.check_length(opened.name, done - start, rate, most_channels)
+        if duration is not None and done >= start + int(duration * rate):
+            break
+    if start and start >= done:
+        raise AudioError(
+            "too_short",
+            f"{opened.name}: offset={offset:g} s is beyond its end at {done / rate:.3f} s",
+        )
+    stop = None if duration is None else start + int(duration * rate)
+    return np.concatenate(parts)[start:stop], rate, most_channels, first_codec
+
+
+def _read_link(
+    opened: OpenSource,
+    kind: str,
+    link: Link,
+    offset: float,
+    duration: float | None,
+    limits: Limits,
+) -> tuple[np.ndarray, int, int, str]:
+    """Decode a link, with a frame count where libsndfile would stop before its end."""
+    # A frame on either side of an interruption may lack bits that were in the bytes skipped.
+    tolerance = 2 * _MPEG_FRAME * len(link.parts)
+    if (
+        link.uncounted_samples
+        and _estimated_length(opened) < link.uncounted_samples - 2 * _MPEG_FRAME
     ):
-        repaired = container.with_frame_count(opened.data)
-        identified = replace(identified, uncounted_samples=0)
-    if repaired is None:
-        return _read_mono(opened, identified, offset, duration, limits)
-    with in_memory(repaired, opened.name, limits.max_bytes + container.LARGEST_FRAME) as reopened:
-        return _read(reopened, identified, offset, duration, limits)
+        counted = with_frame_count(opened.data)
+        with in_memory(counted, opened.name, limits.max_bytes + 2 * _REPAIR_BYTES) as reopened:
+            return _read_mono(reopened, kind, tolerance, offset, duration, limits)
+    return _read_mono(
+        opened, kind, None if link.uncounted_samples else tolerance, offset, duration, limits
+    )
 
 
 class _Sequential(soundfile.SoundFile):
@@ -246,11 +260,13 @@ class _Sequential(soundfile.SoundFile):
 
 def _read_mono(
     opened: OpenSource,
-    identified: container.Container,
+    kind: str,
+    tolerance: int | None,
     offset: float,
     duration: float | None,
     limits: Limits,
 ) -> tuple[np.ndarray, int, int, str]:
+    """Decode a link to mono; `tolerance` samples of its length may be missing (None: any)."""
     try:
         with _Sequential(opened.rewound(), closefd=False) as sound:
             rate, channels = sound.samplerate, sound.channels
@@ -278,12 +294,12 @@ def _read_mono(
             codec = sound.subtype.lower()
     except soundfile.LibsndfileError as error:
         raise AudioError(
-            _decoder_fault(opened, identified), f"{opened.name}: {error.error_string}"
+            _decoder_fault(opened, kind), f"{opened.name}: {error.error_string}"
         ) from error
     if (
-        not identified.uncounted_samples
+        tolerance is not None
         and requested < _UNKNOWN_LENGTH - start
-        and len(mono) < requested - 2 * _MPEG_FRAME
+        and len(mono) < requested - tolerance
     ):
         raise AudioError(
             "truncated", f"{opened.name}: {len(mono):,} of {requested:,} samples could be decoded"
@@ -332,12 +348,12 @@ def mix_down(frames: np.ndarray, out: np.ndarray) -> None:
     out /= np.float32(channels)
 
 
-def _decoder_fault(opened: OpenSource, identified: container.Container) -> str:
+def _decoder_fault(opened: OpenSource, kind: str) -> str:
     """Return the reason for a decoder error.
 
     A FLAC whose last sample cannot be reached is truncated; one damaged earlier is unreadable.
     """
-    if identified.kind != "flac":
+    if kind != "flac":
         return "unreadable"
     try:
         with soundfile.SoundFile(opened.rewound(), closefd=False) as sound:

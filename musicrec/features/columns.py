@@ -18,6 +18,8 @@ from musicrec.features.standardise import halved_statistics
 from musicrec.storage.store import fingerprint, resolve
 
 Statistics = tuple[np.ndarray, np.ndarray]
+# What is wrong with a file that was read; parts of earlier versions lack the column.
+WARNING = pa.field("warning", pa.string())
 HALVED_STATISTICS = ("stft_halved_mean", "stft_halved_deviation")
 
 
@@ -80,6 +82,7 @@ class AudioReader:
             field.with_nullable(field.name not in ("track_id", "audio"))
             for field in schema.FEATURE_FACTS
         ]
+        facts.append(WARNING)
         features = [
             codec.field(name, FEATURE_SHAPES[name], column_precision(name, self.precision))
             for name in columns
@@ -126,6 +129,7 @@ class AudioReader:
             "channels": audio.channels,
             "codec": audio.codec,
             "silent": audio.silent,
+            WARNING.name: audio.warning,
         }
         return row | facts, audio.samples
 

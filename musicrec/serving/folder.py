@@ -107,8 +107,10 @@ def looks_like_audio(head: bytes) -> bool:
     if head[4:8] == b"ftyp" and head[8:12] in IMAGE_BRANDS:
         return False
     identified = container.inspect(head)
-    if identified is None or identified.kind != "mpeg":
-        return identified is not None
+    if identified is None or identified.reason == "not_audio":
+        return False
+    if identified.kind != "mpeg":
+        return True
     # Text in UTF-16 begins like one MPEG frame, and two may follow by chance among other bytes.
     length = container.frame_length(head, 0)
     return length > 0 and container.frame_length(head, length) > 0
