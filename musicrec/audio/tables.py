@@ -50,28 +50,31 @@ def _mel_to_hertz(mel: np.ndarray) -> np.ndarray:
     return np.where(mel < 15, linear, 1000.0 * np.exp((mel - 15) * (np.log(6.4) / 27)))
 
 
-def _mel_edges() -> np.ndarray:
-    """Return the edges of the filter bank's triangles in Hz (258,).
+def _mel_edges(sample_rate: int, bands: int) -> np.ndarray:
+    """Return the edges of the filter bank's triangles in Hz (bands + 2,).
 
     Band b is between edges b and b + 2.
     """
-    highest = 15 + 27 * np.log(SAMPLE_RATE / 2 / 1000.0) / np.log(6.4)
-    return _mel_to_hertz(np.linspace(0.0, highest, MEL_BANDS + 2))
+    highest = 15 + 27 * np.log(sample_rate / 2 / 1000.0) / np.log(6.4)
+    return _mel_to_hertz(np.linspace(0.0, highest, bands + 2))
 
 
 def mel_band_centres() -> np.ndarray:
     """Return the centre frequencies of the mel bands in Hz (256,)."""
-    return _mel_edges()[1:-1]
+    return _mel_edges(SAMPLE_RATE, MEL_BANDS)[1:-1]
 
 
 @cache
-def mel_filters() -> np.ndarray:
-    """Return area-normalised triangles on Slaney's mel scale: (256, 2049), float32.
+def mel_filters(
+    sample_rate: int = SAMPLE_RATE, fft_size: int = FFT_SIZE, bands: int = MEL_BANDS
+) -> np.ndarray:
+    """Return area-normalised triangles on Slaney's mel scale, float32.
 
-    They reach from 0 Hz to half the sample rate.
+    The shape is (bands, fft_size // 2 + 1), (256, 2049) for the features. They reach from 0 Hz to
+    half the sample rate.
     """
-    edges = _mel_edges()
-    bins = np.fft.rfftfreq(FFT_SIZE, 1.0 / SAMPLE_RATE)
+    edges = _mel_edges(sample_rate, bands)
+    bins = np.fft.rfftfreq(fft_size, 1.0 / sample_rate)
     widths = np.diff(edges)
     rising = (bins - edges[:-2, None]) / widths[:-1, None]
     falling = (edges[2:, None] - bins) / widths[1:, None]

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from musicrec.config.errors import ConfigError, suggestion
-from musicrec.config.inputs import FIELDS, INPUTS, OWN_FIELD, VECTOR_ARCHITECTURES, VECTORS
+from musicrec.config.inputs import (
+    FIELDS,
+    INPUTS,
+    OWN_FIELD,
+    PRETRAINED,
+    VECTOR_ARCHITECTURES,
+    VECTOR_NAMES,
+    VECTORS,
+)
 from musicrec.config.jobs import Config
 from musicrec.config.names import FEATURES
+from musicrec.config.packages import check_installed
 from musicrec.config.sections import EmbedSettings
 from musicrec.storage.uri import why_unusable
 from musicrec.telemetry.redact import holds_password, redacted
@@ -33,6 +42,7 @@ def check(config: Config) -> None:
         *of_models,
         _training,
         _branches,
+        _pretrained,
     ):
         rule(config)
 
@@ -103,7 +113,7 @@ def _inputs_of_models(config: Config) -> None:
                 f"models.{name}.mixup is {model.mixup:g}, but word indices cannot be mixed: "
                 "set it to 0"
             )
-        if model.feature in VECTORS:
+        if model.feature in VECTOR_NAMES:
             _vector(config, name)
         elif model.feature is not None and model.feature not in config.extract.features:
             raise ConfigError(
@@ -116,14 +126,19 @@ def _readable_features(architecture: str) -> tuple[str | None, ...]:
     """Return what an architecture can read; None where its input is a field of the catalog."""
     if architecture in OWN_FIELD:
         return (None,)
-    return tuple(VECTORS) if architecture in VECTOR_ARCHITECTURES else FEATURES
+    return VECTOR_NAMES if architecture in VECTOR_ARCHITECTURES else FEATURES
 
 
 def _vector(config: Config, name: str) -> None:
-    """Check a model that reads a vector: it has no frames, and features that it comes from."""
+    """Check a model that reads a vector: it has no frames, and is extracted or can be computed."""
     model = config.models[name]
-    features = VECTORS[model.feature].features
-    if not {*features} & {*config.extract.features}:
+    if model.feature in PRETRAINED and model.feature not in config.extract.pretrained:
+        raise ConfigError(
+            f"models.{name}.feature is '{model.feature}', which extract.pretrained does not list: "
+            "add it there"
+        )
+    features = () if model.feature in PRETRAINED else VECTORS[model.feature].features
+    if features and not {*features} & {*config.extract.features}:
         raise ConfigError(
             f"models.{name}.feature is '{model.feature}', which is computed from "
             f"{', '.join(features)}: add one of them to extract.features"
@@ -149,6 +164,18 @@ def _features_of_the_catalog(config: Config) -> None:
                 f"extract.features has '{feature}', but catalog_rules.form is "
                 f"{config.catalog_rules.form}: give {fix}"
             )
+
+
+def _pretrained(config: Config) -> None:
+    """Check that the networks that extraction uses are installed here, and have recordings."""
+    for name in config.extract.pretrained:
+        if config.catalog_rules.form == "cifar100":
+            raise ConfigError(
+                f"extract.pretrained has '{name}', which reads recordings, but catalog_rules.form "
+                "is cifar100: leave it out"
+            )
+        network = PRETRAINED[name]
+        check_installed(network.package, network.version, f"extract.pretrained '{name}'")
 
 
 def _submodels_of_stacks(config: Config) -> None:

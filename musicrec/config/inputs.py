@@ -6,7 +6,8 @@ vector). It is plain data and imports quickly.
 
 An input is one branch of the ensemble. It takes one of three ways:
 
-- a feature of the recording, or a vector computed from features (``VECTORS``), through submodels;
+- a feature of the recording, a vector computed from features (``VECTORS``) or by a pretrained
+  network (``PRETRAINED``), through submodels;
 - a text or a picture of the catalog, through a submodel of its own architecture (``OWN_FIELD``);
 - numbers of the catalog, as they are.
 """
@@ -60,6 +61,26 @@ class Vector:
     name: str
     features: tuple[str, ...]
     function: str
+
+
+@dataclass(frozen=True)
+class PretrainedVector:
+    """A vector of a recording by a network trained elsewhere, extracted like a feature.
+
+    ``extract.pretrained`` takes its name, and so does ``models.NAME.feature``.
+
+    Attributes
+    ----------
+    length
+        Its length D; the stored form is (D, 1).
+    package, version
+        The distribution on PyPI whose files are the weights (``musicrec/pretrained/README.md``).
+    """
+
+    name: str
+    length: int
+    package: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -118,6 +139,13 @@ VECTORS: dict[str, Vector] = {
     )
 }
 
+PRETRAINED: dict[str, PretrainedVector] = {
+    each.name: each for each in (PretrainedVector("musicnn", 200, "musicnn", "0.1.0"),)
+}
+
+# All vectors that a submodel can read.
+VECTOR_NAMES: tuple[str, ...] = (*VECTORS, *PRETRAINED)
+
 # Trained ensembles concatenate their branches in this order: append new inputs at the end.
 INPUTS: dict[str, Input] = {
     each.name: each
@@ -131,6 +159,7 @@ INPUTS: dict[str, Input] = {
         Input("location", ("latitude", "longitude")),
         Input("year", ("year",)),
         Input("statistics", (RECORDING,), ("statistics",), thesis=False),
+        Input("musicnn", (RECORDING,), ("musicnn",), thesis=False),
     )
 }
 
@@ -138,7 +167,8 @@ BRANCHES: tuple[str, ...] = tuple(INPUTS)
 THESIS_BRANCHES: tuple[str, ...] = tuple(name for name, each in INPUTS.items() if each.thesis)
 Branch = Literal[BRANCHES]
 # What ``models.NAME.feature`` takes.
-ModelFeature = Literal[(*FEATURES, *VECTORS)]
+ModelFeature = Literal[(*FEATURES, *VECTOR_NAMES)]
+Pretrained = Literal[tuple(PRETRAINED)]
 
 
 def fields_of_kind(kind: str) -> tuple[str, ...]:

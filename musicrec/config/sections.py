@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import AfterValidator, Field
 
-from musicrec.config.inputs import THESIS_BRANCHES, Branch, ModelFeature
+from musicrec.config.inputs import THESIS_BRANCHES, Branch, ModelFeature, Pretrained
 from musicrec.config.names import SPECTRAL_FEATURES, Feature
 
 # Constructor arguments of architectures that are fractions; every other number is a whole one.
@@ -81,6 +81,9 @@ class ExtractSettings:
 
     features: tuple[Feature, ...] = SPECTRAL_FEATURES
     """Features to extract and store."""
+    pretrained: tuple[Pretrained, ...] = ()
+    """Networks trained elsewhere, whose vectors of the recordings are extracted too; each needs a
+    package of weights (musicrec/pretrained/README.md)."""
     precision: Literal["float16", "uint8"] = "float16"
     """Stored precision of the features."""
     chroma: Literal["librosa", "folded"] = "librosa"

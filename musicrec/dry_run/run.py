@@ -37,7 +37,9 @@ from musicrec.pipeline.extract import (
     audio_blocks,
     audio_items,
 )
+from musicrec.pipeline.extract_pretrained import pretrained_blocks
 from musicrec.pipeline.launch import schedule
+from musicrec.pretrained.reader import PretrainedReader
 from musicrec.runtime.cluster import connect, cpus, map_unordered, on_each_node
 from musicrec.specs.submodel import SubmodelSpec
 from musicrec.telemetry.log import console
@@ -102,6 +104,10 @@ def plan(run: Run, config: PlanConfig) -> Plan:
     extraction = [
         _sampled(config, AUDIO, audio_items(run), columns, blocks, reader),
         _sampled(config, ARTWORK, artwork_items(run), (ARTWORK,), *artwork_blocks(run)),
+        *(
+            _sampled(config, name, audio_items(run), (name,), *pretrained_blocks(run, name))
+            for name in config.extract.pretrained
+        ),
     ]
     device, training, missing = _trainings(run, config)
     hours = sum(part.slot_hours for part in extraction)
@@ -123,7 +129,7 @@ def _sampled(
     items: pa.Table,
     columns: tuple[str, ...],
     blocks: Blocks,
-    reader: AudioReader | ArtworkReader,
+    reader: AudioReader | ArtworkReader | PretrainedReader,
 ) -> Extraction:
     left = blocks.missing(items, columns)
     rng = np.random.default_rng([config.seed, items.num_rows])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from musicrec.audio import FEATURE_SHAPES
-from musicrec.config.inputs import VECTORS
+from musicrec.config.inputs import PRETRAINED, VECTORS
 
 
 def available_features(name: str | None, extracted: Sequence[str]) -> tuple[str, ...]:
@@ -35,7 +35,9 @@ def compute_vector(name: str, features: Mapping[str, np.ndarray]) -> np.ndarray:
 
 @functools.cache
 def vector_length(name: str, features: tuple[str, ...]) -> int:
-    """Return the length D of a vector that is computed from these features."""
+    """Return the length D of a vector that is computed from these features, or is pretrained."""
+    if name in PRETRAINED:
+        return PRETRAINED[name].length
     zeros = {feature: np.zeros(FEATURE_SHAPES[feature], np.float32) for feature in features}
     return len(compute_vector(name, zeros))
 

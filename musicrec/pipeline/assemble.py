@@ -7,9 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from musicrec import schema
+from musicrec.config.inputs import PRETRAINED
 from musicrec.pipeline.artists import artist_facts
 from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.embed import TABLE
+from musicrec.pretrained.embedder import load_embedder
 from musicrec.serving.recommender import ARTISTS, ENSEMBLE, save
 from musicrec.specs.ensemble import EnsembleSpec
 from musicrec.specs.submodel import SubmodelSpec
@@ -58,6 +60,7 @@ def write_recommender(
         artist_table(run, embedded),
         run.config.extract.chroma,
         run.config.registry.segments,
+        {spec.feature: load_embedder().weights() for spec in specs if spec.feature in PRETRAINED},
     )
     for name in ranked.record["files"] if ranked is not None else ():
         (folder / name).write_bytes(run.store.read(ranked.stage.path(name)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -15,14 +14,19 @@ from musicrec.catalog.locations import audio_uris
 from musicrec.catalog.tables import FINGERPRINT_ROWS
 from musicrec.catalog.versions import file_versions
 from musicrec.extraction.index import INDEX, build_index, complete_tracks, expand_to_tracks
-from musicrec.extraction.isolation import Reader
 from musicrec.extraction.manifest import Blocks
-from musicrec.extraction.pipeline import Actors, run_blocks
+from musicrec.extraction.pipeline import Actors
 from musicrec.extraction.rows import row_keys, with_manifest_versions
 from musicrec.features.artwork import ArtworkReader
 from musicrec.features.columns import AudioReader, compile_kernels, stored_columns
 from musicrec.features.torch_reader import TorchAudioReader
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
+from musicrec.pipeline.blocks import extract_blocks
+from musicrec.pipeline.extract_pretrained import (
+    extract_pretrained,
+    pretrained_blocks,
+    pretrained_counts,
+)
 from musicrec.storage.store import BLOCKS, Stage, check_counts, complete_stages, fingerprint
 from musicrec.telemetry.progress import event
 
@@ -50,6 +54,7 @@ def extract(run: Run) -> Outcome:
         settings.minimum_seconds,
         settings.artwork_pixels,
         *([settings.device] if settings.device != "cpu" else []),
+        *([pretrained_blocks(run, name)[0].folder for name in settings.pretrained]),
     )
     # A file that was deleted after its extraction is no reason to train again.
     audio = with_manifest_versions(audio_items(run), audio_blocks(run)[0].manifest())
@@ -65,7 +70,11 @@ def extract(run: Run) -> Outcome:
         stage,
         lambda stage: _extract_all(run, stage, audio, artwork),
         should_rerun=lambda record: (
-            (settings.retry_errors and record["rows_in_errors"] > 0) or _has_damage(run)
+            (
+                settings.retry_errors
+                and record["rows_in_errors"] + record.get("pretrained_errors", 0) > 0
+            )
+            or _has_damage(run)
         ),
     )
 
@@ -74,7 +83,11 @@ def _has_damage(run: Run) -> bool:
     """Return whether parts were found damaged, so that their blocks must be extracted again."""
     damaged = [
         blocks.store.uri(f"{blocks.folder}: {name}")
-        for blocks in (audio_blocks(run)[0], artwork_blocks(run)[0])
+        for blocks in (
+            audio_blocks(run)[0],
+            artwork_blocks(run)[0],
+            *(pretrained_blocks(run, name)[0] for name in run.config.extract.pretrained),
+        )
         for name in sorted(blocks.damaged())
     ]
     if damaged:
@@ -162,29 +175,33 @@ def _extract_all(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> 
     if actors is not None:
         reader = dataclasses.replace(reader, threads=actors.cpus)
     images, image_reader = artwork_blocks(run)
-    run.store.write_json(stage.path(BLOCKS), {"extract": blocks.folder, ARTWORK: images.folder})
+    folders = {"extract": blocks.folder, ARTWORK: images.folder}
+    folders |= {
+        name: pretrained_blocks(run, name)[0].folder for name in run.config.extract.pretrained
+    }
+    run.store.write_json(stage.path(BLOCKS), folders)
     columns = stored_columns(run.config.extract.features)
-    counts = _extract_blocks(
-        run, blocks, audio, columns, reader, "extract", compile_kernels, actors
-    )
+    counts = extract_blocks(run, blocks, audio, columns, reader, "extract", compile_kernels, actors)
     index, errors = build_index(blocks, audio, columns, "extract")
-    art_counts = _extract_blocks(run, images, artwork, (ARTWORK,), image_reader, ARTWORK)
+    art_counts = extract_blocks(run, images, artwork, (ARTWORK,), image_reader, ARTWORK)
     tracks_of_images = _files(run, ARTWORK)
     art_index, art_errors = (
         expand_to_tracks(table, tracks_of_images)
         for table in build_index(images, artwork, (ARTWORK,), ARTWORK)
     )
+    vectors = [extract_pretrained(run, name, audio) for name in run.config.extract.pretrained]
 
     complete = complete_tracks(index, columns)
     check_counts(
         "extract", tracks.num_rows, complete, pc.count_distinct(errors.column("track_id")).as_py()
     )
-    run.store.write_table(stage.path("index.parquet"), pa.concat_tables([index, art_index]), INDEX)
-    run.store.write_table(
-        stage.path("errors.parquet"), pa.concat_tables([errors, art_errors]), schema.ERRORS
-    )
+    indices = [index, art_index, *(each.index for each in vectors)]
+    run.store.write_table(stage.path("index.parquet"), pa.concat_tables(indices), INDEX)
+    all_errors = [errors, art_errors, *(each.errors for each in vectors)]
+    run.store.write_table(stage.path("errors.parquet"), pa.concat_tables(all_errors), schema.ERRORS)
     run.store.write_table(stage.path(FILES), audio, ITEMS)
     lineage = fingerprint(blocks.folder, columns)
+    all_counts = [counts, art_counts, *(each.counts for each in vectors)]
     return {
         **_changes(run, stage, audio, lineage),
         "lineage": lineage,
@@ -196,8 +213,9 @@ def _extract_all(run: Run, stage: Stage, audio: pa.Table, artwork: pa.Table) -> 
         "artwork_errors": art_errors.num_rows,
         "rows_extracted_now": counts["rows"],
         "pictures_now": art_counts["rows"],
-        "bytes_written_now": counts["bytes"] + art_counts["bytes"],
-        "cpu_seconds_now": round(counts["cpu_seconds"] + art_counts["cpu_seconds"], 2),
+        **pretrained_counts(vectors),
+        "bytes_written_now": sum(each["bytes"] for each in all_counts),
+        "cpu_seconds_now": round(sum(each["cpu_seconds"] for each in all_counts), 2),
         "errors": stage.store.uri(stage.path("errors.parquet")),
     }
 
@@ -224,32 +242,8 @@ def _changes(run: Run, stage: Stage, audio: pa.Table, lineage: str) -> dict[str,
     }
 
 
-def _extract_blocks(
-    run: Run,
-    blocks: Blocks,
-    items: pa.Table,
-    columns: tuple[str, ...],
-    reader: Reader,
-    stage: str,
-    prepare: Callable[[], None] | None = None,
-    actors: Actors | None = None,
-) -> dict[str, float]:
-    settings = run.config.extract
-    plan = blocks.extend(items, columns, settings.rows_per_block, retry=settings.retry_errors)
-    return run_blocks(
-        blocks,
-        plan,
-        reader,
-        stage,
-        settings.maximum_failed_share,
-        prepare,
-        actors,
-        seconds_per_file=settings.seconds_per_file,
-    )
-
-
 def places(run: Run, extracted: Outcome, modality: str) -> dict[str, tuple[str, int]]:
-    """Return the part and row of each track that has a modality (a feature or "artwork")."""
+    """Return the part and row of each track that has a feature, "artwork" or pretrained vector."""
     if modality == "stft_halved" and "stft" in run.config.extract.features:
         modality = "stft"
     index = run.store.read_table(extracted.stage.path("index.parquet"), INDEX)

@@ -63,7 +63,8 @@ def print_results(done: Evaluated) -> None:
         f"Tracks: {extracted['rows_in']} in, {extracted['rows_out']} extracted, "
         f"{extracted['rows_in_errors']} in errors"
     )
-    if extracted["rows_in_errors"] or extracted["artwork_errors"]:
+    kinds = ("rows_in_errors", "artwork_errors", "pretrained_errors")
+    if any(extracted.get(kind) for kind in kinds):
         _print_line(f"Errors: {extracted['errors']}")
     if without_sound := uninformative_sentence(done.run, done.extracted):
         _print_line(without_sound)

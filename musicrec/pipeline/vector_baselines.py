@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from musicrec.config.inputs import VECTORS
+from musicrec.config.inputs import VECTOR_NAMES
 from musicrec.evaluation.baselines import chosen_logistic_scores
 from musicrec.features.reader import read_stored
 from musicrec.pipeline.base import Outcome, Run
@@ -33,7 +33,7 @@ def vector_scores(
     readers = {
         settings.feature: models[name]
         for name, settings in run.config.models.items()
-        if settings.feature in VECTORS and name in models
+        if settings.feature in VECTOR_NAMES and name in models
     }
     scores = {}
     for vector, model in readers.items():

@@ -1,9 +1,9 @@
 """Load and run a recommender: inputs of a track in, its embedding and the nearest artists out.
 
-Its folder holds ``recommender.json`` (the specs of its models), ``weights/NAME.safetensors`` and
-``artists.parquet`` (the artists with their embeddings), and where other members rank next to the
-network, the files of ``musicrec.artists.ranking``. Missing inputs follow the rule of
-``musicrec.specs.ensemble``.
+Its folder holds ``recommender.json`` (the specs of its models), ``weights/NAME.safetensors``,
+``pretrained/NAME.safetensors`` (networks trained elsewhere, if any) and ``artists.parquet`` (the
+artists with their embeddings), and where other members rank next to the network, the files of
+``musicrec.artists.ranking``. Missing inputs follow the rule of ``musicrec.specs.ensemble``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from torch import nn
 
 from musicrec.artists.neighbours import nearest_neighbours
 from musicrec.artists.ranking import WEIGHTS_FILE, Ranked, Ranking
-from musicrec.audio import AudioError, decode, extract_features, spread_segments
+from musicrec.audio import CLIP_SECONDS, AudioError, decode, extract_features, spread_segments
 from musicrec.config.inputs import FIELDS, INPUTS, NUMBERS, RECORDING
 from musicrec.features.artwork import ArtworkError, load_artwork
 from musicrec.features.columns import Statistics, halve
 from musicrec.features.lyrics import pad
 from musicrec.features.vectors import compute_vector
+from musicrec.pretrained.embedder import Embedder
 from musicrec.serving.query import Query
 from musicrec.specs.ensemble import EnsembleSpec, StackInputs
 from musicrec.specs.submodel import SubmodelSpec
@@ -38,6 +39,7 @@ from musicrec.training.inputs import pictures
 
 ENSEMBLE = "recommendation"
 DESCRIPTION, TABLE = "recommender.json", "artists.parquet"
+PRETRAINED_FOLDER = "pretrained"
 # Rows per forward pass: activations of the widest models take 100 MB per clip.
 ROWS_AT_ONCE = 16
 # A shorter track has too little to recommend from; up to 30 s it is padded with silence.
@@ -103,6 +105,7 @@ class Recommender:
         chroma: str,
         segments: int = 1,
         ranking: Ranking | None = None,
+        embedders: dict[str, Embedder] | None = None,
     ) -> None:
         self.ranking = ranking
         self.ensemble, self.submodels, self.chroma, self.segments = (
@@ -118,8 +121,9 @@ class Recommender:
         self.device = self._candidates.device
         self.features = sorted({name for spec in submodels.values() for name in spec.features})
         self._vectors = {
-            spec.feature: spec.features for spec in submodels.values() if spec.kind == "vector"
+            spec.feature: spec.features for spec in submodels.values() if spec.computed_from
         }
+        self._embedders = embedders or {}  # of the pretrained vectors, always on the CPU
 
     @classmethod
     def load(cls, folder: str | Path) -> Recommender:
@@ -147,6 +151,10 @@ class Recommender:
         ranking = None  # of the cosine only, as in versions older than other members
         if (folder / WEIGHTS_FILE).exists():
             ranking = Ranking.from_files(lambda name: (folder / name).read_bytes())
+        embedders = {
+            path.stem: Embedder.from_weights(path.read_bytes())
+            for path in sorted((folder / PRETRAINED_FOLDER).glob("*.safetensors"))
+        }
         return cls(
             ensemble,
             submodels,
@@ -155,6 +163,7 @@ class Recommender:
             description["chroma"],
             description.get("segments", 1),
             ranking,
+            embedders,
         )
 
     @property
@@ -324,20 +333,29 @@ class Recommender:
 
     def _features(self, audio: str | bytes) -> list[Features]:
         samples = decode(audio, minimum_seconds=MINIMUM_SECONDS, locate=resolve).samples
+        spectral = [name for name in self.features if name not in self._embedders]
         extracted = tuple(
-            dict.fromkeys("stft" if name == "stft_halved" else name for name in self.features)
+            dict.fromkeys("stft" if name == "stft_halved" else name for name in spectral)
         )
+        segments = spread_segments(samples, self.segments)
         windows = [
-            extract_features(window.samples, extracted, chroma=self.chroma)
-            for window in spread_segments(samples, self.segments)
+            extract_features(window.samples, extracted, chroma=self.chroma) for window in segments
         ]
-        return [
+        features: list[Features] = [
             {
                 name: halve(each["stft"]) if name == "stft_halved" else (each[name], None)
-                for name in self.features
+                for name in spectral
             }
             for each in windows
         ]
+        for name, embedder in self._embedders.items():
+            rate = embedder.sample_rate
+            samples = decode(audio, rate, minimum_seconds=MINIMUM_SECONDS, locate=resolve).samples
+            for window, segment in zip(features, segments, strict=True):
+                start = int(segment.start_seconds * rate)
+                clip = samples[start : start + int(CLIP_SECONDS * rate)]
+                window[name] = (embedder(clip), None)
+        return features
 
     def describe(self, answer: Recommendation) -> list[dict]:
         """Return the recommended artists with their facts, similarity and popularity's share.
@@ -358,9 +376,18 @@ def save(
     weights: dict[str, bytes],
     artists: pa.Table,
     chroma: str,
-    segments: int = 1,
+    segments: int,
+    pretrained: dict[str, bytes],
 ) -> None:
-    """Write a recommender's folder; ``weights`` holds safetensors bytes by the model's name."""
+    """Write a recommender's folder.
+
+    Parameters
+    ----------
+    weights
+        Safetensors bytes by the model's name.
+    pretrained
+        The same of the pretrained networks whose vectors the submodels read.
+    """
     (folder / "weights").mkdir(parents=True)
     description = {
         "ensemble": ensemble.as_json(),
@@ -370,6 +397,9 @@ def save(
     (folder / DESCRIPTION).write_bytes(json_bytes(description))
     for name, content in weights.items():
         (folder / "weights" / f"{name}.safetensors").write_bytes(content)
+    for name, content in pretrained.items():
+        (folder / PRETRAINED_FOLDER).mkdir(exist_ok=True)
+        (folder / PRETRAINED_FOLDER / f"{name}.safetensors").write_bytes(content)
     (folder / TABLE).write_bytes(parquet_bytes(artists.cast(ARTISTS)))
 
 

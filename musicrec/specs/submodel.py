@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from musicrec.audio import FEATURE_SHAPES
-from musicrec.config.inputs import FIELDS, OWN_FIELD, VECTORS
+from musicrec.config.inputs import FIELDS, OWN_FIELD, VECTOR_NAMES, VECTORS
 from musicrec.config.sections import ExtractSettings, SubmodelSettings
 from musicrec.features.columns import Statistics
 from musicrec.features.lyrics import Vocabulary
@@ -41,7 +41,7 @@ class SubmodelSpec:
     vocabulary
         The words that it knows, where it reads texts of the catalog.
     computed_from
-        The features that its vector is computed from, where it reads a vector.
+        The features that its vector is computed from, where it reads such a vector.
     """
 
     name: str
@@ -78,13 +78,13 @@ class SubmodelSpec:
         """What its modality is; the file of a field is a picture."""
         if self.feature is None:
             return FIELDS[self.modality].kind
-        return "vector" if self.feature in VECTORS else "feature"
+        return "vector" if self.feature in VECTOR_NAMES else "feature"
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The features of a recording that its input needs; none for fields of the catalog."""
+        """What extraction stores of a recording and its input needs; none for catalog fields."""
         own = () if self.feature is None else (self.feature,)
-        return self.computed_from if self.kind == "vector" else own
+        return self.computed_from if self.feature in VECTORS else own
 
     def input_shape(self) -> tuple[int, ...]:
         """(frequency, time) of what the model reads; (channel, height, width) of pictures.

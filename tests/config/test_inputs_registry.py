@@ -59,6 +59,7 @@ OTHER_MEANINGS = {
         *("musicrec/evaluation/thesis.py", "musicrec/studies/counts.py"),
         "musicrec/models/stacks.py",
     ),
+    "a package on PyPI": ("musicrec/pretrained/packages.py",),
     "a made-up model or table that is timed": ("musicrec/benchmarks/",),
 }
 
