@@ -61,9 +61,10 @@ class RaySettings:
 class CatalogSettings:
     """How the catalog is read."""
 
-    form: Literal["tables", "folder", "fma", "cifar100"] = "tables"
-    """Layout of the catalog: musicrec's three tables, a folder of tagged audio files, the FMA data
-    set as published (fma_metadata/ and the clips), or the published pickles of CIFAR-100."""
+    form: Literal["tables", "folder", "fma", "music4all", "jamendo", "cifar100"] = "tables"
+    """Layout of the catalog: musicrec's three tables, a folder of tagged audio files, or a data set
+    as published: FMA (fma_metadata/ and the clips), Music4All, MTG-Jamendo, or the pickles of
+    CIFAR-100."""
     fma_subset: Literal["small", "medium", "large", "full"] = "medium"
     """Subset of the FMA data set to read."""
     allowed_roots: tuple[str, ...] = ()

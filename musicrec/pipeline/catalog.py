@@ -22,8 +22,10 @@ from musicrec.catalog.joins import check_test_artists
 from musicrec.catalog.locations import catalog_root
 from musicrec.catalog.published.cifar100 import read_cifar100
 from musicrec.catalog.published.fma import read_fma
+from musicrec.catalog.published.jamendo import read_jamendo
+from musicrec.catalog.published.music4all import read_music4all
 from musicrec.catalog.split import split_report
-from musicrec.catalog.tables import Catalog, Problem, fingerprint
+from musicrec.catalog.tables import Catalog, CatalogError, Problem, RawCatalog, fingerprint
 from musicrec.catalog.validate import checked, load_validated
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError
@@ -37,6 +39,8 @@ from musicrec.telemetry.progress import Meter, event
 DEMO = "demo"
 # Relations are needed where embeddings are trained; that is checked there.
 OPTIONAL = ("artists", "related")
+# Published sets whose splits are made here.
+WITHOUT_SPLITS = {"music4all": read_music4all, "jamendo": read_jamendo}
 # Folder of the store with the pictures inside audio files.
 PICTURES = "pictures"
 ARTIST_SPLITS = pa.schema([("artist_id", pa.string()), ("split", pa.string())])
@@ -146,9 +150,17 @@ def _read(
         # A validation leaves the store as it is.
         pictures = _Pictures(store) if exists is None else None
         return checked(
-            read_folder(root, resolve(root), pictures),
+            _with_tracks(read_folder(root, resolve(root), pictures)),
             seed=config.seed,
             allowed_roots=(*rules.allowed_roots, store.uri(PICTURES)),
+            optional=OPTIONAL,
+            kept_splits=kept,
+        )
+    if rules.form in WITHOUT_SPLITS:
+        return checked(
+            _with_tracks(WITHOUT_SPLITS[rules.form](root, resolve(root))),
+            seed=config.seed,
+            exists=exists,
             optional=OPTIONAL,
             kept_splits=kept,
         )
@@ -161,6 +173,13 @@ def _read(
         optional=OPTIONAL,
         kept_splits=kept,
     )
+
+
+def _with_tracks(raw: RawCatalog) -> RawCatalog:
+    """Return tables that have tracks; CatalogError with what their form lacks if there are none."""
+    if "tracks" not in raw.tables:
+        raise CatalogError(list(raw.problems))
+    return raw
 
 
 class _Pictures:
@@ -245,7 +264,7 @@ def _keep_splits(config: Config, store: Store, catalog: Catalog) -> None:
 
     A test artist is then never trained on.
     """
-    if config.catalog_rules.form not in ("tables", "folder"):
+    if config.catalog_rules.form in ("fma", "cifar100"):
         return  # the published splits are the data set's own
     current = dict(
         zip(*catalog.tracks.select(["artist_id", "split"]).to_pydict().values(), strict=True)

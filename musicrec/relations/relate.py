@@ -94,7 +94,10 @@ def relate(
     """
     location = absolute(plays)
     mapped = settings.tracks is not None and settings.item != "track"
-    reading = dataclasses.replace(settings, item="track") if mapped else settings
+    kinds = {kind for kind, _ in FORMS[form].items or {}}
+    # The aliases name the artists of tracks, where a log has nothing but tracks.
+    by_track = mapped or (aliases is not None and kinds == {"track"})
+    reading = dataclasses.replace(settings, item="track") if by_track else settings
     names = columns_of(form, reading)
     files = list_files(location, form)
     lookup_files = [_version(settings.tracks)] if mapped else []

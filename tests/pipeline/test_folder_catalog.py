@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tagged import audio, image, tag
 
+from musicrec.catalog.tables import CatalogError
 from musicrec.config.jobs import Config
 from musicrec.config.load import ConfigError
 from musicrec.config.sections import CatalogSettings, RelationsSettings
@@ -98,6 +99,18 @@ def test_a_table_of_relations_in_the_folder_is_read(config: Config) -> None:
     assert open_run(config).catalog.related.to_pylist() == [
         {"artist_id": "artist a", "related_artist_id": "artist b", "rank": 1}
     ]
+
+
+def test_a_folder_without_audio_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "music").mkdir()
+    rules = CatalogSettings(form="folder")
+    empty = Config(
+        store=str(tmp_path / "store"), catalog=str(tmp_path / "music"), catalog_rules=rules
+    )
+    with pytest.raises(CatalogError) as raised:
+        open_run(empty)
+    (line,) = [line for line in str(raised.value).splitlines() if line.startswith("error: ")]
+    assert "no audio file that can be used; it must hold files that end in mp3, flac" in line
 
 
 def test_relations_of_tracks_are_no_relations_of_a_catalog(config: Config) -> None:

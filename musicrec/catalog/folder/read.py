@@ -129,6 +129,10 @@ def read_folder(
         tables["related"] = other.tables["related"]
     problems = limited(problems, len(problems))
     problems += [problem for problem in other.problems if problem.table == "related"]
+    if not tracks:
+        fix = f"it must hold files that end in {', '.join(AUDIO)}"
+        rule = "no audio file that can be used"
+        problems.append(Problem("folder", None, None, root, rule, fix))
     return RawCatalog(root, tables, tuple(problems))
 
 
