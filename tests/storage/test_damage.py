@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from musicrec.inspection.status import stage_folders, status_of
-from musicrec.storage import parquet
+from musicrec.storage import checksums, parquet
 from musicrec.storage.lock import Times, acquire, owner_of
 from musicrec.storage.record import DamagedError
 from musicrec.storage.store import BLOCKS, SUCCESS, Store, complete_stages
@@ -96,7 +96,7 @@ def test_damaged_weights_make_their_training_begin_again(store: Store) -> None:
 def test_a_failure_of_the_storage_is_no_damage(store: Store, monkeypatch: Any) -> None:
     table = pa.table({"a": [1, 2]})
     store.write_table("submodels/k/t.parquet", table, table.schema)
-    monkeypatch.setattr(parquet, "open_verified", _failing)
+    monkeypatch.setattr(parquet, "VerifiedParquet", _failing)
     monkeypatch.setattr(Store, "read", _failing)
     with pytest.raises(OSError, match="the network is down"):
         store.read_table("submodels/k/t.parquet", table.schema)
@@ -111,13 +111,13 @@ def _failing(*_: object) -> None:
 def test_one_failed_transfer_is_no_damage(store: Store, monkeypatch: Any) -> None:
     table = pa.table({"a": [1, 2]})
     store.write_table("submodels/k/t.parquet", table, table.schema)
-    read, calls = pa.parquet.ParquetFile.read, []
+    read, calls = pa.parquet.ParquetFile.read_row_groups, []
 
-    def once(self: Any, **options: Any) -> pa.Table:
+    def once(self: Any, *groups: Any, **options: Any) -> pa.Table:
         calls.append(1)
-        return _failing() if len(calls) == 1 else read(self, **options)
+        return _failing() if len(calls) == 1 else read(self, *groups, **options)
 
-    monkeypatch.setattr(pa.parquet.ParquetFile, "read", once)
+    monkeypatch.setattr(pa.parquet.ParquetFile, "read_row_groups", once)
     assert store.read_table("submodels/k/t.parquet", table.schema) == table
     assert store.stage("submodels", "k").success() == RECORD
 
@@ -134,17 +134,17 @@ def test_files_without_a_mark_are_read(store: Store, checksum: bool) -> None:
 def test_other_readers_read_marked_files() -> None:
     table = pa.table({"a": [1, 2], "b": ["x", None]})
     content = parquet.parquet_bytes(table)
-    assert parquet.MARK in content
+    assert checksums.MARK in content
     assert pa.parquet.read_table(pa.BufferReader(content)) == table
 
 
 def test_a_footer_longer_than_one_read_is_verified(store: Store) -> None:
     table = pa.table({f"column {number}": [1, 2] for number in range(800)})
     content = bytearray(parquet.parquet_bytes(table, row_group_size=1))
-    assert len(content) - content.index(parquet.MARK) > parquet.TAIL_BYTES
+    assert len(content) - content.index(checksums.MARK) > checksums.TAIL_BYTES
     store.write("t.parquet", bytes(content))
     assert store.read_table("t.parquet", table.schema) == table
-    content[content.index(parquet.MARK) + 100] ^= 1
+    content[content.index(checksums.MARK) + 100] ^= 1
     store.write("t.parquet", bytes(content))
     with pytest.raises(DamagedError, match="does not match its SHA-256"):
         store.read_table("t.parquet", table.schema)
@@ -162,7 +162,7 @@ def test_the_end_of_a_file_is_read_once() -> None:
             reads.append(size)
             return file.read(size)
 
-    opened = parquet.open_verified(pa.PythonFile(Watched(), mode="r"))
+    opened = checksums.VerifiedParquet(pa.PythonFile(Watched(), mode="r"))
     ends = len(reads)
     assert opened.read_row_group(0, columns=["b"]).num_rows == 500
-    assert (ends, max(reads)) == (1, min(parquet.TAIL_BYTES, len(file.getvalue())))
+    assert (ends, max(reads)) == (1, min(checksums.TAIL_BYTES, len(file.getvalue())))
