@@ -1,4 +1,4 @@
-"""Measure how well embeddings preserve their graph: Jaccard index, recall of held-out relations."""
+"""Measure how well embeddings preserve the relations they were trained on: the Jaccard index."""
 
 from __future__ import annotations
 
@@ -69,43 +69,3 @@ def chance_jaccard(graph: ArtistGraph) -> float:
         probability = hypergeom.pmf(common, len(graph) - 1, degree, degree)
         expected.append(np.sum(probability * common / (2 * degree - common)))
     return float(np.average(expected, weights=counts))
-
-
-def hold_out(
-    graph: ArtistGraph, share: float, generator: np.random.Generator
-) -> tuple[ArtistGraph, np.ndarray]:
-    """Remove a random fraction ``share`` of the relations.
-
-    Returns the graph of the same artists without them, and their positions among the relations.
-    """
-    held = np.flatnonzero(generator.random(len(graph.heads)) < share)
-    heads, tails, ranks = (
-        np.delete(column, held) for column in (graph.heads, graph.tails, graph.ranks)
-    )
-    offsets = np.concatenate(([0], np.cumsum(np.bincount(heads, minlength=len(graph)))))
-    return ArtistGraph(graph.artist_ids, offsets, heads, tails, ranks), held
-
-
-def held_out_recall(
-    graph: ArtistGraph,
-    vectors: np.ndarray | torch.Tensor,
-    heads: np.ndarray,
-    tails: np.ndarray,
-    k: int = 20,
-    metric: Metric = "cosine",
-) -> float:
-    """Return the fraction of held-out relations (E,) whose tail is among the head's ``k`` nearest.
-
-    The head's other related artists, known to ``graph``, are not candidates.
-    """
-    vectors = torch.as_tensor(vectors)
-    artists, query = np.unique(heads, return_inverse=True)
-    degrees = graph.degrees[artists]
-    exclude = np.full((len(artists), degrees.max() + 1), -1)
-    exclude[:, :-1][np.arange(degrees.max()) < degrees[:, None]] = graph.tails[
-        graph.relations_of(artists)
-    ]
-    exclude[:, -1] = artists
-    queries = vectors[torch.as_tensor(artists, device=vectors.device)]
-    neighbours, _ = nearest_neighbours(queries, vectors, k, exclude, metric=metric)
-    return float(np.mean((neighbours[query] == tails[:, None]).any(axis=1)))

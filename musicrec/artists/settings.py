@@ -13,13 +13,15 @@ from musicrec.config.sections import EmbedSettings
 class Stage:
     """One phase of training.
 
-    It ends after ``patience`` passes without a better score, or after ``maximum_passes``.
+    It ends after ``patience`` passes without a better score, or after ``maximum_passes``. With
+    ``passes`` it ends after so many of the maximum, by which the learning rate still decays.
     """
 
     learning_rate: float
     artists_per_step: int
     patience: int
     maximum_passes: int = 200
+    passes: int | None = None
 
     def __post_init__(self) -> None:
         if (
@@ -27,6 +29,8 @@ class Stage:
             or min(self.artists_per_step, self.patience, self.maximum_passes) < 1
         ):
             raise ValueError(f"{self}: every value must be positive")
+        if self.passes is not None and not 1 <= self.passes <= self.maximum_passes:
+            raise ValueError(f"{self}: give passes from 1 to maximum_passes")
 
 
 THESIS_STAGES = (
@@ -35,8 +39,8 @@ THESIS_STAGES = (
     Stage(learning_rate=1e-5, artists_per_step=1, patience=2),
 )
 CHOICES = {
-    "select_by": ("loss", "jaccard"),
-    "objective": ("thesis", "contrastive"),
+    "select_by": ("loss", "jaccard", "held_out", "last"),
+    "objective": ("thesis", "contrastive", "pagerank"),
     "metric": ("cosine", "euclidean"),
     "initial": ("random", "spread"),
     "steps": ("random", "near"),
@@ -55,20 +59,23 @@ class EmbeddingSettings:
         meaning (small catalogs).
     select_by
         The figure that decides when a stage ends and which pass' table is kept: the training
-        ``loss`` (the thesis), or the ``jaccard``, which peaks and falls again while the loss still
-        improves.
+        ``loss`` (the thesis), the ``jaccard``, which peaks and falls again while the loss still
+        improves, or the NDCG of ``held_out`` relations; ``last`` keeps the last table.
     lazy
         Adam moves only the rows that a step names (see ``RowAdam``); for catalogs where a walk over
         the table in each step is too slow.
     jaccard_every
-        Passes between two computations of the Jaccard index; with ``select_by="jaccard"`` only
-        those passes count and can be chosen.
+        Passes between two computations of the Jaccard index or of the held-out score; where these
+        select, only such passes count and can be chosen.
     objective
-        "thesis", or "contrastive" (see ``musicrec.artists.contrastive``), which the fields from
-        here to ``steps`` are for.
+        "thesis", "contrastive" (see ``musicrec.artists.contrastive``), or "pagerank" (see
+        ``musicrec.artists.soft_positives``). The fields from here to ``steps`` are for the latter
+        two.
     temperature, uniform_negatives, rank_exponent
         Divides similarities; artists drawn as candidates in each step; a relation of rank r weighs
-        ``r ** -rank_exponent``.
+        ``r ** -rank_exponent`` (contrastive).
+    restart, neighbourhood
+        Probability that a walk ends at each step, and artists of a neighbourhood (pagerank).
     metric
         The similarity that is learned and judged by. With "euclidean" lengths mean something and
         vectors keep theirs.
@@ -89,15 +96,17 @@ class EmbeddingSettings:
     dimensions: int = 800
     stages: tuple[Stage, ...] = THESIS_STAGES
     full_batch: bool = False
-    select_by: Literal["loss", "jaccard"] = "loss"
+    select_by: Literal["loss", "jaccard", "held_out", "last"] = "loss"
     seed: int = 0
     lazy: bool = False
     jaccard_every: int = 1
     jaccard_artists: int | None = None
-    objective: Literal["thesis", "contrastive"] = "thesis"
+    objective: Literal["thesis", "contrastive", "pagerank"] = "thesis"
     temperature: float = 0.05
     uniform_negatives: int = 1024
     rank_exponent: float = 0.0
+    restart: float = 0.3
+    neighbourhood: int = 400
     metric: Metric = "cosine"
     initial: Literal["random", "spread"] = "random"
     steps: Literal["random", "near"] = "random"
@@ -153,8 +162,14 @@ class EmbeddingSettings:
                     f"{name} '{getattr(self, name)}': give "
                     + " or ".join(f"'{choice}'" for choice in choices)
                 )
-        if self.metric == "euclidean" and self.objective == "thesis":
+        if self.metric == "euclidean" and self.objective != "contrastive":
+            name = "the thesis'" if self.objective == "thesis" else "the pagerank"
             raise ValueError(
-                "metric 'euclidean', and the thesis' objective is one of cosines: give "
+                f"metric 'euclidean', and {name} objective is one of cosines: give "
                 "objective 'contrastive'"
+            )
+        if not 0 < self.restart < 1 or self.neighbourhood < 1:
+            raise ValueError(
+                f"restart {self.restart}, neighbourhood {self.neighbourhood}: give a restart "
+                "between 0 and 1 and a neighbourhood of at least 1"
             )

@@ -30,6 +30,7 @@ def planted_graph(
     clusters: int = 12,
     spread: float = 0.6,
     popularity: float = 0.05,
+    wrong: float = 0.0,
     seed: int = 0,
     block_rows: int = 1024,
 ) -> PlantedGraph:
@@ -39,6 +40,9 @@ def planted_graph(
     clusters touch). ``popularity`` scales an exponential bonus that an artist brings into every
     list: some are named by many artists, most by few, so relations are not mutual. Every fourth
     artist keeps only half of its list, since lists in real catalogs vary in length.
+
+    A share ``wrong`` of the relations leads to an artist drawn at random instead, as errors in real
+    catalogs do: embeddings that fit every relation then fit these too.
     """
     generator = np.random.default_rng(seed)
     centres = _unit(generator.normal(size=(clusters, dimensions)))
@@ -60,6 +64,11 @@ def planted_graph(
         np.arange(related)
         < np.where(np.arange(artists) % 4 == 3, max(1, related // 2), related)[:, None]
     )
+    if wrong:
+        drawn = generator.integers(artists, size=tails.shape)
+        free = (drawn != np.arange(artists)[:, None]) & ~_in_row(drawn, tails)
+        replaced = free & (generator.random(tails.shape) < wrong) & ~_repeated(drawn)
+        tails = np.where(replaced, drawn, tails)
     heads, places = np.nonzero(kept)
     names = np.array([f"artist-{number:06d}" for number in range(artists)])
     return PlantedGraph(
@@ -70,6 +79,17 @@ def planted_graph(
         latent,
         cluster,
     )
+
+
+def _in_row(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return which of ``values`` (A, R) are among the ``rows`` (A, R) of the same artist."""
+    return (values[:, :, None] == rows[:, None, :]).any(axis=2)
+
+
+def _repeated(values: np.ndarray) -> np.ndarray:
+    """Return which of ``values`` (A, R) an earlier one of the same row equals."""
+    earlier = np.tri(values.shape[1], k=-1, dtype=bool)
+    return ((values[:, :, None] == values[:, None, :]) & earlier).any(axis=2)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -23,6 +23,19 @@ NO_PASSWORDS = (
     "a URI is written next to every result: "
     "give credentials by environment variables, a profile or a role"
 )
+SOFTMAX = ("contrastive", "pagerank")
+# The objectives of artist embeddings that a setting is for.
+OBJECTIVES_OF = {
+    "temperature": SOFTMAX,
+    "temperatures": SOFTMAX,
+    "uniform_negatives": SOFTMAX,
+    "rank_exponent": ("contrastive",),
+    "restart": ("pagerank",),
+    "neighbourhood": ("pagerank",),
+    "metric": ("contrastive",),
+    "initial": SOFTMAX,
+    "steps": SOFTMAX,
+}
 
 
 def check(config: Config) -> None:
@@ -88,13 +101,17 @@ def _learning_rate_phases(config: Config) -> None:
 
 def _embeddings(config: Config) -> None:
     embed, default = config.embed, EmbedSettings()
-    if embed.objective == "contrastive":
-        return
-    for key in ("temperature", "uniform_negatives", "rank_exponent", "metric", "initial", "steps"):
-        if getattr(embed, key) != getattr(default, key):
+    if embed.select_by == "held_out" and not embed.held_out:
+        raise ConfigError(
+            "embed.select_by is held_out and embed.held_out is 0: give a share to hold out, or "
+            "select by loss or jaccard"
+        )
+    for key, objectives in OBJECTIVES_OF.items():
+        if embed.objective not in objectives and getattr(embed, key) != getattr(default, key):
+            name = "thesis'" if embed.objective == "thesis" else embed.objective
             raise ConfigError(
-                f"embed.{key} is {getattr(embed, key)}, which the thesis' objective does not have: "
-                "set embed.objective to contrastive, or leave it out"
+                f"embed.{key} is {getattr(embed, key)}, which the {name} objective does not have: "
+                f"set embed.objective to {' or '.join(objectives)}, or leave it out"
             )
 
 

@@ -1,4 +1,7 @@
-"""The sections of a configuration, one frozen dataclass each. The defaults are the thesis' values.
+"""The sections of a configuration, one frozen dataclass each.
+
+The defaults are the thesis' values, but for the artist embeddings, whose defaults are those that
+find most of the relations held out of them.
 
 Everything here is plain data that imports quickly, so that a wrong key is reported within the first
 second. The docstring of a field is its help text.
@@ -120,29 +123,47 @@ class EmbedSettings:
     """Length of an artist's vector."""
     full_batch: bool = False
     """Use all artists in each step (for small catalogs)."""
-    learning_rates: Phases = (1e-3, 5e-4, 1e-5)
+    learning_rates: Phases = (0.03,)
     """Learning rate of each phase."""
-    artists_per_step: tuple[Count, ...] = (32, 16, 1)
+    artists_per_step: tuple[Count, ...] = (512,)
     """Artists per step in each phase."""
-    patience: tuple[Count, ...] = (1, 1, 2)
+    patience: tuple[Count, ...] = (3,)
     """Passes without improvement after which each phase ends."""
-    maximum_passes: Count = 200
-    """Largest number of passes over the relations per phase."""
-    select_by: Literal["loss", "jaccard"] = "loss"
-    """Metric that ends a phase and selects the vectors that are kept. The Jaccard index peaks and
-    falls again while the loss still improves."""
+    maximum_passes: Count = 6
+    """Largest number of passes over the artists per phase."""
+    select_by: Literal["loss", "jaccard", "held_out"] = "held_out"
+    """Metric that ends a phase and selects the vectors that are kept: the training loss, the
+    Jaccard index of the relations seen (it peaks and falls again while the loss still improves), or
+    the NDCG of relations held out. The latter first trains without them to choose temperature and
+    passes, then on all relations."""
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Share held out to choose the embeddings and to compare them with baselines (0: none)."""
+    held_out_by: Literal["edge", "artist"] = "edge"
+    """What is held out: a share of all pairs of related artists, or all pairs among a share of the
+    artists."""
     lazy: bool = False
     """Let Adam update only the rows in a step, for catalogs whose whole table is too slow to update
     in each step."""
     jaccard_artists: Count | None = None
     """Artists over which the Jaccard index is averaged, drawn once; all if not given."""
-    objective: Literal["thesis", "contrastive"] = "thesis"
-    """Binary cross entropy on pairs (the thesis), or per relation a softmax of the related artist
-    among the step's other candidates."""
+    objective: Literal["thesis", "contrastive", "pagerank"] = "pagerank"
+    """Binary cross entropy on pairs (the thesis), per relation a softmax of the related artist
+    among the step's other candidates, or a softmax over all artists with personalised PageRank as
+    soft positives."""
     temperature: Positive = 0.05
-    """Softmax temperature (contrastive objective only)."""
+    """Softmax temperature, unless held-out relations choose among temperatures (contrastive and
+    pagerank objectives only)."""
+    temperatures: tuple[Positive, ...] = (0.07, 0.1, 0.15, 0.2)
+    """Softmax temperatures among which held-out relations choose (select_by held_out; contrastive
+    and pagerank objectives only)."""
     uniform_negatives: Count = 1024
-    """Artists drawn in each step as additional candidates (contrastive objective only)."""
+    """Artists drawn in each step as additional candidates (contrastive and pagerank objectives
+    only)."""
+    restart: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Probability that a walk along relations ends at each step; higher keeps neighbourhoods closer
+    (pagerank objective only)."""
+    neighbourhood: Count = 400
+    """Artists with a share in a neighbourhood (pagerank objective only)."""
     rank_exponent: NotNegative = 0.0
     """A relation of rank r has weight r to the power of minus this (contrastive objective only)."""
     metric: Literal["cosine", "euclidean"] = "cosine"
@@ -150,11 +171,11 @@ class EmbedSettings:
     (euclidean: contrastive objective only)."""
     initial: Literal["random", "spread"] = "random"
     """Initial vectors: random, or random and then averaged along the relations (contrastive
-    objective only)."""
+    and pagerank objectives only)."""
     steps: Literal["random", "near"] = "random"
     """Artists of a step: random, or near each other, which makes each other's candidates hard
-    (contrastive objective only)."""
-    decay: Literal["none", "linear"] = "none"
+    and fewer (contrastive and pagerank objectives only)."""
+    decay: Literal["none", "linear"] = "linear"
     """Learning rate schedule within a phase: constant, or linear to 0 at maximum_passes."""
     hold_out_test_relations: bool = False
     """Leave out every relation of a test artist. The evaluation then measures whether the music of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,10 @@ from musicrec import schema
 from musicrec.config.errors import ConfigError
 from musicrec.config.sections import EmbedSettings
 from musicrec.pipeline.base import REVISION, Outcome, Run, already_complete, run_stage
+from musicrec.pipeline.checkpoint import PassCheckpoint
+from musicrec.pipeline.held_out import choose_by_held_out, chosen_before
 from musicrec.pipeline.preflight import check_relations
 from musicrec.storage.store import Stage, complete_stages, fingerprint
-from musicrec.telemetry.progress import event
 
 if TYPE_CHECKING:  # torch takes seconds to load
     from musicrec.artists.warm_start import Drift, WarmStart
@@ -83,7 +83,12 @@ def embed(run: Run) -> Outcome:
 
 def key_settings(settings: EmbedSettings) -> dict[str, Any]:
     """Return the settings that decide the embeddings, as the stage's key hashes them."""
-    decisive = {name: value for name, value in vars(settings).items() if name not in NOT_IN_KEY}
+    without_effect = set(NOT_IN_KEY)
+    if settings.select_by != "held_out":
+        without_effect |= {"held_out", "held_out_by", "temperatures"}
+    if settings.objective != "pagerank":
+        without_effect |= {"restart", "neighbourhood"}
+    decisive = {name: value for name, value in vars(settings).items() if name not in without_effect}
     return RETIRED | decisive
 
 
@@ -110,13 +115,10 @@ def relations_without(related: pa.Table, artists: Collection[str]) -> pa.Table:
 def _embed_artists(
     run: Run, stage: Stage, related: pa.Table, before: tuple[Stage, dict[str, Any]] | None
 ) -> dict[str, Any]:
-    import torch
-
-    from musicrec.artists.embedding import PassProgress, train_embeddings
+    from musicrec.artists.embedding import train_embeddings
     from musicrec.artists.graph import build_graph
     from musicrec.artists.quality import chance_jaccard
     from musicrec.artists.settings import EmbeddingSettings
-    from musicrec.training.checkpoints import LAST, load_state
 
     columns = {name: related.column(name).to_pylist() for name in schema.RELATED.names}
     graph = build_graph(
@@ -125,26 +127,19 @@ def _embed_artists(
         columns["rank"],
         run.catalog.tracks.column("artist_id").to_pylist(),
     )
-    saved = load_state(run.store, stage.folder, "artists")
-    every = max(1, 100_000 // len(graph))
-
-    def on_pass(progress: PassProgress) -> None:
-        if progress.passes % every == 0:
-            stream = io.BytesIO()
-            torch.save(progress.state(copy=False), stream)
-            run.store.write(stage.path(LAST), stream.getbuffer())
-            event(
-                "artists",
-                "pass",
-                passes=progress.passes,
-                training_stage=progress.stage,
-                loss=progress.loss,
-                jaccard=progress.jaccard,
-            )
-
-    start = None if before is None else _warm_start(run, *before)
     settings = EmbeddingSettings.from_section(run.config.embed, run.config.seed)
-    result = train_embeddings(graph, settings, saved, on_pass, run.config.embed.device, start)
+    held_out = None
+    if before is not None and before[1].get("held_out") is not None:
+        # The vectors to start from learnt of every relation, so that nothing can be held out now.
+        held_out = {"measured_on": before[0].key} | before[1]["held_out"]
+        settings = chosen_before(settings, held_out)
+    elif run.config.embed.held_out:
+        settings, held_out = choose_by_held_out(run, stage, graph, settings)
+    start = None if before is None else _warm_start(run, *before)
+    checkpoint = PassCheckpoint(run.store, stage.folder, len(graph))
+    result = train_embeddings(
+        graph, settings, checkpoint.load(), checkpoint.save, run.config.embed.device, start
+    )
     vectors = pa.array(list(result.vectors), pa.list_(pa.float32()))
     run.store.write_table(
         stage.path(TABLE),
@@ -162,6 +157,7 @@ def _embed_artists(
         "jaccard_chance": float(chance_jaccard(graph)),
         "weight": result.weight,
         "bias": result.bias,
+        "held_out": held_out,
         "loss_history": np.round(result.loss, 6).tolist(),
         **(
             {}

@@ -79,6 +79,7 @@ def _log_and_promote(
         mlflow.log_metrics(
             {
                 "artist_jaccard": embedded.record["jaccard"],
+                **_held_out_metrics(embedded.record.get("held_out")),
                 **changes(extracted.record, embedded.record),
             }
         )
@@ -187,6 +188,16 @@ def _note(results: dict[str, Any], decision: str) -> str:
         values = [scores.get(name) for name in ("cosine", *names)]
         rows.append([model, *("" if value is None else f"{value:.3f}" for value in values)])
     return f"{decision}\n\n{markdown_table(('model', 'test cosine', *names), rows)}"
+
+
+def _held_out_metrics(facts: dict[str, Any] | None) -> dict[str, float]:
+    """Return the NDCG of relations held out of the embeddings, and of the best baseline."""
+    if facts is None:
+        return {}
+    return {
+        "artist_held_out_ndcg": facts["ndcg"],
+        "artist_held_out_baseline": max(facts["baselines"].values()),
+    }
 
 
 def _metrics(results: dict[str, Any]) -> dict[str, float]:

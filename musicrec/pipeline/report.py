@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from musicrec.inspection.errors import grouped
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage, versions
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import RANKED, RESULTS
+from musicrec.pipeline.held_out import describe
 from musicrec.pipeline.report_sections import clip_pictures, embedding_sections, genre_sections
 from musicrec.registry.training_log import training_log
 from musicrec.report.catalog import failures_section, splits_section, tail_section
@@ -108,19 +110,26 @@ def scored_run(run: Run, done: Evaluated) -> Scored:
     )
 
 
+def _embedding_facts(record: Mapping[str, Any]) -> str:
+    """Return a sentence on the artist embeddings; empty for tasks without."""
+    if "jaccard" not in record:
+        return ""
+    held_out = record.get("held_out")
+    return (
+        "Artist embeddings: "
+        + ("" if held_out is None else f"{describe(held_out)}; ")
+        + f"mean Jaccard index of the relations seen {record['jaccard']:.3f} "
+        "(thesis: 0.549, on its own data)."
+    )
+
+
 def _sections(run: Run, scored: Scored, done: Evaluated) -> list[Section]:
     task, records = run.config.task, {name: outcome.record for name, outcome in done.models.items()}
     tracks, artists = run.catalog.tracks, run.catalog.artists
     recommends = task == "embedding"
     of_task = (embedding_sections if recommends else genre_sections)(run, scored, done)
     network = ENSEMBLE if recommends else scored.leading
-    jaccard = done.targeted.record.get("jaccard")
-    facts = (
-        ""
-        if jaccard is None
-        else f"Mean Jaccard index of the artist embeddings: {jaccard:.3f} "
-        "(thesis: 0.549, on its own data)."
-    )
+    facts = _embedding_facts(done.targeted.record)
     errors = run.store.read_table(done.extracted.stage.path("errors.parquet"), schema.ERRORS)
     sections = [
         results_section(scored, facts),

@@ -16,6 +16,7 @@ from musicrec.pipeline.base import Outcome
 from musicrec.pipeline.embed import TABLE
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import BASELINES, RANKED, RESULTS, TestSplit, served_results
+from musicrec.pipeline.held_out import describe
 from musicrec.pipeline.report import scored_run
 from musicrec.pipeline.retrain import Evaluated
 from musicrec.pipeline.uninformative import uninformative_sentence
@@ -69,8 +70,11 @@ def print_results(done: Evaluated) -> None:
     if without_sound := uninformative_sentence(done.run, done.extracted):
         _print_line(without_sound)
     if recommends:
+        held_out = targeted.get("held_out")
         _print_line(
-            f"Artist embeddings: Jaccard {targeted['jaccard']:.3f} "
+            "Artist embeddings: "
+            + ("" if held_out is None else f"{describe(held_out)}; ")
+            + f"Jaccard of seen relations {targeted['jaccard']:.3f} "
             f"(chance {targeted['jaccard_chance']:.3f})"
         )
     elif targeted["rows_incomplete"]:

@@ -165,17 +165,31 @@ MODELS = "models: {a: {architecture: time, feature: mel}}\nensemble: {branches: 
             "ensemble: {branches: [year], patience: [1, 2]}",
             "ensemble.learning_rates has 1 phases and ensemble.patience has 2",
         ),
-        ("embed: {patience: [1]}", "embed.learning_rates has 3 phases and embed.patience has 1"),
+        ("embed: {patience: [1, 1]}", "embed.learning_rates has 1 phases and embed.patience has 2"),
         (
-            "embed: {temperature: 0.1}",
+            "embed: {objective: thesis, temperature: 0.1}",
             "embed.temperature is 0.1, which the thesis' objective does not have",
         ),
         (
-            "embed: {metric: euclidean}",
+            "embed: {objective: thesis, metric: euclidean}",
             "embed.metric is euclidean, which the thesis' objective does not have: set embed.objective to",
         ),
         (
-            "embed: {artists_per_step: [1]}",
+            "embed: {metric: euclidean}",
+            "embed.metric is euclidean, which the pagerank objective does not have: set embed.objective to "
+            "contrastive, or leave it out",
+        ),
+        (
+            "embed: {objective: contrastive, restart: 0.5}",
+            "embed.restart is 0.5, which the contrastive objective does not have: set embed.objective to "
+            "pagerank, or leave it out",
+        ),
+        (
+            "embed: {held_out: 0}",
+            "embed.select_by is held_out and embed.held_out is 0: give a share to hold out, or select by",
+        ),
+        (
+            "embed: {artists_per_step: [1, 1]}",
             "embed.artists_per_step and embed.patience must have one value per phase",
         ),
         (

@@ -30,6 +30,9 @@ extract:
   artwork_pixels: 32
   rows_per_block: 4
 embed:
+  objective: thesis
+  select_by: loss
+  decay: none
   dimensions: 8
   full_batch: true
   learning_rates: [0.1]

@@ -9,7 +9,7 @@ import pytest
 from musicrec import schema
 from musicrec.catalog.tables import Catalog
 from musicrec.config.jobs import Config
-from musicrec.config.load import ConfigError
+from musicrec.config.load import ConfigError, preset
 from musicrec.config.sections import EmbedSettings
 from musicrec.pipeline.base import Run
 from musicrec.pipeline.embed import NOT_IN_KEY, TABLE, embed, key_settings, relations_without
@@ -25,11 +25,25 @@ EDGES = [
     ("b", "untracked"),
 ]
 ONE_STAGE = {
+    "objective": "thesis",
+    "select_by": "loss",
+    "decay": "none",
+    "held_out": 0,
     "learning_rates": (0.1,),
     "artists_per_step": (1,),
     "patience": (5,),
     "maximum_passes": 5,
 }
+THESIS = EmbedSettings(
+    objective="thesis",
+    learning_rates=(1e-3, 5e-4, 1e-5),
+    artists_per_step=(32, 16, 1),
+    patience=(1, 1, 2),
+    maximum_passes=200,
+    select_by="loss",
+    decay="none",
+    held_out=0,
+)
 QUICK = EmbedSettings(dimensions=4, full_batch=True, hold_out_test_relations=True, **ONE_STAGE)
 
 
@@ -108,12 +122,10 @@ def test_nothing_left_to_learn_from_is_said(tmp_path: Path) -> None:
 def test_the_contrastive_objective_by_configuration(tmp_path: Path) -> None:
     settings = EmbedSettings(
         dimensions=4,
-        objective="contrastive",
         initial="spread",
         steps="near",
-        decay="linear",
         uniform_negatives=2,
-        **ONE_STAGE,
+        **{**ONE_STAGE, "objective": "contrastive", "decay": "linear"},
     )
     run = run_of(tmp_path, EDGES, settings)
     outcome = embed(run)
@@ -124,7 +136,21 @@ def test_the_contrastive_objective_by_configuration(tmp_path: Path) -> None:
 
 def test_keys_still_hash_the_retired_settings() -> None:
     """Embeddings of stores written when ``regions`` existed keep their keys."""
-    settings = key_settings(EmbedSettings())
+    settings = key_settings(THESIS)
     assert settings["regions"] == 0
     assert not set(settings) & set(NOT_IN_KEY)
     assert fingerprint(1, settings, 0) == "419d16c46ab194cb"
+
+
+def test_settings_without_effect_leave_the_key_of_the_thesis_as_it_was() -> None:
+    changed = dataclasses.replace(
+        THESIS, held_out_by="artist", temperatures=(0.3,), restart=0.5, neighbourhood=7
+    )
+    assert key_settings(changed) == key_settings(THESIS)
+    assert fingerprint(1, key_settings(preset("thesis-webapi").embed), 0) == "9cd561834a426094"
+    measured = dataclasses.replace(THESIS, held_out=0.1)
+    assert key_settings(measured) == key_settings(THESIS)
+    assert fingerprint(1, key_settings(preset("demo").embed), 0) == "b9b31221a79c8fe1"
+    default = EmbedSettings()
+    for changes in ({"held_out": 0.2}, {"held_out_by": "artist"}, {"restart": 0.5}):
+        assert key_settings(dataclasses.replace(default, **changes)) != key_settings(default)

@@ -18,6 +18,9 @@ from musicrec.pipeline.embed import TABLE, embed
 
 FIRST, GROWN = range(12), range(14)
 SETTINGS = {
+    "objective": "thesis",
+    "select_by": "loss",
+    "decay": "none",
     "dimensions": 8,
     "full_batch": True,
     "learning_rates": (0.1,),
@@ -50,7 +53,7 @@ def embedded(folder: Path, **settings: Any) -> Outcome:
     config = Config(
         store=str(folder.parent / "store"),
         catalog=str(folder),
-        embed=EmbedSettings(**SETTINGS, **settings),
+        embed=EmbedSettings(**SETTINGS | settings),
     )
     return embed(open_run(config))
 
