@@ -2,7 +2,8 @@
 
 The vectors of one part of an extraction are one Parquet file, written like a feature of one frame:
 ``vectors/KEY/parts/HASH.parquet``, where HASH stands for the rows that it is computed from. A later
-extraction that shares parts with this one finds their vectors there.
+extraction that shares parts with this one finds their vectors there. A file that was found damaged
+is written again by the next run.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import Any
 import pyarrow as pa
 
 from musicrec.extraction.index import INDEX
-from musicrec.extraction.manifest import ROW_GROUP_ROWS
+from musicrec.extraction.manifest import ROW_GROUP_ROWS, Blocks
 from musicrec.features import codec
 from musicrec.features.reader import read_stored
 from musicrec.features.vectors import available_features, compute_vector, vector_length
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.pipeline.extract import places
+from musicrec.storage.damage import DAMAGED, PARTS
 from musicrec.storage.store import Stage, Store, fingerprint, parquet_bytes
 
 INDEX_FILE = "index.parquet"
@@ -29,18 +31,25 @@ def vector_places(run: Run, extracted: Outcome, name: str) -> dict[str, tuple[st
     """Compute a vector of every track that has its features, and return where each is stored."""
     features = available_features(name, run.config.extract.features)
     stage = run.store.stage("vectors", fingerprint(REVISION, extracted.stage.key, name, features))
+    files = Blocks(run.store, f"vectors/{fingerprint(REVISION, name, features)}")
     outcome = run_stage(
         run,
         stage,
-        lambda stage: _compute(run, stage, extracted, name, features),
+        lambda stage: _compute(run, stage, extracted, files, name, features),
         f"vectors {name}",
+        should_rerun=lambda record: bool(files.damaged()),
     )
     index = run.store.read_table(outcome.stage.path(INDEX_FILE), INDEX)
     return {row["track_id"]: (row["part"], row["row"]) for row in index.to_pylist()}
 
 
 def _compute(
-    run: Run, stage: Stage, extracted: Outcome, name: str, features: tuple[str, ...]
+    run: Run,
+    stage: Stage,
+    extracted: Outcome,
+    blocks: Blocks,
+    name: str,
+    features: tuple[str, ...],
 ) -> dict[str, Any]:
     from musicrec.runtime.cluster import connect, map_unordered
 
@@ -50,18 +59,25 @@ def _compute(
         if all(track in of_feature for of_feature in stored):
             place = tuple(of_feature[track] for of_feature in stored)
             files.setdefault(place[0][0], []).append((track, place))
-    folder = f"vectors/{fingerprint(REVISION, name, features)}/parts"
-    written = {f"{folder}/{file}" for file in run.store.names(folder)}
-    named = {
-        f"{folder}/{fingerprint([place for _, place in members])}.parquet": members
-        for members in files.values()
-    }
+    folder, done = f"{blocks.folder}/{PARTS}", blocks.done()
+    named = {fingerprint([place for _, place in members]): members for members in files.values()}
+    missing = [
+        (f"{folder}/{file}.parquet", members) for file, members in named.items() if file not in done
+    ]
     connect(run.config.ray)
-    missing = [(file, members) for file, members in named.items() if file not in written]
     for _ in map_unordered(write_vectors, missing, run.store.root, name, features):
         pass
+    for file in blocks.damaged():
+        if file not in named:  # of another catalog, whose next run finds that it is missing
+            run.store.remove(f"{folder}/{file}.parquet")
+        run.store.remove(f"{blocks.folder}/{DAMAGED}/{file}.json")
     rows = [
-        {"track_id": track, "modality": name, "part": run.store.uri(file), "row": row}
+        {
+            "track_id": track,
+            "modality": name,
+            "part": run.store.uri(f"{folder}/{file}.parquet"),
+            "row": row,
+        }
         for file, members in named.items()
         for row, (track, _) in enumerate(members)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,10 +14,13 @@ from small_run import tiny_config
 
 from musicrec.config.sections import SubmodelSettings
 from musicrec.features.reader import read_stored
+from musicrec.pipeline.base import Run
 from musicrec.pipeline.retrain import train_submodels
 from musicrec.pipeline.train import submodel_stage
 from musicrec.pipeline.uninformative import uninformative, uninformative_sentence
+from musicrec.pipeline.vectors import vector_places
 from musicrec.specs.submodel import SubmodelSpec
+from musicrec.storage.record import DamagedError
 from musicrec.storage.store import fingerprint
 from musicrec.training.predictions import NO_FOLD
 from musicrec.training.training_run import EXAMPLES
@@ -32,6 +36,10 @@ STATISTICS = SubmodelSettings(
 )
 # A training, a validation and a test track.
 SAY_NOTHING = {"organ-0-0": "silent", "fiddle-2-1": "constant", "organ-3-1": "silent"}
+
+
+def written_records(run: Run, stage: str) -> list[Path]:
+    return sorted(Path(run.store.root, stage).glob("*/_SUCCESS.json"))
 
 
 @pytest.mark.timeout(300)
@@ -72,6 +80,21 @@ def test_recordings_that_say_nothing_are_no_training_rows(
     train = [(row["part"], row["row"]) for row in examples if row["split"] == "train"]
     vectors = np.stack([vector[:, 0] for vector, _ in read_stored(train, "statistics")])
     np.testing.assert_allclose(spec.bins[0], vectors.mean(axis=0), rtol=1e-3, atol=1e-3)
+
+    # A damaged file of vectors is found when it is read, and written again by the next run.
+    damaged = Path(train[0][0])
+    whole = damaged.read_bytes()
+    middle = len(whole) // 2
+    damaged.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    with pytest.raises(DamagedError, match="is damaged"):
+        read_stored(train, "statistics")
+    assert vector_places(run, extracted, "statistics")[examples[0]["track_id"]] == (
+        examples[0]["part"],
+        examples[0]["row"],
+    )
+    assert damaged.read_bytes() == whole
+    (record,) = [json.loads(path.read_text()) for path in written_records(run, "vectors")]
+    assert record["files_now"] == 1
 
 
 def test_keys_are_as_before_where_every_recording_says_something(
