@@ -51,6 +51,8 @@ def run_key(config: Config, catalog_key: str) -> str:
     values["train"] = config.train.key_fields() | {"folds": config.train.folds}
     if config.ranking == RankingSettings():  # runs logged before it existed keep their keys
         del values["ranking"]
+    if not config.extract.pretrained:
+        del values["extract"]["pretrained"]
     return fingerprint("run", catalog_key, values)
 
 

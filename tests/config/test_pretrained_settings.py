@@ -17,6 +17,7 @@ from musicrec.config.jobs import Config
 from musicrec.config.load import preset, presets
 from musicrec.config.packages import PackageError, check_installed
 from musicrec.config.sections import CatalogSettings, ExtractSettings, SubmodelSettings
+from musicrec.registry.training_log import run_key
 
 ROOT = Path(__file__).parents[2]
 INSTALL = r"run pip install --no-deps musicnn==0\.1\.0"
@@ -86,6 +87,13 @@ def test_a_model_of_its_vectors_needs_them_extracted() -> None:
     config = preset("demo")
     with pytest.raises(ConfigError, match=r"which extract\.pretrained does not list: add it there"):
         check(dataclasses.replace(config, models={**config.models, "musicnn": MUSICNN}))
+
+
+def test_a_run_without_them_keeps_the_key_of_older_runs() -> None:
+    # As computed before there was extract.pretrained.
+    assert run_key(Config(), "catalog") == "2be3420d7eaaef2c"
+    extract = ExtractSettings(pretrained=("musicnn",))
+    assert run_key(Config(extract=extract), "catalog") != "2be3420d7eaaef2c"
 
 
 def test_pictures_have_no_pretrained_vectors() -> None:
