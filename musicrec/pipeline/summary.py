@@ -257,18 +257,16 @@ def recommendation_table(
     columns = ("artist", "similarity", "genres", "origin", "years")
     has_prior = any(artist.get("prior") for artist in artists)
     if has_prior:
-        columns = ("artist", "similarity", "popularity", *columns[2:])
-    table = terminal_table(
-        columns, title=title, right={"similarity", "popularity"}, no_wrap=columns
-    )
+        columns = ("artist", "similarity", "prior", *columns[2:])
+    table = terminal_table(columns, title=title, right={"similarity", "prior"}, no_wrap=columns)
     for column in table.columns:
         column.overflow = "ellipsis"
-        if column.header in (
-            "similarity",
-            "popularity",
-            "years",
-        ):  # numbers are never cut, text may be
+        if column.header in ("similarity", "years"):  # numbers are never cut, text may be
             column.min_width = len("similarity")
+        elif column.header == "prior":
+            column.min_width = len("prior")
+        elif has_prior and column.header == "genres":  # it makes room for the share
+            column.max_width = 18
     for artist in artists:
         years = sorted(
             {year for year in (artist["first_year"], artist["last_year"]) if year is not None}
