@@ -52,7 +52,12 @@ class Grouping:
         store.write_table(self.steps.name(STEP, bucket), table, GROUPS)
         counted = pa.table([items, counts], schema=COUNTS)
         store.write_table(self.steps.name(STEP, bucket, "-counts.parquet"), counted, COUNTS)
-        return {"groups": len(starts), "rows": table.num_rows, "cut": int((~kept).sum())}
+        sizes = np.minimum(sizes, settings.maximum_items)
+        return {
+            "groups": len(starts),
+            "pairs": int((sizes * (sizes - 1) // 2).sum()),
+            "cut": int((~kept).sum()),
+        }
 
 
 def sessions(plays: pa.Table, seconds: float) -> pa.Table:

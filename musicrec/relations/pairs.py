@@ -14,9 +14,9 @@ from musicrec.relations.parts import write_part
 from musicrec.relations.shards import Record, Steps
 
 STEP = "pairs"
-# Pairs that are made at a time, and different pairs that a task holds: some 400 MB together.
-CHUNK_PAIRS = 4_000_000
-RUN_PAIRS = 6_000_000
+# Pairs that are made at a time, and different pairs that a task holds.
+CHUNK_PAIRS = 1_000_000
+RUN_PAIRS = 2_000_000
 PAIRS = pa.schema([("item", pa.int64()), ("related", pa.int64()), ("together", pa.int64())])
 Counted = tuple[np.ndarray, np.ndarray]
 

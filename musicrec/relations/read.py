@@ -18,8 +18,8 @@ from musicrec.relations.shards import Record, Steps
 from musicrec.relations.similarities import similarities_of
 
 STEP = "read"
-# Rows that a task holds before it writes them: 100 MB with their times.
-BUFFER_ROWS = 3_000_000
+# Rows that a task holds before it writes them: 32 MB with their times.
+BUFFER_ROWS = 1_000_000
 NAMES = pa.schema([("item", pa.uint64()), ("name", pa.string())])
 ERRORS = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("detail", pa.string())])
 

@@ -40,13 +40,16 @@ from musicrec.telemetry.progress import event
 from musicrec.telemetry.redact import redacted
 
 STAGE = "relations"
-REVISION = 1
+REVISION = 2
 COUNTS_FILE = "counts.parquet"
 ERRORS_FILE = "errors.parquet"
 # Bytes of text per bucket: about 500,000 plays, 30 MB of a task in each step.
 BUCKET_BYTES = 24 << 20
 PARQUET_FACTOR = 4  # a play takes less of Parquet than of text
 MAXIMUM_BUCKETS = 1024
+# Pairs of a range of items, counted once per group: some 400 MB of a task that ranks them.
+RANGE_PAIRS = 4_000_000
+MAXIMUM_RANGES = 4096
 # Settings that decide nothing of the relations.
 NOT_IN_KEY = ("maximum_failed_share",)
 
@@ -61,7 +64,7 @@ class Related:
 
     def tables(self) -> pa.Table:
         """Return all relations as one table with the columns of ``schema.RELATED``."""
-        tables = list(related_tables(self.steps, self.record["buckets"]))
+        tables = list(related_tables(self.steps, self.record["ranges"]))
         return pa.concat_tables([schema.RELATED.empty_table(), *tables])
 
 
@@ -170,7 +173,7 @@ def write_out(done: Related, out: str, item: str) -> bool:
     name = done.steps.stage.path(f"outputs/{fingerprint(absolute(out))}.json")
     if store.exists(name) and store.read_json(name)["file"] == _version(out):
         return False
-    rows = write_related(out, item, related_tables(done.steps, done.record["buckets"]))
+    rows = write_related(out, item, related_tables(done.steps, done.record["ranges"]))
     store.write_json(name, {"out": redacted(absolute(out)), "file": _version(out)})
     event("relate", "written", rows=rows, file=out)
     return True
@@ -235,14 +238,17 @@ def _rank_together(
     hashes = items["item"].to_numpy()
     named = items.append_column("name", with_names(steps, shards, hashes, READ))
     store.write_table(steps.stage.path(ITEMS_FILE), named, ITEMS)
-    paired = steps.run(PAIRED, buckets, Pairing(steps, path, buckets))
+    directed = 2 * sum(each["pairs"] for each in grouped)
+    ranges = min(max(1, -(-directed // RANGE_PAIRS)), MAXIMUM_RANGES)
+    paired = steps.run(PAIRED, buckets, Pairing(steps, path, ranges))
     pairs = [tuple(part) for each in paired for part in each["parts"]]
-    ranked = steps.run(RANKED, buckets, Ranking(steps, path, pairs, settings))
+    ranked = steps.run(RANKED, ranges, Ranking(steps, path, pairs, settings))
     return {
         "groups": sum(each["groups"] for each in grouped),
         "items_cut": sum(each["cut"] for each in grouped),
         "pairs": sum(each["pairs"] for each in paired),
         "items": items.num_rows,
+        "ranges": ranges,
         "relations": sum(each["relations"] for each in ranked),
     }
 
@@ -259,6 +265,7 @@ def _rank_published(
     store.write_table(steps.stage.path(ITEMS_FILE), pa.table(columns, schema=ITEMS), ITEMS)
     return {
         "items": sum(each["items"] for each in ranked),
+        "ranges": buckets,
         "relations": sum(each["relations"] for each in ranked),
     }
 

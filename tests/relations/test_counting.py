@@ -32,7 +32,7 @@ def written(folder: Path, log: dict[str, str], name: str = "plays.csv") -> Path:
 def scores(done: Related) -> dict[tuple[int, int], tuple[int, float, int]]:
     """Rank, score and support by the places of both items in the table of items."""
     rows: list[dict[str, Any]] = []
-    for bucket in range(done.record["buckets"]):
+    for bucket in range(done.record["ranges"]):
         name = done.steps.name(RANKED_STEP, bucket)
         rows += done.steps.stage.store.read_table(name, RANKED).to_pylist()
     return {
@@ -89,7 +89,8 @@ def test_counts_agree_with_a_straightforward_one(
     # Small limits, so that groups, runs and buckets are divided.
     monkeypatch.setattr(pairs, "CHUNK_PAIRS", 50)
     monkeypatch.setattr(pairs, "RUN_PAIRS", 120)
-    monkeypatch.setattr("musicrec.relations.relate.BUCKET_BYTES", 1 << 40)
+    monkeypatch.setattr("musicrec.relations.relate.BUCKET_BYTES", 2000)
+    monkeypatch.setattr("musicrec.relations.relate.RANGE_PAIRS", 300)
     generator = np.random.default_rng(0)
     log: dict[str, set[str]] = defaultdict(set)
     lines = ["user,item"]
