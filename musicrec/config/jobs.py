@@ -116,6 +116,16 @@ class HoldOutConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoreConfig(Config):
+    """Scores of baselines, the thesis' rules and the configuration on one catalog."""
+
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
+    """Seeds of every rung, each with its own split of the artists."""
+    study: str = "tune/ablations/demo.yaml"
+    """YAML file of an ablation study whose base has the thesis' rules."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TuneConfig(Config):
     """Hyperparameter search for one model; the test split takes no part in it."""
 
