@@ -90,7 +90,16 @@ def test_a_query_is_standardised_by_the_same_numbers(
         name: safetensors.torch.save(each.build().state_dict())
         for name, each in ((NAME, spec), ("recommendation", ensemble))
     }
-    save(tmp_path / "recommender", ensemble, [spec], weights, artists, chroma="librosa")
+    save(
+        tmp_path / "recommender",
+        ensemble,
+        [spec],
+        weights,
+        artists,
+        chroma="librosa",
+        segments=1,
+        pretrained={},
+    )
     recommender = Recommender.load(tmp_path / "recommender")
     for row in (0, examples.num_rows - 1):
         audio = next(

@@ -13,7 +13,7 @@ from small_run import REPOSITORY, Retrained, run_job_here, run_job_process, tiny
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 # Jobs without presets: they run on the defaults.
-ON_DEFAULTS = {"recommend", "status", "errors", "inspect_audio", "validate"}
+ON_DEFAULTS = {"recommend", "status", "errors", "inspect_audio", "validate", "relate"}
 # What is written as it is needs hours; with these arguments behind it a benchmark takes seconds.
 # One whose target is missed on so little ends with 1.
 SMALLEST = {"storage": ["--count", "1"]}
@@ -22,6 +22,7 @@ NEEDS = {
     "FMA_FOLDER": "needs the published FMA; test_reproduce runs a small one",
     "CIFAR_FOLDER": "needs the published CIFAR-100; test_reproduce runs a small one",
     "thesis-": "needs a published data set; test_reproduce runs small ones",
+    "MUSIC": "needs a folder of tagged files; test_retrain_folder retrains on one",
     "/KEY/": "needs the preset that a search wrote; test_tune runs one",
 }
 TRAINS = {
@@ -61,6 +62,8 @@ def folder(retrained: Retrained, tmp_path_factory: pytest.TempPathFactory) -> Pa
     audio = min((catalog / "audio").glob("*.mp3"))
     shutil.copy(audio, folder / "song.mp3")
     shutil.copy(audio, folder / "FILE")
+    plays = [f"user-{user},artist-{artist}" for user in range(3) for artist in range(4)]
+    (folder / "plays.csv").write_text("\n".join(["user,item", *plays]))
     (folder / "tune").symlink_to(REPOSITORY / "tune")
     (folder / "tiny.yaml").write_text(tiny_yaml("musicrec-store", retrained.config.catalog))
     return folder
