@@ -189,6 +189,15 @@ class EmbedSettings:
     maximum_drift: Annotated[float, Field(ge=0, le=2)] = 0.05
     """Largest cosine distance from the previous run's vector (0: frozen, 2: unlimited)."""
 
+    def without_effect(self) -> set[str]:
+        """Return the settings that do not decide the embeddings as the others are set."""
+        names = set()
+        if self.select_by != "held_out":
+            names |= {"held_out", "held_out_by", "temperatures"}
+        if self.objective != "pagerank":
+            names |= {"restart", "neighbourhood"}
+        return names
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizationSettings:

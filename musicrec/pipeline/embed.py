@@ -83,11 +83,7 @@ def embed(run: Run) -> Outcome:
 
 def key_settings(settings: EmbedSettings) -> dict[str, Any]:
     """Return the settings that decide the embeddings, as the stage's key hashes them."""
-    without_effect = set(NOT_IN_KEY)
-    if settings.select_by != "held_out":
-        without_effect |= {"held_out", "held_out_by", "temperatures"}
-    if settings.objective != "pagerank":
-        without_effect |= {"restart", "neighbourhood"}
+    without_effect = {*NOT_IN_KEY, *settings.without_effect()}
     decisive = {name: value for name, value in vars(settings).items() if name not in without_effect}
     return RETIRED | decisive
 

@@ -41,6 +41,10 @@ ELSEWHERE = (
     "counts",
     "submodels",
     "study",
+    # They decide the catalog, which has a key of its own.
+    "plays",
+    "plays_form",
+    "relations",
 )
 
 
@@ -53,6 +57,8 @@ def run_key(config: Config, catalog_key: str) -> str:
         del values["ranking"]
     if not config.extract.pretrained:
         del values["extract"]["pretrained"]
+    for name in config.embed.without_effect():
+        del values["embed"][name]
     return fingerprint("run", catalog_key, values)
 
 

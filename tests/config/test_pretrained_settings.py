@@ -90,10 +90,12 @@ def test_a_model_of_its_vectors_needs_them_extracted() -> None:
 
 
 def test_a_run_without_them_keeps_the_key_of_older_runs() -> None:
-    # As computed before there was extract.pretrained.
-    assert run_key(Config(), "catalog") == "2be3420d7eaaef2c"
-    extract = ExtractSettings(pretrained=("musicnn",))
-    assert run_key(Config(extract=extract), "catalog") != "2be3420d7eaaef2c"
+    # As computed before extract.pretrained, ranking, plays and relations held out existed.
+    thesis = preset("thesis-webapi")
+    assert run_key(thesis, "catalog") == "9ff3e447bc979516"
+    extract = dataclasses.replace(thesis.extract, pretrained=("musicnn",))
+    changed = dataclasses.replace(thesis, extract=extract)
+    assert run_key(changed, "catalog") != "9ff3e447bc979516"
 
 
 def test_pictures_have_no_pretrained_vectors() -> None:

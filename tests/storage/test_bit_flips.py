@@ -159,7 +159,7 @@ def write_recommender(folder: Path) -> None:
         "vector": artists.column("vector"),
     }
     content = weights.read("ensembles/k/model.safetensors")
-    save(folder, spec, [], {"recommendation": content}, pa.table(columns), "exact")
+    save(folder, spec, [], {"recommendation": content}, pa.table(columns), "exact", 1, {})
 
 
 def read_recommender(store: Store) -> Any:

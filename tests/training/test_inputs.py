@@ -19,6 +19,7 @@ from musicrec.features.columns import HALVED_STATISTICS, halve
 from musicrec.features.lyrics import build_vocabulary
 from musicrec.features.standardise import standardise
 from musicrec.specs.submodel import SubmodelSpec
+from musicrec.storage.checksums import VerifiedParquet
 from musicrec.storage.store import Store
 from musicrec.training.inputs import ArtworkRows, FeatureRows, LyricsRows, StoredRows, pictures
 
@@ -240,13 +241,13 @@ def test_only_the_models_own_column_is_read(
 ) -> None:
     _, parts, places = written(str(tmp_path))
     asked: list[list[str]] = []
-    read_row_group = pa.parquet.ParquetFile.read_row_group
+    read_row_group = VerifiedParquet.read_row_group
 
-    def watched(self: pa.parquet.ParquetFile, number: int, columns: list[str]) -> pa.Table:
+    def watched(self: VerifiedParquet, number: int, columns: list[str]) -> pa.Table:
         asked.append(columns)
-        return read_row_group(self, number, columns=columns)
+        return read_row_group(self, number, columns)
 
-    monkeypatch.setattr(pa.parquet.ParquetFile, "read_row_group", watched)
+    monkeypatch.setattr(VerifiedParquet, "read_row_group", watched)
     tracks_read(FeatureRows(CHROMA, parts, places, 1e9), [0])
     assert asked == [["chroma"]]
 
