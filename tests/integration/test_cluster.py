@@ -1,7 +1,8 @@
 """Jobs on a cluster of several nodes, with catalog and results on S3 and MLflow as a server.
 
-Nodes, a worker process and drivers are killed, a job is stopped, and the storage fails now and
-then: rows, weights and the final table are those of a run that nothing disturbs.
+Nodes, a worker process and drivers are killed, a job is stopped, MLflow is away for some time, and
+both storages fail now and then: rows, weights and the final table are those of a run that nothing
+disturbs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ import psutil
 import pytest
 from faulty_s3 import FAULTS, FaultyS3
 from machines import LOOPBACK, ROOT, Machines, Processes, machines, mlflow_server
+from proxy import Proxy
 from small_catalog import UserCatalog, small_catalog
 from small_run import tiny_yaml
 from store_checks import (
@@ -46,6 +49,10 @@ TOLERANCE = 1e-3  # of every figure of the final table
 SECONDS_TO_END = 300 if PRESET is None else 2400
 KILLS = int(os.environ.get("MUSICREC_TEST_KILLS", "2"))
 ROWS_PER_BLOCK, BLOCKS_UNTIL_A_KILL = 2, 4
+SHARE_OF_ARTIFACTS = 0.15  # of the requests to the storage of MLflow fail
+REFUSED = 4  # connections to MLflow
+# MUSICREC_TEST_OUTAGE=60 takes MLflow away for so many seconds instead.
+OUTAGE = float(os.environ.get("MUSICREC_TEST_OUTAGE", "0"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900 if PRESET is None else 6000)]
 
@@ -56,8 +63,14 @@ class Cluster:
 
     nodes: Machines
     storage: FaultyS3
-    mlflow_uri: str
+    artifacts: FaultyS3
+    mlflow: Proxy
     root: str
+
+    @property
+    def mlflow_uri(self) -> str:
+        """The address of MLflow that the jobs have."""
+        return f"http://{LOOPBACK}:{self.mlflow.port}"
 
     def settings(self, name: str, catalog: str, **changed: int) -> tuple[Path, Store]:
         """Write the tiny configuration of a run with a store of its own."""
@@ -72,7 +85,11 @@ class Cluster:
     def retrain(self, name: str, *options: str) -> Processes:
         """Submit a retrain."""
         command = ("python", "jobs/retrain.py", *options)
-        return self.nodes.submit(*command, name=name, MLFLOW_TRACKING_URI=self.mlflow_uri)
+        variables = {
+            "MLFLOW_TRACKING_URI": self.mlflow_uri,
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # a refused connection is a failed call
+        }
+        return self.nodes.submit(*command, name=name, **variables)
 
     def extract(self, settings: Path, number: int) -> Processes:
         """Start a driver of extraction that joins the cluster from outside."""
@@ -88,13 +105,17 @@ class Cluster:
 def cluster(tmp_path_factory: pytest.TempPathFactory, s3_server: Any) -> Iterator[Cluster]:
     folder, storage = tmp_path_factory.mktemp("cluster"), FaultyS3(s3_server.endpoint, share=0.0)
     root, direct = s3_server.fresh(), dict(os.environ)
+    artifacts = FaultyS3(s3_server.endpoint, share=SHARE_OF_ARTIFACTS / len(FAULTS), seed=1)
     with (
         storage.running() as endpoint,
+        artifacts.running() as of_artifacts,
         machines(folder, direct | {"AWS_ENDPOINT_URL": endpoint}) as nodes,
-        mlflow_server(folder, f"{root}/mlflow", direct) as uri,
+        mlflow_server(folder, f"{root}/mlflow", direct | {"AWS_ENDPOINT_URL": of_artifacts}) as uri,
     ):
         nodes.add_workers(2)
-        yield Cluster(nodes, storage, uri, root)
+        proxy = Proxy(int(uri.rpartition(":")[2]))
+        yield Cluster(nodes, storage, artifacts, proxy, root)
+        proxy.close()
 
 
 @pytest.mark.skipif(PRESET is not None, reason="kills cost the same whatever the job's size")
@@ -114,7 +135,7 @@ def test_a_driver_killed_at_random_moments_costs_no_row_and_no_second_decoding(
     assert decoded_after_the_commit(cluster.storage, store) == []
 
 
-def test_killed_nodes_and_workers_a_stop_and_a_failing_storage_change_nothing(
+def test_kills_a_stop_outages_and_failing_storages_change_nothing(
     cluster: Cluster, request: pytest.FixtureRequest, catalog_of_users: UserCatalog
 ) -> None:
     storage = cluster.storage
@@ -135,6 +156,8 @@ def test_killed_nodes_and_workers_a_stop_and_a_failing_storage_change_nothing(
 
     failed = {fault: storage.faults[fault] / (storage.requests - requests) for fault in FAULTS}
     assert all(share > SHARE / 2 for share in failed.values()), failed
+    assert cluster.mlflow.refused >= 1 if OUTAGE else cluster.mlflow.refused == REFUSED
+    assert cluster.artifacts.faults.total() > 0
     (record,), (expected,) = records(store, "extract"), records(undisturbed, "extract")
     assert record["rows_out"] == expected["rows_out"] > record["rows_extracted_now"]
     check_training_runs(store)
@@ -178,6 +201,9 @@ def disturb(cluster: Cluster, store: Store, options: tuple[str, ...]) -> list[st
         job.wait_until(lambda: storage.waiting > 0, SECONDS_TO_END)
         interrupted = unfinished(store, "submodels")
         assert interrupted
+        cluster.mlflow.refuse(sys.maxsize if OUTAGE else REFUSED)
+        if OUTAGE:
+            threading.Timer(OUTAGE, cluster.mlflow.refuse, (0,)).start()
         nodes.kill_worker(next(node for node in nodes.workers if node.runs("TrainWorker")))
     nodes.add_workers(1)
     with storage.held(r"/ensembles/.*/last.pt", after=1):
