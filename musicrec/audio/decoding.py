@@ -342,10 +342,11 @@ def mix_down(frames: np.ndarray, out: np.ndarray) -> None:
     if channels == 1:
         out[:] = frames[:, 0]
         return
-    np.add(frames[:, 0], frames[:, 1], out=out)
-    for channel in range(2, channels):
-        out += frames[:, channel]
-    out /= np.float32(channels)
+    with np.errstate(over="ignore", invalid="ignore"):  # of float samples; refused afterwards
+        np.add(frames[:, 0], frames[:, 1], out=out)
+        for channel in range(2, channels):
+            out += frames[:, channel]
+        out /= np.float32(channels)
 
 
 def _decoder_fault(opened: OpenSource, kind: str) -> str:

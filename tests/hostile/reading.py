@@ -145,7 +145,7 @@ def _read_configuration(hostile: HostileInput, folder: Path) -> Reading:
     try:
         config = preset(str(path))
     except ConfigError as error:
-        assert "\n" not in str(error)
+        assert all(line.isprintable() and line for line in str(error).split("\n"))
         return Reading("not a configuration", str(error))
     assert isinstance(config, Config)
     resolved(config)
