@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 import musicrec
-from musicrec.config.inputs import FIELDS, RECORDING, fields_of_kind
 from musicrec.registry.pyfunc import ARTIFACT, DEFAULT_NEIGHBOURS
+from musicrec.serving.example import example_row
 
 # The packages that the model needs to answer; Ray, the pipeline and the demo need more.
 REQUIREMENTS = (
@@ -53,7 +51,7 @@ def log_version(folder: Path, model: str, outputs: int, tags: dict[str, str]) ->
     import mlflow
 
     package = Path(musicrec.__file__).parent
-    example, answer = input_example(), output_example(outputs)
+    example, answer = pd.DataFrame([example_row()]), output_example(outputs)
     signature = mlflow.models.infer_signature(example, answer, params=PARAMETERS)
     logged = mlflow.pyfunc.log_model(
         name=model,
@@ -68,24 +66,6 @@ def log_version(folder: Path, model: str, outputs: int, tags: dict[str, str]) ->
         ],
     )
     return int(mlflow.register_model(logged.model_uri, model, tags=tags).version)
-
-
-def input_example() -> pd.DataFrame:
-    """Return a query with every input: two seconds of a sine tone and a picture of one color."""
-    import soundfile
-    from PIL import Image
-
-    sound, picture = io.BytesIO(), io.BytesIO()
-    soundfile.write(
-        sound, 0.1 * np.sin(2 * np.pi * 440 * np.arange(2 * 22050) / 22050), 22050, format="FLAC"
-    )
-    Image.new("RGB", (64, 64), (120, 40, 160)).save(picture, format="PNG")
-    picture_or_sound = {RECORDING: sound.getvalue()}
-    values: dict[str, Any] = {}
-    for name in fields_of_kind("file"):
-        values |= {name: picture_or_sound.get(name, picture.getvalue()), f"{name}_uri": ""}
-    values |= {name: field.example for name, field in FIELDS.items() if name not in values}
-    return pd.DataFrame([values])
 
 
 def output_example(outputs: int) -> pd.DataFrame:

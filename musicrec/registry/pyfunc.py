@@ -29,6 +29,7 @@ from mlflow.pyfunc import PythonModel
 from musicrec.audio import AudioError
 from musicrec.features.artwork import ArtworkError
 from musicrec.registry.digests import check_digests
+from musicrec.serving.example import example_row
 from musicrec.serving.recommender import MissingInput, Recommendation, Recommender
 from musicrec.serving.request import (
     RequestError,
@@ -52,9 +53,14 @@ class MusicRecommender(PythonModel):
     """Adapt ``musicrec.serving.recommender.Recommender`` to MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
-        """Load the recommender from the model's artifacts, after a check of their digests."""
+        """Load the recommender from the model's artifacts, after a check of their digests.
+
+        One query is answered without a time limit: on a machine without Numba's cache the kernels
+        are compiled for it, which takes 20 s of CPU time.
+        """
         self.digest = check_digests(Path(context.artifacts[ARTIFACT]))
         self.recommender = Recommender.load(context.artifacts[ARTIFACT])
+        self.recommender.recommend(read_query(example_row()), 1)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

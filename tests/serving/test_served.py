@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
 from musicrec.registry import package
+from musicrec.serving.example import example_row
 from musicrec.serving.request import MAXIMUM_ROWS
 
 MODEL = """
@@ -51,7 +53,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> mlflow.pyfunc.PyFuncModel
     """Return a small model with the signature of registered ones, saved and loaded by MLflow."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "small.py").write_text(MODEL)
-    example, answer = package.input_example(), package.output_example(4)
+    example, answer = pd.DataFrame([example_row()]), package.output_example(4)
     signature = mlflow.models.infer_signature(example, answer, params=package.PARAMETERS)
     mlflow.pyfunc.save_model(
         folder / "model",
@@ -146,7 +148,7 @@ def test_a_bad_row_costs_no_other_row_its_answer(
 
 
 def test_base64_with_line_ends_is_read(model: mlflow.pyfunc.PyFuncModel) -> None:
-    sound = base64.encodebytes(package.input_example()["audio"][0]).decode()
+    sound = base64.encodebytes(example_row()["audio"]).decode()
     assert "\n" in sound
     assert errors(model, [GOOD | {"audio": sound}]) == [""]
 
