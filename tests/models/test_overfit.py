@@ -17,6 +17,8 @@ from torch.nn import functional
 from musicrec.models import build_model, build_stack
 from musicrec.models.recommendation import NUMBERS, SUBMODELS
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES, OUTPUTS, MOMENTUM = 32, 8, 0.1
 Loss = Callable[[Tensor, Tensor], Tensor]
 

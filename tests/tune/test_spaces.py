@@ -51,6 +51,7 @@ def space_of(name: str) -> tuple[Space, dict[str, Any]]:
     return load_space(str(SPACES / f"{name}.yaml")).of(preset(of), model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_key_of_a_space_is_real_and_every_value_builds(name: str) -> None:
     of, model = MODELS[name]
