@@ -20,11 +20,11 @@ import torch
 
 from musicrec.artists.graph import ArtistGraph
 from musicrec.artists.neighbours import Metric
-from musicrec.artists.objective import Gradient
+from musicrec.artists.objective import Gradient, StepTensors, unit_rows
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(StepTensors):
     """One step.
 
     Attributes
@@ -44,10 +44,6 @@ class Batch:
     relation_heads: torch.Tensor
     relation_tails: torch.Tensor
     weights: torch.Tensor
-
-    def to(self, device: torch.device) -> Batch:
-        """Return a copy on another device."""
-        return Batch(*(tensor.to(device) for tensor in vars(self).values()))
 
 
 def draw_batch(
@@ -76,6 +72,45 @@ def draw_batch(
     )
 
 
+def decoupled_softmax(
+    logits: torch.Tensor, positive: torch.Tensor, heads: torch.Tensor, weights: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the loss of positives that compete with the negatives of their head only.
+
+    With N the logarithm of the sum of the exponentials of a head's logits, a positive of logit p
+    has loss log(1 + exp(N - p)).
+
+    Parameters
+    ----------
+    logits
+        (B, C), -inf for what does not compete; overwritten.
+    positive
+        (P,) the logits of the positives.
+    heads
+        (P,) the row of each positive.
+    weights
+        (P,) of the positives in the loss.
+
+    Returns
+    -------
+    loss
+        The weighted sum.
+    pulls
+        (P,) minus the derivative of the loss by each positive's logit.
+    slopes
+        (B, C) the derivative by each logit that competes, 0 elsewhere.
+    """
+    # The sum is empty, and its logarithm the lowest number, for a head that is related to all
+    # candidates: its loss and slopes are 0.
+    totals = logits.logsumexp(dim=1).clamp(min=torch.finfo(logits.dtype).min)
+    gaps = totals[heads] - positive
+    loss = (weights * torch.nn.functional.softplus(gaps)).sum()
+    pulls = weights * torch.sigmoid(gaps)
+    slopes = logits.sub_(totals[:, None]).exp_()
+    slopes *= torch.zeros_like(totals).index_add_(0, heads, pulls)[:, None]
+    return loss, pulls, slopes
+
+
 def contrastive_loss_and_gradient(
     table: torch.Tensor, batch: Batch, temperature: float, metric: Metric = "cosine"
 ) -> Gradient:
@@ -94,9 +129,7 @@ def contrastive_loss_and_gradient(
     """
     vectors = table[batch.candidates]
     if metric == "cosine":
-        lengths = vectors.norm(dim=1, keepdim=True)
-        inverse_lengths = torch.where(lengths > 0, 1 / lengths, 0)
-        points = vectors * inverse_lengths
+        points, inverse_lengths = unit_rows(vectors)
     else:
         points = vectors
     heads = points[batch.heads]
@@ -111,16 +144,8 @@ def contrastive_loss_and_gradient(
     related = logits[relations]
     logits[relations] = -torch.inf
     logits[torch.arange(len(heads), device=table.device), batch.heads] = -torch.inf
-    # The sum is empty, and its logarithm the lowest number, for a head that is related to all
-    # candidates: its loss and slopes are 0.
-    others = logits.logsumexp(dim=1).clamp(min=torch.finfo(logits.dtype).min)
-    gaps = others[batch.relation_heads] - related
-    weights = batch.weights.to(gaps.dtype)
-    loss = (weights * torch.nn.functional.softplus(gaps)).sum()
-
-    pulls = weights * torch.sigmoid(gaps)  # minus d loss / d logit of a relation
-    slopes = logits.sub_(others[:, None]).exp_()
-    slopes *= torch.zeros_like(others).index_add_(0, batch.relation_heads, pulls)[:, None]
+    weights = batch.weights.to(related.dtype)
+    loss, pulls, slopes = decoupled_softmax(logits, related, batch.relation_heads, weights)
     slopes[relations] = -pulls
     slopes /= temperature  # (B, C) d loss / d similarity
     by_heads, by_points = slopes @ points, slopes.T @ heads

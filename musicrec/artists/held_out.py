@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 
 from musicrec.artists.graph import ArtistGraph
-from musicrec.artists.neighbours import Metric, largest, nearest_neighbours
+from musicrec.artists.neighbours import Metric, nearest_neighbours, ranked
 from musicrec.artists.pagerank import adjacency, row_blocks
 
 By = Literal["artist", "edge"]
@@ -99,12 +99,11 @@ def held_out_ndcg(
         (A, D); the neighbours are sought on its device.
     """
     vectors = torch.as_tensor(vectors)
-    queries, exclude = _exclusions(graph, held)
-    depth = min(DEPTH, len(held.candidates) - int((exclude >= 0).sum(axis=1).max()))
+    queries, exclude, depth = _exclusions(graph, held)
     table = vectors[torch.as_tensor(held.candidates, device=vectors.device)]
     asked = vectors[torch.as_tensor(queries, device=vectors.device)]
-    ranked, _ = nearest_neighbours(asked, table, depth, exclude, metric=metric)
-    return _mean_ndcg(held, ranked)
+    nearest, _ = nearest_neighbours(asked, table, depth, exclude, metric=metric)
+    return _mean_ndcg(held, nearest)
 
 
 def scored_ndcg(
@@ -113,21 +112,21 @@ def scored_ndcg(
     held: HeldOut,
 ) -> float:
     """Return the same for scores: ``score`` maps artists (B,) to their scores (B, A) of all."""
-    queries, exclude = _exclusions(graph, held)
-    depth = min(DEPTH, len(held.candidates) - int((exclude >= 0).sum(axis=1).max()))
-    ranked = []
+    queries, exclude, depth = _exclusions(graph, held)
+    blocks = []
     for rows in row_blocks(np.arange(len(queries)), SCORED_ROWS):
         scores = torch.from_numpy(score(queries[rows])[:, held.candidates].toarray())
         row, column = np.nonzero(exclude[rows] >= 0)
         scores[row, exclude[rows][row, column]] = -torch.inf
-        values, columns = largest(scores, depth)
-        order = values.argsort(dim=1, descending=True, stable=True)
-        ranked.append(columns.gather(1, order).numpy())
-    return _mean_ndcg(held, np.concatenate(ranked))
+        blocks.append(ranked(scores, depth).numpy())
+    return _mean_ndcg(held, np.concatenate(blocks))
 
 
-def _exclusions(graph: ArtistGraph, held: HeldOut) -> tuple[np.ndarray, np.ndarray]:
-    """Return the queries (Q,) and what they exclude (Q, E): positions among candidates, or -1.
+def _exclusions(graph: ArtistGraph, held: HeldOut) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the queries (Q,), what they exclude (Q, E), and how many places are ranked.
+
+    What is excluded are positions among candidates, or -1. Every query has as many candidates left
+    as places are ranked.
 
     An artist excludes itself and those with a relation to or from it: a pair is held out whole, so
     that none of these is sought.
@@ -140,7 +139,8 @@ def _exclusions(graph: ArtistGraph, held: HeldOut) -> tuple[np.ndarray, np.ndarr
     exclude = np.full((len(queries), degrees.max() + 1), -1)
     exclude[:, 0] = place[queries]
     exclude[:, 1:][np.arange(degrees.max()) < degrees[:, None]] = place[known.indices]
-    return queries, exclude
+    depth = min(DEPTH, len(held.candidates) - int((exclude >= 0).sum(axis=1).max()))
+    return queries, exclude, depth
 
 
 def _mean_ndcg(held: HeldOut, ranked: np.ndarray) -> float:

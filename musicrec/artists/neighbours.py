@@ -140,6 +140,15 @@ def _block_neighbours(
     return best_similarities, best_indices
 
 
+def ranked(similarity: torch.Tensor, k: int) -> torch.Tensor:
+    """Return the columns (b, k) of the ``k`` largest values of each row of (b, t), falling.
+
+    Equal values are in the order of their columns.
+    """
+    values, columns = largest(similarity, k)
+    return columns.gather(1, values.argsort(dim=1, descending=True, stable=True))
+
+
 def largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the ``k`` largest values of each row of (b, t) and their columns, in column order.
 

@@ -11,6 +11,7 @@ would hold several copies of (examples, D).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,17 +19,21 @@ import torch
 from musicrec.artists.graph import ArtistGraph
 
 
+class StepTensors:
+    """Base of the tensors of one step, which are the fields of a dataclass."""
+
+    def to(self, device: torch.device) -> Self:
+        """Return a copy on another device."""
+        return type(self)(*(tensor.to(device) for tensor in vars(self).values()))
+
+
 @dataclass(frozen=True)
-class Examples:
+class Examples(StepTensors):
     """The examples of one step: artists and contexts (N,) int64 positions, labels (N,) 0 or 1."""
 
     artists: torch.Tensor
     contexts: torch.Tensor
     labels: torch.Tensor
-
-    def to(self, device: torch.device) -> Examples:
-        """Return a copy on another device."""
-        return Examples(self.artists.to(device), self.contexts.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,13 @@ def draw_examples(
     )
 
 
+def unit_rows(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return vectors (N, D) of length 1, zeros as they are, and their inverse lengths (N, 1)."""
+    lengths = vectors.norm(dim=1, keepdim=True)
+    inverse_lengths = torch.where(lengths > 0, 1 / lengths, 0)
+    return vectors * inverse_lengths, inverse_lengths
+
+
 def loss_and_gradient(
     table: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, examples: Examples
 ) -> Gradient:
@@ -90,9 +102,7 @@ def loss_and_gradient(
     )
     artists, contexts = inverse.chunk(2)
     vectors = table[rows]
-    lengths = vectors.norm(dim=1, keepdim=True)
-    inverse_lengths = torch.where(lengths > 0, 1 / lengths, 0)
-    units = vectors * inverse_lengths
+    units, inverse_lengths = unit_rows(vectors)
 
     artist_units, context_units = units[artists], units[contexts]
     cosines = torch.einsum("nd,nd->n", artist_units, context_units)
@@ -107,7 +117,7 @@ def loss_and_gradient(
     pulls = torch.zeros_like(vectors)
     pulls.index_add_(0, artists, slopes * context_units)
     pulls.index_add_(0, contexts, slopes * artist_units)
-    along = torch.zeros_like(lengths)
+    along = torch.zeros_like(inverse_lengths)
     along.index_add_(0, artists, slopes * cosines[:, None])
     along.index_add_(0, contexts, slopes * cosines[:, None])
     return Gradient(

@@ -21,7 +21,7 @@ import scipy.sparse
 import torch
 from torch.nn.functional import normalize
 
-from musicrec.artists.neighbours import largest, nearest_neighbours
+from musicrec.artists.neighbours import nearest_neighbours, ranked
 
 VOTES, POPULARITY = "votes", "popularity"
 # A ranking's files: its weights, and its arrays.
@@ -166,9 +166,7 @@ class Ranking:
         if exclude is not None:
             own = np.flatnonzero(exclude >= 0)
             total[own, exclude[own]] = -np.inf
-        values, columns = largest(torch.from_numpy(total), k)
-        order = values.sort(dim=1, descending=True, stable=True).indices
-        rows = columns.gather(1, order).numpy()
+        rows = ranked(torch.from_numpy(total), k).numpy()
         prior = np.zeros(rows.shape, np.float32)
         if weights[POPULARITY]:  # the last part
             absolute = np.take_along_axis(np.sum(np.abs(parts), axis=0), rows, axis=1)

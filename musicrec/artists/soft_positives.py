@@ -21,11 +21,12 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from musicrec.artists.objective import Gradient
+from musicrec.artists.contrastive import decoupled_softmax
+from musicrec.artists.objective import Gradient, StepTensors, unit_rows
 
 
 @dataclass(frozen=True)
-class SoftBatch:
+class SoftBatch(StepTensors):
     """One step.
 
     Attributes
@@ -52,10 +53,6 @@ class SoftBatch:
     related_heads: torch.Tensor
     related: torch.Tensor
     log_counts: torch.Tensor
-
-    def to(self, device: torch.device) -> SoftBatch:
-        """Return a copy on another device."""
-        return SoftBatch(*(tensor.to(device) for tensor in vars(self).values()))
 
 
 def draw_soft_batch(
@@ -111,24 +108,15 @@ def soft_loss_and_gradient(table: torch.Tensor, batch: SoftBatch, temperature: f
         (A, D) float32 or float64; a zero row has cosine 0 to everything and no gradient.
     """
     vectors = table[batch.candidates]
-    lengths = vectors.norm(dim=1, keepdim=True)
-    inverse_lengths = torch.where(lengths > 0, 1 / lengths, 0)
-    points = vectors * inverse_lengths
+    points, inverse_lengths = unit_rows(vectors)
     heads = points[batch.heads]
     logits = (heads / temperature) @ points.T  # (B, C)
     pairs = batch.positive_heads, batch.positives
     positive = logits[pairs]
     logits += batch.log_counts.to(table.dtype)
     logits[batch.related_heads, batch.related] = -torch.inf
-    # The sum is empty, and its logarithm the lowest number, for a head that is related to all.
-    totals = logits.logsumexp(dim=1).clamp(min=torch.finfo(table.dtype).min)
-    gaps = totals[batch.positive_heads] - positive
     weights = batch.shares.to(table.dtype) / len(heads)
-    loss = (weights * torch.nn.functional.softplus(gaps)).sum()
-
-    pulls = weights * torch.sigmoid(gaps)  # minus d loss / d logit of a positive
-    slopes = logits.sub_(totals[:, None]).exp_()
-    slopes *= torch.zeros_like(totals).index_add_(0, batch.positive_heads, pulls)[:, None]
+    loss, pulls, slopes = decoupled_softmax(logits, positive, batch.positive_heads, weights)
     slopes.index_put_(pairs, -pulls, accumulate=True)
     slopes /= temperature  # (B, C) d loss / d cosine
     by_points = slopes.T @ heads

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from musicrec.artists.neighbours import largest
+from musicrec.artists.neighbours import ranked
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ def planted_graph(
         rows = torch.arange(start, min(start + block_rows, artists))
         score = points[rows] @ points.T + bonuses
         score[rows - start, rows] = -torch.inf
-        scores, nearest = largest(score, related)
-        tails[rows] = nearest.gather(1, scores.argsort(dim=1, descending=True, stable=True))
+        tails[rows] = ranked(score, related)
     kept = (
         np.arange(related)
         < np.where(np.arange(artists) % 4 == 3, max(1, related // 2), related)[:, None]

@@ -101,8 +101,9 @@ class VerifiedParquet:
             or self.metadata.schema.column(leaf).path.partition(".")[0] in columns
         ]
         chunks = [
-            (*column_chunks(self.metadata, group)[leaf], self._checksums[group, leaf])
+            (*of_group[leaf], self._checksums[group, leaf])
             for group in groups
+            for of_group in (column_chunks(self.metadata, group),)
             for leaf in leaves
         ]
         for first, last in _runs(chunks):

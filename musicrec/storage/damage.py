@@ -23,10 +23,14 @@ def report(store: Store, name: str, reason: str, others: Collection[str] = ()) -
 
     Parameters
     ----------
+    reason
+        What is wrong, or the text of a DamagedError that names the object.
     others
         Objects that are removed as well, since they would spare the work.
     """
-    text = f"{store.uri(name)} is damaged: {' '.join(reason.split())}"
+    damaged = f"{store.uri(name)} is damaged: "
+    reason = reason.removeprefix(damaged)
+    text = damaged + " ".join(reason.split())
     try:
         _withdraw(store, name, reason, others)
     except OSError as error:

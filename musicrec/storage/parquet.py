@@ -50,6 +50,8 @@ def parse_table(content: bytes, uri: str, contract: pa.Schema) -> pa.Table:
     """
     try:
         table = VerifiedParquet(pa.BufferReader(content)).read()
+    except MemoryError:
+        raise
     except Exception as error:  # of bytes in memory: they are damaged
         raise DamagedError(f"{uri} is damaged: {error}") from error
     return schema.conform(table, contract, uri)

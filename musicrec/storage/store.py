@@ -181,8 +181,7 @@ class Store:
         try:
             return parse_json(self.read(name), self.uri(name))
         except DamagedError as error:
-            reason = str(error).removeprefix(f"{self.uri(name)} is damaged: ")
-            raise report(self, name, reason) from error
+            raise report(self, name, str(error)) from error
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON object with its SHA-256; paths and other types become strings."""

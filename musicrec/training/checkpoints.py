@@ -85,7 +85,7 @@ def load_weights(store: Store, folder: str) -> dict[str, Tensor]:
     DamagedError
         They are not those that were written; the next run repeats the training.
     """
-    return parse_weights(load_weights_file(store, folder), store.uri(f"{folder}/{WEIGHTS}"))
+    return _load(store, folder)[1]
 
 
 def load_weights_file(store: Store, folder: str) -> bytes:
@@ -96,15 +96,17 @@ def load_weights_file(store: Store, folder: str) -> bytes:
     DamagedError
         They are not those that were written; the next run repeats the training.
     """
+    return _load(store, folder)[0]
+
+
+def _load(store: Store, folder: str) -> tuple[bytes, dict[str, Tensor]]:
     name = f"{folder}/{WEIGHTS}"
     content = store.read(name)
     try:
-        parse_weights(content, store.uri(name))
+        return content, parse_weights(content, store.uri(name))
     except DamagedError as error:
         # A finished training would not write its weights again.
-        reason = str(error).removeprefix(f"{store.uri(name)} is damaged: ")
-        raise report(store, name, reason, others=[f"{folder}/{LAST}"]) from error
-    return content
+        raise report(store, name, str(error), others=[f"{folder}/{LAST}"]) from error
 
 
 def parse_weights(content: bytes, uri: str) -> dict[str, Tensor]:
