@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from musicrec.pipeline.base import Run
 from musicrec.pipeline.checkpoint import PassCheckpoint
+from musicrec.storage.record import DamagedError
 from musicrec.storage.store import Stage
 from musicrec.telemetry.progress import event
 
@@ -98,7 +100,8 @@ def _trials(
     near = soft_positives(seen, settings) if embed.objective == "pagerank" else None
     done = []
     if run.store.exists(path):
-        done = [Trial.from_json(trial) for trial in run.store.read_json(path)["trials"]]
+        with contextlib.suppress(DamagedError):  # named by now; the trials are run again
+            done = [Trial.from_json(trial) for trial in run.store.read_json(path)["trials"]]
     while (following := next_trial(settings, temperatures, done)) is not None:
         checkpoint = PassCheckpoint(run.store, stage.path(f"trial-{len(done)}"), len(seen))
         trial = run_trial(

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from musicrec.config.sections import RelationsSettings
-from musicrec.relations.parts import Part, read_bucket
+from musicrec.relations.parts import Part, read_bucket, runs
 from musicrec.relations.read import NAMES
 from musicrec.relations.shards import Record, Steps
 
@@ -42,8 +42,7 @@ class Grouping:
         order = np.lexsort((item, -count, user))
         order = order[count[order] >= settings.minimum_plays]
         user, item = user[order], item[order]
-        starts = np.flatnonzero(np.append(True, user[1:] != user[:-1])) if len(user) else order
-        sizes = np.diff(np.append(starts, len(user)))
+        starts, sizes = runs(user)
         place = np.arange(len(user)) - np.repeat(starts, sizes)
         kept = place < settings.maximum_items  # the most played ones of a group
         groups = np.repeat(np.arange(len(starts)), sizes)[kept]
@@ -76,11 +75,10 @@ def sessions(plays: pa.Table, seconds: float) -> pa.Table:
 
 def count_items(steps: Steps, buckets: int, minimum: int) -> pa.Table:
     """Return the items of at least ``minimum`` groups with their groups, ordered by hash."""
-    store = steps.stage.store
     total = COUNTS.empty_table()
     for bucket in range(buckets):
-        name = steps.name(STEP, bucket, "-counts.parquet")
-        both = pa.concat_tables([total, store.read_table(name, COUNTS)])
+        counts = steps.read_table(STEP, bucket, COUNTS, "-counts.parquet")
+        both = pa.concat_tables([total, counts])
         sums = both.group_by("item", use_threads=False).aggregate([("groups", "sum")])
         total = sums.rename_columns({"item": "item", "groups_sum": "groups"})
     total = total.sort_by("item")
@@ -91,7 +89,7 @@ def with_names(steps: Steps, shards: int, items: np.ndarray, step: str) -> pa.Ar
     """Return the name of each item (ordered hashes), from the names that the shards have."""
     names = np.full(len(items), None, object)
     for shard in range(shards):
-        table = steps.stage.store.read_table(steps.name(step, shard, "-names.parquet"), NAMES)
+        table = steps.read_table(step, shard, NAMES, "-names.parquet")
         hashes = table["item"].to_numpy()
         places = np.searchsorted(items, hashes)
         there = places < len(items)

@@ -44,7 +44,7 @@ def related_tables(steps: Steps, buckets: int) -> Iterator[pa.Table]:
     items = store.read_table(steps.stage.path(ITEMS_FILE), ITEMS)
     hashes, names = items["item"].to_numpy(), items["name"].combine_chunks()
     for bucket in range(buckets):
-        ranked = store.read_table(steps.name(RANKED_STEP, bucket), RANKED)
+        ranked = steps.read_table(RANKED_STEP, bucket, RANKED)
         columns = [
             names.take(pa.array(np.searchsorted(hashes, ranked[name].to_numpy())))
             for name in ("item", "related")

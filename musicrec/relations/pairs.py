@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from musicrec.relations.groups import COUNTS, GROUPS
 from musicrec.relations.groups import STEP as GROUPED
-from musicrec.relations.parts import write_part
+from musicrec.relations.parts import runs, write_part
 from musicrec.relations.shards import Record, Steps
 
 STEP = "pairs"
@@ -33,7 +33,7 @@ class Pairing:
         """Write the pairs of a bucket's groups, in both directions, divided by the first item."""
         store = self.steps.stage.store
         hashes = store.read_table(self.items, COUNTS)["item"].to_numpy()
-        table = store.read_table(self.steps.name(GROUPED, bucket), GROUPS)
+        table = self.steps.read_table(GROUPED, bucket, GROUPS)
         item, group = table["item"].to_numpy(), table["group"].to_numpy()
         places = np.searchsorted(hashes, item)
         frequent = places < len(hashes)
@@ -88,14 +88,13 @@ def _merged(counted: list[Counted]) -> Counted:
     codes = np.concatenate([each[0] for each in counted])
     order = np.argsort(codes, kind="stable")
     codes, counts = codes[order], np.concatenate([each[1] for each in counted])[order]
-    starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
+    starts, _ = runs(codes)
     return codes[starts], np.add.reduceat(counts, starts)
 
 
 def _codes(item: np.ndarray, group: np.ndarray, count: int) -> Iterator[np.ndarray]:
     """Yield the codes of all pairs within groups, at most ``CHUNK_PAIRS`` and a group each."""
-    starts = np.flatnonzero(np.append(True, group[1:] != group[:-1])) if len(group) else group
-    sizes = np.diff(np.append(starts, len(group)))
+    starts, sizes = runs(group)
     made = np.cumsum(sizes * (sizes - 1) // 2)
     begin = 0
     while begin < len(sizes):

@@ -10,7 +10,7 @@ import pyarrow as pa
 from musicrec.config.sections import RelationsSettings
 from musicrec.relations.groups import COUNTS
 from musicrec.relations.pairs import PAIRS
-from musicrec.relations.parts import Part, read_bucket
+from musicrec.relations.parts import Part, read_bucket, runs
 from musicrec.relations.shards import Record, Steps
 
 STEP = "ranked"
@@ -93,8 +93,7 @@ def _write(
     """Write the closest related items of each item; equal scores are ordered by support, hash."""
     order = np.lexsort((related, -together, -score, item))
     item, related, score, together = (each[order] for each in (item, related, score, together))
-    starts = np.flatnonzero(np.append(True, item[1:] != item[:-1])) if len(item) else order
-    sizes = np.diff(np.append(starts, len(item)))
+    starts, sizes = runs(item)
     rank = np.arange(len(item)) - np.repeat(starts, sizes) + 1
     kept = rank <= settings.neighbours
     columns = [each[kept] for each in (item, related, rank.astype(np.int32), score, together)]

@@ -204,8 +204,7 @@ def _check_rows(
     tables, line = [schema.ERRORS.empty_table()], 0
     for number, (shard, record) in enumerate(zip(shards, read, strict=True)):
         line = shard.first - 1 if shard.first is not None else line
-        name = steps.name(READ, number, "-errors.parquet")
-        errors = steps.stage.store.read_table(name, ERRORS)
+        errors = steps.read_table(READ, number, ERRORS, "-errors.parquet")
         file = shard.uri.rpartition("/")[2]
         ids = [f"{file} line {line + each}" for each in errors["line"].to_pylist()]
         stages = ["relate"] * errors.num_rows
@@ -259,7 +258,7 @@ def _rank_published(
     ranked = steps.run(RANKED, buckets, RankingPublished(steps, parts, settings))
     store, hashes = steps.stage.store, np.zeros(0, np.uint64)
     for shard in range(shards):
-        names = store.read_table(steps.name(READ, shard, "-names.parquet"), NAMES)
+        names = steps.read_table(READ, shard, NAMES, "-names.parquet")
         hashes = np.union1d(hashes, names["item"].to_numpy())
     columns = [hashes, with_names(steps, shards, hashes, READ), np.zeros(len(hashes), np.int64)]
     store.write_table(steps.stage.path(ITEMS_FILE), pa.table(columns, schema=ITEMS), ITEMS)

@@ -17,6 +17,7 @@ from musicrec.pipeline.base import Outcome
 from musicrec.pipeline.catalog import open_run
 from musicrec.pipeline.embed import TABLE, embed
 from musicrec.pipeline.held_out import TRIALS, describe
+from musicrec.storage.store import Store
 
 SETTINGS = {
     "dimensions": 16,
@@ -110,6 +111,15 @@ def test_an_interrupted_choice_repeats_no_trial(
         name for name in outcome.stage.store.names(outcome.stage.folder) if "trial-" in name
     ]
     assert len(outcome.stage.store.read_json(outcome.stage.path(TRIALS))["trials"]) == 2
+
+
+def test_a_damaged_list_of_trials_is_made_again(
+    catalog: Path, tmp_path: Path, chosen: Outcome
+) -> None:
+    Store(str(tmp_path)).write(chosen.stage.path(TRIALS), b"{")
+    outcome = embedded(catalog, tmp_path)
+    assert len(outcome.record["held_out"]["trials"]) == 2
+    np.testing.assert_array_equal(vectors(outcome), vectors(chosen))
 
 
 def test_a_grown_catalog_keeps_the_choice_and_says_where_it_was_measured(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from musicrec.relations.rank import RANKED
 from musicrec.relations.rank import STEP as RANKED_STEP
 from musicrec.relations.relate import Related
 from musicrec.schema import ERRORS
+from musicrec.storage.record import SUCCESS, DamagedError
 
 # Users and what they play. Together: XY 3, XZ 2, YZ 2, XW 1. Groups: X 4, Y 3, Z 2, W 1.
 LOG = {"a": "XYZ", "b": "XY", "c": "XYZ", "d": "XW"}
@@ -222,6 +223,30 @@ def test_a_killed_job_continues_and_a_complete_one_does_nothing(
     assert done.record["rows_in"] == 200
     assert not related(file).worked
     assert len(read) == len(set(read))
+
+
+def test_damaged_records_and_parts_of_shards_are_made_again(
+    tmp_path: Path, related: Callable[..., Related]
+) -> None:
+    file = written(tmp_path, LOG)
+    first = related(file)
+    steps, store = first.steps, first.steps.stage.store
+    store.write(steps.name("groups", 0, ".json"), b"{")
+    store.remove(steps.stage.path(SUCCESS))
+    again = related(file)
+    assert again.worked
+    assert again.steps.stage == steps.stage
+    assert again.tables() == first.tables()
+
+    part = steps.name("read", 0, "-0000.parquet")
+    content = bytearray(store.read(part))
+    content[8] ^= 1  # in the first column
+    store.write(part, bytes(content))
+    store.remove(steps.name("groups", 0, ".json"))
+    store.remove(steps.stage.path(SUCCESS))
+    with pytest.raises(DamagedError, match=r"read/000000-0000\.parquet is damaged"):
+        related(file)
+    assert related(file).tables() == first.tables()
 
 
 def test_changed_plays_are_related_again(tmp_path: Path, related: Callable[..., Related]) -> None:
