@@ -7,10 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from musicrec import schema
+from musicrec.artists.ranking import FILES
 from musicrec.config.inputs import PRETRAINED
 from musicrec.pipeline.artists import artist_facts
 from musicrec.pipeline.base import Outcome, Run
 from musicrec.pipeline.embed import TABLE
+from musicrec.pipeline.ranking import read_file
 from musicrec.pretrained.embedder import load_embedder
 from musicrec.serving.recommender import ARTISTS, ENSEMBLE, save
 from musicrec.specs.ensemble import EnsembleSpec
@@ -62,6 +64,6 @@ def write_recommender(
         run.config.registry.segments,
         {spec.feature: load_embedder().weights() for spec in specs if spec.feature in PRETRAINED},
     )
-    for name in ranked.record["files"] if ranked is not None else ():
-        (folder / name).write_bytes(run.store.read(ranked.stage.path(name)))
+    for name in FILES if ranked is not None else ():
+        (folder / name).write_bytes(read_file(run, ranked, name))
     return spec

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import scipy.sparse
 
 from musicrec import schema
-from musicrec.artists.ranking import FILES, POPULARITY, VOTES, Ranking, relation_matrix
+from musicrec.artists.ranking import POPULARITY, VOTES, Ranking, relation_matrix
 from musicrec.evaluation.ranking_weights import choose_weights
 from musicrec.pipeline.base import REVISION, Outcome, Run, run_stage
 from musicrec.pipeline.embed import TABLE
+from musicrec.storage.damage import report
 from musicrec.storage.store import Stage, fingerprint
 from musicrec.training.predictions import read_predictions
 
@@ -41,7 +45,33 @@ def rank(run: Run, embedded: Outcome, ensemble: Outcome) -> Outcome | None:
 
 def read_ranking(run: Run, outcome: Outcome) -> Ranking:
     """Return the ranking of a finished stage, over the rows of the artist embeddings."""
-    return Ranking.from_files(lambda name: run.store.read(outcome.stage.path(name)))
+    return Ranking.from_files(lambda name: read_file(run, outcome, name))
+
+
+def read_file(run: Run, outcome: Outcome, name: str) -> bytes:
+    """Return one of the ranking's files.
+
+    Raises
+    ------
+    DamagedError
+        It is not what was written; the next run makes it again.
+    """
+    path = outcome.stage.path(name)
+    content = run.store.read(path)
+    if hashlib.sha256(content).hexdigest() != outcome.record["digests"][name]:
+        raise report(run.store, path, "its content does not match its SHA-256")
+    return content
+
+
+def relations_among(related: pa.Table, artist_ids: Sequence[str]) -> scipy.sparse.csr_array:
+    """Return the relations (A, A) of a table ``related`` between artists, in their order."""
+    row_of = {artist: row for row, artist in enumerate(artist_ids)}
+    pairs = [
+        (row_of[edge["artist_id"]], row_of[edge["related_artist_id"]])
+        for edge in related.select(["artist_id", "related_artist_id"]).to_pylist()
+        if edge["artist_id"] in row_of and edge["related_artist_id"] in row_of
+    ]
+    return relation_matrix(np.array(pairs, np.int64).reshape(-1, 2).T, len(artist_ids))
 
 
 def without_artists_of(
@@ -78,17 +108,14 @@ def _choose(run: Run, stage: Stage, embedded: Outcome, ensemble: Outcome) -> dic
     )
     voters = _draw(voters, MAXIMUM_VOTERS, run.config.seed)
     related: dict[str, list[str]] = {}
-    pairs = []
     for edge in run.catalog.related.select(["artist_id", "related_artist_id"]).to_pylist():
         related.setdefault(edge["artist_id"], []).append(edge["related_artist_id"])
-        pairs.append((row_of.get(edge["artist_id"], -1), row_of.get(edge["related_artist_id"], -1)))
-    ends = np.array(pairs, np.int64).reshape(-1, 2)
     ranking = Ranking(
         {VOTES: 0.0, POPULARITY: 0.0},
         run.config.ranking.neighbours,
         predicted[voters].astype(np.float16).astype(np.float32),  # as they are stored
         np.array([row_of[tracks[row]["artist_id"]] for row in voters], np.int64),
-        relation_matrix(ends[(ends >= 0).all(axis=1)].T, len(ids)),
+        relations_among(run.catalog.related, ids),
     )
     queries: dict[str, np.ndarray] = {}
     for row in np.flatnonzero(usable):
@@ -113,13 +140,15 @@ def _choose(run: Run, stage: Stage, embedded: Outcome, ensemble: Outcome) -> dic
         ranking = dataclasses.replace(
             ranking, voters=ranking.voters[:0], voter_artists=ranking.voter_artists[:0]
         )
+    digests = {}
     for name, content in ranking.to_files().items():
         run.store.write(stage.path(name), content)
+        digests[name] = hashlib.sha256(content).hexdigest()
     return {
         "rows_in": len(tracks),
         "rows_out": len(voters),
         "rows_incomplete": len(tracks) - len(voters),
-        "files": list(FILES),
+        "digests": digests,
         "weights": ranking.weights,
         "validation_artists": len(artists),
         **{f"validation_{name}": value for name, value in scores.items() if math.isfinite(value)},
@@ -127,7 +156,7 @@ def _choose(run: Run, stage: Stage, embedded: Outcome, ensemble: Outcome) -> dic
 
 
 def _draw(values: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Return at most so many of the values, drawn from the seed, in their order."""
+    """Return at most ``most`` of the values, drawn from the seed, in their order."""
     if len(values) <= most:
         return values
     return values[np.sort(np.random.default_rng(seed).choice(len(values), most, replace=False))]

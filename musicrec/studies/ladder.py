@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from musicrec import schema
-from musicrec.artists.ranking import POPULARITY, VOTES, Ranking, relation_matrix
+from musicrec.artists.ranking import POPULARITY, VOTES, Ranking
 from musicrec.config.inputs import INPUTS, RECORDING, THESIS_BRANCHES, submodels_of
 from musicrec.config.jobs import Config, ScoreConfig
 from musicrec.config.load import ConfigError, read_text
@@ -22,6 +22,7 @@ from musicrec.pipeline.clip_statistics import read_statistics, statistics
 from musicrec.pipeline.embed import TABLE, relations_without
 from musicrec.pipeline.ensemble import NAME as ENSEMBLE
 from musicrec.pipeline.evaluate import RANKED, RESULTS, TestSplit
+from musicrec.pipeline.ranking import relations_among
 from musicrec.pipeline.retrain import Evaluated, evaluate_stacked, train_stacks
 from musicrec.storage.store import Store, fingerprint
 from musicrec.studies.ablation import read_study, with_overrides
@@ -129,19 +130,14 @@ def neighbours_scores(run: Run, done: Evaluated, split: TestSplit, k: int) -> di
     mean, deviation = train[known].mean(axis=0), train[known].std(axis=0)
     deviation[deviation == 0] = 1
     row_of = {artist: row for row, artist in enumerate(split.ids)}
-    remaining = relations_without(run.catalog.related, set(split.artist_of)).to_pylist()
-    pairs = [
-        (row_of[edge["artist_id"]], row_of[edge["related_artist_id"]])
-        for edge in remaining
-        if edge["artist_id"] in row_of and edge["related_artist_id"] in row_of
-    ]
+    remaining = relations_without(run.catalog.related, set(split.artist_of))
     voters = np.flatnonzero(known & np.isin(split.train_artists, split.ids))
     ranking = Ranking(
         {VOTES: 1.0, POPULARITY: 0.0},
         run.config.ranking.neighbours,
         ((train[voters] - mean) / deviation).astype(np.float32),
         np.array([row_of[artist] for artist in split.train_artists[voters]], np.int64),
-        relation_matrix(np.array(pairs, np.int64).reshape(-1, 2).T, len(split.ids)),
+        relations_among(remaining, split.ids),
     )
     votes = ranking.votes(((test[scored] - mean) / deviation).astype(np.float32))
     owners = np.array(split.artist_of)[scored]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_run import Retrained
 
-from musicrec.artists.ranking import WEIGHTS_FILE
+from musicrec.artists.ranking import FILES, WEIGHTS_FILE
 from musicrec.config.sections import RankingSettings
 from musicrec.pipeline.assemble import write_recommender
 from musicrec.pipeline.base import Run
@@ -20,6 +20,7 @@ from musicrec.pipeline.ranking import rank, read_ranking
 from musicrec.pipeline.retrain import Evaluated, evaluate_stacked, retrain, stack_submodels
 from musicrec.registry.training_log import run_key
 from musicrec.serving.recommender import Recommender
+from musicrec.storage.record import DamagedError
 
 # The first test of a session waits for the retrain that all tests use.
 pytestmark = pytest.mark.timeout(600)
@@ -58,6 +59,21 @@ def test_models_train_no_more_and_results_have_both_rankings(
     assert RANKED not in before
     assert results["recommendation"] == before["recommendation"]
     assert results[RANKED]["artists"] == results["recommendation"]["artists"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_ranking_is_named_and_made_again(name: str, ranked: Evaluated) -> None:
+    run, outcome = ranked.run, ranked.stacked.ranked
+    path = outcome.stage.path(name)
+    whole = run.store.read(path)
+    damaged = bytearray(whole)
+    damaged[-3] ^= 1
+    run.store.write(path, bytes(damaged))
+    with pytest.raises(DamagedError, match=name):
+        read_ranking(run, outcome)
+    again = rank(run, ranked.targeted, ranked.stacked.ensemble)
+    assert again.worked
+    assert run.store.read(path) == whole
 
 
 def test_the_served_ranking_scores_as_it_was_evaluated(ranked: Evaluated, tmp_path: Path) -> None:
