@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -94,6 +95,12 @@ class RawTable:
 
     columns: pa.Table
     rows: np.ndarray
+
+    @classmethod
+    def of_texts(cls, columns: Mapping[str, Iterable[str | None]], rows: Iterable[int]) -> RawTable:
+        """Return the table of columns of texts; ``rows`` are the numbers of its rows."""
+        table = pa.table({name: pa.array([*texts], pa.string()) for name, texts in columns.items()})
+        return cls(table, np.array([*rows], np.int64))
 
 
 @dataclass(frozen=True)

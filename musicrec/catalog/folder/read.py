@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import unicodedata
@@ -10,8 +11,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-import pyarrow as pa
 from pyarrow import fs
 
 from musicrec.catalog.folder.tags import Tags, read_tags
@@ -107,7 +106,9 @@ def read_folder(
         picture, found = None, tags.picture
         if found is not None and keep_picture is not None:
             picture = keep_picture(hashlib.sha256(found).hexdigest(), found)
-        return Track(path, _without_picture(tags), picture or _cover(path, files))
+        # The bytes of a picture may be megabytes for each file.
+        without = dataclasses.replace(tags, picture=None)
+        return Track(path, without, picture or _cover(path, files))
 
     with ThreadPoolExecutor(THREADS) as pool:
         tracks = list(pool.map(read, audio))
@@ -139,11 +140,6 @@ def read_folder(
 def _is_audio(path: str) -> bool:
     name = path.rpartition("/")[2]
     return name.lower().endswith(tuple(f".{end}" for end in AUDIO)) and not name.startswith(".")
-
-
-def _without_picture(tags: Tags) -> Tags:
-    """Return the tags without the bytes of the picture, which may be megabytes for each file."""
-    return Tags(**{**vars(tags), "picture": None})
 
 
 def _cover(path: str, files: set[str]) -> str | None:
@@ -194,26 +190,21 @@ def _track_rows(tracks: list[Track]) -> RawTable:
         "language": [track.tags.language for track in tracks],
         "genres": [LIST_SEPARATOR.join(track.tags.genres) or None for track in tracks],
     }
-    table = pa.table({name: pa.array(texts, pa.string()) for name, texts in columns.items()})
-    return RawTable(table, np.arange(1, len(tracks) + 1))
+    return RawTable.of_texts(columns, range(1, len(tracks) + 1))
 
 
 def _artist_rows(tracks: RawTable) -> RawTable:
     """Make one row for each artist, with its first name and the genres of its tracks."""
     names: dict[str, str] = {}
     genres: dict[str, dict[str, None]] = {}
-    columns = tracks.columns.select(["artist_id", "artist", "genres"]).to_pydict()
-    for artist, name, listed in zip(*columns.values(), strict=True):
+    cells = tracks.columns.select(["artist_id", "artist", "genres"]).to_pydict()
+    for artist, name, listed in zip(*cells.values(), strict=True):
         names.setdefault(artist, name)
         own = genres.setdefault(artist, {})
         own.update(dict.fromkeys(listed.split(LIST_SEPARATOR) if listed else ()))
-    table = pa.table(
-        {
-            "artist_id": pa.array([*names], pa.string()),
-            "name": pa.array([*names.values()], pa.string()),
-            "genres": pa.array(
-                [LIST_SEPARATOR.join(own) or None for own in genres.values()], pa.string()
-            ),
-        }
-    )
-    return RawTable(table, np.arange(1, len(names) + 1))
+    columns = {
+        "artist_id": names,
+        "name": names.values(),
+        "genres": [LIST_SEPARATOR.join(own) or None for own in genres.values()],
+    }
+    return RawTable.of_texts(columns, range(1, len(names) + 1))

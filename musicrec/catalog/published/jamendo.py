@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-import pyarrow as pa
 from pyarrow import fs
 
-from musicrec.catalog.published.tabbed import read_tabbed
-from musicrec.catalog.tables import LIST_SEPARATOR, Problem, RawCatalog, RawTable
+from musicrec.catalog.published.tabbed import raw_catalog, read_tabbed
+from musicrec.catalog.tables import LIST_SEPARATOR, RawCatalog
 
 TABLES = ("autotagging.tsv", "raw.tsv")
 COLUMNS = ("TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS")
@@ -45,35 +43,30 @@ def read_jamendo(root: str, filesystem: tuple[fs.FileSystem, str]) -> RawCatalog
     file = TABLES[present.index(True)] if any(present) else TABLES[0]
     tracks = read_tabbed(filesystem, file, COLUMNS, further=True)
     names = read_tabbed(filesystem, "raw.meta.tsv", NAMES, optional=True)
-    problems = (*tracks.problems, *names.problems)
-    if not tracks.rows:
-        rule, fix = "no row that can be used", "use the published file"
-        problems = [*problems, Problem(file, None, None, None, rule, fix)]
-        return RawCatalog(root, {}, tuple(problems))
-    ids = tracks.columns["TRACK_ID"]
-    named = {column: names.by("TRACK_ID", column) for column in NAMES[1:]}
-    tags = [
-        [tag for tag in (first, *others) if tag]
-        for first, others in zip(tracks.columns["TAGS"], tracks.further, strict=True)
-    ]
-    columns = {
-        "track_id": ids,
-        "title": [named["TRACK_NAME"].get(name) for name in ids],
-        "artist_id": tracks.columns["ARTIST_ID"],
-        "artist": [named["ARTIST_NAME"].get(name) for name in ids],
-        "album_id": tracks.columns["ALBUM_ID"],
-        "album": [named["ALBUM_NAME"].get(name) for name in ids],
-        "year": [_year(named["RELEASEDATE"].get(name)) for name in ids],
-        "audio": tracks.columns["PATH"],
-        "genres": [
-            LIST_SEPARATOR.join(tag.removeprefix(GENRE) for tag in each if tag.startswith(GENRE))
-            or None
-            for each in tags
-        ],
-    }
-    table = pa.table({name: pa.array(texts, pa.string()) for name, texts in columns.items()})
-    rows = RawTable(table, np.array(tracks.rows, np.int64))
-    return RawCatalog(root, {"tracks": rows}, problems)
+
+    def columns() -> dict[str, list[str | None]]:
+        ids = tracks.columns["TRACK_ID"]
+        named = {column: names.by("TRACK_ID", column) for column in NAMES[1:]}
+        tags = [
+            [tag for tag in (first, *others) if tag]
+            for first, others in zip(tracks.columns["TAGS"], tracks.further, strict=True)
+        ]
+        genres = [
+            [tag.removeprefix(GENRE) for tag in each if tag.startswith(GENRE)] for each in tags
+        ]
+        return {
+            "track_id": ids,
+            "title": [named["TRACK_NAME"].get(name) for name in ids],
+            "artist_id": tracks.columns["ARTIST_ID"],
+            "artist": [named["ARTIST_NAME"].get(name) for name in ids],
+            "album_id": tracks.columns["ALBUM_ID"],
+            "album": [named["ALBUM_NAME"].get(name) for name in ids],
+            "year": [_year(named["RELEASEDATE"].get(name)) for name in ids],
+            "audio": tracks.columns["PATH"],
+            "genres": [LIST_SEPARATOR.join(each) or None for each in genres],
+        }
+
+    return raw_catalog(root, (tracks, names), columns)
 
 
 def _year(date: str | None) -> str | None:

@@ -17,12 +17,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-import pyarrow as pa
 from pyarrow import fs
 
-from musicrec.catalog.published.tabbed import read_tabbed
-from musicrec.catalog.tables import LIST_SEPARATOR, Problem, RawCatalog, RawTable
+from musicrec.catalog.published.tabbed import raw_catalog, read_tabbed
+from musicrec.catalog.tables import LIST_SEPARATOR, RawCatalog
 
 THREADS = 16  # they wait for the storage
 MAXIMUM_LYRICS_BYTES = 100_000
@@ -40,36 +38,33 @@ def read_music4all(root: str, filesystem: tuple[fs.FileSystem, str]) -> RawCatal
     metadata = read_tabbed(filesystem, "id_metadata.csv", ("id", "release"), optional=True)
     genres = read_tabbed(filesystem, "id_genres.csv", ("id", "genres"), optional=True)
     languages = read_tabbed(filesystem, "id_lang.csv", ("id", "lang"), optional=True)
-    problems = [p for each in (songs, metadata, genres, languages) for p in each.problems]
-    if not songs.rows:
-        rule, fix = "no row that can be used", "use the published file"
-        problems = [*problems, Problem("id_information.csv", None, None, None, rule, fix)]
-        return RawCatalog(root, {}, tuple(problems))
-    ids, artists = songs.columns["id"], songs.columns["artist"]
-    albums = songs.columns["album_name"]
-    years, listed = metadata.by("id", "release"), genres.by("id", "genres")
-    spoken, lyrics = languages.by("id", "lang"), _lyrics(filesystem, ids)
-    columns = {
-        "track_id": ids,
-        "title": songs.columns["song"],
-        "artist_id": artists,
-        "artist": artists,
-        "album_id": [
-            f"{artist}/{album}" if artist and album else None
-            for artist, album in zip(artists, albums, strict=True)
-        ],
-        "album": albums,
-        "year": [years.get(name) for name in ids],
-        "audio": [name and f"audios/{name}.mp3" for name in ids],
-        "lyrics": [lyrics.get(name) for name in ids],
-        "language": [spoken.get(name) for name in ids],
-        "genres": [
-            LIST_SEPARATOR.join(listed[name].split(",")) if name in listed else None for name in ids
-        ],
-    }
-    table = pa.table({name: pa.array(texts, pa.string()) for name, texts in columns.items()})
-    tracks = RawTable(table, np.array(songs.rows, np.int64))
-    return RawCatalog(root, {"tracks": tracks}, tuple(problems))
+
+    def columns() -> dict[str, list[str | None]]:
+        ids, artists = songs.columns["id"], songs.columns["artist"]
+        albums = songs.columns["album_name"]
+        years, listed = metadata.by("id", "release"), genres.by("id", "genres")
+        spoken, lyrics = languages.by("id", "lang"), _lyrics(filesystem, ids)
+        return {
+            "track_id": ids,
+            "title": songs.columns["song"],
+            "artist_id": artists,
+            "artist": artists,
+            "album_id": [
+                f"{artist}/{album}" if artist and album else None
+                for artist, album in zip(artists, albums, strict=True)
+            ],
+            "album": albums,
+            "year": [years.get(name) for name in ids],
+            "audio": [name and f"audios/{name}.mp3" for name in ids],
+            "lyrics": [lyrics.get(name) for name in ids],
+            "language": [spoken.get(name) for name in ids],
+            "genres": [
+                LIST_SEPARATOR.join(listed[name].split(",")) if name in listed else None
+                for name in ids
+            ],
+        }
+
+    return raw_catalog(root, (songs, metadata, genres, languages), columns)
 
 
 def _lyrics(filesystem: tuple[fs.FileSystem, str], ids: list[str | None]) -> dict[str, str]:

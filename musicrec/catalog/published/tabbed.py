@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyarrow import fs
 
-from musicrec.catalog.tables import Problem, limited
+from musicrec.catalog.tables import Problem, RawCatalog, RawTable, limited
 
 MAXIMUM_BYTES = 1 << 30
 UNREADABLE = "use the published file, tab-separated and UTF-8"
@@ -85,6 +85,27 @@ def read_tabbed(
     if not table.problems:
         _add_rows(table, header, lines[1:], further)
     return table
+
+
+def raw_catalog(
+    root: str, read: Sequence[TabTable], columns: Callable[[], Mapping[str, list[str | None]]]
+) -> RawCatalog:
+    """Return a catalog of tracks only, with the problems of the tables that were read.
+
+    Parameters
+    ----------
+    read
+        The first is the table of the tracks.
+    columns
+        Called for the columns of ``tracks`` where that table has rows.
+    """
+    tracks, problems = read[0], [problem for each in read for problem in each.problems]
+    if not tracks.rows:
+        rule, fix = "no row that can be used", "use the published file"
+        problems.append(Problem(tracks.name, None, None, None, rule, fix))
+        return RawCatalog(root, {}, tuple(problems))
+    table = RawTable.of_texts(columns(), tracks.rows)
+    return RawCatalog(root, {"tracks": table}, tuple(problems))
 
 
 def _add_rows(table: TabTable, header: list[str], lines: list[str], further: bool) -> None:
