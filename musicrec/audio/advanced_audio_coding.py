@@ -72,7 +72,7 @@ def _decode(
 ) -> np.ndarray:
     import av
 
-    from musicrec.audio.decoding import mix_down
+    from musicrec.audio.streams import mix_down
 
     # The resampler only unpacks sample formats: rate and channels are unchanged. FFmpeg's own
     # mixing to mono would add 3 dB.

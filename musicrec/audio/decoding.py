@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 import soxr
 from pyarrow.fs import FileSystem
 
@@ -23,15 +22,14 @@ from musicrec.audio.limits import Limits
 from musicrec.audio.mpeg import LARGEST_FRAME, with_frame_count
 from musicrec.audio.parameters import SAMPLE_RATE
 from musicrec.audio.source import Locate, OpenSource, Source, in_memory, open_source
+from musicrec.audio.streams import Excerpt, estimated_length, read_mono
 
 # 200 dB over full scale: beyond it a float file is damaged, and powers exceed the range of float32.
 LOUDEST = 1e10
 SILENCE_PEAK = 1e-4  # 80 dB below full scale, the dynamic range of the features
 
-_BLOCK = 1 << 16  # frames; a stereo block (512 KiB) stays in the second-level cache
 _MPEG_FRAME = 1152  # samples
 _REPAIR_BYTES = 2 * LARGEST_FRAME  # that a repaired file may have more
-_UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's frame count if the header has none
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,8 @@ def decode(
             )
         if identified.fault is not None:
             raise AudioError(identified.reason, f"{opened.name}: {identified.fault}")
-        mono, rate, channels, codec = _read(opened, identified, offset, duration, limits)
+        excerpt = Excerpt(offset, duration, limits)
+        mono, rate, channels, codec = _read(opened, identified, excerpt)
     seconds = len(mono) / rate
     if not len(mono):
         raise AudioError("empty", f"{opened.name} contains 0 samples")
@@ -163,25 +162,23 @@ def decode(
 
 
 def _read(
-    opened: OpenSource,
-    identified: Container,
-    offset: float,
-    duration: float | None,
-    limits: Limits,
+    opened: OpenSource, identified: Container, excerpt: Excerpt
 ) -> tuple[np.ndarray, int, int, str]:
     """Decode to mono; return samples (N,) at the native rate, rate in Hz, channels and codec."""
     if identified.kind in ("mp4", "adts"):
-        from musicrec.audio.advanced_audio_coding import read_mono
+        from musicrec.audio import advanced_audio_coding
 
-        return read_mono(opened, offset, duration, limits)
+        return advanced_audio_coding.read_mono(
+            opened, excerpt.offset, excerpt.duration, excerpt.limits
+        )
     if not identified.links:
         link = Link(((0, len(opened.data)),), identified.uncounted_samples)
-        return _read_link(opened, identified.kind, link, offset, duration, limits)
+        return _read_link(opened, identified.kind, link, excerpt)
     if len(identified.links) > 1:
-        return _read_links(opened, identified, offset, duration, limits)
+        return _read_links(opened, identified, excerpt)
     (link,) = identified.links
-    with _open_link(opened, link, limits) as reopened:
-        return _read_link(reopened, identified.kind, link, offset, duration, limits)
+    with _open_link(opened, link, excerpt.limits) as reopened:
+        return _read_link(reopened, identified.kind, link, excerpt)
 
 
 def _open_link(
@@ -191,13 +188,10 @@ def _open_link(
 
 
 def _read_links(
-    opened: OpenSource,
-    identified: Container,
-    offset: float,
-    duration: float | None,
-    limits: Limits,
+    opened: OpenSource, identified: Container, excerpt: Excerpt
 ) -> tuple[np.ndarray, int, int, str]:
     """Decode links one after the other, at the rate of the first, until the part is complete."""
+    offset, duration, limits = excerpt.offset, excerpt.duration, excerpt.limits
     parts: list[np.ndarray] = []
     rate, most_channels, first_codec, done = 0, 0, "", 0
     for link in identified.links:
@@ -205,7 +199,7 @@ def _read_links(
         missing = None if duration is None else offset + duration + 1 - done / max(rate, 1)
         with _open_link(opened, link, limits) as reopened:
             mono, own_rate, channels, codec = _read_link(
-                reopened, identified.kind, link, 0.0, missing, limits
+                reopened, identified.kind, link, Excerpt(0.0, missing, limits)
             )
         rate, first_codec = rate or own_rate, first_codec or codec
         most_channels = max(most_channels, channels)
@@ -215,153 +209,26 @@ def _read_links(
         limits.check_length(opened.name, done - start, rate, most_channels)
         if duration is not None and done >= start + int(duration * rate):
             break
-    if start and start >= done:
-        raise AudioError(
-            "too_short",
-            f"{opened.name}: offset={offset:g} s is beyond its end at {done / rate:.3f} s",
-        )
+    excerpt.check_offset(opened.name, done, rate)
     stop = None if duration is None else start + int(duration * rate)
     return np.concatenate(parts)[start:stop], rate, most_channels, first_codec
 
 
 def _read_link(
-    opened: OpenSource,
-    kind: str,
-    link: Link,
-    offset: float,
-    duration: float | None,
-    limits: Limits,
+    opened: OpenSource, kind: str, link: Link, excerpt: Excerpt
 ) -> tuple[np.ndarray, int, int, str]:
     """Decode a link, with a frame count where libsndfile would stop before its end."""
     # A frame on either side of an interruption may lack bits that were in the bytes skipped.
     tolerance = 2 * _MPEG_FRAME * len(link.parts)
     if (
         link.uncounted_samples
-        and _estimated_length(opened) < link.uncounted_samples - 2 * _MPEG_FRAME
+        and estimated_length(opened) < link.uncounted_samples - 2 * _MPEG_FRAME
     ):
         counted = with_frame_count(opened.data)
-        with in_memory(counted, opened.name, limits.max_bytes + 2 * _REPAIR_BYTES) as reopened:
-            return _read_mono(reopened, kind, tolerance, offset, duration, limits)
-    return _read_mono(
-        opened, kind, None if link.uncounted_samples else tolerance, offset, duration, limits
-    )
-
-
-class _Sequential(soundfile.SoundFile):
-    """A sound file that is read sequentially.
-
-    soundfile seeks after every read of a seekable file, and an MP3 decoder starts up again for each
-    seek.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _read_mono(
-    opened: OpenSource,
-    kind: str,
-    tolerance: int | None,
-    offset: float,
-    duration: float | None,
-    limits: Limits,
-) -> tuple[np.ndarray, int, int, str]:
-    """Decode a link to mono; `tolerance` samples of its length may be missing (None: any)."""
-    try:
-        with _Sequential(opened.rewound(), closefd=False) as sound:
-            rate, channels = sound.samplerate, sound.channels
-            limits.check_stream(opened.name, channels, rate)
-            start = int(offset * rate)
-            if start and start >= sound.frames:
-                raise AudioError(
-                    "too_short",
-                    f"{opened.name}: offset={offset:g} s is beyond its end at "
-                    f"{sound.frames / rate:.3f} s",
-                )
-            requested = (
-                sound.frames - start
-                if duration is None
-                else min(int(duration * rate), sound.frames - start)
-            )
-            if sound.frames != _UNKNOWN_LENGTH:
-                limits.check_length(opened.name, requested, rate, channels)
-            if start:
-                sound.seek(start)
-            # One frame more than allowed, so that a recording without a stated length is refused as
-            # too long instead of being cut.
-            mono = _mix_blocks(sound, min(requested, limits.most_frames(rate, channels) + 1))
-            limits.check_length(opened.name, len(mono), rate, channels)
-            codec = sound.subtype.lower()
-    except soundfile.LibsndfileError as error:
-        raise AudioError(
-            _decoder_fault(opened, kind), f"{opened.name}: {error.error_string}"
-        ) from error
-    if (
-        tolerance is not None
-        and requested < _UNKNOWN_LENGTH - start
-        and len(mono) < requested - tolerance
-    ):
-        raise AudioError(
-            "truncated", f"{opened.name}: {len(mono):,} of {requested:,} samples could be decoded"
-        )
-    return mono, rate, channels, codec
-
-
-def _estimated_length(opened: OpenSource) -> int:
-    """Return the samples that libsndfile expects of an MPEG stream without a frame count."""
-    try:
-        with soundfile.SoundFile(opened.rewound(), closefd=False) as sound:
-            return sound.frames
-    except soundfile.LibsndfileError as error:
-        raise AudioError("unreadable", f"{opened.name}: {error.error_string}") from error
-
-
-def _mix_blocks(sound: soundfile.SoundFile, frames: int) -> np.ndarray:
-    """Read the next `frames` frames, averaged over the channels: float32 (N,).
-
-    There are fewer if the stream ends earlier.
-    """
-    mono = np.empty(max(frames, 0), dtype=np.float32)  # pages that are not written take no memory
-    block = np.empty((min(_BLOCK, len(mono)), sound.channels), dtype=np.float32)
-    done = 0
-    while done < frames:
-        read = sound.read(out=block[: len(mono) - done])
-        if not len(read):
-            break
-        mix_down(read, mono[done : done + len(read)])
-        done += len(read)
-    return mono[:done]
-
-
-def mix_down(frames: np.ndarray, out: np.ndarray) -> None:
-    """Average (N, channels) over the channels into `out` (N,).
-
-    The result has the bits of NumPy's mean, 20 times as fast for stereo.
-    """
-    channels = frames.shape[1]
-    if channels == 1:
-        out[:] = frames[:, 0]
-        return
-    with np.errstate(over="ignore", invalid="ignore"):  # of float samples; refused afterwards
-        np.add(frames[:, 0], frames[:, 1], out=out)
-        for channel in range(2, channels):
-            out += frames[:, channel]
-        out /= np.float32(channels)
-
-
-def _decoder_fault(opened: OpenSource, kind: str) -> str:
-    """Return the reason for a decoder error.
-
-    A FLAC whose last sample cannot be reached is truncated; one damaged earlier is unreadable.
-    """
-    if kind != "flac":
-        return "unreadable"
-    try:
-        with soundfile.SoundFile(opened.rewound(), closefd=False) as sound:
-            sound.seek(sound.frames - 1)
-            return "unreadable" if len(sound.read(1)) else "truncated"
-    except soundfile.LibsndfileError:
-        return "truncated"
+        most_bytes = excerpt.limits.max_bytes + 2 * _REPAIR_BYTES
+        with in_memory(counted, opened.name, most_bytes) as reopened:
+            return read_mono(reopened, kind, tolerance, excerpt)
+    return read_mono(opened, kind, None if link.uncounted_samples else tolerance, excerpt)
 
 
 def _resample(mono: np.ndarray, rate: int, target: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from sound import DATA, compose
 
 from musicrec.audio import Limits, decode, load_audio
 from musicrec.audio.container import frame_length
-from musicrec.audio.decoding import mix_down
+from musicrec.audio.streams import mix_down
 
 FORMATS = ("mp3", "flac", "ogg", "opus", "wav", "aiff")
 
