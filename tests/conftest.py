@@ -4,6 +4,7 @@ a real S3 server on loopback."""
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import random
@@ -185,6 +186,17 @@ def store_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         if request.param == "folder"
         else request.getfixturevalue("s3_server").fresh()
     )
+
+
+@pytest.fixture(scope="session")
+def musicnn_package() -> None:
+    """Skip where the package is not installed, unless MUSICREC_TEST_PRETRAINED is "required"."""
+    try:
+        importlib.metadata.version("musicnn")
+    except importlib.metadata.PackageNotFoundError:
+        if os.environ.get("MUSICREC_TEST_PRETRAINED") == "required":
+            raise
+        pytest.skip("needs pip install --no-deps musicnn==0.1.0")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -18,7 +18,7 @@ from musicrec.artists.held_out import HeldOut, held_out_ndcg
 from musicrec.artists.settings import EmbeddingSettings
 from musicrec.artists.trainer import State
 
-# Temperatures are compared in at most so many dimensions; the best one is then trained in all.
+# Temperatures are compared in at most this many dimensions; the best is then trained in all.
 SEARCH_DIMENSIONS = 128
 
 

@@ -14,7 +14,7 @@ class Stage:
     """One phase of training.
 
     It ends after ``patience`` passes without a better score, or after ``maximum_passes``. With
-    ``passes`` it ends after so many of the maximum, by which the learning rate still decays.
+    ``passes`` it ends after that number; the learning rate still decays by the maximum.
     """
 
     learning_rate: float

@@ -71,7 +71,7 @@ class Trainer:
 
     @property
     def _identity(self) -> tuple[int, int, int]:
-        """What a state must share with the training that continues it, beside the table's shape."""
+        """Facts, besides the table's shape, that a state shares with what continues it."""
         return (
             len(self.graph.heads),
             self.settings.seed,

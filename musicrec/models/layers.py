@@ -255,7 +255,7 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def dense_layers(inputs: int, widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
-    """Dense layers of these widths with ReLU, and dropout where asked for, after each."""
+    """Dense layers of these widths with ReLU, and dropout if it is above 0, after each."""
     layers: list[nn.Module] = []
     for before, after in zip((inputs, *widths[:-1]), widths, strict=True):
         layers += [nn.Linear(before, after), nn.ReLU()]

@@ -1,7 +1,7 @@
 """Decide which registered version serves: the champion, unless a newer version is as good.
 
 A new version replaces the champion by evidence: the 95 % interval of their difference, paired over
-the test artists, lies above minus a margin, and its difference from the best baseline above 0.
+the test artists, is above minus a margin, and its difference from the best baseline above 0.
 """
 
 from __future__ import annotations

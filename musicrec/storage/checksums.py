@@ -117,7 +117,7 @@ class VerifiedParquet:
                 yield offset, chunk
 
     def _tail(self, length: int) -> bytes:
-        """Return at least so many bytes from the end, with the whole footer and its block."""
+        """Return at least ``length`` bytes from the end, with the whole footer and its block."""
         self._source.seek(self._size - length)
         tail = self._source.read(length)
         needed = min(self._size, 2 * footer_bytes(tail) + END + DIGEST_BYTES + len(MARK))

@@ -137,7 +137,7 @@ def test_ids_are_stable_when_the_root_is_renamed(tmp_path: Path) -> None:
 def test_files_without_the_id_of_their_artist_get_it(tmp_path: Path) -> None:
     tag(audio(tmp_path / "1.flac"), artist="Björk", title="1", artist_mbid=ARTIST)
     tag(audio(tmp_path / "2.flac"), artist="BJÖRK ", title="2")
-    # Two artists of one name, told apart by their ids: a file without one is of neither.
+    # Two artists of one name, with ids of their own: a file without one is of neither.
     for number, mbid in enumerate((ARTIST, ALBUM), start=3):
         tag(audio(tmp_path / f"{number}.flac"), artist="Nirvana", title="x", artist_mbid=mbid)
     tag(audio(tmp_path / "5.flac"), artist="Nirvana", title="x")

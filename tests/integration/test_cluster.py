@@ -51,7 +51,7 @@ KILLS = int(os.environ.get("MUSICREC_TEST_KILLS", "2"))
 ROWS_PER_BLOCK, BLOCKS_UNTIL_A_KILL = 2, 4
 SHARE_OF_ARTIFACTS = 0.15  # of the requests to the storage of MLflow fail
 REFUSED = 4  # connections to MLflow
-# MUSICREC_TEST_OUTAGE=60 takes MLflow away for so many seconds instead.
+# MUSICREC_TEST_OUTAGE=60 takes MLflow away for 60 seconds instead.
 OUTAGE = float(os.environ.get("MUSICREC_TEST_OUTAGE", "0"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900 if PRESET is None else 6000)]

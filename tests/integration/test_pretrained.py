@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +44,12 @@ def with_musicnn(config: Config) -> Config:
 
 @pytest.fixture(scope="module")
 def trained(
+    musicnn_package: None,
     ray_session: None,
     catalog_of_users: UserCatalog,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Submodels, str]:
     """Submodels of a catalog with one broken recording, and the catalog's root."""
-    try:
-        importlib.metadata.version("musicnn")
-    except importlib.metadata.PackageNotFoundError:
-        if os.environ.get("MUSICREC_TEST_PRETRAINED") == "required":
-            raise
-        pytest.skip("needs pip install --no-deps musicnn==0.1.0")
     folder, catalog = tmp_path_factory.mktemp("pretrained"), catalog_of_users.copy()
     catalog.files[next(r["audio"] for r in catalog.tracks if r["track_id"] == BROKEN)] = b"noise"
     root = catalog.write(str(folder / "catalog"))

@@ -50,7 +50,7 @@ def test_spectrograms_are_those_of_librosa(name: str) -> None:
         y=clips()[name], sr=16_000, n_fft=512, hop_length=256, n_mels=96, pad_mode="reflect"
     )
     expected = np.log10(10_000 * power + 1).T
-    # Beside powers of 1e6 the rounding of a float32 transform shows in the weakest bands.
+    # Next to powers of 1e6 the rounding of a float32 transform shows in the weakest bands.
     tolerance = 3e-3 if "over full scale" in name else 1e-4
     np.testing.assert_allclose(log_mel(clips()[name]).numpy(), expected, atol=tolerance)
 

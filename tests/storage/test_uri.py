@@ -40,7 +40,7 @@ def test_relative_paths_and_the_home_folder(
 
 
 @pytest.mark.parametrize("uri", ["file:///a b/ü#1?x/100%", "file:/a b/ü#1?x/100%"])
-def test_a_uri_that_nobody_encoded_is_read_as_written(uri: str) -> None:
+def test_a_uri_that_is_not_encoded_is_read_as_written(uri: str) -> None:
     assert absolute(uri) == "/a b/ü#1?x/100%"
 
 
